@@ -1,0 +1,120 @@
+"""The logs on disk: appending for many requests with one wait for the disk, and the mark that a warning was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+from pillarbox.lib.queue import outcomes
+from pillarbox.lib.queue.directories import LOGS
+from pillarbox.lib.queue.outcomes import Outcome, log_path
+from pillarbox.lib.system.files import sync_batch
+
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_MODE = 0o600
+_WARNED = stat.S_IXUSR
+"""The execute bit of a log "defer" says that the sender has been warned; it survives emptying the log."""
+
+
+class Logs:
+    """The logs under one queue directory.  Methods raise OSError where the disk does."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    def path(self, kind: str, queue_id: str) -> str:
+        """Raises ValueError for what cannot name a log."""
+        return log_path(self._directory, kind, queue_id)
+
+    async def append(self, kind: str, queue_id: str, outcome: Outcome, *, fresh: bool) -> None:
+        """Append; on disk when this returns.  All that wait in one turn of the loop share the sync.
+
+        The name of a new log is not synced: should power fail, the recipients are still to do in the queue file, and
+        the next pass writes the log again.
+        """
+        descriptor = os.open(self.path(kind, queue_id), _FLAGS, _MODE)
+        try:
+            if fresh:
+                os.ftruncate(descriptor, 0)
+            outcomes.append(descriptor, (outcome,))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        loop = asyncio.get_running_loop()
+        written = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._sync)
+        self._waiting.append((descriptor, written))
+        await written
+
+    def _sync(self) -> None:
+        batch, self._waiting = self._waiting, []
+        failure: OSError | None = None
+        try:
+            sync_batch([descriptor for descriptor, _ in batch])
+        except OSError as error:
+            failure = error
+        for descriptor, written in batch:
+            os.close(descriptor)
+            if written.done():
+                continue
+            if failure is None:
+                written.set_result(None)
+            else:
+                written.set_exception(OSError(failure.errno, failure.strerror))
+
+    def read(self, kind: str, queue_id: str) -> list[Outcome]:
+        """The last word on each recipient."""
+        return outcomes.latest(outcomes.read(self.path(kind, queue_id)))
+
+    def warned(self, queue_id: str) -> bool:
+        """Whether the sender has been warned, or there is nothing to warn of."""
+        try:
+            return bool(os.stat(self.path("defer", queue_id)).st_mode & _WARNED)
+        except FileNotFoundError:
+            return True
+
+    def mark_warned(self, queue_id: str) -> None:
+        """Remember that the sender has been warned."""
+        os.chmod(self.path("defer", queue_id), _MODE | _WARNED)
+
+    def remove(self, queue_id: str, kinds: tuple[str, ...] = LOGS) -> None:
+        """Remove logs; one that does not exist is no error."""
+        for kind in kinds:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path(kind, queue_id))
+
+
+class Selection:
+    """The outcomes of one log that a report is about, read from disk again on each call: a list of any length.
+
+    `actions` and `event` choose: outcomes with one of these actions, of recipients whose NOTIFY allows the event.
+    """
+
+    def __init__(self, path: str, actions: tuple[str, ...], event: str) -> None:
+        self._path = path
+        self._actions = actions
+        self._event = event
+        self._lines: dict[int, int] = {}
+        for line, outcome in enumerate(outcomes.read(path)):
+            self._lines[outcome.n] = line
+
+    def __call__(self) -> Iterator[Outcome]:
+        """The chosen outcomes, the last word on each recipient only."""
+        for line, outcome in enumerate(outcomes.read(self._path)):
+            last = self._lines.get(outcome.n) == line
+            if last and outcome.action in self._actions and wants(outcome.recipient.notify, self._event):
+                yield outcome
+
+    def __bool__(self) -> bool:
+        return next(self(), None) is not None
+
+
+def wants(notify: tuple[str, ...], event: str) -> bool:
+    """Whether NOTIFY asks for a report on "failure", "delay" or "success"; without NOTIFY the first two
+    (RFC 3461 section 4.1)."""
+    return event in notify if notify else event in ("failure", "delay")

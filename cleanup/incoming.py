@@ -1,0 +1,121 @@
+"""The queue files that cleanup writes: prepared, filled, synced, renamed.
+
+A file is born in incoming/ under a name that begins with a dot, and locked (flock) as long as its writer lives, so
+that the queue manager can tell a file in the making from what a crash has left.  Its inode number is part of the
+message's queue id, so the id is known before the first byte has been written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import os
+import time
+from collections.abc import Iterable
+
+from pillarbox.lib.queue import Envelope, compose_header, decode_id
+from pillarbox.lib.queue.file import HEADER_SIZE, first_line
+from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
+
+CLOCK_SLACK = 2_000_000
+"""Microseconds by which the clocks of a client and of this process may differ (they are the same machine's)."""
+
+WRITE_SIZE = 128 * 1024
+"""Content gathered before it is written."""
+
+
+class IncomingFile:
+    """One queue file in the making.  Every method raises OSError where the disk does."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._name = f"{directory}/.{os.getpid()}-{next(self._numbers)}"
+        self.descriptor = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.inode = os.fstat(self.descriptor).st_ino
+        self._prepared = time.time_ns() // 1000
+        self._pieces: list[bytes] = []
+        self._gathered = 0
+        self._written = False
+        self._offset = 0
+        self._recipients = 0
+        self.length = 0
+
+    def accepts(self, queue_id: str) -> bool:
+        """Whether the id is one for this file: its inode, and a time since it was made.
+
+        A time before that could belong to an earlier message that had the same inode.
+        """
+        try:
+            microseconds, inode = decode_id(queue_id)
+        except ValueError:
+            return False
+        now = time.time_ns() // 1000
+        return inode == self.inode and self._prepared - CLOCK_SLACK <= microseconds <= now + CLOCK_SLACK
+
+    def begin(self, envelope: Envelope) -> None:
+        """Compose the envelope."""
+        header, self._offset = compose_header(envelope)
+        self._recipients = len(envelope.recipients)
+        self._pieces.append(header)
+
+    def write(self, content: bytes) -> None:
+        """Take a piece of the content."""
+        self._pieces.append(content)
+        self.length += len(content)
+        self._gathered += len(content)
+        if self._gathered >= WRITE_SIZE:
+            self._flush()
+
+    @property
+    def size(self) -> int:
+        """The size of the file so far, envelope included."""
+        return self._offset + self.length
+
+    def _flush(self) -> None:
+        write_all(self.descriptor, b"".join(self._pieces))
+        self._pieces.clear()
+        self._gathered = 0
+        self._written = True
+
+    def complete(self) -> None:
+        """Write what remains, and last the line that says that all is there."""
+        line = first_line(self._offset, self.length, self._recipients)
+        if self._written:
+            self._flush()
+            os.pwrite(self.descriptor, line, 0)
+        else:
+            self._pieces[0] = line + self._pieces[0][HEADER_SIZE:]
+            self._flush()
+
+    def publish(self, queue_id: str) -> None:
+        """Give the synced file its final name."""
+        final = f"{self._directory}/{queue_id}"
+        os.rename(self._name, final)
+        self._name = final
+        self.close()
+
+    def discard(self) -> None:
+        """Remove the file, under whatever name it has."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._name)
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor, which releases the lock."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def sync_files(files: Iterable[IncomingFile]) -> None:
+    """Put files on disk, all at once.  Raises OSError: then none may be taken as stored."""
+    sync_batch([file.descriptor for file in files])
+
+
+def sync_names(directory: int) -> None:
+    """Put the names in incoming/ on disk."""
+    sync_directory(directory)

@@ -1,0 +1,121 @@
+"""`pillarbox start`, `stop`, `reload`, `status` and `flush`: dealing with the running master of an instance."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import time
+
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.qmgr import QmgrClient
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.general import CONFIG_DIRECTORY, DRAIN_TIMEOUT, RUN_DIRECTORY
+
+STAGES = 3
+"""The suite stops in so many steps, each of which may take the drain timeout."""
+
+STOP_SLACK = 10.0
+"""Seconds beyond the drain timeout that stop waits."""
+
+EX_NOT_RUNNING = 1
+
+
+def running_pid(config: Config) -> int:
+    """The process id of the instance's master, 0 where none runs: a running one holds a lock on its pid file."""
+    try:
+        descriptor = os.open(f"{config[RUN_DIRECTORY]}/master.pid", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return 0
+    except BlockingIOError:
+        text = os.read(descriptor, 64).strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(descriptor)
+
+
+def _say(text: str, status: int = os.EX_OK) -> int:
+    print(f"pillarbox: {text}", file=sys.stdout if status == os.EX_OK else sys.stderr)
+    return status
+
+
+def start(config: Config, *, foreground: bool) -> int:
+    """Start the suite; returns when every service accepts connections, or says why one does not."""
+    if pid := running_pid(config):
+        return _say(f"the mail system is already running: PID: {pid}", os.EX_UNAVAILABLE)
+    command = [sys.executable, "-P", "-m", "pillarbox.master", "-c", config[CONFIG_DIRECTORY]]
+    if foreground:
+        os.execv(command[0], command)
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become_daemon([*command, "--notify-fd", str(theirs)], ours, theirs)
+    os.close(theirs)
+    os.waitpid(pid, 0)
+    answer = b""
+    while not answer.endswith(b"\n") and (piece := os.read(ours, 4096)):
+        answer += piece
+    text = answer.decode("utf-8", "replace").strip()
+    if text == "ok":
+        return os.EX_OK
+    return _say(text or "the master process ended without a word; see the log", os.EX_UNAVAILABLE)
+
+
+def _become_daemon(command: list[str], ours: int, theirs: int) -> None:
+    """In the child: leave the caller's session, keep only the pipe, and be the master."""
+    try:
+        os.close(ours)
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        null = os.open("/dev/null", os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.set_inheritable(theirs, True)
+        os.execv(command[0], command)
+    finally:
+        os._exit(os.EX_OSERR)
+
+
+def stop(config: Config) -> int:
+    """Let running sessions end, then end; returns when everything has ended."""
+    pid = running_pid(config)
+    if not pid:
+        return _say("the mail system is not running", EX_NOT_RUNNING)
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + config[DRAIN_TIMEOUT] * STAGES + STOP_SLACK
+    while running_pid(config) == pid:
+        if time.monotonic() > deadline:
+            return _say(f"PID {pid} has not ended yet; see the log", os.EX_TEMPFAIL)
+        time.sleep(0.01)
+    return os.EX_OK
+
+
+def reload(config: Config) -> int:
+    """Put the configuration files into force."""
+    pid = running_pid(config)
+    if not pid:
+        return _say("the mail system is not running", EX_NOT_RUNNING)
+    os.kill(pid, signal.SIGHUP)
+    return os.EX_OK
+
+
+def status(config: Config) -> int:
+    """Say whether the suite runs."""
+    pid = running_pid(config)
+    if not pid:
+        return _say("the mail system is not running", EX_NOT_RUNNING)
+    return _say(f"the mail system is running: PID: {pid}")
+
+
+def flush(config: Config) -> int:
+    """Try all deferred mail again now."""
+    try:
+        count = QmgrClient(config).flush()
+    except ServiceUnavailable as error:
+        return _say(f"cannot flush the queue: {error.reason}", os.EX_UNAVAILABLE)
+    return _say(f"{count} deferred message{'s' if count != 1 else ''} will be tried now")

@@ -1,0 +1,149 @@
+"""`pillarbox`: set up, start, stop and look after an instance.
+
+    pillarbox init DIR [--hostname H] [--domain D]... [--base-port N] [--user ADDRESS:PASSWORD]...
+    pillarbox -c DIR/etc start [--foreground] | stop | reload | status | check | flush
+    pillarbox -c DIR/etc user add ADDRESS | passwd ADDRESS | list | del ADDRESS
+    pillarbox -c DIR/etc route ADDRESS
+    pillarbox demo
+
+The configuration directory is that of `-c`, else of MAIL_CONFIG in the environment, else /etc/pillarbox.
+Exit status: 0, or a sysexits(3) code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pillarbox.lib.config import Config
+
+PROGRAM = "pillarbox"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="The Pillarbox mail system.")
+    parser.add_argument("-c", dest="directory", metavar="DIR", help="the configuration directory")
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
+
+    init = verbs.add_parser("init", help="make a new instance")
+    init.add_argument("root", metavar="DIR")
+    init.add_argument("--hostname", metavar="H", help="the host name of the mail system")
+    init.add_argument("--domain", metavar="D", action="append", default=[], help="a domain with hosted mailboxes")
+    init.add_argument("--base-port", metavar="N", type=int, default=0, help="add N to every port, listen on 127.0.0.1")
+    init.add_argument("--user", metavar="ADDRESS:PASSWORD", action="append", default=[], help="a hosted account")
+
+    start = verbs.add_parser("start", help="start the mail system")
+    start.add_argument("--foreground", action="store_true", help="stay in the foreground, for containers and systemd")
+    verbs.add_parser("stop", help="end running sessions, then stop")
+    verbs.add_parser("reload", help="put a changed configuration into force")
+    verbs.add_parser("status", help="tell whether the mail system runs")
+    verbs.add_parser("check", help="look for mistakes in the configuration and the directories")
+    verbs.add_parser("flush", help="try all deferred mail again now")
+    route = verbs.add_parser("route", help="show where mail for an address would go")
+    route.add_argument("address")
+    user = verbs.add_parser("user", help="add, change, list or delete hosted accounts", add_help=False)
+    user.add_argument("words", nargs=argparse.REMAINDER)
+    demo = verbs.add_parser("demo", help="start a throw-away instance and show how to connect")
+    demo.add_argument("--base-port", metavar="N", type=int, default=0, help="add N to every port (default: a free one)")
+    demo.add_argument("--once", action="store_true", help="end after the first message, instead of on Ctrl-C")
+    return parser
+
+
+def _loaded(options: argparse.Namespace) -> Config:
+    from pillarbox.lib.config import config_directory, load
+
+    return load(config_directory(options.directory))
+
+
+def _init(options: argparse.Namespace) -> int:
+    from pillarbox.commands.init import init
+
+    return init(options.root, options.hostname, options.domain, options.base_port, options.user)
+
+
+def _control(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(options: argparse.Namespace) -> int:
+        from pillarbox.commands import control
+
+        verb: Callable[[Config], int] = getattr(control, name)
+        return verb(_loaded(options))
+
+    return run
+
+
+def _start(options: argparse.Namespace) -> int:
+    from pillarbox.commands.control import start
+
+    return start(_loaded(options), foreground=options.foreground)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from pillarbox.commands.check import check
+
+    from pillarbox.lib.config import config_directory
+
+    return check(config_directory(options.directory))
+
+
+def _route(options: argparse.Namespace) -> int:
+    from pillarbox.commands.route import route
+
+    return route(_loaded(options), options.address)
+
+
+def _user(options: argparse.Namespace) -> int:
+    from pillarbox.commands.user import main as user
+
+    return user(options.words, _loaded(options))
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from pillarbox.commands.demo import demo
+
+    return demo(options.base_port, once=options.once)
+
+
+_VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "init": _init,
+    "start": _start,
+    "stop": _control("stop"),
+    "reload": _control("reload"),
+    "status": _control("status"),
+    "flush": _control("flush"),
+    "check": _check,
+    "route": _route,
+    "user": _user,
+    "demo": _demo,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit status."""
+    options = _parser().parse_args(argv)
+    from pillarbox.lib.config import ConfigError
+
+    try:
+        return _VERBS[options.verb](options)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"{PROGRAM}: {problem}", file=sys.stderr)
+        return os.EX_CONFIG
+    except KeyboardInterrupt:
+        return 130
+    except PermissionError as error:
+        print(
+            f"{PROGRAM}: {error.filename}: {error.strerror}; run this as root or as the instance's owner",
+            file=sys.stderr,
+        )
+        return os.EX_NOPERM
+    except OSError as error:
+        print(f"{PROGRAM}: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        return os.EX_OSERR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""postqueue - look at the mail queue, and have it tried again
+
+    postqueue [-c DIR] -p | -j | -f | -i ID | -s SITE
+
+-p lists the queue as `mailq` does, -j as JSON lines; -f tries all deferred mail again now, -i one message, -s the
+mail to one domain.  Anyone may use it: the list comes from `showq`, attempts are asked of the queue manager.  While
+the mail system is down those who may read the queue directory get the list from there.
+
+Exit status: 0, else a sysexits(3) code: 64 wrong use, 69 mail system down, 78 configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NoReturn
+
+from pillarbox.commands.queue_listing import json_lines, listing
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.qmgr import QmgrClient
+from pillarbox.lib.clients.showq import ShowqClient
+from pillarbox.lib.config import Config, ConfigError, config_directory, load
+from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
+from pillarbox.lib.queue import Queue, is_queue_id
+from pillarbox.lib.queue.listing import Entry, entries
+
+PROGRAM = "postqueue"
+
+_SITE = re.compile(r"[^\s\x00-\x1f]{1,255}")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"{PROGRAM}: fatal: {message}", file=sys.stderr)
+        sys.exit(os.EX_USAGE)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog=PROGRAM, usage=f"{PROGRAM} [-c DIR] -f | -i ID | -j | -p | -s SITE", add_help=False)
+    parser.add_argument("-c", dest="directory")
+    parser.add_argument("-v", action="count")
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("-f", dest="flush", action="store_true")
+    mode.add_argument("-i", dest="queue_id", metavar="ID")
+    mode.add_argument("-j", dest="json", action="store_true")
+    mode.add_argument("-p", dest="list", action="store_true")
+    mode.add_argument("-s", dest="site", metavar="SITE")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; `argv` without the program's name."""
+    try:
+        options = _parser().parse_args(argv)
+        config = load(config_directory(options.directory))
+        if options.list:
+            return _print(listing(_queue(config)))
+        if options.json:
+            return _print(json_lines(_queue(config)))
+        return _flush(config, options.queue_id, options.site)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else os.EX_USAGE
+    except ConfigError as error:
+        return _fatal(str(error), os.EX_CONFIG)
+    except ServiceUnavailable as error:
+        return _fatal(f"Queue report unavailable - mail system is down ({error.reason})", os.EX_UNAVAILABLE)
+    except KeyboardInterrupt:
+        return 130
+
+
+def mailq(argv: Sequence[str] | None = None) -> int:
+    """The command `mailq`."""
+    return main(["-p", *(sys.argv[1:] if argv is None else argv)])
+
+
+def _fatal(text: str, status: int) -> int:
+    print(f"{PROGRAM}: fatal: {text}", file=sys.stderr)
+    return status
+
+
+def _print(lines: Iterable[str]) -> int:
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has enough; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return os.EX_OK
+
+
+def _queue(config: Config) -> Iterator[Entry]:
+    """From showq, or from the directory itself."""
+    try:
+        yield from ShowqClient(config).entries()
+        return
+    except ServiceUnavailable as error:
+        if not error.reason.startswith("Connect to") or not os.access(f"{config[QUEUE_DIRECTORY]}/active", os.R_OK):
+            raise
+        text = f"Mail system is down -- accessing queue directly ({error.reason})"
+        print(f"{PROGRAM}: warning: {text}", file=sys.stderr)
+    yield from entries(Queue(config[QUEUE_DIRECTORY]))
+
+
+def _flush(config: Config, queue_id: str | None, site: str | None) -> int:
+    if queue_id is not None and not is_queue_id(queue_id):
+        return _fatal(f'Cannot flush queue ID - invalid name: "{queue_id}"', os.EX_USAGE)
+    if site is not None and not _SITE.fullmatch(site):
+        return _fatal(f'Cannot flush mail queue - invalid destination: "{site}"', os.EX_USAGE)
+    try:
+        QmgrClient(config).flush(queue_id or "", site or "")
+    except ServiceUnavailable as error:
+        return _fatal(f"Cannot flush mail queue - mail system is down ({error.reason})", os.EX_UNAVAILABLE)
+    return os.EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The shipped configuration files, which `pillarbox init` copies into a new instance."""

@@ -1,0 +1,78 @@
+"""Sequence sets (RFC 9051 sequence-set): which messages a command means, by number or by UID."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+STAR: Final = 2**32
+"""Stands for `*`, the highest number in use: above every number that the grammar allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceSet:
+    """Ranges as written, each with its lower end first; either end may be `STAR`."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+    def numbers(self, count: int) -> list[int] | None:
+        """The sequence numbers in a mailbox of `count` messages, ascending, each once; None when one is beyond it."""
+        result: list[int] = []
+        for low, high in self._merged(count):
+            if not 1 <= low <= high <= count:
+                return None
+            result.extend(range(low, high + 1))
+        return result
+
+    def indexes(self, uids: Sequence[int]) -> list[int]:
+        """Positions in `uids` (ascending) of those that the set names; others are passed over (UID commands)."""
+        if not uids:
+            return []
+        result: list[int] = []
+        for low, high in self._merged(uids[-1]):
+            result.extend(range(bisect_left(uids, low), bisect_right(uids, high)))
+        return result
+
+    def contains(self, number: int, highest: int) -> bool:
+        """Whether a number is in the set, `*` being `highest`."""
+        return any(low <= number <= high for low, high in self._merged(highest))
+
+    def _merged(self, highest: int) -> list[tuple[int, int]]:
+        """The ranges with `*` resolved, in order, those that overlap joined."""
+        ranges = []
+        for low, high in self.ranges:
+            first, last = (highest if low == STAR else low), (highest if high == STAR else high)
+            ranges.append((min(first, last), max(first, last)))
+        if len(ranges) == 1:
+            return ranges
+        ranges.sort()
+        merged: list[tuple[int, int]] = []
+        for low, high in ranges:
+            if merged and low <= merged[-1][1] + 1:
+                merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+            else:
+                merged.append((low, high))
+        return merged
+
+
+def format_set(numbers: Iterable[int]) -> bytes:
+    """Ascending numbers as a sequence set: `1:3,7`."""
+    runs: list[str] = []
+    first = last = -1
+    for number in numbers:
+        if number == last + 1 and first >= 0:
+            last = number
+            continue
+        if first >= 0:
+            runs.append(f"{first}:{last}" if last > first else f"{first}")
+        first = last = number
+    if first >= 0:
+        runs.append(f"{first}:{last}" if last > first else f"{first}")
+    return ",".join(runs).encode("ascii")
+
+
+def format_uid_list(uids: Sequence[int]) -> bytes:
+    """UIDs in an order that matters (COPYUID): runs of ascending neighbours are joined, the order is kept."""
+    return format_set(uids)

@@ -1,0 +1,36 @@
+"""The hosted accounts: who has a mailbox here without being a system user, in one SQLite database.
+
+    with AccountDatabase.open(path, create=True) as accounts:
+        accounts.add("ann@example.com", "secret")
+
+Used by the auth service, which alone may read it in a running suite, and by `pillarbox user`.  Passwords are kept as
+Argon2id hashes and SCRAM-SHA-256 keys.  Mailboxes are not made here: delivery and login make them.
+"""
+
+from pillarbox.lib.accounts.database import AccountDatabase, AccountRow
+from pillarbox.lib.accounts.errors import (
+    AccountExists,
+    AccountNotFound,
+    AccountsError,
+    AccountsUnavailable,
+    BadAddress,
+    BadPassword,
+)
+from pillarbox.lib.accounts.location import mailbox_directory
+from pillarbox.lib.accounts.names import normalize_address
+from pillarbox.lib.accounts.passwords import hash_password, verify_password
+
+__all__ = [
+    "AccountDatabase",
+    "AccountExists",
+    "AccountNotFound",
+    "AccountRow",
+    "AccountsError",
+    "AccountsUnavailable",
+    "BadAddress",
+    "BadPassword",
+    "hash_password",
+    "mailbox_directory",
+    "normalize_address",
+    "verify_password",
+]

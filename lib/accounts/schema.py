@@ -1,0 +1,49 @@
+"""The tables, versioned: each version is a step from the one before, applied in order when the database is opened.
+
+`PRAGMA user_version` holds the version.  A database from a newer suite is refused rather than guessed at.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from pillarbox.lib.accounts.errors import AccountsUnavailable
+
+STEPS = (
+    # 1: an account with its two kinds of credential
+    """
+    CREATE TABLE accounts (
+        address       TEXT PRIMARY KEY,           -- as normalize_address gives it
+        domain        TEXT NOT NULL,              -- the part behind the @
+        password      TEXT NOT NULL,              -- Argon2id, PHC string
+        scram_sha_256 TEXT NOT NULL,              -- RFC 5803 text
+        created       REAL NOT NULL,              -- seconds since the epoch
+        changed       REAL NOT NULL               -- when the password was set
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX accounts_by_domain ON accounts (domain);
+    CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO secrets VALUES ('salts', randomblob(32));
+    """,
+)
+VERSION = len(STEPS)
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """The schema version of a database; 0 for an empty one."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Raise AccountsUnavailable unless the database has this suite's version."""
+    found = version(connection)
+    if found > VERSION:
+        raise AccountsUnavailable(f"the database has schema version {found}, this suite knows {VERSION}: upgrade it")
+    if found < VERSION:
+        raise AccountsUnavailable(f"the database has schema version {found}, not {VERSION}: run pillarbox user list")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a database to this suite's version; each step is one transaction with its version number."""
+    while (found := version(connection)) < VERSION:
+        connection.executescript(f"BEGIN IMMEDIATE; {STEPS[found]} PRAGMA user_version = {found + 1}; COMMIT;")
+    check(connection)

@@ -1,0 +1,383 @@
+"""The clients of the authentication service: check credentials, redeem login tokens, ask for accounts.
+
+`AsyncAuthClient` serves event-driven programs (smtpd and the login parts of imapd and pop3d): one persistent connection
+carries any number of exchanges at once, each request with a tag, so that a slow password check holds up nobody else.
+`AuthClient` is the same for blocking programs (lookup, the session parts).
+
+    step = await auth.begin("smtp", "PLAIN", initial, client_address="192.0.2.1", encrypted=True)
+    while isinstance(step, Challenge):
+        step = await auth.continue_(step, response_from_client)     # or auth.abort(step) on "*"
+    match step:
+        case Success(): ...      # step.username, step.token
+        case Failure(): ...      # step.temporary -> 4xx, else step.reason
+
+All data here is raw bytes; base64, the `*` of an abort and the line limits belong to the protocols and are read by
+`pillarbox.lib.sasl.wire`.  No password hash ever passes through these clients.
+
+An exchange lives on the connection that began it.  When the service restarts in the middle of one, `continue_` raises
+`ServiceUnavailable`, to be answered with a temporary failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias, get_args
+
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.config import Config
+from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
+
+SERVICE = "auth"
+
+ANSWER_TIMEOUT = 60.0
+"""Seconds to wait for an answer: a PAM module that asks a far server, behind a queue of password checks."""
+
+FailureKind = Literal["credentials", "malformed", "mechanism", "privacy", "disabled", "temporary"]
+"""Why an exchange failed.
+
+`credentials`: wrong user or password (SMTP 535 5.7.8, IMAP AUTHENTICATIONFAILED, POP3 [AUTH]);
+`malformed`: what the client sent breaks the mechanism's grammar (SMTP 501 5.5.2, IMAP BAD);
+`mechanism`: not offered (SMTP 504 5.5.4); `privacy`: not offered without TLS (SMTP 538 5.7.11, IMAP PRIVACYREQUIRED);
+`disabled`: the account may not log in (SMTP 535, IMAP CONTACTADMIN);
+`temporary`: try later (SMTP 454 4.7.0, IMAP UNAVAILABLE, POP3 [SYS/TEMP]).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """The mechanism wants more: send `data` (base64 of it) to the client and hand its answer to `continue_`."""
+
+    data: bytes
+    exchange: int
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """The client is `username` (a full address for hosted accounts, a login name for system users).
+
+    `token` is the one-time token for the session service (32 hex digits, valid 30 seconds); empty for services
+    that have no session part (smtp).
+    """
+
+    username: str
+    token: str
+    mechanism: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The exchange is over without success; `reason` is printable text for the client and the log."""
+
+    reason: str
+    temporary: bool = False
+    kind: FailureKind = "credentials"
+    username: str = ""
+    """The name that the client claimed, for the log; may be anything."""
+
+
+Step: TypeAlias = Challenge | Success | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who a user is and where the mail lies.
+
+    `uid` and `gid` are None for hosted accounts: their mail belongs to the mailbox owner (`vmail_owner`).
+    `mail` is the location of the store as `pillarbox.lib.store.open_store` takes it (`maildir:PATH`,
+    `mbox:FOLDERS:INBOX=FILE`); `home` is the directory for the user's other files.
+    """
+
+    address: str
+    uid: int | None
+    gid: int | None
+    home: str
+    mail: str
+    system: bool
+
+
+_KINDS: dict[str, FailureKind] = {kind: kind for kind in get_args(FailureKind)}
+
+Request: TypeAlias = dict[str, object]
+
+
+def encode_step(step: Step) -> Request:
+    """The members of the service's reply to `begin` and `continue`."""
+    match step:
+        case Challenge():
+            return {"step": "challenge", "data": _encode(step.data)}
+        case Success():
+            return {"step": "success", **asdict(step)}
+        case Failure():
+            return {"step": "failure", **asdict(step)}
+
+
+def decode_step(reply: Attributes, exchange: int) -> Step:
+    """Read such a reply; raises ProtocolError."""
+    match reply.text("step"):
+        case "challenge":
+            return Challenge(decode_data(reply, "data"), exchange)
+        case "success":
+            return Success(reply.text("username"), reply.text("token"), reply.text("mechanism"))
+        case "failure":
+            kind = _KINDS.get(reply.text("kind"), "temporary")
+            return Failure(reply.text("reason"), reply.boolean("temporary"), kind, reply.text("username"))
+        case other:
+            raise ProtocolError(f'unknown step "{other}"')
+
+
+def encode_account(account: Account | None) -> Request:
+    """The members of the service's reply to `redeem` and `account`."""
+    return {"account": None if account is None else asdict(account)}
+
+
+def decode_account(reply: Attributes) -> Account | None:
+    """Read such a reply; raises ProtocolError."""
+    if reply.get("account") is None:
+        return None
+    one = reply.attributes("account")
+    uid, gid = (None if one.get(name) is None else one.integer(name) for name in ("uid", "gid"))
+    return Account(one.text("address"), uid, gid, one.text("home"), one.text("mail"), one.boolean("system"))
+
+
+def decode_data(attributes: Attributes, name: str) -> bytes:
+    """An attribute that holds octets as base64; raises ProtocolError."""
+    try:
+        return base64.b64decode(attributes.text(name), validate=True)
+    except ValueError:
+        raise ProtocolError(f'attribute "{name}" is no base64') from None
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def plain_message(username: str, password: str) -> bytes | None:
+    """The message of SASL PLAIN (RFC 4616) for a plain-text login; None where no PLAIN message can say it."""
+    if not username or not password or "\0" in username or "\0" in password:
+        return None
+    return f"\0{username}\0{password}".encode("utf-8", "surrogateescape")
+
+
+def _begin(service: str, mechanism: str, initial: bytes | None, exchange: int, client: Request) -> Request:
+    request: Request = {"do": "begin", "service": service, "mechanism": mechanism, "exchange": exchange, **client}
+    if initial is not None:
+        request["initial"] = _encode(initial)
+    return request
+
+
+_UNSPEAKABLE = Failure("authentication failed", kind="credentials")
+
+
+class AuthClient:
+    """Blocking client of the auth service; methods raise `ServiceUnavailable`.  For one thread."""
+
+    def __init__(self, config: Config) -> None:
+        self._path = config.socket_path(SERVICE)
+        self._channel: Channel | None = None
+        self._exchanges = itertools.count(1)
+
+    def _call(self, request: Request, *, again: bool = True) -> Attributes:
+        fresh = self._channel is None
+        try:
+            if self._channel is None:
+                self._channel = Channel.connect(self._path, ANSWER_TIMEOUT)
+            reply = self._channel.call({**request, "tag": 0})
+            return _checked(reply)
+        except (ChannelClosed, ProtocolError) as error:
+            self.close()
+            if again and not fresh:
+                return self._call(request)
+            raise ServiceUnavailable(f"auth service: {error}") from None
+
+    def mechanisms(self, encrypted: bool, client_address: str = "") -> tuple[str, ...]:
+        """The mechanisms to advertise, strongest first; clear-text ones only where the password is safe."""
+        request = {"do": "mechanisms", "encrypted": encrypted, "client_address": client_address}
+        return self._call(request).texts("mechanisms")
+
+    def begin(
+        self,
+        service: str,
+        mechanism: str,
+        initial: bytes | None,
+        *,
+        client_address: str,
+        encrypted: bool,
+        local_address: str = "",
+    ) -> Step:
+        """Start an exchange; `service` is "smtp", "imap", "pop3" or "sieve", `initial` the initial response if any."""
+        exchange = next(self._exchanges)
+        client: Request = {"client_address": client_address, "encrypted": encrypted, "local_address": local_address}
+        return decode_step(self._call(_begin(service, mechanism, initial, exchange, client)), exchange)
+
+    def continue_(self, challenge: Challenge, response: bytes) -> Step:
+        """Give the client's response to a challenge."""
+        request: Request = {"do": "continue", "exchange": challenge.exchange, "response": _encode(response)}
+        return decode_step(self._call(request, again=False), challenge.exchange)
+
+    def abort(self, challenge: Challenge) -> None:
+        """Give an exchange up: the client said `*` or went away."""
+        with contextlib.suppress(ServiceUnavailable):
+            self._call({"do": "abort", "exchange": challenge.exchange}, again=False)
+
+    def login(self, service: str, username: str, password: str, *, client_address: str, encrypted: bool) -> Step:
+        """Check a plain password (IMAP LOGIN, POP3 USER and PASS): an exchange of PLAIN in one step."""
+        message = plain_message(username, password)
+        if message is None:
+            return _UNSPEAKABLE
+        return self.begin(service, "PLAIN", message, client_address=client_address, encrypted=encrypted)
+
+    def redeem(self, token: str, service: str) -> Account | None:
+        """Turn a one-time token into its account; None when it is unknown, used, too old or of another service."""
+        return decode_account(self._call({"do": "redeem", "token": token, "service": service}, again=False))
+
+    def account(self, address: str) -> Account | None:
+        """The account of an address or login name, without any password; None when there is none."""
+        return decode_account(self._call({"do": "account", "address": address}))
+
+    def domain(self, domain: str) -> bool:
+        """Whether the database has accounts in `domain`."""
+        return self._call({"do": "domain", "domain": domain}).boolean("found")
+
+    def close(self) -> None:
+        """End the connection; the next call makes a new one."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+
+def _checked(reply: Attributes) -> Attributes:
+    if not reply.boolean("ok"):
+        raise ServiceUnavailable(f"auth service: {reply.text('why')}")
+    return reply
+
+
+class AsyncAuthClient:
+    """The same with coroutines (`abort` and `close` are plain methods); any number of calls may run at once."""
+
+    def __init__(self, config: Config) -> None:
+        self._path = config.socket_path(SERVICE)
+        self._connection: _Connection | None = None
+        self._connecting = asyncio.Lock()
+        self._exchanges = itertools.count(1)
+        self._aborts: set[asyncio.Task[Attributes]] = set()
+
+    async def _call(self, request: Request, *, again: bool = True) -> Attributes:
+        fresh = False
+        try:
+            async with self._connecting:
+                if self._connection is None or self._connection.closed:
+                    fresh = True
+                    self._connection = _Connection(await AsyncChannel.connect(self._path, ANSWER_TIMEOUT))
+                connection = self._connection
+            return _checked(await connection.call(request))
+        except (ChannelClosed, ProtocolError, TimeoutError) as error:
+            if again and not fresh and not isinstance(error, TimeoutError):
+                return await self._call(request, again=False)
+            raise ServiceUnavailable(f"auth service: {error or 'no answer in time'}") from None
+
+    async def mechanisms(self, encrypted: bool, client_address: str = "") -> tuple[str, ...]:
+        """See `AuthClient.mechanisms`; so for every method here."""
+        request = {"do": "mechanisms", "encrypted": encrypted, "client_address": client_address}
+        return (await self._call(request)).texts("mechanisms")
+
+    async def begin(
+        self,
+        service: str,
+        mechanism: str,
+        initial: bytes | None,
+        *,
+        client_address: str,
+        encrypted: bool,
+        local_address: str = "",
+    ) -> Step:
+        exchange = next(self._exchanges)
+        client: Request = {"client_address": client_address, "encrypted": encrypted, "local_address": local_address}
+        return decode_step(await self._call(_begin(service, mechanism, initial, exchange, client)), exchange)
+
+    async def continue_(self, challenge: Challenge, response: bytes) -> Step:
+        request: Request = {"do": "continue", "exchange": challenge.exchange, "response": _encode(response)}
+        return decode_step(await self._call(request, again=False), challenge.exchange)
+
+    def abort(self, challenge: Challenge) -> None:
+        request: Request = {"do": "abort", "exchange": challenge.exchange}
+        task = asyncio.get_running_loop().create_task(self._call(request, again=False))
+        self._aborts.add(task)
+        task.add_done_callback(self._aborted)
+
+    def _aborted(self, task: asyncio.Task[Attributes]) -> None:
+        self._aborts.discard(task)
+        if not task.cancelled():
+            task.exception()  # a service that is gone has forgotten the exchange as well
+
+    async def login(self, service: str, username: str, password: str, *, client_address: str, encrypted: bool) -> Step:
+        message = plain_message(username, password)
+        if message is None:
+            return _UNSPEAKABLE
+        return await self.begin(service, "PLAIN", message, client_address=client_address, encrypted=encrypted)
+
+    async def redeem(self, token: str, service: str) -> Account | None:
+        return decode_account(await self._call({"do": "redeem", "token": token, "service": service}, again=False))
+
+    async def account(self, address: str) -> Account | None:
+        return decode_account(await self._call({"do": "account", "address": address}))
+
+    async def domain(self, domain: str) -> bool:
+        return (await self._call({"do": "domain", "domain": domain})).boolean("found")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class _Connection:
+    """A channel on which answers come in any order, each with the tag of its request."""
+
+    def __init__(self, channel: AsyncChannel) -> None:
+        self._channel = channel
+        self._tags = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Attributes]] = {}
+        self._sending = asyncio.Lock()
+        self._reader = asyncio.get_running_loop().create_task(self._read())
+
+    @property
+    def closed(self) -> bool:
+        return self._channel.closed
+
+    async def call(self, request: Request) -> Attributes:
+        tag = next(self._tags)
+        answer = self._waiting[tag] = asyncio.get_running_loop().create_future()
+        try:
+            async with self._sending:
+                await self._channel.send({**request, "tag": tag})
+            return await asyncio.wait_for(answer, ANSWER_TIMEOUT)
+        except ChannelClosed:
+            self.close()
+            raise
+        finally:
+            self._waiting.pop(tag, None)
+
+    async def _read(self) -> None:
+        reason = "the connection was closed"
+        try:
+            while True:
+                reply = await self._channel.receive()
+                answer = self._waiting.get(reply.integer("tag"))
+                if answer is not None and not answer.done():
+                    answer.set_result(reply)
+        except (ChannelClosed, ProtocolError) as error:
+            reason = str(error)
+        finally:
+            self._channel.close()
+            for answer in self._waiting.values():
+                if not answer.done():
+                    answer.set_exception(ChannelClosed(reason))
+
+    def close(self) -> None:
+        """End the connection; `_read` wakes up and tells those who wait."""
+        self._channel.close()
+        self._reader.cancel()

@@ -1,0 +1,245 @@
+"""Clients of `bounce`, which keeps the reasons and writes to senders.
+
+A queue manager's pass over a message goes like this:
+
+    append("defer" or "bounce", ...)   as results come in; answered when it is on disk
+    flush(...)                         at the end of the pass, if anything was appended to "bounce": the reports on
+                                       failures and, where senders asked, successes are queued, the log goes
+    warn(...)                          when it has waited for long: from the log "defer", once in a message's life
+    forget(queue_id)                   when the message leaves the queue
+
+`bounce` decides itself who gets a report (NOTIFY, null senders): callers append everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.config import Config
+from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, Result
+from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.queue import Envelope, Recipient
+from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, FAILED, RELAYED, Outcome
+
+SERVICE = "bounce"
+
+ANSWER_TIMEOUT = 120.0
+"""Seconds to wait for an answer: a report that goes through cleanup to a busy disk."""
+
+NO_REPORTS = "["
+"""Occurs in the relay of a result exactly when the message went to another system: `host[address]:port`."""
+
+
+def outcome(kind: str, recipient: Recipient, result: Result, when: float) -> Outcome:
+    """A delivery result at `when` as an outcome for the log of that kind.
+
+    A deferral in the log "bounce" is one of a message that has expired: `failed`.  A success at another system is
+    `relayed`, at ours `delivered` (RFC 3464 section 2.3.3).
+    """
+    if result.status == BOUNCED or (result.status == DEFERRED and kind == "bounce"):
+        action = FAILED
+    elif result.status == DEFERRED:
+        action = DELAYED
+    else:
+        action = RELAYED if NO_REPORTS in result.relay else DELIVERED
+    return Outcome(
+        recipient,
+        result.n,
+        action,
+        result.dsn,
+        result.text,
+        when,
+        result.relay,
+        result.remote_mta,
+        result.diagnostic,
+    )
+
+
+def _append_frame(
+    kind: str, queue_id: str, recipient: Recipient, result: Result, when: float, fresh: bool
+) -> dict[str, object]:
+    members = outcome(kind, recipient, result, when).members()
+    return {"do": "append", "id": queue_id, "kind": kind, "fresh": fresh, "outcome": members}
+
+
+def _report_frame(verb: str, queue_id: str, envelope: Envelope, offset: int, length: int) -> dict[str, object]:
+    return {"do": verb, "id": queue_id, "envelope": envelope.members(), "offset": offset, "length": length}
+
+
+def _read_frame(kind: str, queue_id: str, skip: int) -> dict[str, object]:
+    return {"do": "read", "id": queue_id, "kind": kind, "skip": skip}
+
+
+def _checked(reply: Attributes) -> Attributes:
+    if not reply.boolean("ok"):
+        raise ServiceUnavailable(f"bounce: {reply.text('why', 'refused')}")
+    return reply
+
+
+class BounceClient:
+    """A blocking client; keeps its connection.  Every method raises ServiceUnavailable: then nothing was reported."""
+
+    def __init__(self, config: Config) -> None:
+        self._path = config.socket_path(SERVICE)
+        self._channel: Channel | None = None
+
+    def append(self, kind: str, queue_id: str, recipient: Recipient, result: Result, *, fresh: bool = False) -> None:
+        """Add to the log of `kind` "defer" or "bounce"; `fresh` empties it first.  On disk when this returns."""
+        self._call(_append_frame(kind, queue_id, recipient, result, time.time(), fresh))
+
+    def flush(self, queue_id: str, envelope: Envelope, descriptor: int, offset: int, length: int) -> tuple[str, ...]:
+        """Queue the reports that the log "bounce" calls for and remove it; the queue ids of the reports.
+
+        `descriptor` is the message's open queue file and stays the caller's; content from `offset`, `length` bytes.
+        """
+        return self._call(_report_frame("flush", queue_id, envelope, offset, length), descriptor).texts("ids")
+
+    def warn(self, queue_id: str, envelope: Envelope, descriptor: int, offset: int, length: int) -> tuple[str, ...]:
+        """Queue a warning from the log "defer", unless one was sent before."""
+        return self._call(_report_frame("warn", queue_id, envelope, offset, length), descriptor).texts("ids")
+
+    def forget(self, queue_id: str) -> None:
+        """Remove both logs of a message."""
+        self._call({"do": "forget", "id": queue_id})
+
+    def read(self, kind: str, queue_id: str) -> list[Outcome]:
+        """The latest outcome of each recipient in a log."""
+        found: list[Outcome] = []
+        while True:
+            reply = self._call(_read_frame(kind, queue_id, len(found)))
+            found += [Outcome.parse(item) for item in reply.groups("outcomes")]
+            if not reply.boolean("more"):
+                return found
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _call(self, request: dict[str, object], descriptor: int = -1) -> Attributes:
+        fds = (descriptor,) if descriptor >= 0 else ()
+        for fresh in (self._channel is None, True):
+            try:
+                if self._channel is None:
+                    self._channel = Channel.connect(self._path, ANSWER_TIMEOUT)
+                self._channel.send({**request, "tag": 0}, fds)
+                reply = self._channel.receive()
+                break
+            except (ChannelClosed, ProtocolError) as error:
+                self.close()
+                if fresh:
+                    raise ServiceUnavailable(f"bounce: {error}") from None
+        return _checked(reply)
+
+
+class AsyncBounceClient:
+    """The same with coroutines; any number of calls may run at once."""
+
+    def __init__(self, config: Config) -> None:
+        self._path = config.socket_path(SERVICE)
+        self._connection: _Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def append(
+        self, kind: str, queue_id: str, recipient: Recipient, result: Result, *, fresh: bool = False
+    ) -> None:
+        """See `BounceClient.append`; so for every method here."""
+        await self._call(_append_frame(kind, queue_id, recipient, result, time.time(), fresh))
+
+    async def flush(
+        self, queue_id: str, envelope: Envelope, descriptor: int, offset: int, length: int
+    ) -> tuple[str, ...]:
+        return (await self._call(_report_frame("flush", queue_id, envelope, offset, length), descriptor)).texts("ids")
+
+    async def warn(
+        self, queue_id: str, envelope: Envelope, descriptor: int, offset: int, length: int
+    ) -> tuple[str, ...]:
+        return (await self._call(_report_frame("warn", queue_id, envelope, offset, length), descriptor)).texts("ids")
+
+    async def forget(self, queue_id: str) -> None:
+        await self._call({"do": "forget", "id": queue_id})
+
+    async def read(self, kind: str, queue_id: str) -> list[Outcome]:
+        found: list[Outcome] = []
+        while True:
+            reply = await self._call(_read_frame(kind, queue_id, len(found)))
+            found += [Outcome.parse(item) for item in reply.groups("outcomes")]
+            if not reply.boolean("more"):
+                return found
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _call(self, request: dict[str, object], descriptor: int = -1) -> Attributes:
+        fds = (descriptor,) if descriptor >= 0 else ()
+        again = True
+        while True:
+            fresh = False
+            try:
+                async with self._connecting:
+                    if self._connection is None or self._connection.closed:
+                        fresh = True
+                        self._connection = _Connection(await AsyncChannel.connect(self._path, ANSWER_TIMEOUT))
+                    connection = self._connection
+                return _checked(await connection.call(request, fds))
+            except TimeoutError:
+                raise ServiceUnavailable("bounce: no answer in time") from None
+            except (ChannelClosed, ProtocolError) as error:
+                if fresh or not again:
+                    raise ServiceUnavailable(f"bounce: {error}") from None
+                again = False
+
+
+class _Connection:
+    """A channel on which answers come in any order, each with the tag of its request."""
+
+    def __init__(self, channel: AsyncChannel) -> None:
+        self._channel = channel
+        self._tags = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Attributes]] = {}
+        self._sending = asyncio.Lock()
+        self._reader = asyncio.get_running_loop().create_task(self._read())
+
+    @property
+    def closed(self) -> bool:
+        return self._channel.closed
+
+    async def call(self, request: dict[str, object], fds: Sequence[int]) -> Attributes:
+        tag = next(self._tags)
+        answer = self._waiting[tag] = asyncio.get_running_loop().create_future()
+        try:
+            async with self._sending:
+                await self._channel.send({**request, "tag": tag}, fds)
+            return await asyncio.wait_for(answer, ANSWER_TIMEOUT)
+        except ChannelClosed:
+            self.close()
+            raise
+        finally:
+            del self._waiting[tag]
+
+    async def _read(self) -> None:
+        reason = "the connection was closed"
+        try:
+            while True:
+                reply = await self._channel.receive()
+                answer = self._waiting.get(reply.integer("tag"))
+                if answer is not None and not answer.done():
+                    answer.set_result(reply)
+        except (ChannelClosed, ProtocolError) as error:
+            reason = str(error)
+        finally:
+            self._channel.close()
+            for answer in self._waiting.values():
+                if not answer.done():
+                    answer.set_exception(ChannelClosed(reason))
+
+    def close(self) -> None:
+        self._channel.close()
+        self._reader.cancel()

@@ -1,0 +1,362 @@
+"""Clients of `cleanup`, the one writer of new mail.
+
+A connection to cleanup always holds one prepared, empty queue file, of which the client knows the inode: so a new
+message has its queue id from the first moment, and the whole message can go over in one send.
+
+    with client.open() as message:              # queue_id is known here; nothing has been sent
+        message.begin(envelope)
+        message.write(b"Received: ...\\n")
+        receipt = message.commit()              # on disk, under its final name; or Rejected, ServiceUnavailable
+
+The content's lines end in LF.  The caller writes its own Received: field first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.general import IPC_TIMEOUT
+from pillarbox.lib.ipc import (
+    AsyncChannel,
+    Attributes,
+    Channel,
+    ChannelClosed,
+    ProtocolError,
+    encode_chunk,
+    encode_frame,
+)
+from pillarbox.lib.ipc.frames import END_OF_CONTENT
+from pillarbox.lib.queue.envelope import Envelope
+from pillarbox.lib.queue.ids import encode_id
+
+RECIPIENTS_PER_FRAME = 400
+"""With addresses of the greatest length a frame of so many stays below the frame limit."""
+
+GATHER = 64 * 1024
+"""Content is sent in pieces of about this size; a smaller message goes in one send, together with its envelope."""
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds to wait for a connection and its first prepared file."""
+
+IDLE_LIMIT = 64
+"""Most idle connections that an event program keeps."""
+
+
+class Rejected(Exception):
+    """cleanup does not take the message; `code`, `enhanced` and `text` are the SMTP reply to give."""
+
+    def __init__(self, code: int, enhanced: str, text: str) -> None:
+        super().__init__(f"{code} {enhanced} {text}")
+        self.code, self.enhanced, self.text = code, enhanced, text
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The message is in the queue: complete, on disk.  `size` is the content's, in bytes."""
+
+    queue_id: str
+    size: int
+
+
+def envelope_frames(queue_id: str, envelope: Envelope) -> bytes:
+    """The frames that open a message: the envelope and all recipients."""
+    recipients = [recipient.members() for recipient in envelope.recipients]
+    first = recipients[:RECIPIENTS_PER_FRAME]
+    more = len(recipients) > len(first)
+    frames = [
+        encode_frame(
+            {"do": "message", "id": queue_id, "envelope": envelope.members(), "recipients": first, "more": more}
+        )
+    ]
+    for start in range(RECIPIENTS_PER_FRAME, len(recipients), RECIPIENTS_PER_FRAME):
+        part = recipients[start : start + RECIPIENTS_PER_FRAME]
+        more = start + len(part) < len(recipients)
+        frames.append(encode_frame({"do": "recipients", "recipients": part, "more": more}))
+    return b"".join(frames)
+
+
+class _Outgoing:
+    """What both kinds of message share: gathering the bytes that have not been sent."""
+
+    def __init__(self, inode: int, clock: Callable[[], float]) -> None:
+        self.queue_id = encode_id(int(clock() * 1_000_000), inode)
+        self._pieces: list[bytes] = []
+        self._gathered = 0
+        self._begun = False
+        self.sent = False
+
+    def _begin(self, envelope: Envelope) -> None:
+        self._begun = True
+        self._pieces.append(envelope_frames(self.queue_id, envelope))
+
+    def _gather(self, content: bytes) -> bool:
+        """Take content; whether it is time to send."""
+        self._pieces.append(encode_chunk(content))
+        self._gathered += len(content)
+        return self._gathered >= GATHER
+
+    def _take(self) -> bytes:
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._gathered = 0
+        self.sent = True
+        return data
+
+
+def _prepared(reply: Attributes) -> int:
+    inode = reply.integer("prepared", 0)
+    if not inode:
+        raise ServiceUnavailable(f"cleanup: {reply.text('why', 'no queue file could be made')}")
+    return inode
+
+
+def _receipt(reply: Attributes, queue_id: str) -> Receipt:
+    if reply.boolean("ok"):
+        return Receipt(queue_id, reply.integer("size"))
+    raise Rejected(reply.integer("code"), reply.text("enhanced"), reply.text("text"))
+
+
+class Message(_Outgoing):
+    """One new message over a blocking connection.  Leaving the `with` block without a commit withdraws it."""
+
+    def __init__(self, client: CleanupClient, channel: Channel, inode: int, clock: Callable[[], float]) -> None:
+        super().__init__(inode, clock)
+        self._client = client
+        self._channel: Channel | None = channel
+        self._inode = inode
+
+    def begin(self, envelope: Envelope) -> None:
+        """Give the envelope; once, before the content."""
+        self._begin(envelope)
+
+    def write(self, content: bytes) -> None:
+        """Give a piece of the content.  Raises ServiceUnavailable."""
+        if self._gather(content):
+            self._send(self._take())
+
+    def commit(self) -> Receipt:
+        """End the content and wait until the message is safe.  Raises Rejected, ServiceUnavailable."""
+        assert self._begun
+        self._pieces.append(END_OF_CONTENT)
+        self._send(self._take())
+        assert self._channel is not None
+        try:
+            reply = self._channel.receive()
+            channel, self._channel = self._channel, None
+            self._client.give_back(channel, reply)
+            return _receipt(reply, self.queue_id)
+        except (ChannelClosed, ProtocolError) as error:
+            self._drop()
+            raise ServiceUnavailable(f"cleanup: {error}") from None
+
+    def abort(self) -> None:
+        """Withdraw the message; nothing of it remains."""
+        if self._channel is None:
+            return
+        if self.sent:
+            self._drop()
+        else:
+            channel, self._channel = self._channel, None
+            self._client.give_back(channel, Attributes({"prepared": self._inode}))
+
+    def _send(self, data: bytes) -> None:
+        if self._channel is None:
+            raise ServiceUnavailable("cleanup: the connection is gone")
+        try:
+            self._channel.send_raw(data)
+        except ChannelClosed as error:
+            self._drop()
+            raise ServiceUnavailable(f"cleanup: {error}") from None
+
+    def _drop(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def __enter__(self) -> Message:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+
+class CleanupClient:
+    """A blocking client; keeps its connection from one message to the next."""
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
+        self._path = config.socket_path("cleanup")
+        self._timeout = config[IPC_TIMEOUT]
+        self._clock = clock
+        self._idle: list[tuple[Channel, int]] = []
+
+    def open(self) -> Message:
+        """A new message.  Raises ServiceUnavailable."""
+        while self._idle:
+            channel, inode = self._idle.pop()
+            if _alive(channel):
+                return Message(self, channel, inode, self._clock)
+            channel.close()
+        try:
+            channel = Channel.connect(self._path, CONNECT_TIMEOUT)
+            inode = _prepared(channel.receive())
+            channel.socket.settimeout(self._timeout)
+        except (ChannelClosed, ProtocolError) as error:
+            raise ServiceUnavailable(f"cleanup: {error}") from None
+        return Message(self, channel, inode, self._clock)
+
+    def give_back(self, channel: Channel, reply: Attributes) -> None:
+        """For `Message`: the connection is free again, with its next prepared file."""
+        inode = reply.integer("prepared", 0)
+        if inode:
+            self._idle.append((channel, inode))
+        else:
+            channel.close()
+
+    def close(self) -> None:
+        """End the connections."""
+        for channel, _ in self._idle:
+            channel.close()
+        self._idle.clear()
+
+
+def _alive(channel: Channel) -> bool:
+    try:
+        return not channel.fill(_DONTWAIT)
+    except ChannelClosed:
+        return False
+
+
+_DONTWAIT = socket.MSG_DONTWAIT
+
+
+class AsyncMessage(_Outgoing):
+    """One new message in an event program."""
+
+    def __init__(
+        self, client: AsyncCleanupClient, channel: AsyncChannel, inode: int, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(inode, clock)
+        self._client = client
+        self._channel: AsyncChannel | None = channel
+        self._inode = inode
+
+    def begin(self, envelope: Envelope) -> None:
+        """Give the envelope; once, before the content.  Sends nothing yet."""
+        self._begin(envelope)
+
+    def gather(self, content: bytes) -> bool:
+        """Give a piece of the content without sending; True when `flush` should be awaited before more is given."""
+        return self._gather(content)
+
+    async def flush(self) -> None:
+        """Send what was gathered.  Raises ServiceUnavailable."""
+        await self._send(self._take())
+
+    async def write(self, content: bytes) -> None:
+        """Give a piece of the content.  Raises ServiceUnavailable."""
+        if self._gather(content):
+            await self._send(self._take())
+
+    async def commit(self) -> Receipt:
+        """End the content and wait until the message is safe.  Raises Rejected, ServiceUnavailable."""
+        assert self._begun
+        self._pieces.append(END_OF_CONTENT)
+        await self._send(self._take())
+        assert self._channel is not None
+        try:
+            reply = await self._channel.receive()
+            channel, self._channel = self._channel, None
+            self._client.give_back(channel, reply)
+            return _receipt(reply, self.queue_id)
+        except (ChannelClosed, ProtocolError) as error:
+            self.drop()
+            raise ServiceUnavailable(f"cleanup: {error}") from None
+
+    def abort(self) -> None:
+        """Withdraw the message; nothing of it remains."""
+        if self._channel is None:
+            return
+        if self.sent:
+            self.drop()
+        else:
+            channel, self._channel = self._channel, None
+            self._client.give_back(channel, Attributes({"prepared": self._inode}))
+
+    async def _send(self, data: bytes) -> None:
+        if self._channel is None:
+            raise ServiceUnavailable("cleanup: the connection is gone")
+        try:
+            await self._channel.send_raw(data)
+        except ChannelClosed as error:
+            self.drop()
+            raise ServiceUnavailable(f"cleanup: {error}") from None
+
+    def drop(self) -> None:
+        """Close the connection: cleanup throws away what it has of the message."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+
+class AsyncCleanupClient:
+    """A client for event programs: a pool of connections, one message at a time on each."""
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
+        self._path = config.socket_path("cleanup")
+        self._clock = clock
+        self._idle: list[tuple[AsyncChannel, int]] = []
+
+    def open_now(self) -> AsyncMessage | None:
+        """A new message over an idle connection, or None where a connection must be made first: await `open`."""
+        while self._idle:
+            channel, inode = self._idle.pop()
+            with contextlib.suppress(ChannelClosed):
+                if not channel.fill():
+                    return AsyncMessage(self, channel, inode, self._clock)
+            channel.close()
+        return None
+
+    async def open(self) -> AsyncMessage:
+        """A new message.  Raises ServiceUnavailable."""
+        if (message := self.open_now()) is not None:
+            return message
+        try:
+            channel = await AsyncChannel.connect(self._path, CONNECT_TIMEOUT)
+            inode = _prepared(await channel.receive(CONNECT_TIMEOUT))
+        except (ChannelClosed, ProtocolError) as error:
+            raise ServiceUnavailable(f"cleanup: {error}") from None
+        return AsyncMessage(self, channel, inode, self._clock)
+
+    def give_back(self, channel: AsyncChannel, reply: Attributes) -> None:
+        """For `AsyncMessage`: the connection is free again, with its next prepared file."""
+        inode = reply.integer("prepared", 0)
+        if inode and len(self._idle) < IDLE_LIMIT:
+            self._idle.append((channel, inode))
+        else:
+            channel.close()
+
+    def close(self) -> None:
+        """End the idle connections."""
+        for channel, _ in self._idle:
+            channel.close()
+        self._idle.clear()
+
+
+__all__ = [
+    "AsyncCleanupClient",
+    "AsyncMessage",
+    "CleanupClient",
+    "Message",
+    "Receipt",
+    "Rejected",
+    "envelope_frames",
+]

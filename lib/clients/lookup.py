@@ -1,0 +1,402 @@
+"""The clients of the lookup service: is this recipient ours, where does this address go, what does this table say.
+
+    verdict = client.recipient("user@example.com")     # RecipientVerdict
+    route = client.resolve("user@example.com", sender) # Route
+    client.expand("sales@example.com")                 # ("ann@example.com", "bob@example.net") or None
+    client.get("alias_maps", "postmaster")             # the value or None
+
+`LookupClient` is for blocking programs and not for several threads at once; `AsyncLookupClient` has the same methods
+as coroutines, any number of which may run at once over its one connection.  Answers are kept for `lookup_cache_ttl`
+seconds, so that one message with its many questions costs one look-up and a cached answer costs a dictionary access;
+what was not found is asked again each time, so that a new user gets mail at once.
+
+Every method raises `LookupUnavailable`, which is both a `LookupFailed` and a `ServiceUnavailable`, when the answer is
+not known now (a table is broken, the service is away).  The caller defers; it is never "not found".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar, cast
+
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.lookup import (
+    CANONICAL_MAPS,
+    LOOKUP_CACHE_TTL,
+    RECIPIENT_CANONICAL_MAPS,
+    SENDER_CANONICAL_MAPS,
+    SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS,
+    SENDER_DEPENDENT_RELAYHOST_MAPS,
+    VIRTUAL_ALIAS_MAPS,
+)
+from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.tables.errors import LookupFailed
+
+SERVICE = "lookup"
+
+REPLY_TIMEOUT = 60.0
+"""Seconds to wait for one answer: longer than any table's own time limit, shorter than a client's patience."""
+
+CACHE_LIMIT = 10_000
+"""Answers kept of each kind; beyond it all are dropped, which at a lifetime of a second costs nothing."""
+
+AddressClass = Literal["local", "virtual_alias", "virtual_mailbox", "relay", "default"]
+Status = Literal["ok", "unknown", "relay_denied", "error"]
+CanonicalKind = Literal["sender", "recipient"]
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientVerdict:
+    """Whether mail for an address may be accepted, as far as tables can say.
+
+    `ok`: a recipient of ours, or of a domain that we relay for.
+    `unknown`: its domain is ours, the user does not exist; `text` is the reason to give.
+    `relay_denied`: the domain is none of ours (class `default`): only clients that may relay may send there.
+    `error`: a table says that it is undeliverable (transport `error`, `retry`, a relocated user).
+
+    `code` and `dsn` are the SMTP reply code and enhanced status code that go with `text` (550 5.1.1 ...; 450 4.x.x
+    for `retry`); they have no meaning with `ok`.
+    """
+
+    status: Status
+    address_class: AddressClass
+    text: str = ""
+    code: int = 250
+    dsn: str = "2.1.5"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How an address is delivered.
+
+    `transport` names a service of master.yaml, or `error` or `retry`, whose `nexthop` is the reason ("5.1.1 User
+    unknown").  `nexthop` is a domain, `[host]`, `[host]:port`, or what the transport understands.  `recipient` is
+    the address in complete form (domain added).
+    """
+
+    transport: str
+    nexthop: str
+    recipient: str
+    address_class: AddressClass
+
+
+class LookupUnavailable(LookupFailed, ServiceUnavailable):
+    """The answer is not known now; `reason` is for the log."""
+
+
+class _Cache(Generic[V]):
+    """Answers that are good for a while.  `found` is the whole cost of a hit."""
+
+    __slots__ = ("_clock", "_entries", "_ttl")
+
+    def __init__(self, ttl: float, clock: Callable[[], float]) -> None:
+        self._ttl = ttl
+        self._clock = clock
+        self._entries: dict[object, tuple[float, V]] = {}
+
+    def found(self, key: object) -> V | None:
+        entry = self._entries.get(key)
+        return entry[1] if entry is not None and entry[0] > self._clock() else None
+
+    def keep(self, key: object, value: V) -> None:
+        if self._ttl > 0:
+            if len(self._entries) >= CACHE_LIMIT:
+                self._entries.clear()
+            self._entries[key] = (self._clock() + self._ttl, value)
+
+
+class _Questions:
+    """What both clients share: the caches, the requests, the reading of replies."""
+
+    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+        self.path = config.socket_path(SERVICE)
+        ttl = config[LOOKUP_CACHE_TTL]
+        self.verdicts: _Cache[RecipientVerdict] = _Cache(ttl, clock)
+        self.routes: _Cache[Route] = _Cache(ttl, clock)
+        self.expansions: _Cache[tuple[str, ...]] = _Cache(ttl, clock)
+        self.values: _Cache[str] = _Cache(ttl, clock)
+        # What no table is configured for needs no question.
+        self.by_sender = bool(
+            config[SENDER_DEPENDENT_RELAYHOST_MAPS] or config[SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS]
+        )
+        self.aliases = bool(config[VIRTUAL_ALIAS_MAPS])
+        common = bool(config[CANONICAL_MAPS])
+        self.canonical = {
+            "sender": common or bool(config[SENDER_CANONICAL_MAPS]),
+            "recipient": common or bool(config[RECIPIENT_CANONICAL_MAPS]),
+        }
+
+    def verdict(self, key: object, reply: Attributes) -> RecipientVerdict:
+        verdict = RecipientVerdict(
+            cast(Status, reply.text("status")),
+            cast(AddressClass, reply.text("class")),
+            reply.text("text", ""),
+            reply.integer("code", 250),
+            reply.text("dsn", "2.1.5"),
+        )
+        if verdict.status in ("ok", "relay_denied"):
+            self.verdicts.keep(key, verdict)
+        return verdict
+
+    def route(self, key: object, reply: Attributes) -> Route:
+        route = Route(
+            reply.text("transport"),
+            reply.text("nexthop"),
+            reply.text("recipient"),
+            cast(AddressClass, reply.text("class")),
+        )
+        if route.transport not in ("error", "retry"):
+            self.routes.keep(key, route)
+        return route
+
+    def expansion(self, key: object, reply: Attributes) -> tuple[str, ...] | None:
+        if "addresses" not in reply:
+            return None
+        addresses = reply.texts("addresses")
+        self.expansions.keep(key, addresses)
+        return addresses
+
+    def value(self, key: object, reply: Attributes) -> str | None:
+        if "value" not in reply:
+            return None
+        value = reply.text("value")
+        self.values.keep(key, value)
+        return value
+
+
+def _checked(reply: Attributes) -> Attributes:
+    if not reply.boolean("ok"):
+        raise LookupUnavailable(reply.text("why", "the lookup service gave no reason"))
+    return reply
+
+
+class LookupClient:
+    """Blocking client; connects at the first question and again when the service was restarted."""
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
+        self._questions = _Questions(config, clock)
+        self._channel: Channel | None = None
+
+    def recipient(self, address: str) -> RecipientVerdict:
+        """Whether mail for `address` may be accepted."""
+        questions = self._questions
+        return questions.verdicts.found(address) or questions.verdict(
+            address, self._call({"do": "recipient", "address": address})
+        )
+
+    def resolve(self, recipient: str, sender: str = "") -> Route:
+        """Transport and next hop of `recipient`; `sender` matters only for sender-dependent tables."""
+        questions = self._questions
+        if not questions.by_sender:
+            sender = ""
+        key = (recipient, sender)
+        return questions.routes.found(key) or questions.route(
+            key, self._call({"do": "resolve", "address": recipient, "sender": sender})
+        )
+
+    def expand(self, address: str) -> tuple[str, ...] | None:
+        """The addresses that virtual aliases replace `address` by, each in complete form; None = it is no alias."""
+        questions = self._questions
+        if not questions.aliases:
+            return None
+        return questions.expansions.found(address) or questions.expansion(
+            address, self._call({"do": "expand", "address": address})
+        )
+
+    def canonical(self, address: str, kind: CanonicalKind) -> str | None:
+        """What canonical tables rewrite a sender or recipient address to; None = it stays as it is."""
+        questions = self._questions
+        if not questions.canonical[kind]:
+            return None
+        key = (kind, address)
+        found = questions.values.found(key)
+        if found is None:
+            found = questions.value(key, self._call({"do": "canonical", "address": address, "kind": kind}))
+        return found
+
+    def get(self, parameter: str, key: str) -> str | None:
+        """Look up `key` in the tables that the parameter named `parameter` lists; None = not found."""
+        questions = self._questions
+        kept = (parameter, key)
+        found = questions.values.found(kept)
+        if found is None:
+            found = questions.value(kept, self._call({"do": "get", "parameter": parameter, "key": key}))
+        return found
+
+    def _call(self, request: dict[str, object]) -> Attributes:
+        fresh = False
+        while True:
+            try:
+                channel = self._channel
+                if channel is None:
+                    fresh = True
+                    channel = self._channel = Channel.connect(self._questions.path, REPLY_TIMEOUT)
+                channel.send(request)
+                return _checked(channel.receive())
+            except (ChannelClosed, ProtocolError) as error:
+                self.close()
+                if fresh or isinstance(error, ProtocolError):
+                    raise LookupUnavailable(f"lookup service: {error}") from None
+
+    def close(self) -> None:
+        """End the connection; the next question makes a new one."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+
+class AsyncLookupClient:
+    """Client for asyncio programs: one connection, on which questions overtake each other by their tags."""
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
+        self._questions = _Questions(config, clock)
+        self._connection: _Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    def known_recipient(self, address: str) -> RecipientVerdict | None:
+        """The kept answer to `recipient`, without waiting; None = ask."""
+        return self._questions.verdicts.found(address)
+
+    def known_route(self, recipient: str, sender: str = "") -> Route | None:
+        """The kept answer to `resolve`, without waiting; None = ask."""
+        questions = self._questions
+        return questions.routes.found((recipient, sender if questions.by_sender else ""))
+
+    async def recipient(self, address: str) -> RecipientVerdict:
+        """Whether mail for `address` may be accepted."""
+        questions = self._questions
+        return questions.verdicts.found(address) or questions.verdict(
+            address, await self._call({"do": "recipient", "address": address})
+        )
+
+    async def resolve(self, recipient: str, sender: str = "") -> Route:
+        """Transport and next hop of `recipient`; `sender` matters only for sender-dependent tables."""
+        questions = self._questions
+        if not questions.by_sender:
+            sender = ""
+        key = (recipient, sender)
+        return questions.routes.found(key) or questions.route(
+            key, await self._call({"do": "resolve", "address": recipient, "sender": sender})
+        )
+
+    async def expand(self, address: str) -> tuple[str, ...] | None:
+        """The addresses that virtual aliases replace `address` by, each in complete form; None = it is no alias."""
+        questions = self._questions
+        if not questions.aliases:
+            return None
+        return questions.expansions.found(address) or questions.expansion(
+            address, await self._call({"do": "expand", "address": address})
+        )
+
+    async def canonical(self, address: str, kind: CanonicalKind) -> str | None:
+        """What canonical tables rewrite a sender or recipient address to; None = it stays as it is."""
+        questions = self._questions
+        if not questions.canonical[kind]:
+            return None
+        key = (kind, address)
+        found = questions.values.found(key)
+        if found is None:
+            found = questions.value(key, await self._call({"do": "canonical", "address": address, "kind": kind}))
+        return found
+
+    async def get(self, parameter: str, key: str) -> str | None:
+        """Look up `key` in the tables that the parameter named `parameter` lists; None = not found."""
+        questions = self._questions
+        kept = (parameter, key)
+        found = questions.values.found(kept)
+        if found is None:
+            found = questions.value(kept, await self._call({"do": "get", "parameter": parameter, "key": key}))
+        return found
+
+    async def _call(self, request: dict[str, object]) -> Attributes:
+        last_try = False
+        while True:
+            connection = self._connection
+            if connection is None or connection.broken:
+                async with self._connecting:
+                    connection = self._connection
+                    if connection is None or connection.broken:
+                        last_try = True
+                        connection = self._connection = await self._connect()
+            try:
+                return _checked(await connection.ask(request))
+            except ProtocolError as error:
+                connection.fail(ChannelClosed("protocol error"))
+                raise LookupUnavailable(f"lookup service: {error}") from None
+            except ChannelClosed as error:
+                # A connection from before may have gone stale; a second failure is the service's.
+                if last_try:
+                    raise LookupUnavailable(f"lookup service: {error}") from None
+                last_try = True
+
+    async def _connect(self) -> _Connection:
+        try:
+            return _Connection(await AsyncChannel.connect(self._questions.path, REPLY_TIMEOUT))
+        except ChannelClosed as error:
+            raise LookupUnavailable(f"lookup service: {error}") from None
+
+    async def close(self) -> None:
+        """End the connection; the next question makes a new one."""
+        if self._connection is not None:
+            self._connection.fail(ChannelClosed("the client was closed"))
+            self._connection = None
+
+
+class _Connection:
+    """One connection with questions under way; a task takes the answers in."""
+
+    def __init__(self, channel: AsyncChannel) -> None:
+        self._channel = channel
+        self._waiting: dict[int, asyncio.Future[Attributes]] = {}
+        self._sending = asyncio.Lock()
+        self._tag = 0
+        self.broken = False
+        self._reader = asyncio.get_running_loop().create_task(self._read())
+
+    async def ask(self, request: dict[str, object]) -> Attributes:
+        self._tag = tag = self._tag + 1
+        request["tag"] = tag
+        future: asyncio.Future[Attributes] = asyncio.get_running_loop().create_future()
+        self._waiting[tag] = future
+        try:
+            async with self._sending:
+                await self._channel.send(request)
+            async with asyncio.timeout(REPLY_TIMEOUT):
+                return await future
+        except ChannelClosed as error:
+            self.fail(error)
+            raise
+        except TimeoutError:
+            raise LookupUnavailable(f"lookup service: no answer within {REPLY_TIMEOUT:g} seconds") from None
+        finally:
+            self._waiting.pop(tag, None)
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                reply = await self._channel.receive()
+                future = self._waiting.get(reply.integer("tag", 0))
+                if future is not None and not future.done():
+                    future.set_result(reply)
+        except (ChannelClosed, ProtocolError) as error:
+            self.fail(ChannelClosed(str(error)))
+
+    def fail(self, error: ChannelClosed) -> None:
+        """Nothing more can be asked here; whoever waits learns it."""
+        if self.broken:
+            return
+        self.broken = True
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ChannelClosed(str(error)))
+        self._channel.close()
+        if self._reader is not asyncio.current_task():
+            with contextlib.suppress(RuntimeError):
+                self._reader.cancel()

@@ -1,0 +1,203 @@
+"""Reading `main.yaml` and `master.yaml`: every mistake is found, with file, line, key and what was expected.
+
+YAML is only the notation: scalars are taken as the text that stands in the file (`yes` stays `yes`, `0700` stays
+`0700`), so that a value means the same here as in `postconf name=value`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from typing import cast
+
+import yaml
+
+from pillarbox.lib.config.errors import ConfigError, Problem, nearest
+from pillarbox.lib.config.parameter import Parameter, Raw
+from pillarbox.lib.config.services import Service, parse_service
+from pillarbox.lib.config.values import Config, all_parameters
+
+DEFAULT_DIRECTORY = "/etc/pillarbox"
+MAIN, MASTER = "main.yaml", "master.yaml"
+
+_WRITTEN_BOOLEANS = {"true": "yes", "false": "no", "True": "yes", "False": "no"}
+
+_LOADER = cast("type[yaml.SafeLoader]", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def config_directory(option: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """The configuration directory: the `-c` option, else MAIL_CONFIG, else /etc/pillarbox; absolute."""
+    return os.path.abspath(option or environ.get("MAIL_CONFIG") or DEFAULT_DIRECTORY)
+
+
+def load(directory: str) -> Config:
+    """The configuration in `directory`.  Raises ConfigError that names every mistake in both files."""
+    config, problems = examine(directory)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def examine(directory: str) -> tuple[Config, list[Problem]]:
+    """What can be read of the configuration in `directory`, and every mistake in it; for commands that show it."""
+    parameters = all_parameters()
+    main_file, master_file = os.path.join(directory, MAIN), os.path.join(directory, MASTER)
+    problems: list[Problem] = []
+    values, lines = _read_main(main_file, parameters, problems)
+    values["config_directory"] = directory
+    if os.path.basename(directory) == "etc":
+        values.setdefault("instance_directory", os.path.dirname(directory))
+    services, option_lines = _read_services(master_file, parameters, problems)
+    config = Config(values, services)
+    problems += _check_values(config, config.values, main_file, lines, parameters)
+    for service in services.values():
+        view = config.for_service(service)
+        problems += _check_values(view, service.options, master_file, option_lines[service.name], parameters)
+    return config, problems
+
+
+def _check_values(
+    config: Config,
+    names: Mapping[str, Raw],
+    file: str,
+    lines: Mapping[str, int],
+    parameters: Mapping[str, Parameter[object]],
+) -> list[Problem]:
+    problems = []
+    for name in names:
+        parameter = parameters.get(name)
+        if parameter is None:
+            continue
+        try:
+            config[parameter]
+        except ValueError as error:
+            problems.append(Problem(file, lines.get(name, 0), name, str(error)))
+    return problems
+
+
+def _document(file: str, problems: list[Problem]) -> yaml.MappingNode | None:
+    try:
+        with open(file, "rb") as stream:
+            node = yaml.compose(stream, Loader=_LOADER)
+    except OSError as error:
+        problems.append(Problem(file, 0, "", f"cannot be read: {error.strerror}"))
+        return None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problems.append(Problem(file, mark.line + 1 if mark else 0, "", f"not YAML: {error.problem or error.context}"))
+        return None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problems.append(Problem(file, 0, "", f"not YAML: {' '.join(str(error).split())}"))
+        return None
+    if node is None:
+        return None
+    if not isinstance(node, yaml.MappingNode):
+        problems.append(Problem(file, node.start_mark.line + 1, "", '"name: value" lines were expected'))
+        return None
+    return node
+
+
+def _entries(node: yaml.MappingNode, file: str, problems: list[Problem]) -> list[tuple[str, yaml.Node, int]]:
+    found: dict[str, int] = {}
+    entries = []
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            problems.append(Problem(file, line, "", "a name was expected before the colon"))
+            continue
+        if key.value in found:
+            problems.append(Problem(file, line, key.value, f"is set already in line {found[key.value]}"))
+            continue
+        found[key.value] = line
+        entries.append((key.value, value, line))
+    return entries
+
+
+def _scalar(node: yaml.ScalarNode) -> str:
+    if node.style is None:
+        if node.value in ("~", "null"):
+            return ""
+        return str(_WRITTEN_BOOLEANS.get(node.value, node.value))
+    return str(node.value)
+
+
+def _raw(node: yaml.Node) -> Raw | None:
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node)
+    if isinstance(node, yaml.SequenceNode) and all(isinstance(item, yaml.ScalarNode) for item in node.value):
+        return tuple(_scalar(item) for item in node.value)
+    return None
+
+
+def _parameters(
+    node: yaml.MappingNode, file: str, parameters: Mapping[str, Parameter[object]], problems: list[Problem]
+) -> tuple[dict[str, Raw], dict[str, int]]:
+    values: dict[str, Raw] = {}
+    lines: dict[str, int] = {}
+    for name, value, line in _entries(node, file, problems):
+        if name not in parameters:
+            problems.append(Problem(file, line, name, f"unknown parameter{nearest(name, parameters)}"))
+            continue
+        raw = _raw(value)
+        if raw is None:
+            problems.append(Problem(file, line, name, "one value or a list of values was expected"))
+            continue
+        values[name], lines[name] = raw, line
+    return values, lines
+
+
+def _read_main(
+    file: str, parameters: Mapping[str, Parameter[object]], problems: list[Problem]
+) -> tuple[dict[str, Raw], dict[str, int]]:
+    node = _document(file, problems)
+    return _parameters(node, file, parameters, problems) if node else ({}, {})
+
+
+def _read_services(
+    file: str, parameters: Mapping[str, Parameter[object]], problems: list[Problem]
+) -> tuple[dict[str, Service], dict[str, dict[str, int]]]:
+    services: dict[str, Service] = {}
+    option_lines: dict[str, dict[str, int]] = {}
+    node = _document(file, problems)
+    for name, value, line in _entries(node, file, problems) if node else []:
+        if not isinstance(value, yaml.MappingNode):
+            problems.append(
+                Problem(file, line, name, 'the fields of a service were expected, such as "command: smtpd"')
+            )
+            continue
+        fields: dict[str, Raw] = {}
+        lines = {"": line}
+        options: dict[str, Raw] = {}
+        option_lines[name] = {}
+        for key, item, key_line in _entries(value, file, problems):
+            lines[key] = key_line
+            if key == "options" and isinstance(item, yaml.MappingNode):
+                options, option_lines[name] = _parameters(item, file, parameters, problems)
+                continue
+            raw = _raw(item)
+            if key == "options" or raw is None:
+                expected = '"name: value" lines' if key == "options" else "one value or a list of values"
+                problems.append(Problem(file, key_line, f"{name}.{key}", f"{expected} was expected"))
+                continue
+            fields[key] = raw
+
+        def place(key: str, text: str, name: str = name, lines: dict[str, int] = lines) -> Problem:
+            return Problem(file, lines.get(key, lines[""]), f"{name}.{key}" if key else name, text)
+
+        service, found = parse_service(name, fields, options, place)
+        problems += found
+        if service and not _program_exists(service.command):
+            problems.append(place("command", f'there is no program "{service.command}"'))
+        elif service:
+            services[name] = service
+    if node is not None and not services and not problems:
+        problems.append(Problem(file, 0, "", "no service is defined"))
+    return services, option_lines
+
+
+def _program_exists(command: str) -> bool:
+    try:
+        return importlib.util.find_spec(f"pillarbox.{command}.program") is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,114 @@
+"""Parameters of the SMTP and LMTP client; a service may override each in its `options`."""
+
+from __future__ import annotations
+
+from pillarbox.lib.config.parameter import boolean, choice, integer, seconds, size, text, words
+
+SMTP_CLIENT_PROTOCOL = choice(
+    "smtp_client_protocol",
+    "auto",
+    """The protocol that a service speaks. "auto": LMTP where the service's name begins with "lmtp", else SMTP.""",
+    ("auto", "smtp", "lmtp"),
+)
+
+# --- who is asked
+SMTP_TCP_PORT = text("smtp_tcp_port", "25", "The TCP port for destinations that name none, with SMTP.")
+LMTP_TCP_PORT = text("lmtp_tcp_port", "24", "The TCP port for destinations that name none, with LMTP.")
+SMTP_FALLBACK_RELAY = words(
+    "smtp_fallback_relay",
+    "",
+    "Destinations that are tried when the real one can't be found or reached; syntax as relayhost.",
+)
+DISABLE_DNS_LOOKUPS = boolean(
+    "disable_dns_lookups", "no", "Deliver to the host that a destination names, without asking for MX records."
+)
+IGNORE_MX_LOOKUP_ERROR = boolean(
+    "ignore_mx_lookup_error", "no", "When the MX look-up fails for now, use the address of the domain itself."
+)
+SMTP_DEFER_IF_NO_MX_ADDRESS_FOUND = boolean(
+    "smtp_defer_if_no_mx_address_found", "no", "Defer rather than return mail when no MX host has an address."
+)
+SMTP_MX_ADDRESS_LIMIT = integer(
+    "smtp_mx_address_limit", "5", "How many addresses of a destination are tried for one delivery; 0: all."
+)
+SMTP_MX_SESSION_LIMIT = integer(
+    "smtp_mx_session_limit",
+    "2",
+    "How many servers that answer are tried for one delivery when they can't take it now; 0: all.",
+)
+SMTP_RANDOMIZE_ADDRESSES = boolean(
+    "smtp_randomize_addresses", "yes", "Try the hosts of equal preference in random order."
+)
+SMTP_ADDRESS_PREFERENCE = choice(
+    "smtp_address_preference",
+    "any",
+    """The address family that is tried first among hosts of equal preference; "any" takes turns.""",
+    ("any", "ipv4", "ipv6"),
+)
+SMTP_HOST_LOOKUP = words(
+    "smtp_host_lookup", "dns", "Where addresses of hosts come from, in this order: dns, native (/etc/hosts)."
+)
+PROXY_INTERFACES = words(
+    "proxy_interfaces",
+    "",
+    "Addresses under which this system receives mail by way of a proxy or address translator.",
+)
+
+# --- connections
+SMTP_BIND_ADDRESS = text("smtp_bind_address", "", "The local IPv4 address of outgoing connections; empty: any.")
+SMTP_BIND_ADDRESS6 = text("smtp_bind_address6", "", "The local IPv6 address of outgoing connections; empty: any.")
+SMTP_CLIENT_PORTS = words(
+    "smtp_client_ports",
+    "",
+    """The TCP ports to which the confined client may connect, that of the DNS included; empty: any.""",
+)
+SMTP_CONNECTION_CACHE_ON_DEMAND = boolean(
+    "smtp_connection_cache_on_demand", "yes", "Keep a connection open for a moment after a delivery, for the next one."
+)
+SMTP_CONNECTION_CACHE_TIME_LIMIT = seconds(
+    "smtp_connection_cache_time_limit", "2s", "How long an unused connection is kept open."
+)
+SMTP_CONNECTION_REUSE_TIME_LIMIT = seconds(
+    "smtp_connection_reuse_time_limit", "300s", "How long a connection is used for new deliveries."
+)
+SMTP_CONNECTION_REUSE_COUNT_LIMIT = integer(
+    "smtp_connection_reuse_count_limit", "0", "How many deliveries one connection is used for; 0: any number."
+)
+
+# --- the conversation
+SMTP_HELO_NAME = text("smtp_helo_name", "$myhostname", "The name in the EHLO, HELO or LHLO command.")
+SMTP_SKIP_5XX_GREETING = boolean(
+    "smtp_skip_5xx_greeting", "yes", "Treat a server that greets with a 5xx reply as unavailable for now."
+)
+SMTP_DISCARD_EHLO_KEYWORDS = words(
+    "smtp_discard_ehlo_keywords", "", "Extensions that are not used even if a server offers them: pipelining, dsn, ..."
+)
+SMTP_LINE_LENGTH_LIMIT = size(
+    "smtp_line_length_limit", "998", "Longer lines of a message are folded; 0: sent as they are; at least 16."
+)
+
+# --- transport security
+SMTP_TLS_SECURITY_LEVEL = choice(
+    "smtp_tls_security_level",
+    "may",
+    """none: no TLS; may: TLS where a server offers it, not verified; encrypt: TLS or no delivery, not verified;
+    verify: also with a certificate for the host name; secure: with a certificate for the destination's name.""",
+    ("none", "may", "encrypt", "verify", "secure"),
+)
+SMTP_TLS_LOGLEVEL = integer(
+    "smtp_tls_loglevel", "0", "1: log each TLS connection with its protocol and cipher.", maximum=4
+)
+
+# --- time limits (RFC 5321 section 4.5.3.2)
+SMTP_CONNECT_TIMEOUT = seconds("smtp_connect_timeout", "30s", "The time limit for one TCP or UNIX connection.")
+SMTP_HELO_TIMEOUT = seconds("smtp_helo_timeout", "300s", "The time limit for the greeting, and for EHLO and HELO.")
+SMTP_STARTTLS_TIMEOUT = seconds("smtp_starttls_timeout", "300s", "The time limit for STARTTLS and its handshake.")
+SMTP_MAIL_TIMEOUT = seconds("smtp_mail_timeout", "300s", "The time limit for the reply to MAIL FROM.")
+SMTP_RCPT_TIMEOUT = seconds("smtp_rcpt_timeout", "300s", "The time limit for the reply to each RCPT TO.")
+SMTP_DATA_INIT_TIMEOUT = seconds("smtp_data_init_timeout", "120s", "The time limit for the reply to DATA.")
+SMTP_DATA_XFER_TIMEOUT = seconds("smtp_data_xfer_timeout", "180s", "The time limit for each block of content.")
+SMTP_DATA_DONE_TIMEOUT = seconds("smtp_data_done_timeout", "600s", "The time limit for the reply to the content.")
+SMTP_RSET_TIMEOUT = seconds("smtp_rset_timeout", "20s", "The time limit for the reply to RSET.")
+SMTP_QUIT_TIMEOUT = seconds(
+    "smtp_quit_timeout", "300s", "The time limit for the reply to QUIT; the client does not wait for it."
+)

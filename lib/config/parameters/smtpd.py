@@ -1,0 +1,117 @@
+"""Parameters of the SMTP server; one program for port 25, submission and LMTP."""
+
+from __future__ import annotations
+
+from pillarbox.lib.config.parameter import boolean, choice, integer, seconds, text, words
+
+# --- who we are to clients
+SMTPD_BANNER = text(
+    "smtpd_banner", "$myhostname ESMTP $mail_name", "The text behind 220 in the greeting; must begin with $myhostname."
+)
+SMTPD_PROTOCOL = choice("smtpd_protocol", "smtp", "The protocol that the service speaks.", ("smtp", "lmtp"))
+SMTPD_DISCARD_EHLO_KEYWORDS = words(
+    "smtpd_discard_ehlo_keywords", "", "SMTP extensions that are neither announced nor accepted, such as CHUNKING."
+)
+DISABLE_VRFY_COMMAND = boolean("disable_vrfy_command", "no", "Refuse VRFY.")
+SMTPD_HELO_REQUIRED = boolean("smtpd_helo_required", "no", "Demand HELO or EHLO before MAIL.")
+STRICT_RFC821_ENVELOPES = boolean(
+    "strict_rfc821_envelopes", "no", "Demand angle brackets around the addresses in MAIL and RCPT."
+)
+
+# --- who may do what
+SMTPD_RELAY_RESTRICTIONS = words(
+    "smtpd_relay_restrictions",
+    "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination",
+    """Who may send to which recipient, looked at in RCPT before smtpd_recipient_restrictions; the first restriction
+    that decides ends the list. Known are permit, reject, defer, permit_mynetworks, permit_sasl_authenticated,
+    permit_auth_destination, reject_unauth_destination, defer_unauth_destination and reject_unlisted_recipient.""",
+)
+SMTPD_RECIPIENT_RESTRICTIONS = words(
+    "smtpd_recipient_restrictions",
+    "",
+    "Further restrictions in RCPT, after smtpd_relay_restrictions; the same names.",
+)
+SMTPD_REJECT_UNLISTED_RECIPIENT = boolean(
+    "smtpd_reject_unlisted_recipient", "yes", "Refuse recipients in our own domains that do not exist, for all clients."
+)
+UNKNOWN_LOCAL_RECIPIENT_REJECT_CODE = integer(
+    "unknown_local_recipient_reject_code", "550", "The reply code for a recipient that does not exist.", minimum=400
+)
+
+# --- authentication and TLS
+SMTPD_SASL_AUTH_ENABLE = boolean("smtpd_sasl_auth_enable", "no", "Offer AUTH.")
+SMTPD_SASL_AUTHENTICATED_HEADER = boolean(
+    "smtpd_sasl_authenticated_header", "no", "Name the authenticated user in the Received: header."
+)
+SMTPD_TLS_AUTH_ONLY = boolean("smtpd_tls_auth_only", "no", "Offer AUTH only inside TLS.")
+SMTPD_TLS_SECURITY_LEVEL = choice(
+    "smtpd_tls_security_level",
+    "may",
+    """none: TLS is not offered; may: it is offered where there is a certificate; encrypt: it is demanded.""",
+    ("none", "may", "encrypt"),
+)
+SMTPD_TLS_WRAPPERMODE = boolean("smtpd_tls_wrappermode", "no", "Speak TLS from the first byte, as on port 465.")
+SMTPD_TLS_RECEIVED_HEADER = boolean(
+    "smtpd_tls_received_header", "yes", "Name the TLS version and cipher in the Received: header."
+)
+SMTPD_TLS_LOGLEVEL = integer("smtpd_tls_loglevel", "1", "0: nothing about TLS in the log; 1: one line per session.")
+SMTPD_STARTTLS_TIMEOUT = seconds("smtpd_starttls_timeout", "300s", "How long a TLS handshake may take.")
+
+# --- limits
+SMTPD_TIMEOUT = seconds("smtpd_timeout", "300s", "How long to wait for a command, or for more of a message.")
+SMTPD_RECIPIENT_LIMIT = integer("smtpd_recipient_limit", "1000", "The most recipients of one message.", minimum=1)
+SMTPD_RECIPIENT_OVERSHOOT_LIMIT = integer(
+    "smtpd_recipient_overshoot_limit",
+    "1000",
+    "How many recipients beyond the limit are refused without counting errors.",
+)
+SMTPD_SOFT_ERROR_LIMIT = integer(
+    "smtpd_soft_error_limit", "10", "The number of errors after which each reply waits for smtpd_error_sleep_time."
+)
+SMTPD_HARD_ERROR_LIMIT = integer("smtpd_hard_error_limit", "20", "The number of errors after which a session is ended.")
+SMTPD_ERROR_SLEEP_TIME = seconds("smtpd_error_sleep_time", "1s", "The delay of replies after smtpd_soft_error_limit.")
+SMTPD_JUNK_COMMAND_LIMIT = integer(
+    "smtpd_junk_command_limit", "100", "How many NOOP, RSET, VRFY, ETRN, HELO and EHLO count as no error."
+)
+SMTPD_FORBIDDEN_COMMANDS = words(
+    "smtpd_forbidden_commands", "CONNECT, GET, POST", "Commands of other protocols, which end the session at once."
+)
+SMTPD_FORBID_BARE_NEWLINE = choice(
+    "smtpd_forbid_bare_newline",
+    "normalize",
+    """What to do with a line that ends in LF without CR. normalize: take it as a line end, but only CRLF.CRLF ends a
+    message; reject: refuse command or message; no: a line end everywhere, which lets messages be smuggled.""",
+    ("normalize", "reject", "no"),
+)
+SMTPD_FORBID_UNAUTH_PIPELINING = boolean(
+    "smtpd_forbid_unauth_pipelining",
+    "yes",
+    "End the session of a client that does not wait for a reply where it must (RFC 2920).",
+)
+SMTPD_CLIENT_NAME_TIMEOUT = seconds(
+    "smtpd_client_name_timeout", "5s", "How long RCPT waits for the client's host name before it counts as unknown."
+)
+
+# --- limits per client, kept by anvil
+SMTPD_CLIENT_CONNECTION_COUNT_LIMIT = integer(
+    "smtpd_client_connection_count_limit", "50", "How many sessions one client may have at once; 0: any number."
+)
+SMTPD_CLIENT_CONNECTION_RATE_LIMIT = integer(
+    "smtpd_client_connection_rate_limit",
+    "0",
+    "How many sessions one client may begin per anvil_rate_time_unit; 0: any.",
+)
+SMTPD_CLIENT_MESSAGE_RATE_LIMIT = integer(
+    "smtpd_client_message_rate_limit", "0", "How many messages one client may send per anvil_rate_time_unit; 0: any."
+)
+SMTPD_CLIENT_RECIPIENT_RATE_LIMIT = integer(
+    "smtpd_client_recipient_rate_limit",
+    "0",
+    "How many recipients one client may name per anvil_rate_time_unit; 0: any.",
+)
+SMTPD_CLIENT_AUTH_RATE_LIMIT = integer(
+    "smtpd_client_auth_rate_limit", "0", "How many AUTH commands one client may give per anvil_rate_time_unit; 0: any."
+)
+SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS = words(
+    "smtpd_client_event_limit_exceptions", "$mynetworks", "Clients (networks) that these limits do not concern."
+)

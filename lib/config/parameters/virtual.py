@@ -1,0 +1,23 @@
+"""Parameters of the delivery agent for hosted mailboxes."""
+
+from __future__ import annotations
+
+from pillarbox.lib.config.parameter import integer, path, size
+
+VIRTUAL_MAILBOX_BASE = path(
+    "virtual_mailbox_base",
+    "$mail_directory",
+    """The directory below which all hosted mailboxes lie: DOMAIN/LOCALPART/ (a Maildir), or what virtual_mailbox_maps
+    gives: a path that ends in "/" is a Maildir, any other an mbox file.""",
+)
+VIRTUAL_MAILBOX_LIMIT = size(
+    "virtual_mailbox_limit", "51200000", "The largest hosted mbox file, in bytes; 0: no limit. Not used for Maildirs."
+)
+VIRTUAL_BATCH_LIMIT = integer(
+    "virtual_batch_limit",
+    "32",
+    """How many messages one virtual process takes at once. They share the waits for the disk, so a higher number
+    raises throughput under load; it changes nothing on a quiet system.""",
+    minimum=1,
+    maximum=200,
+)

@@ -1,0 +1,123 @@
+"""One delivery: a message, and those of its recipients that go the same way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pillarbox.lib.delivery.content import Content
+from pillarbox.lib.ipc import Attributes, ProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecipient:
+    """One recipient; `n` is its number in the queue file, by which the queue manager knows it."""
+
+    n: int
+    address: str
+    original: str = ""
+    orcpt: str = ""
+    notify: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRequest:
+    """What an agent is asked to deliver.  The agent owns the descriptor in `content` and closes it.
+
+    `arrival` is when the message came into the system, `active` when the queue manager took it up, `taken` when the
+    agent got the request: the log line's delays are computed from them.
+    """
+
+    tag: int
+    queue_id: str
+    sender: str
+    recipients: tuple[DeliveryRecipient, ...]
+    content: Content
+    transport: str
+    nexthop: str
+    arrival: float
+    active: float
+    taken: float
+    envid: str = ""
+    ret: str = ""
+    body: str = ""
+    smtputf8: bool = False
+    requiretls: bool = False
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Where the message came from: client_name, client_address, client_port, client_helo, protocol, sasl_method,
+    sasl_username, sasl_sender, and what else the envelope carried."""
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.content.fd)
+
+
+def request_frame(
+    tag: int,
+    queue_id: str,
+    sender: str,
+    offset: int,
+    length: int,
+    transport: str,
+    nexthop: str,
+    arrival: float,
+    active: float,
+    recipients: list[dict[str, object]],
+    options: Mapping[str, object],
+) -> dict[str, object]:
+    """The queue manager's side: the members of a request frame."""
+    return {
+        "do": "deliver",
+        "tag": tag,
+        "id": queue_id,
+        "sender": sender,
+        "offset": offset,
+        "length": length,
+        "transport": transport,
+        "nexthop": nexthop,
+        "arrival": arrival,
+        "active": active,
+        "recipients": recipients,
+        **options,
+    }
+
+
+def parse_request(frame: Attributes, now: float) -> DeliveryRequest:
+    """The agent's side.  Raises ProtocolError; the frame's descriptors are then closed."""
+    try:
+        if frame.text("do") != "deliver" or len(frame.fds) != 1:
+            raise ProtocolError("a delivery request with one descriptor was expected")
+        recipients = tuple(
+            DeliveryRecipient(
+                n=item.integer("n"),
+                address=item.text("address"),
+                original=item.text("original", ""),
+                orcpt=item.text("orcpt", ""),
+                notify=item.texts("notify", []),
+            )
+            for item in frame.groups("recipients")
+        )
+        attributes = frame.attributes("attributes") if "attributes" in frame else {}
+        return DeliveryRequest(
+            tag=frame.integer("tag"),
+            queue_id=frame.text("id"),
+            sender=frame.text("sender"),
+            recipients=recipients,
+            content=Content(frame.fds[0], frame.integer("offset"), frame.integer("length")),
+            transport=frame.text("transport"),
+            nexthop=frame.text("nexthop"),
+            arrival=frame.number("arrival"),
+            active=frame.number("active"),
+            taken=now,
+            envid=frame.text("envid", ""),
+            ret=frame.text("ret", ""),
+            body=frame.text("body", ""),
+            smtputf8=frame.boolean("smtputf8", False),
+            requiretls=frame.boolean("requiretls", False),
+            attributes={name: value for name, value in attributes.items() if isinstance(value, str)},
+        )
+    except ProtocolError:
+        for descriptor in frame.fds:
+            os.close(descriptor)
+        raise

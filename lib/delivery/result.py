@@ -1,0 +1,98 @@
+"""What became of one recipient, and how that is said in the log (Postfix's delivery line)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from pillarbox.lib.delivery.request import DeliveryRecipient, DeliveryRequest
+from pillarbox.lib.ipc import Attributes, ProtocolError
+from pillarbox.lib.log import log
+
+SENT, DEFERRED, BOUNCED = "sent", "deferred", "bounced"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome for the recipient number `n`.
+
+    `dsn` is the enhanced status code (RFC 3463), `text` what happened in words, `relay` who took or refused it
+    (`local`, `virtual`, `host[address]:port`, `none`), `remote_mta` and `diagnostic` what RFC 3464 section 2.3 wants.
+    """
+
+    n: int
+    status: str
+    dsn: str
+    text: str
+    relay: str = "none"
+    remote_mta: str = ""
+    diagnostic: str = ""
+
+    def frame(self) -> dict[str, object]:
+        """The members that travel."""
+        members: dict[str, object] = {"n": self.n, "status": self.status, "dsn": self.dsn, "text": self.text}
+        if self.relay:
+            members["relay"] = self.relay
+        if self.remote_mta:
+            members["remote_mta"] = self.remote_mta
+        if self.diagnostic:
+            members["diagnostic"] = self.diagnostic
+        return members
+
+
+def parse_result(frame: Attributes) -> Result:
+    """A result that an agent sent.  Raises ProtocolError."""
+    status = frame.text("status")
+    if status not in (SENT, DEFERRED, BOUNCED):
+        raise ProtocolError(f'a delivery status is not "{status}"')
+    return Result(
+        n=frame.integer("n"),
+        status=status,
+        dsn=frame.text("dsn"),
+        text=frame.text("text"),
+        relay=frame.text("relay", "none"),
+        remote_mta=frame.text("remote_mta", ""),
+        diagnostic=frame.text("diagnostic", ""),
+    )
+
+
+def format_delay(seconds: float) -> str:
+    """A delay with two significant digits and at most two decimals, whole from 10 s on, as Postfix logs it."""
+    if seconds >= 9.95:
+        return f"{seconds:.0f}"
+    if seconds >= 0.995:
+        return f"{seconds:.1f}".removesuffix(".0")
+    if seconds < 0.005:
+        return "0"
+    return f"{seconds:.2f}".rstrip("0")
+
+
+def log_result(
+    request: DeliveryRequest,
+    recipient: DeliveryRecipient,
+    result: Result,
+    *,
+    connected: float = 0.0,
+    note: str = "",
+    now: float | None = None,
+) -> None:
+    """Log one recipient's line.
+
+    `connected` is when the connection to the next hop was ready (0 where there is none); the four delays are: before
+    the queue manager, in it, connection set-up, transmission.  `note` stands behind the relay, as `conn_use=2`.
+    """
+    now = time.time() if now is None else now
+    connected = connected or request.taken
+    delays = (
+        request.active - request.arrival,
+        request.taken - request.active,
+        connected - request.taken,
+        now - connected,
+    )
+    original = f", orig_to=<{recipient.original}>" if recipient.original not in ("", recipient.address) else ""
+    log.info(
+        f"{request.queue_id}: to=<{recipient.address}>{original}, relay={result.relay}{', ' + note if note else ''}, "
+        f"delay={format_delay(max(0.0, now - request.arrival))}, "
+        f"delays={'/'.join([format_delay(max(0.0, delay)) for delay in delays])}, "
+        f"dsn={result.dsn}, status={result.status} ({result.text})"
+    )

@@ -1,0 +1,36 @@
+"""How programs talk: framed attributes over UNIX stream sockets, descriptors beside them, content streamed after them.
+
+A frame is a 4-byte big-endian length and that many bytes of JSON, one object; its members are the attributes.
+JSON because the interpreter's C code reads and writes it in a few microseconds, because its types are checked on
+arrival, and because a frame seen in a trace can be read.  Bytes that are not UTF-8 survive as surrogates.
+Open files travel as SCM_RIGHTS with the first byte of their frame.  After a frame, content may follow in chunks: a
+4-byte length and bytes; length 0 ends the content, ABORT withdraws it.
+"""
+
+from pillarbox.lib.ipc.aio import AsyncChannel
+from pillarbox.lib.ipc.blocking import Channel
+from pillarbox.lib.ipc.frames import (
+    CHUNK_LIMIT,
+    FRAME_LIMIT,
+    Attributes,
+    ChannelClosed,
+    ContentAborted,
+    FrameReader,
+    ProtocolError,
+    encode_chunk,
+    encode_frame,
+)
+
+__all__ = [
+    "CHUNK_LIMIT",
+    "FRAME_LIMIT",
+    "AsyncChannel",
+    "Attributes",
+    "Channel",
+    "ChannelClosed",
+    "ContentAborted",
+    "FrameReader",
+    "ProtocolError",
+    "encode_chunk",
+    "encode_frame",
+]

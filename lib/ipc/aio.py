@@ -1,0 +1,225 @@
+"""Frames over a UNIX socket in an asyncio program.
+
+Written on non-blocking socket calls and the loop's reader callbacks rather than on streams, because descriptors come
+beside the bytes (recvmsg), and because a request and its reply then cost two wake-ups and no task switch more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping, Sequence
+
+from pillarbox.lib.ipc.blocking import MAX_FDS, READ_SIZE, peer_uid
+from pillarbox.lib.ipc.frames import (
+    ABORT_CONTENT,
+    END_OF_CONTENT,
+    Attributes,
+    ChannelClosed,
+    FrameReader,
+    ProtocolError,
+    encode_chunk,
+    encode_frame,
+)
+
+
+class AsyncChannel:
+    """One connection.  One task at a time may wait in `receive` or `read_chunk`, and one in a sending method."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self.closed = False
+        self.on_drain: Callable[[], None] | None = None
+        """What a server does with this connection when it is told to stop, instead of ending it when it is idle."""
+        self._draining = False
+        self._loop = asyncio.get_running_loop()
+        self._reader = FrameReader()
+        self._fds: list[int] = []
+        self._readable: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    @classmethod
+    async def connect(cls, path: str, timeout: float | None = None) -> AsyncChannel:
+        """Connect to a service's socket, within `timeout` seconds.  Raises ChannelClosed."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            try:
+                sock.connect(path)
+            except BlockingIOError:
+                # The listener's backlog is full: an AF_UNIX connect does not go on in the background, so ask again.
+                await asyncio.wait_for(_connect_patiently(sock, path), timeout)
+        except (OSError, TimeoutError) as error:
+            sock.close()
+            raise ChannelClosed(f"connect to {path}: {getattr(error, 'strerror', None) or 'timed out'}") from None
+        return cls(sock)
+
+    @property
+    def peer_uid(self) -> int:
+        """The user id of the peer."""
+        return peer_uid(self.socket)
+
+    async def _wait_readable(self) -> None:
+        self._readable = self._loop.create_future()
+        self._loop.add_reader(self.socket.fileno(), self._wake_reader)
+        try:
+            await self._readable
+        finally:
+            if self.socket.fileno() >= 0:
+                self._loop.remove_reader(self.socket.fileno())
+
+    def _wake_reader(self) -> None:
+        if self._readable is not None and not self._readable.done():
+            self._readable.set_result(None)
+
+    async def _wait_writable(self) -> None:
+        self._writable = self._loop.create_future()
+        self._loop.add_writer(self.socket.fileno(), self._wake_writer)
+        try:
+            await self._writable
+        finally:
+            if self.socket.fileno() >= 0:
+                self._loop.remove_writer(self.socket.fileno())
+
+    def _wake_writer(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    def fill(self) -> bool:
+        """Read once what has arrived, without waiting.  False where nothing had."""
+        if self.closed:
+            raise ChannelClosed("the channel is closed")
+        try:
+            data, ancillary, _, _ = self.socket.recvmsg(
+                READ_SIZE, socket.CMSG_SPACE(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC
+            )
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            raise ChannelClosed(f"receive: {error.strerror or error}") from None
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                count = len(payload) // 4
+                self._fds += struct.unpack(f"{count}i", payload[: count * 4])
+        if not data:
+            raise ChannelClosed("the peer closed the connection")
+        self._reader.feed(data)
+        return True
+
+    def next_frame(self) -> Attributes | None:
+        """A frame that has arrived completely, or None; see `Channel.next_frame`."""
+        frame = self._reader.frame()
+        if frame is not None and self._fds:
+            count = frame.integer("fds", 0)
+            if not 0 <= count <= len(self._fds):
+                raise ProtocolError("fewer descriptors came than the frame says")
+            frame.fds, self._fds = self._fds[:count], self._fds[count:]
+        return frame
+
+    def next_chunk(self) -> bytes | None:
+        """A chunk that has arrived completely, b"" at the end of the content, or None.  Raises ContentAborted."""
+        return self._reader.chunk()
+
+    async def receive(self, timeout: float | None = None) -> Attributes:
+        """Wait for a frame, at most `timeout` seconds.  Raises ChannelClosed, ProtocolError."""
+        if timeout is not None:
+            try:
+                return await asyncio.wait_for(self.receive(), timeout)
+            except TimeoutError:
+                raise ChannelClosed(f"no answer within {timeout:g} seconds") from None
+        while (frame := self.next_frame()) is None:
+            if not self.fill():
+                if self._draining and not self._reader.pending:
+                    raise ChannelClosed("the service is stopping")
+                await self._wait_readable()
+        return frame
+
+    def drain(self) -> None:
+        """The service is stopping: end the connection once it is idle, that is, between two requests."""
+        if self.on_drain is not None:
+            self.on_drain()
+            return
+        self._draining = True
+        self._wake_reader()
+
+    async def send(self, members: Mapping[str, object], fds: Sequence[int] = (), content: bytes = b"") -> None:
+        """Send a frame, its descriptors, and `content` (already in chunks) behind it."""
+        data = encode_frame({**members, "fds": len(fds)} if fds else members) + content
+        if fds:
+            while True:
+                try:
+                    sent = socket.send_fds(self.socket, [data], list(fds))
+                    break
+                except BlockingIOError:
+                    await self._wait_writable()
+                except OSError as error:
+                    raise ChannelClosed(f"send: {error.strerror or error}") from None
+            data = data[sent:]
+        if data:
+            await self.send_raw(data)
+
+    async def send_raw(self, data: bytes) -> None:
+        """Send bytes that are frames or chunks already; waits while the peer does not read."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self.socket.send(view) :]
+            except (BlockingIOError, InterruptedError):
+                await self._wait_writable()
+            except OSError as error:
+                raise ChannelClosed(f"send: {error.strerror or error}") from None
+
+    async def send_chunk(self, content: bytes) -> None:
+        """Send a piece of content."""
+        await self.send_raw(encode_chunk(content))
+
+    async def end_chunks(self) -> None:
+        """Say that the content is complete."""
+        await self.send_raw(END_OF_CONTENT)
+
+    async def abort_chunks(self) -> None:
+        """Withdraw the content."""
+        await self.send_raw(ABORT_CONTENT)
+
+    async def call(self, members: Mapping[str, object], fds: Sequence[int] = ()) -> Attributes:
+        """Send a request and wait for its reply."""
+        await self.send(members, fds)
+        return await self.receive()
+
+    async def read_chunk(self) -> bytes:
+        """Wait for a piece of content; b"" at its end.  Raises ContentAborted where the sender withdrew it."""
+        while (chunk := self._reader.chunk()) is None:
+            if not self.fill():
+                await self._wait_readable()
+        return chunk
+
+    def close(self) -> None:
+        """End the connection; a task that waits on it gets ChannelClosed."""
+        if self.closed:
+            return
+        self.closed = True
+        for future in (self._readable, self._writable):
+            if future is not None and not future.done():
+                future.set_exception(ChannelClosed("the channel is closed"))
+        if self.socket.fileno() >= 0:
+            self._loop.remove_reader(self.socket.fileno())
+            self._loop.remove_writer(self.socket.fileno())
+        for descriptor in self._fds:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._fds = []
+        self.socket.close()
+
+
+async def _connect_patiently(sock: socket.socket, path: str) -> None:
+    delay = 0.001
+    while True:
+        try:
+            sock.connect(path)
+            return
+        except BlockingIOError:
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 0.1)

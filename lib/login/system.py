@@ -1,0 +1,201 @@
+"""The root parent of sessions of system users: it becomes the user in a child and starts the session there.
+
+It reads one small frame of the login part, redeems its token and forks; it never reads a byte of a client.  The child
+gives up the parent's rights for good before it takes the client over.  Started by an ordinary user it can serve that
+user only, and says so to the others.
+
+One child serves one client.  The protocol is that of `handover`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import NoReturn, Protocol
+
+from pillarbox.lib.clients.auth import Account, AuthClient
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.config import Config
+from pillarbox.lib.ipc import Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.log import log
+from pillarbox.lib.login.handover import (
+    REQUEST_TIMEOUT,
+    SessionRequest,
+    SessionStart,
+    close_all,
+    encode_reply,
+    refusal,
+    take_stream,
+)
+from pillarbox.lib.system.privileges import drop_privileges
+
+TICK = 1.0
+"""Seconds between two rounds of housekeeping."""
+
+DRAIN = 5.0
+"""Seconds that children get to say good-bye when the service stops."""
+
+
+class Parent(Protocol):
+    """What is needed of `pillarbox.lib.process.Worker`."""
+
+    config: Config
+    listeners: list[socket.socket]
+    status: socket.socket
+    stopping: bool
+
+    @property
+    def at_ceiling(self) -> bool: ...
+    def ready(self) -> None: ...
+    def tick(self) -> None: ...
+    def read_status(self) -> bool: ...
+    def stop(self) -> None: ...
+    def session_started(self) -> None: ...
+    def session_ended(self) -> None: ...
+
+
+Serve = Callable[[SessionStart], None]
+
+
+def serve_system_sessions(worker: Parent, service: str, serve: Serve) -> None:
+    """Serve until the worker is told to stop.  `serve(start)` runs the session in the child, as the user."""
+    _Parent(worker, service, serve).run()
+
+
+class _Parent:
+    def __init__(self, worker: Parent, service: str, serve: Serve) -> None:
+        self._worker = worker
+        self._service = service
+        self._serve = serve
+        self._auth = AuthClient(worker.config)
+        self._children: set[int] = set()
+
+    def run(self) -> None:
+        worker = self._worker
+        waker, wake = socket.socketpair()
+        for end in (waker, wake):
+            end.setblocking(False)
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)  # wakes the loop; children are reaped in it
+        worker.ready()
+        next_tick = time.monotonic() + TICK
+        while not worker.stopping:
+            sources: Sequence[socket.socket] = [waker, worker.status]
+            if not worker.at_ceiling:
+                sources = [*sources, *worker.listeners]
+            ready, _, _ = select.select(sources, [], [], TICK)
+            for source in ready:
+                if source is waker:
+                    with contextlib.suppress(BlockingIOError):
+                        waker.recv(64)
+                elif source is worker.status:
+                    if not worker.read_status():
+                        worker.stop()
+                elif not worker.at_ceiling:
+                    self._accept(source)
+            self._reap()
+            if time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + TICK
+                worker.tick()
+        self._drain()
+
+    def _drain(self) -> None:
+        for child in self._children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGTERM)
+        deadline = time.monotonic() + DRAIN
+        while self._children and time.monotonic() < deadline:
+            self._worker.tick()
+            time.sleep(0.02)
+            self._reap()
+
+    def _reap(self) -> None:
+        for child in list(self._children):
+            pid, _ = os.waitpid(child, os.WNOHANG)
+            if pid:
+                self._children.discard(pid)
+                self._worker.session_ended()
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        connection.setblocking(True)
+        channel = Channel(connection)
+        fds: list[int] = []
+        try:
+            frame = channel.receive(REQUEST_TIMEOUT)
+            fds = frame.fds
+            self._start(connection, SessionRequest.decode(frame), fds)
+        except ChannelClosed:
+            pass
+        except ProtocolError as error:
+            log.warning(f"{self._service}: protocol error from uid {channel.peer_uid}: {error}")
+        finally:
+            with contextlib.suppress(OSError):
+                close_all(fds)
+            connection.close()
+
+    def _start(self, connection: socket.socket, request: SessionRequest, fds: list[int]) -> None:
+        try:
+            account = self._auth.redeem(request.token, self._service)
+            why = refusal(account, system=True) or _cannot_become(account)
+        except ServiceUnavailable as error:
+            log.warning(error.reason)
+            account, why = None, "authentication is unavailable"
+        if account is None or why:
+            log.warning(f"{self._service}: session of user=<{request.username}> refused: {why}")
+            connection.sendall(encode_reply(why))
+            return
+        child = os.fork()
+        if child == 0:
+            self._child(connection, request, fds, account)
+        self._children.add(child)
+        self._worker.session_started()
+
+    def _child(self, connection: socket.socket, request: SessionRequest, fds: list[int], account: Account) -> NoReturn:
+        """Be the session; never returns."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.alarm(0)
+            for inherited in (*self._worker.listeners, self._worker.status):
+                inherited.close()
+            self._auth.close()
+            if os.getuid() == 0 and account.uid is not None and account.gid is not None:
+                drop_privileges(account.uid, account.gid, _groups(account))
+            connection.sendall(encode_reply())
+            stream = take_stream(connection, fds)
+            stream.setblocking(False)
+            self._serve(SessionStart(stream, account, request))
+            status = 0
+        except Exception as error:  # the last line of defence of a process: say what happened
+            log.error(f"{self._service}: session of user=<{request.username}>: {type(error).__name__}: {error}")
+        finally:
+            os._exit(status)
+
+
+def _cannot_become(account: Account | None) -> str:
+    if account is None or account.uid is None or account.gid is None:
+        return "the account has no user id"
+    if account.uid == 0:
+        return "root has no mail session"
+    if os.getuid() not in (0, account.uid):
+        return f"this service runs as uid {os.getuid()} and cannot become {account.uid}"
+    return ""
+
+
+def _groups(account: Account) -> tuple[int, ...]:
+    """The user's groups, for a spool directory that only group `mail` may write."""
+    assert account.gid is not None
+    try:
+        return tuple(os.getgrouplist(account.address.partition("@")[0], account.gid))
+    except (KeyError, OSError):
+        return (account.gid,)

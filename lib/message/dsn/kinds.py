@@ -1,0 +1,13 @@
+"""All kinds of report, by name."""
+
+from __future__ import annotations
+
+from pillarbox.lib.message.dsn.delay import DELAY
+from pillarbox.lib.message.dsn.failure import FAILURE
+from pillarbox.lib.message.dsn.kind import Kind
+from pillarbox.lib.message.dsn.postmaster import POSTMASTER
+from pillarbox.lib.message.dsn.success import SUCCESS
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (FAILURE, DELAY, SUCCESS, POSTMASTER)}
+
+__all__ = ["DELAY", "FAILURE", "KINDS", "POSTMASTER", "SUCCESS", "Kind"]

@@ -1,0 +1,169 @@
+"""Runners for delivery agents: take requests from the queue manager, answer each when it is done.
+
+An agent process serves one connection of the queue manager.  It says first how many requests it takes at once, so
+that the queue manager knows how much work to hand over, then answers in any order.  When it is told to stop it says
+"bye"; the queue manager then closes its sending side, so that no request is lost between the two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from pillarbox.lib.delivery import DEFERRED, DeliveryRequest, Result
+from pillarbox.lib.delivery.request import parse_request
+from pillarbox.lib.ipc import AsyncChannel, Channel, ChannelClosed, encode_frame
+from pillarbox.lib.log import log
+from pillarbox.lib.process.events import serve_channels
+from pillarbox.lib.process.rounds import serve_rounds
+from pillarbox.lib.process.worker import Worker
+
+Outcome = tuple[DeliveryRequest, Sequence[Result], str]
+"""A request, a result for each of its recipients, and the reason why the next hop as a whole is unusable, or ""."""
+
+BatchDelivery = Callable[[list[DeliveryRequest]], Iterable[Outcome]]
+AsyncDelivery = Callable[[DeliveryRequest], Awaitable[tuple[Sequence[Result], str]]]
+
+INTERNAL_ERROR = "4.3.0"
+BYE = {"bye": True}
+ONE_QUEUE_MANAGER = 1
+"""Connections that an agent process serves; a further one of the queue manager is meant for a further process."""
+
+
+def _hello(worker: Worker, capacity: int) -> dict[str, object]:
+    return {"hello": worker.service.name, "capacity": capacity}
+
+
+def _reply(request: DeliveryRequest, results: Sequence[Result], site: str) -> dict[str, object]:
+    return {"tag": request.tag, "results": [result.frame() for result in results], "site": site}
+
+
+def _fault(request: DeliveryRequest, error: Exception) -> list[Result]:
+    """A fault of the agent itself: nothing is bounced for it."""
+    log.panic(f"{request.queue_id}: {type(error).__name__}: {error}")
+    return [
+        Result(recipient.n, DEFERRED, INTERNAL_ERROR, "internal error of the delivery agent")
+        for recipient in request.recipients
+    ]
+
+
+class _AgentRounds:
+    def __init__(self, worker: Worker, deliver: BatchDelivery, capacity: int) -> None:
+        self._worker = worker
+        self._deliver = deliver
+        self._capacity = capacity
+        self._waiting: list[tuple[Channel, DeliveryRequest]] = []
+        self._channels: set[Channel] = set()
+
+    def opened(self, channel: Channel) -> None:
+        self._channels.add(channel)
+        channel.send(_hello(self._worker, self._capacity))
+
+    def arrived(self, channel: Channel, state: None) -> None:
+        while (frame := channel.next_frame()) is not None:
+            self._waiting.append((channel, parse_request(frame, time.time())))
+
+    def stopping(self) -> None:
+        for channel in self._channels:
+            channel.in_request = True  # until the queue manager has closed its side
+            with contextlib.suppress(ChannelClosed):
+                channel.send(BYE)
+
+    def closed(self, channel: Channel, state: None) -> None:
+        self._channels.discard(channel)
+        for owner, request in self._waiting:
+            if owner is channel:
+                request.close()
+        self._waiting = [item for item in self._waiting if item[0] is not channel]
+
+    def round_ended(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[: self._capacity], self._waiting[self._capacity :]
+            channels = {id(request): channel for channel, request in batch}
+            open_requests = {id(request): request for _, request in batch}
+            replies: dict[Channel, list[bytes]] = {}
+            try:
+                for request, results, site in self._deliver([request for _, request in batch]):
+                    replies.setdefault(channels[id(request)], []).append(encode_frame(_reply(request, results, site)))
+                    del open_requests[id(request)]
+            except Exception as error:
+                for request in open_requests.values():
+                    frame = encode_frame(_reply(request, _fault(request, error), ""))
+                    replies.setdefault(channels[id(request)], []).append(frame)
+            for channel, frames in replies.items():
+                try:
+                    channel.send_raw(b"".join(frames))
+                except ChannelClosed:
+                    log.warning("the queue manager has gone before it took the result of a delivery")
+            for _, request in batch:
+                request.close()
+
+
+def serve_agent(worker: Worker, deliver: BatchDelivery, capacity: int = 16) -> None:
+    """A blocking agent.  `deliver(batch)` gets all requests that were waiting, at most `capacity`, and yields outcomes.
+
+    The descriptors of the requests are closed afterwards.
+    """
+    worker.ceiling = ONE_QUEUE_MANAGER
+    serve_rounds(worker, _AgentRounds(worker, deliver, capacity))
+
+
+def serve_async_agent(
+    worker: Worker,
+    deliver: AsyncDelivery,
+    capacity: int = 100,
+    start: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """An agent on an event loop: `await deliver(request)` as a task per request, at most `capacity` at once."""
+
+    async def handler(channel: AsyncChannel) -> None:
+        await channel.send(_hello(worker, capacity))
+        replies: list[bytes] = []
+        tasks: set[asyncio.Task[None]] = set()
+        sending: asyncio.Task[None] | None = None
+
+        def say_bye() -> None:
+            replies.append(encode_frame(BYE))
+            start_sending()
+
+        def start_sending() -> None:
+            nonlocal sending
+            if sending is None or sending.done():
+                sending = asyncio.get_running_loop().create_task(flush())
+
+        async def flush() -> None:
+            while replies:
+                data = b"".join(replies)
+                replies.clear()
+                await channel.send_raw(data)
+
+        async def one(request: DeliveryRequest) -> None:
+            site = ""
+            try:
+                results, site = await deliver(request)
+            except Exception as error:
+                results = _fault(request, error)
+            finally:
+                request.close()
+            replies.append(encode_frame(_reply(request, results, site)))
+            start_sending()
+
+        channel.on_drain = say_bye
+        try:
+            while True:
+                frame = await channel.receive()
+                task = asyncio.get_running_loop().create_task(one(parse_request(frame, time.time())))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        except ChannelClosed:
+            # The queue manager sends no more.  Let running deliveries end: breaking them off would cause duplicates.
+            if tasks:
+                await asyncio.wait(tasks, timeout=worker.drain_timeout)
+            if sending is not None:
+                with contextlib.suppress(ChannelClosed):
+                    await sending
+
+    worker.ceiling = ONE_QUEUE_MANAGER
+    serve_channels(worker, handler, start)

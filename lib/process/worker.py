@@ -1,0 +1,230 @@
+"""One worker process: from the master's fork to `_exit`.
+
+The worker talks to the master over a status socket, one byte a message: READY once it accepts work, FULL and FREE when
+its session count reaches and leaves the ceiling; the master sends WAKE.  When the master is gone the status socket
+reports the end of the stream, and the worker drains and ends like after SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import setproctitle
+
+from pillarbox.lib.config import Config, Service
+from pillarbox.lib.config.parameters.general import DAEMON_TIMEOUT, DRAIN_TIMEOUT, MAIL_OWNER, MAX_IDLE, SYSLOG_NAME
+from pillarbox.lib.log import log
+from pillarbox.lib.process.program import Program
+from pillarbox.lib.system.privileges import drop_privileges, resolve_identity
+
+READY, FULL, FREE, WAKE = b"R", b"F", b"A", b"W"
+FAILED = b"E"
+"""Followed by the reason in words, to the end of the stream."""
+
+EXIT_FAILED = 1
+"""A worker that could not start, or met a fault of its own."""
+
+
+class Worker:
+    """What the skeleton offers to a program."""
+
+    def __init__(
+        self,
+        program: Program,
+        service: Service,
+        config: Config,
+        listeners: Sequence[socket.socket],
+        status: socket.socket,
+        *,
+        spare: bool = False,
+    ) -> None:
+        self.program = program
+        self.service = service
+        self.config = config
+        self.listeners = list(listeners)
+        self.status = status
+        self.spare = spare
+        """Whether this process is beyond the warm ones of its service and may end when idle."""
+        self.stopping = False
+        self.sessions = 0
+        self.ceiling = service.sessions
+        """Most sessions at once; beyond it connections wait for another process."""
+        self.on_wakeup: Callable[[], None] | None = None
+        self.on_stop: Callable[[], None] | None = None
+        self.drain_timeout = config[DRAIN_TIMEOUT]
+        self.max_idle = config[MAX_IDLE]
+        self._watchdog = max(1, int(config[DAEMON_TIMEOUT]))
+        self._titled = -1
+        self._full = False
+
+    # --- sessions
+    @property
+    def at_ceiling(self) -> bool:
+        """Whether no further session may be taken."""
+        return self.sessions >= self.ceiling
+
+    def session_started(self) -> None:
+        """Count a session."""
+        self.sessions += 1
+        if not self._full and self.sessions >= self.ceiling:
+            self._full = True
+            self.tell(FULL)
+
+    def session_ended(self) -> None:
+        """Uncount a session."""
+        self.sessions -= 1
+        if self._full and self.sessions < self.ceiling:
+            self._full = False
+            self.tell(FREE)
+
+    # --- the master's side
+    def ready(self) -> None:
+        """Say that the process accepts work."""
+        self.tick()
+        self.tell(READY)
+
+    def tell(self, message: bytes) -> None:
+        """Send a status byte; a master that is gone is noticed elsewhere."""
+        try:
+            self.status.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            pass
+
+    def read_status(self) -> bool:
+        """Take what the master sent; False where it is gone."""
+        try:
+            data = self.status.recv(64, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if WAKE in data and self.on_wakeup:
+            self.on_wakeup()
+        return bool(data)
+
+    def tick(self) -> None:
+        """Show life: re-arm the watchdog and bring the title that `ps` shows up to date.  Called about once a second.
+
+        The watchdog is the kernel's alarm with its default action, so that it ends a process whatever it hangs in.
+        """
+        signal.alarm(self._watchdog)
+        if self._titled != self.sessions:
+            self._titled = self.sessions
+            setproctitle.setproctitle(self.title())
+
+    def title(self) -> str:
+        """`pillarbox: smtpd [submission] 3 sessions`."""
+        text = f"{self.config[SYSLOG_NAME].partition('/')[0]}: {self.program.name}"
+        if self.service.name != self.program.name:
+            text += f" [{self.service.name}]"
+        if self.sessions:
+            text += f" {self.sessions} session{'s' if self.sessions != 1 else ''}"
+        return text
+
+    def stop(self) -> None:
+        """Begin to drain: no new session; `run` returns when the running ones have ended."""
+        if not self.stopping:
+            self.stopping = True
+            if self.on_stop:
+                self.on_stop()
+
+
+def enter(worker: Worker, *, announce: bool = False, inside: Callable[[Worker], None] | None = None) -> NoReturn:
+    """Be the worker process; never returns.
+
+    `announce` logs what confinement was got.  `inside` is code to run inside the confined process just before its work
+    begins: the seam of the breach tests.  No option, file or environment variable leads to it.
+    """
+    status = EXIT_FAILED
+    try:
+        _begin(worker, announce)
+        if inside:
+            inside(worker)
+        worker.program.run(worker)
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else EXIT_FAILED
+    except KeyboardInterrupt:
+        status = 0
+    except Exception as error:  # the last line of defence of a process: say what happened, let the master start another
+        reason = f"{type(error).__name__}: {error} ({_place(error)})"
+        log.fatal(f"{worker.service.name}: {reason}")
+        worker.tell(FAILED + reason.encode("utf-8", "replace")[:1024])
+        if "PILLARBOX_TRACEBACK" in os.environ:
+            traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+
+
+def _place(error: BaseException) -> str:
+    """The innermost three places of a fault, on one line."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return " < ".join(f"{frame.filename.rpartition('/pillarbox/')[2]}:{frame.lineno}" for frame in reversed(frames))
+
+
+def _begin(worker: Worker, announce: bool) -> None:
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the master decides
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: worker.stop())
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+    random.seed()
+    program, config = worker.program, worker.config
+    tag = config[SYSLOG_NAME]
+    log.set_program(f"{tag}/{program.name}")
+    setproctitle.setproctitle(worker.title())
+    program.prepare(worker)
+    if os.getuid() == 0 and (owner := owner_of(worker)):
+        identity = resolve_identity(owner)
+        drop_privileges(identity.uid, identity.gid, suite_groups(config))
+    if program.confinement is not None and worker.service.confine:
+        report = program.confinement(config).apply()
+        if announce:
+            log.info(f"{worker.service.name}: {report}")
+    elif announce and program.confinement is not None:
+        log.warning(f"{worker.service.name}: not confined, as master.yaml says")
+
+
+def owner_of(worker: Worker) -> str:
+    """The user a worker runs as: the service's `user`, else the program's owner parameter; "" is the starting user."""
+    if worker.service.user:
+        return worker.service.user
+    if not worker.program.owner:
+        return ""
+    value = worker.config.expanded(worker.program.owner)
+    return value if isinstance(value, str) else value[0]
+
+
+def suite_groups(config: Config) -> tuple[int, ...]:
+    """The supplementary group of all programs, by which they may enter the directory of private sockets."""
+    return (resolve_identity(config[MAIL_OWNER]).gid,)
+
+
+class IdleTimer:
+    """Tells when a spare process has been idle for long enough to end."""
+
+    def __init__(self, worker: Worker, clock: Callable[[], float] = time.monotonic) -> None:
+        self._worker = worker
+        self._clock = clock
+        self._since = clock()
+
+    def expired(self) -> bool:
+        """Whether the process is spare and has had no session for `max_idle` seconds; call it about once a second."""
+        if self._worker.sessions or not self._worker.spare:
+            self._since = self._clock()
+        return self._clock() - self._since > self._worker.max_idle

@@ -1,0 +1,94 @@
+"""What the queue holds, for people: one `Entry` per message, with its recipients that are still to do and why.
+
+Promises: a message that moves or goes while it is looked at is passed over or shown where it was, never an error; one
+message is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pillarbox.lib.queue import outcomes
+from pillarbox.lib.queue.directories import MAILDROP, Queue
+from pillarbox.lib.queue.file import CorruptQueueFile, QueueFile
+from pillarbox.lib.queue.maildrop import BadSubmission, read_submission
+
+ORDER = (MAILDROP, "active", "incoming", "deferred", "hold")
+"""The directories in the order in which they are listed."""
+
+FORCED_EXPIRE = 0o100
+"""The mode bit (execute, for the owner) of a queue file that is to expire at its next attempt (`postsuper -e`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A recipient that is still to do; `reason` "" where delivery was not tried."""
+
+    address: str
+    original: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message.  `size` is the content's in bytes; `recipients` is read as it is iterated, once."""
+
+    queue: str
+    queue_id: str
+    arrival: float
+    size: int
+    sender: str
+    forced_expire: bool
+    recipients: Iterator[Waiting]
+
+
+def entries(queue: Queue, names: tuple[str, ...] = ORDER) -> Iterator[Entry]:
+    """The messages in the directories, in order; use each entry up before the next.  Raises OSError for directories
+    that may not be read."""
+    for name in names:
+        with os.scandir(f"{queue.directory}/{name}") as found:
+            ids = sorted(entry.name for entry in found if not entry.name.startswith("."))
+        for queue_id in ids:
+            path = f"{queue.directory}/{name}/{queue_id}"
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                with contextlib.suppress(CorruptQueueFile, BadSubmission, OSError):
+                    if name == MAILDROP:
+                        yield _submission(queue_id, descriptor)
+                    else:
+                        yield _message(queue, name, queue_id, descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _submission(name: str, descriptor: int) -> Entry:
+    submission = read_submission(descriptor)
+    status = os.fstat(descriptor)
+    recipients = (Waiting(address, "", "") for address in submission.recipients)
+    return Entry(MAILDROP, name, status.st_mtime, submission.length, submission.sender, False, recipients)
+
+
+def _message(queue: Queue, name: str, queue_id: str, descriptor: int) -> Entry:
+    file = QueueFile(descriptor)
+    expire = bool(os.fstat(descriptor).st_mode & FORCED_EXPIRE)
+    envelope = file.envelope
+    recipients = _recipients(queue, queue_id, file)
+    return Entry(name, queue_id, envelope.arrival, file.length, envelope.sender, expire, recipients)
+
+
+def _recipients(queue: Queue, queue_id: str, file: QueueFile) -> Iterator[Waiting]:
+    """Those with a reason first, as the log has them, then those that were not tried."""
+    todo = {stored.n: stored.recipient for stored in file.recipients() if not stored.done}
+    with contextlib.suppress(OSError, ValueError):
+        for outcome in outcomes.latest(outcomes.read(outcomes.log_path(queue.directory, "defer", queue_id))):
+            recipient = todo.pop(outcome.n, None)
+            if recipient is not None:
+                yield Waiting(recipient.address, recipient.original, outcome.text)
+    for recipient in todo.values():
+        yield Waiting(recipient.address, recipient.original, "")

@@ -1,0 +1,51 @@
+"""What a server offers: its EHLO or LHLO reply read once (RFC 5321 section 4.1.1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pillarbox.lib.smtp.client_reply import ServerReply
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """`name` is what the server calls itself; `keywords` has the extensions in upper case with their arguments."""
+
+    name: str = ""
+    keywords: Mapping[str, str] = field(default_factory=dict)
+
+    def __contains__(self, keyword: str) -> bool:
+        return keyword in self.keywords
+
+    @cached_property
+    def pipelining(self) -> bool:
+        """RFC 2920."""
+        return "PIPELINING" in self.keywords
+
+    @cached_property
+    def size_limit(self) -> int:
+        """Largest message in bytes (RFC 1870); 0 where the server names none."""
+        argument = self.keywords.get("SIZE", "").split(" ")[0]
+        return int(argument) if argument.isascii() and argument.isdigit() and len(argument) <= 20 else 0
+
+    @cached_property
+    def auth_mechanisms(self) -> tuple[str, ...]:
+        """RFC 4954."""
+        return tuple(self.keywords.get("AUTH", "").upper().split())
+
+
+def parse_capabilities(reply: ServerReply, without: frozenset[str] = frozenset()) -> Capabilities:
+    """The capabilities in a reply to EHLO or LHLO; `without` names keywords to overlook, in upper case."""
+    keywords: dict[str, str] = {}
+    for line in reply.lines[1:]:
+        keyword, _, argument = line.strip().partition(" ")
+        keyword = keyword.upper()
+        if keyword.startswith("AUTH="):  # the form of a draft, still offered beside the right one
+            keyword, argument = "AUTH", f"{keyword[5:]} {argument}"
+        if keyword == "AUTH" and "AUTH" in keywords:
+            argument = f"{keywords['AUTH']} {argument}"
+        if keyword and keyword not in without:
+            keywords[keyword] = argument.strip()
+    return Capabilities(reply.lines[0].split(" ")[0] if reply.lines else "", keywords)

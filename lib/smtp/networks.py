@@ -1,0 +1,59 @@
+"""Lists of networks such as mynetworks: is this address in it?
+
+An item is an address or a network, IPv6 optionally in brackets (`[::1]/128`), or `!` before one to leave it out; the
+first item that matches decides.  Answers are remembered, so that the second connection of a client costs a dictionary
+access.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+REMEMBERED = 4096
+"""Addresses whose answer is kept; beyond it all are forgotten."""
+
+_ITEM = re.compile(r"(!?)\[?([0-9A-Fa-f:.]+)\]?(/[0-9]{1,3})?")
+
+
+class Networks:
+    """The parsed list.  Raises ValueError for an item that is no network, or one with host bits set."""
+
+    def __init__(self, items: Iterable[str]) -> None:
+        self._items: list[tuple[bool, ipaddress.IPv4Network | ipaddress.IPv6Network]] = []
+        self._known: dict[str, bool] = {}
+        for item in items:
+            match = _ITEM.fullmatch(item)
+            if match is None:
+                raise ValueError(f'a network such as "192.0.2.0/24" or "[2001:db8::]/32" was expected, not "{item}"')
+            try:
+                network = ipaddress.ip_network(match[2] + (match[3] or ""))
+            except ValueError as error:
+                raise ValueError(f'"{item}": {error}') from None
+            self._items.append((not match[1], network))
+
+    def __contains__(self, address: str) -> bool:
+        known = self._known.get(address)
+        if known is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            known = self._known[address] = self._find(address)
+        return known
+
+    def _find(self, text: str) -> bool:
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            return False
+        for included, network in self._items:
+            if address.version == network.version and address in network:
+                return included
+        return False
+
+
+def plain_address(address: str) -> str:
+    """An IPv4 address that came over an IPv6 socket in its own form; no scope."""
+    if address.startswith("::ffff:") and "." in address:
+        return address[7:]
+    return address.partition("%")[0]

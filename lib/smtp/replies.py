@@ -1,0 +1,276 @@
+"""Every reply of the server, named once; the texts are Postfix's, because people and programs know them.
+
+A constant is a reply that is always the same.  A function makes one from its parts: `host` is our own name, `text`
+must be printable (`printable` makes it so).  Every text that the server says stands here; a test checks that basic
+and enhanced code agree.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pillarbox.lib.smtp.reply import Reply
+
+_of = Reply.of
+_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\u00a0-\U0010ffff]|[\ud800-\udfff\u2028\u2029]")
+
+TEXT_LIMIT: Final = 480
+"""Longest text taken over from elsewhere into one reply line: RFC 5321 section 4.5.3.1.5 allows a line 512 octets."""
+
+
+def printable(text: str) -> str:
+    """Text from outside, fit for a reply line: unprintable characters become `?`, and it is not too long."""
+    if text.isascii() and text.isprintable() and len(text) <= TEXT_LIMIT:
+        return text
+    return _UNPRINTABLE.sub("?", text).encode()[:TEXT_LIMIT].decode("utf-8", "ignore")
+
+
+# --- done
+OK: Final = _of("250 2.0.0 Ok")
+SENDER_OK: Final = _of("250 2.1.0 Ok")
+RECIPIENT_OK: Final = _of("250 2.1.5 Ok")
+START_DATA: Final = _of("354 End data with <CR><LF>.<CR><LF>")
+BYE: Final = _of("221 2.0.0 Bye")
+READY_FOR_TLS: Final = _of("220 2.0.0 Ready to start TLS")
+AUTHENTICATED: Final = _of("235 2.7.0 Authentication successful")
+QUEUING_STARTED: Final = _of("250 2.0.0 Queuing started")
+HELP: Final = _of(
+    "214 2.0.0 Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT HELP VRFY ETRN STARTTLS AUTH\n"
+    "See RFC 5321, RFC 3030 (BDAT), RFC 1985 (ETRN), RFC 3207 (STARTTLS), RFC 4954 (AUTH)"
+)
+HELP_LMTP: Final = _of(
+    "214 2.0.0 Commands: LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT HELP VRFY STARTTLS AUTH\nSee RFC 2033 and RFC 5321"
+)
+
+
+def greeting(text: str) -> Reply:
+    """The first line of a session; `text` begins with our host name."""
+    return Reply(220, "", (text,))
+
+
+def hello(host: str) -> Reply:
+    """The answer to HELO."""
+    return Reply(250, "", (host,))
+
+
+def extensions(host: str, keywords: tuple[str, ...]) -> Reply:
+    """The answer to EHLO and LHLO."""
+    return Reply(250, "", (host, *keywords))
+
+
+def queued(queue_id: str) -> Reply:
+    """The message is ours."""
+    return Reply(250, "2.0.0", (f"Ok: queued as {queue_id}",))
+
+
+def queued_chunks(size: int, queue_id: str) -> Reply:
+    """The same after the last BDAT."""
+    return Reply(250, "2.0.0", (f"Ok: {size} bytes queued as {queue_id}",))
+
+
+def chunk_taken(size: int) -> Reply:
+    """A BDAT chunk that is not the last (RFC 3030 section 2)."""
+    return Reply(250, "2.0.0", (f"Ok: {size} bytes",))
+
+
+def recipient_queued(address: str, queue_id: str) -> Reply:
+    """LMTP: the message is ours for this recipient (RFC 2033 section 4.2)."""
+    return Reply(250, "2.0.0", (printable(f"<{address}> Ok: queued as {queue_id}"),))
+
+
+def verified(address: str) -> Reply:
+    """VRFY of an address that would be accepted."""
+    return Reply(252, "2.0.0", (printable(address),))
+
+
+def challenge(base64: str) -> Reply:
+    """A SASL challenge, as base64."""
+    return Reply(334, "", (base64,))
+
+
+# --- syntax
+NOT_RECOGNIZED: Final = _of("500 5.5.2 Error: command not recognized")
+BAD_SYNTAX: Final = _of("500 5.5.2 Error: bad syntax")
+BAD_UTF8: Final = _of("500 5.5.2 Error: bad UTF-8 syntax")
+NOT_IMPLEMENTED: Final = _of("502 5.5.1 Error: command not implemented")
+VRFY_DISABLED: Final = _of("502 5.5.1 VRFY command is disabled")
+SYNTAX_HELO: Final = _of("501 5.5.4 Syntax: HELO hostname")
+SYNTAX_EHLO: Final = _of("501 5.5.4 Syntax: EHLO hostname")
+SYNTAX_LHLO: Final = _of("501 5.5.4 Syntax: LHLO hostname")
+SYNTAX_MAIL: Final = _of("501 5.5.4 Syntax: MAIL FROM:<address>")
+SYNTAX_RCPT: Final = _of("501 5.5.4 Syntax: RCPT TO:<address>")
+SYNTAX_DATA: Final = _of("501 5.5.4 Syntax: DATA")
+SYNTAX_BDAT: Final = _of("521 5.5.4 Syntax: BDAT count [LAST]")
+SYNTAX_RSET: Final = _of("501 5.5.4 Syntax: RSET")
+SYNTAX_STARTTLS: Final = _of("501 5.5.4 Syntax: STARTTLS")
+SYNTAX_AUTH: Final = _of("501 5.5.4 Syntax: AUTH mechanism")
+SYNTAX_VRFY: Final = _of("501 5.5.4 Syntax: VRFY address")
+SYNTAX_ETRN: Final = _of("500 5.5.4 Syntax: ETRN domain")
+BAD_SENDER: Final = _of("501 5.1.7 Bad sender address syntax")
+BAD_RECIPIENT: Final = _of("501 5.1.3 Bad recipient address syntax")
+SENDER_NEEDS_SMTPUTF8: Final = _of("550 5.6.7 Error: a non-ASCII sender address needs the SMTPUTF8 option")
+RECIPIENT_NEEDS_SMTPUTF8: Final = _of("553 5.6.7 Error: a non-ASCII recipient address needs the SMTPUTF8 option")
+BAD_SIZE: Final = _of("501 5.5.4 Error: Bad SIZE parameter syntax")
+BAD_BODY: Final = _of("501 5.5.4 Error: Bad BODY parameter syntax")
+BAD_RET: Final = _of("501 5.5.4 Error: Bad RET parameter syntax")
+BAD_ENVID: Final = _of("501 5.5.4 Error: Bad ENVID parameter syntax")
+BAD_NOTIFY: Final = _of("501 5.5.4 Error: Bad NOTIFY parameter syntax")
+BAD_ORCPT: Final = _of("501 5.5.4 Error: Bad ORCPT parameter syntax")
+BAD_AUTH: Final = _of("501 5.5.4 Error: Bad AUTH parameter syntax")
+BAD_SMTPUTF8: Final = _of("501 5.5.4 Error: Bad SMTPUTF8 parameter syntax")
+BODY_UNKNOWN: Final = _of("501 5.5.4 Error: BODY must be 7BIT or 8BITMIME")
+
+
+def unsupported(option: str) -> Reply:
+    """An ESMTP parameter that was not offered (RFC 5321 section 4.1.1.11)."""
+    return Reply(555, "5.5.4", (printable(f"Unsupported option: {option}"),))
+
+
+def repeated(option: str) -> Reply:
+    """An ESMTP parameter that came twice."""
+    return Reply(501, "5.5.4", (printable(f"Error: duplicate option: {option}"),))
+
+
+def too_long(host: str) -> Reply:
+    """A command line beyond the limit (RFC 5321 section 4.5.3.1.9)."""
+    return Reply(500, "5.5.2", (f"{host} Error: command too long",))
+
+
+def bare_line_feed(host: str) -> Reply:
+    """smtpd_forbid_bare_newline = reject."""
+    return Reply(550, "5.5.2", (f"{host} Error: bare <LF> received",))
+
+
+# --- sequence
+SEND_HELLO: Final = _of("503 5.5.1 Error: send HELO/EHLO first")
+SEND_LHLO: Final = _of("503 5.5.1 Error: send LHLO first")
+NESTED_MAIL: Final = _of("503 5.5.1 Error: nested MAIL command")
+NEED_MAIL: Final = _of("503 5.5.1 Error: need MAIL command")
+NEED_RCPT: Final = _of("503 5.5.1 Error: need RCPT command")
+IN_TRANSACTION: Final = _of("503 5.5.1 Error: MAIL transaction in progress")
+DATA_AFTER_BDAT: Final = _of("503 5.5.1 Error: DATA after BDAT")
+RCPT_AFTER_BDAT: Final = _of("503 5.5.1 Error: RCPT after BDAT")
+NO_VALID_RECIPIENTS: Final = _of("554 5.5.1 Error: no valid recipients")
+IMPROPER_PIPELINING: Final = _of("554 5.5.0 Error: SMTP protocol synchronization")
+
+# --- authentication and TLS
+TLS_ACTIVE: Final = _of("554 5.5.1 Error: TLS already active")
+TLS_UNAVAILABLE: Final = _of("454 4.7.0 TLS not available due to local problem")
+TLS_REQUIRED: Final = _of("530 5.7.0 Must issue a STARTTLS command first")
+AUTH_NOT_ENABLED: Final = _of("503 5.5.1 Error: authentication not enabled")
+ALREADY_AUTHENTICATED: Final = _of("503 5.5.1 Error: already authenticated")
+AUTH_NEEDS_TLS: Final = _of("538 5.7.11 Encryption required for requested authentication mechanism")
+AUTH_ABORTED: Final = _of("501 5.7.0 Authentication aborted")
+AUTH_BAD_BASE64: Final = _of("501 5.5.2 Error: authentication failed: malformed base64 data")
+AUTH_UNKNOWN_MECHANISM: Final = _of("504 5.5.4 Error: authentication mechanism not supported")
+
+
+def auth_failed(reason: str) -> Reply:
+    """Wrong credentials."""
+    return Reply(535, "5.7.8", (printable(f"Error: authentication failed: {reason}"),))
+
+
+def auth_malformed(reason: str) -> Reply:
+    """A response that breaks the mechanism's grammar."""
+    return Reply(501, "5.5.2", (printable(f"Error: authentication failed: {reason}"),))
+
+
+def auth_temporary(reason: str) -> Reply:
+    """Nobody can tell now."""
+    return Reply(454, "4.7.0", (printable(f"Temporary authentication failure: {reason}"),))
+
+
+# --- limits and trouble
+TOO_MANY_RECIPIENTS: Final = _of("452 4.5.3 Error: too many recipients")
+SIZE_EXCEEDS: Final = _of("552 5.3.4 Message size exceeds fixed limit")
+TOO_BIG: Final = _of("552 5.3.4 Error: message file too big")
+TOO_MANY_HOPS: Final = _of("554 5.4.0 Error: too many hops")
+INSUFFICIENT_STORAGE: Final = _of("452 4.3.1 Insufficient system storage")
+WRITE_ERROR: Final = _of("451 4.3.0 Error: queue file write error")
+CONFIGURATION_ERROR: Final = _of("451 4.3.5 Server configuration error")
+
+
+def too_many_errors(host: str) -> Reply:
+    """smtpd_hard_error_limit was reached."""
+    return Reply(421, "4.7.0", (f"{host} Error: too many errors",))
+
+
+def timed_out(host: str) -> Reply:
+    """The client was silent for smtpd_timeout."""
+    return Reply(421, "4.4.2", (f"{host} Error: timeout exceeded",))
+
+
+def stopping(host: str) -> Reply:
+    """The service is stopping (RFC 5321 section 3.8)."""
+    return Reply(421, "4.3.2", (f"{host} Service shutting down, try again later",))
+
+
+def server_error(host: str) -> Reply:
+    """A fault of ours."""
+    return Reply(421, "4.3.0", (f"{host} Server local error",))
+
+
+def too_many_connections(host: str, address: str) -> Reply:
+    """smtpd_client_connection_count_limit."""
+    return Reply(421, "4.7.0", (f"{host} Error: too many connections from {address}",))
+
+
+def connections_too_fast(host: str, address: str) -> Reply:
+    """smtpd_client_connection_rate_limit."""
+    return Reply(421, "4.7.0", (f"{host} Error: too many connections from {address}",))
+
+
+def too_much_mail(address: str) -> Reply:
+    """smtpd_client_message_rate_limit."""
+    return Reply(450, "4.7.1", (f"Error: too much mail from {address}",))
+
+
+def too_many_recipients_from(address: str) -> Reply:
+    """smtpd_client_recipient_rate_limit."""
+    return Reply(450, "4.7.1", (f"Error: too many recipients from {address}",))
+
+
+def too_many_auth(address: str) -> Reply:
+    """smtpd_client_auth_rate_limit."""
+    return Reply(450, "4.7.1", (f"Error: too many AUTH commands from {address}",))
+
+
+# --- policy
+def relay_denied(recipient: str) -> Reply:
+    """reject_unauth_destination."""
+    return Reply(554, "5.7.1", (printable(f"<{recipient}>: Relay access denied"),))
+
+
+def relay_deferred(recipient: str) -> Reply:
+    """defer_unauth_destination."""
+    return Reply(454, "4.7.1", (printable(f"<{recipient}>: Relay access denied"),))
+
+
+def recipient_rejected(code: int, enhanced: str, recipient: str, why: str) -> Reply:
+    """What tables say against a recipient."""
+    return Reply(code, enhanced, (printable(f"<{recipient}>: Recipient address rejected: {why}"),))
+
+
+def access_denied(recipient: str) -> Reply:
+    """The restriction `reject`."""
+    return Reply(554, "5.7.1", (printable(f"<{recipient}>: Recipient address rejected: Access denied"),))
+
+
+def try_later(recipient: str) -> Reply:
+    """The restriction `defer`."""
+    return Reply(450, "4.3.2", (printable(f"<{recipient}>: Recipient address rejected: Try again later"),))
+
+
+def lookup_failure(what: str) -> Reply:
+    """A table could not be asked."""
+    return Reply(451, "4.3.0", (printable(f"<{what}>: Temporary lookup failure"),))
+
+
+def etrn_unavailable(domain: str) -> Reply:
+    """ETRN for a domain that no queue run is made for."""
+    return Reply(459, "4.7.0", (printable(f"<{domain}>: service unavailable"),))
+
+
+# --- abuse
+NOT_SMTP: Final = _of("221 2.7.0 Error: I can break rules, too. Goodbye.")

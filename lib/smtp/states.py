@@ -1,0 +1,112 @@
+"""The states of a server session and the one table of what each verb does in each of them.
+
+An entry is a function of `commands`, or the reply that the verb gets there; a verb without an entry is not recognized.
+Whatever ends a transaction goes through `ServerSession.leave_transaction`, so that no path leaves old state behind.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from pillarbox.lib.smtp import commands, replies
+from pillarbox.lib.smtp.reply import Reply
+
+if TYPE_CHECKING:
+    from pillarbox.lib.smtp.server import ServerSession
+
+
+class State(enum.Enum):
+    """Where the session is."""
+
+    START = enum.auto()  # no HELO yet, or forgotten by STARTTLS
+    READY = enum.auto()  # between transactions
+    MAIL = enum.auto()  # a sender, no recipient
+    RCPT = enum.auto()  # a sender and at least one recipient
+    CHUNKS = enum.auto()  # at least one BDAT chunk taken, LAST not seen
+
+
+class Command(Protocol):
+    """A function of `commands`."""
+
+    def __call__(self, session: ServerSession, argument: str, /) -> None: ...
+
+
+Entry: TypeAlias = Command | Reply
+
+_ANYWHERE: Final[dict[str, Entry]] = {
+    "HELO": commands.helo,
+    "EHLO": commands.ehlo,
+    "RSET": commands.rset,
+    "NOOP": commands.noop,
+    "QUIT": commands.quit_,
+    "HELP": commands.help_,
+    "VRFY": commands.vrfy,
+    "EXPN": replies.NOT_IMPLEMENTED,
+    "TURN": replies.NOT_IMPLEMENTED,
+    "SEND": replies.NOT_IMPLEMENTED,
+    "SOML": replies.NOT_IMPLEMENTED,
+    "SAML": replies.NOT_IMPLEMENTED,
+}
+_BETWEEN: Final[dict[str, Entry]] = {
+    **_ANYWHERE,
+    "STARTTLS": commands.starttls,
+    "AUTH": commands.auth,
+    "ETRN": commands.etrn,
+    "MAIL": commands.mail,
+    "RCPT": replies.NEED_MAIL,
+    "DATA": replies.NEED_RCPT,
+    "BDAT": commands.refusing_chunk(replies.NEED_RCPT),
+}
+_INSIDE: Final[dict[str, Entry]] = {
+    **_ANYWHERE,
+    "STARTTLS": replies.IN_TRANSACTION,
+    "AUTH": replies.IN_TRANSACTION,
+    "ETRN": replies.IN_TRANSACTION,
+    "MAIL": replies.NESTED_MAIL,
+}
+
+TABLE: Final[dict[State, dict[str, Entry]]] = {
+    State.START: _BETWEEN,
+    State.READY: _BETWEEN,
+    State.MAIL: {
+        **_INSIDE,
+        "RCPT": commands.rcpt,
+        "DATA": replies.NO_VALID_RECIPIENTS,
+        "BDAT": commands.refusing_chunk(replies.NO_VALID_RECIPIENTS),
+    },
+    State.RCPT: {**_INSIDE, "RCPT": commands.rcpt, "DATA": commands.data, "BDAT": commands.bdat},
+    State.CHUNKS: {
+        **_INSIDE,
+        "RCPT": replies.RCPT_AFTER_BDAT,
+        "DATA": replies.DATA_AFTER_BDAT,
+        "BDAT": commands.bdat,
+    },
+}
+"""SMTP and ESMTP (RFC 5321)."""
+
+
+def _lmtp(entries: dict[str, Entry]) -> dict[str, Entry]:
+    """RFC 2033 section 4.1: LHLO in place of HELO and EHLO, which must be refused; no ETRN."""
+    table = {verb: entry for verb, entry in entries.items() if verb not in ("HELO", "EHLO", "ETRN")}
+    return {**table, "LHLO": commands.lhlo}
+
+
+LMTP_TABLE: Final[dict[State, dict[str, Entry]]] = {state: _lmtp(entries) for state, entries in TABLE.items()}
+
+LAST_IN_GROUP: Final = frozenset(("HELO", "EHLO", "LHLO", "DATA", "NOOP", "VRFY"))
+"""Verbs behind which a client must wait for the reply (RFC 2920 section 3.1), as far as Postfix insists on it.
+
+STARTTLS is not here: what follows it is thrown away (RFC 3207 section 4.2)."""
+
+BEFORE_TLS: Final = frozenset(("HELO", "EHLO", "LHLO", "STARTTLS", "NOOP", "RSET", "HELP", "QUIT"))
+"""What is allowed before STARTTLS where TLS is required (RFC 3207 section 4)."""
+
+JUNK: Final = frozenset(("HELO", "EHLO", "LHLO", "NOOP", "RSET", "VRFY", "ETRN", "HELP"))
+"""What does no work: beyond smtpd_junk_command_limit each counts as an error."""
+
+ORDER: Final = (
+    *("HELO", "EHLO", "LHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT"),
+    *("RSET", "NOOP", "HELP", "VRFY", "EXPN", "ETRN", "QUIT"),
+)
+"""The order in which the log counts commands."""

@@ -1,0 +1,392 @@
+"""What a mail store offers to the programs that serve mailboxes (imapd, pop3d) and to tools.
+
+A *store* holds all mailboxes of one account; a *mailbox* is an open view of one of them.  Both are obtained
+from `pillarbox.lib.store.open_store(location)`.  The same calls work over every kind of store.
+
+Promises
+  * Every call is blocking, takes at most `lock_timeout` seconds to wait for another process, and raises
+    nothing but `StoreError` and its subclasses (each says which IMAP response code it deserves).
+  * What `commit`, `copy` and `move` have acknowledged is on disk; flag changes and expunges survive the end of the
+    process, but a power loss may undo the last of them.  A process killed in any call leaves a mailbox that opens
+    again with no message lost and none doubled.
+  * A mailbox shows a *snapshot*: `messages` and all UIDs in it stay as they are until this object's own
+    `refresh`, `expunge`, `move` or `set_flags` changes it, whatever other programs do meanwhile.
+    A message that another program removed raises `MessageGone` when its content is asked for.
+  * UIDs follow RFC 9051 section 2.3.1.1: ascending, never reused while `uid_validity` stays the same.
+  * Sizes are octets as seen on the wire, with CRLF line ends (RFC 9051 section 2.3.4).
+
+It does not: know sequence numbers (the session's business), parse messages, or be shared between threads.
+
+Mailbox names outside are `str` in Unicode with `/` between levels; `INBOX` is case-insensitive.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+DELIMITER: Final = "/"
+INBOX: Final = "INBOX"
+
+# System flags (RFC 9051 section 2.3.2) as bits: a mailbox of 100,000 messages holds 100,000 small integers.
+SEEN: Final = 1
+ANSWERED: Final = 2
+FLAGGED: Final = 4
+DELETED: Final = 8
+DRAFT: Final = 16
+
+SYSTEM_FLAGS: Final[dict[str, int]] = {
+    "\\Seen": SEEN,
+    "\\Answered": ANSWERED,
+    "\\Flagged": FLAGGED,
+    "\\Deleted": DELETED,
+    "\\Draft": DRAFT,
+}
+"""The flag's name on the wire, in its canonical case, and its bit."""
+
+NO_KEYWORDS: Final[frozenset[str]] = frozenset()
+
+
+class StoreError(Exception):
+    """A store operation failed.  The text addresses the user.
+
+    `response_code` is the IMAP response code that fits (RFC 9051 section 7.1).
+    """
+
+    response_code: str = "SERVERBUG"
+
+
+class MailboxNotFound(StoreError):
+    """No such mailbox."""
+
+    response_code = "NONEXISTENT"
+
+
+class MailboxExists(StoreError):
+    """A mailbox of this name exists already."""
+
+    response_code = "ALREADYEXISTS"
+
+
+class BadMailboxName(StoreError):
+    """The name cannot be a mailbox of this store (empty level, `.` in Maildir++, control character, too long)."""
+
+    response_code = "CANNOT"
+
+
+class NotPossible(StoreError):
+    """The store cannot do this with this mailbox (delete INBOX, select a pure folder, write to a read-only view)."""
+
+    response_code = "CANNOT"
+
+
+class MessageGone(StoreError):
+    """The message was removed since the last `refresh`."""
+
+    response_code = "EXPUNGEISSUED"
+
+
+class OverQuota(StoreError):
+    """No room: disk full, quota or size limit reached.  Nothing was stored."""
+
+    response_code = "OVERQUOTA"
+
+
+class MailboxBusy(StoreError):
+    """Another process holds the mailbox's lock longer than `lock_timeout`."""
+
+    response_code = "INUSE"
+
+
+class StoreUnavailable(StoreError):
+    """The files cannot be reached or are damaged (I/O error, permission, corrupt index that cannot be rebuilt)."""
+
+    response_code = "UNAVAILABLE"
+
+
+class MessageState(NamedTuple):
+    """What can change or matters for every message; cheap enough to hold for the whole mailbox."""
+
+    uid: int
+    flags: int
+    """System flags as bits (`SEEN` ...)."""
+    keywords: frozenset[str]
+    recent: bool
+    """This view is the first to be told of the message (RFC 3501 section 2.3.2)."""
+    modseq: int
+    """Modification sequence (RFC 7162); 0 where the store does not keep one yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What `refresh` found.  Apply `expunged` first, then `changed`, then append `new`."""
+
+    expunged: tuple[int, ...] = ()
+    """UIDs that went away, ascending."""
+    changed: tuple[MessageState, ...] = ()
+    """Messages whose flags or keywords differ."""
+    new: tuple[MessageState, ...] = ()
+    """Messages that appeared, ascending by UID, all above every UID seen before."""
+    uid_validity_changed: bool = False
+    """The mailbox was replaced: the view is useless, the session must reselect it."""
+
+    def __bool__(self) -> bool:
+        return bool(self.expunged or self.changed or self.new or self.uid_validity_changed)
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxEntry:
+    """One row of LIST."""
+
+    name: str
+    selectable: bool = True
+    """False for a level that exists only because it has children (\\NonExistent, \\Noselect)."""
+    has_children: bool = False
+    subscribed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStatus:
+    """Counts of a mailbox that need not be opened (STATUS, RFC 9051 section 6.3.11)."""
+
+    messages: int
+    recent: int
+    unseen: int
+    deleted: int
+    uid_next: int
+    uid_validity: int
+    highest_modseq: int = 0
+    size: int = -1
+    """Sum of sizes in octets, -1 unless asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where an appended message went (APPENDUID)."""
+
+    uid_validity: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Which messages arrived where (COPYUID): `source_uids[i]` became `uids[i]`.  Vanished messages are left out."""
+
+    uid_validity: int
+    source_uids: tuple[int, ...]
+    uids: tuple[int, ...]
+
+
+FlagChange = Literal["add", "remove", "replace"]
+
+
+class MessageContent(ABC):
+    """An open message: bytes with CRLF line ends, however the file holds them.  Valid until `close`.
+
+    Stays readable after another process expunges the message.  Sequential partial reads are cheap on one object;
+    keep it open while a client fetches part after part.
+    """
+
+    size: int
+    """Octets of the whole message with CRLF line ends."""
+
+    @abstractmethod
+    def header(self, limit: int = 1 << 20) -> bytes:
+        """The header with its closing empty line, at most about `limit` octets (cut at a line end); kept once read."""
+
+    @abstractmethod
+    def chunks(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Octets [start, start+length) in pieces of at most 128 KiB; `None` means to the end."""
+
+    def read(self, start: int = 0, length: int | None = None) -> bytes:
+        """As `chunks`, in one piece: for small parts only."""
+        return b"".join(self.chunks(start, length))
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the file.  Harmless when repeated."""
+
+    def __enter__(self) -> MessageContent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Mailbox(ABC):
+    """An open mailbox: a snapshot that `refresh` brings up to date."""
+
+    name: str
+    read_only: bool
+    uid_validity: int
+    uid_next: int
+    """The next UID as of this snapshot."""
+    highest_modseq: int
+    messages: Sequence[MessageState]
+    """The snapshot, ascending by UID.  Replaced or changed only by this object's own calls; do not alter."""
+
+    @property
+    @abstractmethod
+    def keywords(self) -> tuple[str, ...]:
+        """Keywords known in this mailbox (for FLAGS)."""
+
+    @property
+    @abstractmethod
+    def accepts_new_keywords(self) -> bool:
+        """Whether `set_flags` can still store a keyword that is not in `keywords` (`\\*` in PERMANENTFLAGS)."""
+
+    @abstractmethod
+    def refresh(self) -> Changes:
+        """Bring the snapshot up to date with what other programs did.  Cheap (two stat calls) when nothing changed."""
+
+    @abstractmethod
+    def watch_paths(self) -> tuple[str, ...]:
+        """Files and directories whose change means that `refresh` may find something (for inotify in IDLE)."""
+
+    @abstractmethod
+    def size(self, uid: int) -> int:
+        """RFC822.SIZE.  Raises MessageGone."""
+
+    @abstractmethod
+    def internal_date(self, uid: int) -> float:
+        """INTERNALDATE, seconds since the epoch.  Raises MessageGone."""
+
+    @abstractmethod
+    def read(self, uid: int) -> MessageContent:
+        """Open the message.  Raises MessageGone."""
+
+    @abstractmethod
+    def pop3_uidl(self, uid: int) -> str:
+        """The POP3 unique-id, 1 to 70 printable characters; kept from a former server where its files say so."""
+
+    @abstractmethod
+    def set_flags(
+        self, uids: Collection[int], change: FlagChange, flags: int, keywords: Collection[str] = NO_KEYWORDS
+    ) -> tuple[MessageState, ...]:
+        """Change flags; give the resulting state of every message among `uids` that still exists, ascending by UID.
+
+        Keywords that the store cannot keep are left out of the result.  Raises NotPossible on a read-only view.
+        """
+
+    @abstractmethod
+    def expunge(self, uids: Collection[int]) -> tuple[int, ...]:
+        """Remove these messages for good; give the UIDs that went (gone ones included), ascending.
+
+        The caller chooses the messages, normally those with `DELETED`.  Raises NotPossible on a read-only view.
+        """
+
+    @abstractmethod
+    def copy(self, uids: Collection[int], destination: str) -> Copied:
+        """Copy messages with flags, keywords and date, all or none.  Raises MailboxNotFound, OverQuota."""
+
+    @abstractmethod
+    def move(self, uids: Collection[int], destination: str) -> Copied:
+        """Move messages (RFC 6851); they leave this snapshot at once.  At no moment is a message in neither mailbox."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what is held.  Expunges nothing.  Harmless when repeated."""
+
+    def __enter__(self) -> Mailbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Appender(ABC):
+    """A message on its way into a mailbox, invisible until `commit`.
+
+    `write` as often as wanted, in pieces of any size, CRLF or LF line ends (kept as LF, or as the store has it).
+    """
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Add content.  Raises OverQuota or StoreUnavailable; `abort` remains the caller's duty."""
+
+    @abstractmethod
+    def commit(
+        self, flags: int = 0, keywords: Collection[str] = NO_KEYWORDS, internal_date: float | None = None
+    ) -> Appended:
+        """Make it durable and visible; `internal_date` defaults to now.  After an error nothing was stored."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Throw it away.  Harmless after `commit`."""
+
+
+class Store(ABC):
+    """All mailboxes of one account."""
+
+    location: str
+
+    @abstractmethod
+    def list(self) -> list[MailboxEntry]:
+        """Every mailbox, INBOX first, then by name; INBOX is always there."""
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether the mailbox can be opened."""
+
+    @abstractmethod
+    def create(self, name: str) -> None:
+        """Create a mailbox and the levels above it.  Raises MailboxExists, BadMailboxName."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Delete a mailbox with its messages; its children stay.  Raises MailboxNotFound, NotPossible (INBOX)."""
+
+    @abstractmethod
+    def rename(self, old: str, new: str) -> None:
+        """Rename a mailbox and its children; INBOX moves its messages and stays (RFC 9051 section 6.3.6)."""
+
+    @abstractmethod
+    def subscriptions(self) -> tuple[str, ...]:
+        """Subscribed names, also of mailboxes that no longer exist."""
+
+    @abstractmethod
+    def subscribe(self, name: str, wanted: bool) -> None:
+        """Add or remove a subscription; the mailbox need not exist.  Raises BadMailboxName."""
+
+    @abstractmethod
+    def open(self, name: str, read_only: bool = False) -> Mailbox:
+        """Open a mailbox.  Raises MailboxNotFound, NotPossible (not selectable), MailboxBusy, StoreUnavailable."""
+
+    @abstractmethod
+    def status(self, name: str, with_size: bool = False) -> MailboxStatus:
+        """Counts without opening.  Raises MailboxNotFound."""
+
+    @abstractmethod
+    def begin_append(self, name: str) -> Appender:
+        """Start to store a message.  Raises MailboxNotFound, NotPossible."""
+
+    def append(
+        self,
+        name: str,
+        content: Iterable[bytes],
+        flags: int = 0,
+        keywords: Collection[str] = NO_KEYWORDS,
+        internal_date: float | None = None,
+    ) -> Appended:
+        """Store a message given as pieces: `begin_append`, `write`, `commit`."""
+        appender = self.begin_append(name)
+        try:
+            for piece in content:
+                appender.write(piece)
+            return appender.commit(flags, keywords, internal_date)
+        finally:
+            appender.abort()
+
+    @abstractmethod
+    def session_lock(self, name: str) -> AbstractContextManager[None]:
+        """POP3's exclusive lock (RFC 1939 section 4): hold while the session lasts.
+
+        Raises MailboxBusy at once if another session has it.  Delivery and IMAP sessions are not kept out.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what is held."""

@@ -1,0 +1,152 @@
+"""Locks that other mail programs honour: dot locks and fcntl locks.
+
+A *dot lock* is a file `NAME.lock` that only one process can make; it holds `PID:HOST` from its first moment, so that one
+left by a killed process of this machine is recognised at once, and any other after a time without change.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from pillarbox.lib.store.interface import MailboxBusy, StoreUnavailable
+
+LOCK_TIMEOUT: Final = 20.0
+"""Seconds to wait for another process: as long as Postfix's 20 attempts one second apart."""
+STALE_AFTER: Final = 120.0
+"""Seconds after which a dot lock of unknown holder is taken to be forgotten (Dovecot's limit for its UID lists)."""
+
+_WHOLE_FILE: Final = struct.Struct("@hhqqi4x")
+"""struct flock: type, whence, start, length, pid (0 for locks of an open file)."""
+_HOST: Final = os.uname().nodename
+
+
+@contextmanager
+def dot_lock(
+    path: str, timeout: float = LOCK_TIMEOUT, stale_after: float = STALE_AFTER, mode: int = 0o600
+) -> Iterator[None]:
+    """Hold the lock file `path`.  Raises MailboxBusy after `timeout` seconds, StoreUnavailable if it cannot be made."""
+    acquire_dot_lock(path, timeout, stale_after, mode)
+    try:
+        yield
+    finally:
+        release_dot_lock(path)
+
+
+def release_dot_lock(path: str) -> None:
+    """Remove the lock file; one that was broken by someone else in between is no error."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def acquire_dot_lock(path: str, timeout: float, stale_after: float, mode: int = 0o600) -> None:
+    """Make the lock file or wait for it; see `dot_lock`."""
+    deadline = time.monotonic() + timeout
+    delay = 0.002
+    own = f"{path}.{_HOST}.{os.getpid()}"
+    try:
+        # Written first and then given its name: a lock without its holder's name would look alive for minutes.
+        fd = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        try:
+            os.write(fd, f"{os.getpid()}:{_HOST}\n".encode())
+        finally:
+            os.close(fd)
+        while True:
+            try:
+                os.link(own, path)
+                return
+            except FileExistsError:
+                pass
+            if _break_if_stale(path, stale_after):
+                continue
+            if time.monotonic() >= deadline:
+                raise MailboxBusy(f"{path} is held by another process")
+            time.sleep(delay)
+            delay = min(delay * 2, 0.1)
+    except OSError as error:
+        raise StoreUnavailable(f"cannot make lock file {path}: {error.strerror}") from error
+    finally:
+        release_dot_lock(own)
+
+
+def _break_if_stale(path: str, stale_after: float) -> bool:
+    """Remove a forgotten lock; true when it is worth trying again at once.
+
+    Breakers exclude each other by a flock on the directory, so that none removes the lock that another has just made.
+    """
+    try:
+        if not _is_stale(path, stale_after):
+            return False
+        directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        if _is_stale(path, stale_after):
+            os.unlink(path)
+        return True
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(directory)
+
+
+def _is_stale(path: str, stale_after: float) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError:
+        # Mode 0, as some programs make theirs: only its age tells.
+        return time.time() - os.lstat(path).st_mtime > stale_after
+    try:
+        changed = os.fstat(fd).st_mtime
+        holder = os.read(fd, 300).decode("ascii", "replace").strip()
+    finally:
+        os.close(fd)
+    pid, _, host = holder.partition(":")
+    if host == _HOST and pid.isascii() and pid.isdigit() and 0 < len(pid) < 10 and not _process_lives(int(pid)):
+        return True
+    return time.time() - changed > stale_after
+
+
+def _process_lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def fcntl_lock(fd: int, exclusive: bool, timeout: float = LOCK_TIMEOUT) -> None:
+    """Lock the whole file with a record lock, which every mail program honours, also over NFS.
+
+    It belongs to the open file, not to the process (fcntl(2), F_OFD_SETLK): two views of a mailbox in one process
+    exclude each other, and closing another descriptor does not release it.  Raises MailboxBusy after `timeout` seconds.
+    """
+    kind = fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK
+    deadline = time.monotonic() + timeout
+    delay = 0.002
+    while True:
+        try:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE_FILE.pack(kind, os.SEEK_SET, 0, 0, 0))
+            return
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise StoreUnavailable(f"cannot lock mailbox: {error.strerror}") from error
+        if time.monotonic() >= deadline:
+            raise MailboxBusy("the mailbox is locked by another process")
+        time.sleep(delay)
+        delay = min(delay * 2, 0.1)

@@ -1,0 +1,1 @@
+"""Maildir and Maildir++: file names, UID list, folders, mailbox access and delivery."""

@@ -1,0 +1,109 @@
+"""One Maildir directory's UID list, shared between a mailbox view, appends and copies into it.
+
+Gives the transaction in which UIDs are handed out: lock, take in what others wrote, add names, write durably.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from pillarbox.lib.store.interface import MailboxNotFound, StoreUnavailable
+from pillarbox.lib.store.locks import dot_lock
+from pillarbox.lib.store.maildir import uidlist
+from pillarbox.lib.store.maildir.uidlist import UidList
+from pillarbox.lib.store.uidvalidity import new_uid_validity
+
+REWRITE_DEAD: Final = 256
+"""So many lines of vanished messages are left in the list before a rewrite is worth its cost."""
+
+
+class UidState:
+    """The UID list of `directory`; `root` is the account's Maildir, where the highest UIDVALIDITY given is kept."""
+
+    __slots__ = ("_path", "_root", "_seen", "directory", "list")
+
+    def __init__(self, directory: str, root: str) -> None:
+        self.directory = directory
+        self._root = root
+        self._path = f"{directory}/{uidlist.NAME}"
+        self._seen: tuple[int, int, int] | None = None
+        self.list: UidList | None = None
+
+    def load(self) -> bool:
+        """Take in the file if it changed; true when it did.  `list` is None while there is no list yet."""
+        try:
+            about = os.stat(self._path)
+        except FileNotFoundError:
+            changed = self.list is not None
+            self.list, self._seen = None, None
+            return changed
+        except OSError as error:
+            raise StoreUnavailable(f"cannot read {self._path}: {error.strerror}") from error
+        seen = (about.st_ino, about.st_size, about.st_mtime_ns)
+        if seen == self._seen:
+            return False
+        known = self.list
+        if known is not None and self._seen is not None and seen[0] == self._seen[0] and seen[1] >= known.end:
+            if seen[1] > known.end:
+                uidlist.read_more(self._path, known)
+        else:
+            self.list = uidlist.read(self._path)
+        self._seen = seen
+        return True
+
+    def _remember(self) -> None:
+        about = os.stat(self._path)
+        self._seen = (about.st_ino, about.st_size, about.st_mtime_ns)
+
+    @contextmanager
+    def locked(self) -> Iterator[UidList]:
+        """Hold the lock with the list up to date, made if there was none.
+
+        Raises MailboxBusy, StoreUnavailable, MailboxNotFound (the directory is gone).
+        """
+        try:
+            with dot_lock(f"{self._path}.lock"):
+                self.load()
+                if self.list is None:
+                    self.list = UidList(new_uid_validity(self._root), 1, secrets.token_hex(16))
+                    uidlist.rewrite(self._path, self.list)
+                    self._remember()
+                yield self.list
+        except FileNotFoundError:
+            raise MailboxNotFound("the mailbox was deleted") from None
+        except StoreUnavailable:
+            if not os.path.isdir(self.directory):
+                raise MailboxNotFound("the mailbox was deleted") from None
+            raise
+        except OSError as error:
+            raise StoreUnavailable(f"cannot write {self._path}: {error.strerror}") from error
+
+    def assign(self, names: UidList, bases: Sequence[str], extensions: dict[str, str] | None = None) -> list[int]:
+        """Give UIDs to `bases` in this order and write them down.  Call inside `locked`."""
+        given = [names.add(base, extensions.get(base, "") if extensions else "") for base in bases]
+        if names.damaged:
+            uidlist.rewrite(self._path, names)
+        else:
+            uidlist.append(self._path, names, bases)
+        self._remember()
+        return given
+
+    def forget_vanished(self, present: int, look: Callable[[], set[str]]) -> None:
+        """Rewrite the list without messages that have no file, when there are many of them.
+
+        `present` is how many files there are about; `look` lists their base names and is called under the lock,
+        so that a message that another process is just moving in is not forgotten.
+        """
+        known = self.list
+        if known is None or len(known.uids) - present < max(REWRITE_DEAD, present // 4):
+            return
+        with self.locked() as names:
+            existing = look()
+            for base in [base for base in names.uids if base not in existing]:
+                names.extensions.pop(names.uids.pop(base), None)
+            uidlist.rewrite(self._path, names)
+            self._remember()

@@ -1,0 +1,223 @@
+"""All mailboxes of an account in one Maildir++ tree."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pillarbox.lib.store.interface import (
+    DELETED,
+    DELIMITER,
+    INBOX,
+    SEEN,
+    Appender,
+    MailboxBusy,
+    MailboxEntry,
+    MailboxExists,
+    MailboxNotFound,
+    MailboxStatus,
+    NotPossible,
+    Store,
+)
+from pillarbox.lib.store.locks import dot_lock
+from pillarbox.lib.store.maildir import folders
+from pillarbox.lib.store.maildir.append import MaildirAppender, store_error
+from pillarbox.lib.store.maildir.directories import make_directory, make_maildir
+from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
+from pillarbox.lib.system.files import sync_directory, write_file
+
+_SUBSCRIPTIONS = "subscriptions"
+_MAX_SUBSCRIPTIONS = 1 << 22
+
+
+class MaildirStore(Store):
+    """The account at `root`; INBOX is made when first asked for."""
+
+    def __init__(self, root: str) -> None:
+        self.location = f"maildir:{root}"
+        self._root = root.rstrip("/")
+
+    def _directory(self, name: str) -> str:
+        """The Maildir of an existing mailbox.  Raises MailboxNotFound, BadMailboxName."""
+        name = folders.canonical(name)
+        if name == INBOX:
+            self._make_inbox()
+            return self._root
+        path = f"{self._root}/{folders.directory_name(name)}"
+        if not os.path.isdir(f"{path}/cur"):
+            if os.path.isdir(path):
+                self._make(path)  # a folder that another program only began
+            else:
+                raise MailboxNotFound(f'no mailbox "{name}"')
+        return path
+
+    def _make_inbox(self) -> None:
+        if not os.path.isdir(f"{self._root}/cur"):
+            self._make(self._root)
+
+    def _make(self, path: str) -> None:
+        try:
+            make_maildir(path)
+        except OSError as error:
+            raise store_error(error, f"cannot make {path}") from error
+
+    def list(self) -> list[MailboxEntry]:
+        try:
+            existing = set(folders.list_folders(self._root))
+        except OSError as error:
+            raise store_error(error, "cannot list mailboxes") from error
+        subscribed = set(self.subscriptions())
+        levels = set()
+        for name in existing:
+            parent = name.rpartition(DELIMITER)[0]
+            while parent and parent not in levels:
+                levels.add(parent)
+                parent = parent.rpartition(DELIMITER)[0]
+        rest = sorted((existing | levels) - {INBOX})
+        return [
+            MailboxEntry(name, name == INBOX or name in existing, name in levels, name in subscribed)
+            for name in [INBOX, *rest]
+        ]
+
+    def exists(self, name: str) -> bool:
+        name = folders.canonical(name)
+        return name == INBOX or os.path.isdir(f"{self._root}/{folders.directory_name(name)}")
+
+    def create(self, name: str) -> None:
+        name = folders.canonical(name)
+        path = f"{self._root}/{folders.directory_name(name)}"
+        self._make_inbox()
+        if self.exists(name):
+            raise MailboxExists(f'mailbox "{name}" exists already')
+        # Made aside and renamed: a mailbox that can be seen is complete.
+        aside = f"{self._root}/{folders.REMOVED}{secrets.token_hex(8)}"
+        self._make(aside)
+        try:
+            make_directory(self._root)
+            with open(f"{aside}/maildirfolder", "xb"):
+                pass
+            sync_directory(aside)
+            os.rename(aside, path)
+            sync_directory(self._root)
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            if os.path.isdir(path):
+                raise MailboxExists(f'mailbox "{name}" exists already') from None
+            raise store_error(error, f'cannot create mailbox "{name}"') from error
+
+    def delete(self, name: str) -> None:
+        name = folders.canonical(name)
+        if name == INBOX:
+            raise NotPossible("INBOX cannot be deleted")
+        aside = f"{self._root}/{folders.REMOVED}{secrets.token_hex(8)}"
+        try:
+            os.rename(f"{self._root}/{folders.directory_name(name)}", aside)
+            sync_directory(self._root)
+        except FileNotFoundError:
+            raise MailboxNotFound(f'no mailbox "{name}"') from None
+        except OSError as error:
+            raise store_error(error, f'cannot delete mailbox "{name}"') from error
+        self._clear_removed()
+
+    def _clear_removed(self) -> None:
+        """Remove what a deletion, this one or one that was interrupted, has put aside."""
+        for entry in os.listdir(self._root):
+            if entry.startswith(folders.REMOVED):
+                shutil.rmtree(f"{self._root}/{entry}", ignore_errors=True)
+
+    def rename(self, old: str, new: str) -> None:
+        old, new = folders.canonical(old), folders.canonical(new)
+        if self.exists(new):
+            raise MailboxExists(f'mailbox "{new}" exists already')
+        if new.startswith(old + DELIMITER):
+            raise NotPossible("a mailbox cannot be moved below itself")
+        if old == INBOX:
+            self.create(new)
+            with self.open(INBOX) as inbox:
+                inbox.move([message.uid for message in inbox.messages], new)
+            return
+        try:
+            affected = [
+                name for name in folders.list_folders(self._root) if name == old or name.startswith(old + DELIMITER)
+            ]
+            if not affected:
+                raise MailboxNotFound(f'no mailbox "{old}"')
+            targets = [new + name[len(old) :] for name in affected]
+            paths = [f"{self._root}/{folders.directory_name(name)}" for name in targets]
+            if any(os.path.exists(path) for path in paths):
+                raise MailboxExists(f'a mailbox below "{new}" exists already')
+            for name, path in sorted(zip(affected, paths, strict=True), reverse=True):
+                os.rename(f"{self._root}/{folders.directory_name(name)}", path)
+            sync_directory(self._root)
+        except OSError as error:
+            raise store_error(error, f'cannot rename mailbox "{old}"') from error
+
+    def subscriptions(self) -> tuple[str, ...]:
+        return self._read_subscriptions()
+
+    def _read_subscriptions(self) -> tuple[str, ...]:
+        try:
+            with open(f"{self._root}/{_SUBSCRIPTIONS}", "rb") as file:
+                return folders.parse_subscriptions(file.read(_MAX_SUBSCRIPTIONS).decode("utf-8", "replace"))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise store_error(error, "cannot read subscriptions") from error
+
+    def subscribe(self, name: str, wanted: bool) -> None:
+        name = folders.canonical(name)
+        self._make_inbox()
+        path = f"{self._root}/{_SUBSCRIPTIONS}"
+        with dot_lock(f"{path}.lock"):
+            names = self._read_subscriptions()
+            if (name in names) == wanted:
+                return
+            names = (*names, name) if wanted else tuple(other for other in names if other != name)
+            try:
+                write_file(path, folders.format_subscriptions(names).encode(), 0o600)
+            except OSError as error:
+                raise store_error(error, "cannot write subscriptions") from error
+
+    def open(self, name: str, read_only: bool = False) -> MaildirMailbox:
+        directory = self._directory(name)
+        return MaildirMailbox(folders.canonical(name), directory, self._root, read_only, self._directory)
+
+    def status(self, name: str, with_size: bool = False) -> MailboxStatus:
+        with self.open(name, read_only=True) as mailbox:
+            messages = mailbox.messages
+            return MailboxStatus(
+                messages=len(messages),
+                recent=sum(message.recent for message in messages),
+                unseen=sum(not message.flags & SEEN for message in messages),
+                deleted=sum(bool(message.flags & DELETED) for message in messages),
+                uid_next=mailbox.uid_next,
+                uid_validity=mailbox.uid_validity,
+                highest_modseq=mailbox.highest_modseq,
+                size=sum(mailbox.size(message.uid) for message in messages) if with_size else -1,
+            )
+
+    def begin_append(self, name: str) -> Appender:
+        return MaildirAppender(self._directory(name), self._root)
+
+    @contextmanager
+    def session_lock(self, name: str) -> Iterator[None]:
+        path = f"{self._directory(name)}/pillarbox-session.lock"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise store_error(error, "cannot lock mailbox") from error
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise MailboxBusy("another session has the mailbox locked") from None
+            yield
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        pass

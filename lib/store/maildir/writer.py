@@ -1,0 +1,163 @@
+"""Delivery into Maildirs, a batch at a time: the hot path of `virtual`.
+
+Promises: a message for which `deliver` gives no failure is on disk under its final name in `new/`, file and
+directory synced.  A failure leaves nothing behind but, after a crash, a file in `tmp/`, which nobody reads.
+One message's failure does not touch the others of the batch, except that of the sync itself.
+
+The syncs of a batch are shared: write-back starts on all files, then each is waited for, then every directory that got
+a name is synced once.  No content larger than one chunk is ever in memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
+from pillarbox.lib.store.lines import CHUNK, WireCounter, wire_size
+from pillarbox.lib.store.maildir.directories import make_maildir
+from pillarbox.lib.store.maildir.filename import final_base, temporary_name
+from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
+
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class MaildirDelivery:
+    """One message for one Maildir.
+
+    `header` is what the agent prepends (Return-Path, X-Original-To, Delivered-To), each line ended by LF; the
+    content is the bytes [offset, offset+length) of `fd`, LF line ends, read with pread only.
+    """
+
+    maildir: str
+    header: bytes
+    fd: int
+    offset: int
+    length: int
+
+
+class _Pending:
+    __slots__ = ("fd", "final", "maildir", "temporary")
+
+    def __init__(self, maildir: str, fd: int, temporary: str) -> None:
+        self.maildir = maildir
+        self.fd = fd
+        self.temporary = temporary
+        self.final = ""
+
+
+class MaildirWriter:
+    """Delivers batches.  Keeps nothing between them but the last small content (one message, several recipients)."""
+
+    def __init__(self) -> None:
+        self._known: tuple[int, int, int] = (-1, 0, 0)
+        self._content = b""
+
+    def deliver(self, batch: Sequence[MaildirDelivery]) -> list[DeliveryFailure | None]:
+        """Store each message; the result at the same index is None for stored, else why not."""
+        outcome: list[DeliveryFailure | None] = [None] * len(batch)
+        pending: list[tuple[int, _Pending]] = []
+        try:
+            for index, delivery in enumerate(batch):
+                try:
+                    pending.append((index, self._write(delivery)))
+                except OSError as error:
+                    outcome[index] = from_os_error(error, f"create maildir file in {delivery.maildir}")
+            if pending:
+                self._finish(pending, outcome)
+        finally:
+            self._known = (-1, 0, 0)
+            self._content = b""
+            for _, item in pending:
+                os.close(item.fd)
+        return outcome
+
+    def _write(self, delivery: MaildirDelivery) -> _Pending:
+        maildir = delivery.maildir
+        temporary = f"{maildir}/tmp/{temporary_name()}"
+        try:
+            fd = os.open(temporary, _CREATE, 0o600)
+        except FileNotFoundError:
+            make_maildir(maildir)
+            fd = os.open(temporary, _CREATE, 0o600)
+        try:
+            stored, wire = self._copy(delivery, fd)
+            about = os.fstat(fd)
+        except BaseException:
+            os.close(fd)
+            _remove(temporary)
+            raise
+        item = _Pending(maildir, fd, temporary)
+        item.final = f"{maildir}/new/{final_base(about.st_dev, about.st_ino, time.time_ns(), stored, wire)}"
+        return item
+
+    def _copy(self, delivery: MaildirDelivery, fd: int) -> tuple[int, int]:
+        if delivery.length > CHUNK:
+            return self._copy_large(delivery, fd)
+        key = (delivery.fd, delivery.offset, delivery.length)
+        if key != self._known:
+            self._content = os.pread(delivery.fd, delivery.length, delivery.offset)
+            self._known = key
+        content = self._content
+        if len(content) != delivery.length:
+            raise OSError(errno.EIO, "the queue file is shorter than announced")
+        header = delivery.header
+        size = len(header) + len(content)
+        written = os.writev(fd, (header, content))
+        if written < size:
+            write_all(fd, (header + content)[written:])
+        return size, len(header) + header.count(b"\n") + wire_size(content)
+
+    def _copy_large(self, delivery: MaildirDelivery, fd: int) -> tuple[int, int]:
+        counter = WireCounter()
+        counter.feed(delivery.header)
+        write_all(fd, delivery.header)
+        position = delivery.offset
+        end = delivery.offset + delivery.length
+        while position < end:
+            data = os.pread(delivery.fd, min(CHUNK, end - position), position)
+            if not data:
+                raise OSError(errno.EIO, "the queue file is shorter than announced")
+            counter.feed(data)
+            write_all(fd, data)
+            position += len(data)
+        return counter.stored, counter.wire
+
+    def _finish(self, pending: list[tuple[int, _Pending]], outcome: list[DeliveryFailure | None]) -> None:
+        """Sync, give the final names, sync the directories."""
+        try:
+            sync_batch([item.fd for _, item in pending])
+        except OSError as error:
+            failure = from_os_error(error, "sync maildir file")
+            for index, item in pending:
+                outcome[index] = failure
+                _remove(item.temporary)
+            return
+        in_directory: dict[str, list[tuple[int, _Pending]]] = {}
+        for index, item in pending:
+            try:
+                os.rename(item.temporary, item.final)
+            except OSError as error:
+                outcome[index] = from_os_error(error, f"create maildir file {item.final}")
+                _remove(item.temporary)
+            else:
+                in_directory.setdefault(item.maildir, []).append((index, item))
+        for maildir, items in in_directory.items():
+            try:
+                sync_directory(f"{maildir}/new")
+            except OSError as error:
+                # The messages may or may not survive a power loss: better twice than never.
+                for index, _ in items:
+                    outcome[index] = from_os_error(error, f"sync {maildir}/new")
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

@@ -1,0 +1,1 @@
+"""The mbox format: one file per mailbox, messages behind `From_` lines."""

@@ -1,0 +1,33 @@
+"""The dot lock of an mbox file, as far as its directory allows one."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pillarbox.lib.store.interface import StoreUnavailable
+from pillarbox.lib.store.locks import acquire_dot_lock, release_dot_lock
+
+
+@contextmanager
+def dot_locked(path: str, timeout: float, stale_after: float) -> Iterator[None]:
+    """Hold `path`.lock.  In a directory where only root may make files (a mail spool) it is left out: the programs that
+    share such a directory use record locks as well.
+
+    Raises MailboxBusy, StoreUnavailable.
+    """
+    lock = f"{path}.lock"
+    held = True
+    try:
+        acquire_dot_lock(lock, timeout, stale_after)
+    except StoreUnavailable as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError) or cause.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        held = False
+    try:
+        yield
+    finally:
+        if held:
+            release_dot_lock(lock)

@@ -1,0 +1,336 @@
+"""An open mbox mailbox.
+
+Flags and UIDs live in the index; the file's own status lines are brought up to date whenever the file is rewritten
+(`expunge`, `move`).  Messages are numbered in the order of their UIDs, which for mail appended by anyone is the order
+in the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator
+from operator import attrgetter, itemgetter
+from typing import Final
+
+from pillarbox.lib.store.content import FileContent
+from pillarbox.lib.store.interface import (
+    NO_KEYWORDS,
+    Changes,
+    Copied,
+    FlagChange,
+    Mailbox,
+    MessageContent,
+    MessageGone,
+    MessageState,
+    NotPossible,
+)
+from pillarbox.lib.store.mbox import journal
+from pillarbox.lib.store.mbox.append import Incoming, append_messages
+from pillarbox.lib.store.mbox.file import Locked, MboxFile, Stamp, store_error
+from pillarbox.lib.store.mbox.index import Row
+from pillarbox.lib.store.mbox.intent import Move, forget_move, note_move
+from pillarbox.lib.store.mbox.parse import Found, examine, status_lines
+from pillarbox.lib.system.files import write_all
+
+_IN_MEMORY: Final = 1 << 20
+"""A message up to this size is copied to memory to be read; a larger one to an unnamed file."""
+_uid_of: Callable[[MessageState], int] = itemgetter(0)
+_row_uid: Callable[[Row], int] = attrgetter("uid")
+
+
+class MboxMailbox(Mailbox):
+    """A view of `file`; `resolve` gives the file of another mailbox of the account."""
+
+    def __init__(self, name: str, file: MboxFile, read_only: bool, resolve: Callable[[str], MboxFile]) -> None:
+        self.name = name
+        self.read_only = read_only
+        self.highest_modseq = 0
+        self.messages: list[MessageState] = []
+        self.uid_validity = 0
+        self.uid_next = 1
+        self._file = file
+        self._resolve = resolve
+        self._sizes: dict[int, int] = {}
+        self._dates: dict[int, float] = {}
+        self._keywords: tuple[str, ...] = ()
+        self._seen: tuple[Stamp, Stamp] | None = None
+        self._highest = 0
+        self.refresh()
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        return self._keywords
+
+    @property
+    def accepts_new_keywords(self) -> bool:
+        return not self.read_only
+
+    def watch_paths(self) -> tuple[str, ...]:
+        return (self._file.path,)
+
+    def refresh(self) -> Changes:
+        if self._seen is not None and self._file.stamp() == self._seen:
+            return Changes()
+        with self._file.locked() as state:
+            return self._take_over(state)
+
+    def _take_over(self, state: Locked) -> Changes:
+        """Make the snapshot what the index says; call inside the lock."""
+        index = state.index
+        if self.uid_validity not in (0, index.uid_validity):
+            return Changes(uid_validity_changed=True)
+        before = {message.uid: message for message in self.messages}
+        messages, changed, new = [], [], []
+        for row in index.rows:
+            old = before.pop(row.uid, None)
+            recent = old.recent if old is not None else row.recent
+            if old is None and row.uid <= self._highest:
+                continue
+            message = MessageState(row.uid, row.flags, frozenset(row.keywords), recent, 0)
+            messages.append(message)
+            if old is None:
+                new.append(message)
+                self._sizes[row.uid], self._dates[row.uid] = row.size, row.date
+                if row.recent and not self.read_only:
+                    row.recent = False
+                    state.dirty = True
+            elif old != message:
+                changed.append(message)
+        for uid in before:
+            self._sizes.pop(uid, None)
+            self._dates.pop(uid, None)
+        if messages:
+            self._highest = max(self._highest, messages[-1].uid)
+        self.messages = messages
+        self.uid_validity, self.uid_next = index.uid_validity, index.next_uid
+        self._keywords = tuple(sorted({word for row in index.rows for word in row.keywords}))
+        self._noted(state)
+        return Changes(tuple(sorted(before)), tuple(changed), tuple(new))
+
+    def _noted(self, state: Locked) -> None:
+        if state.dirty:
+            self._file.save(state)
+        self._seen = self._file.stamp()
+
+    def _known(self, uid: int) -> None:
+        position = bisect_left(self.messages, uid, key=_uid_of)
+        if position == len(self.messages) or self.messages[position].uid != uid:
+            raise MessageGone("no such message")
+
+    def size(self, uid: int) -> int:
+        self._known(uid)
+        return self._sizes[uid]
+
+    def internal_date(self, uid: int) -> float:
+        self._known(uid)
+        return self._dates[uid]
+
+    def pop3_uidl(self, uid: int) -> str:
+        self._known(uid)
+        return f"{uid:08X}{self.uid_validity:08X}"
+
+    def read(self, uid: int) -> MessageContent:
+        self._known(uid)
+        with self._file.locked() as state:
+            row = _row(state, uid)
+            if row is None:
+                raise MessageGone("the message was removed by another program")
+            shown = _shown(state, row)
+            length = sum(end - start for start, end in shown)
+            copy = _scratch(self._file.control, length)
+            try:
+                for start, end in shown:
+                    for data in journal.read_range(state.fd, start, end - start):
+                        write_all(copy, data)
+                return FileContent(copy, ((0, length),), row.size)
+            except BaseException:
+                os.close(copy)
+                raise
+
+    def set_flags(
+        self, uids: Collection[int], change: FlagChange, flags: int, keywords: Collection[str] = NO_KEYWORDS
+    ) -> tuple[MessageState, ...]:
+        self._must_be_writable()
+        wanted = set(uids)
+        folded = {word.lower() for word in keywords}
+        with self._file.locked() as state:
+            for row in state.index.rows:
+                if row.uid not in wanted:
+                    continue
+                have = {word.lower(): word for word in row.keywords}
+                if change == "add":
+                    row.flags |= flags
+                    words = {**{word.lower(): word for word in keywords}, **have}
+                elif change == "remove":
+                    row.flags &= ~flags
+                    words = {name: word for name, word in have.items() if name not in folded}
+                else:
+                    row.flags = flags
+                    words = {word.lower(): have.get(word.lower(), word) for word in keywords}
+                row.keywords = tuple(sorted(words.values()))
+            state.dirty = True
+            return self._own_change(state, wanted)
+
+    def _own_change(self, state: Locked, wanted: set[int]) -> tuple[MessageState, ...]:
+        """Take our change into the snapshot without losing sight of what others changed at the same time."""
+        rows = {row.uid: row for row in state.index.rows}
+        unseen = self._seen is None or self._file.stamp() != self._seen
+        result = []
+        for position, message in enumerate(self.messages):
+            row = rows.get(message.uid)
+            if message.uid in wanted and row is not None:
+                new = message._replace(flags=row.flags, keywords=frozenset(row.keywords))
+                self.messages[position] = new
+                result.append(new)
+        self._keywords = tuple(sorted({word for row in state.index.rows for word in row.keywords}))
+        if state.dirty:
+            self._file.save(state)
+        if not unseen:
+            self._seen = self._file.stamp()
+        return tuple(result)
+
+    def expunge(self, uids: Collection[int]) -> tuple[int, ...]:
+        self._must_be_writable()
+        wanted = {message.uid for message in self.messages} & set(uids)
+        if not wanted:
+            return ()
+        with self._file.locked() as state:
+            unseen = self._seen is None or self._file.stamp() != self._seen
+            remove_messages(self._file, state, wanted)
+            if not unseen:
+                self._seen = self._file.stamp()
+        self._drop(wanted)
+        return tuple(sorted(wanted))
+
+    def _drop(self, uids: set[int]) -> None:
+        self.messages = [message for message in self.messages if message.uid not in uids]
+        for uid in uids:
+            self._sizes.pop(uid, None)
+            self._dates.pop(uid, None)
+
+    def copy(self, uids: Collection[int], destination: str) -> Copied:
+        return self._transfer(uids, destination, move=False)
+
+    def move(self, uids: Collection[int], destination: str) -> Copied:
+        self._must_be_writable()
+        return self._transfer(uids, destination, move=True)
+
+    def _transfer(self, uids: Collection[int], destination: str, move: bool) -> Copied:
+        target = self._resolve(destination)
+        sources: list[int] = []
+        incoming: list[Incoming] = []
+        try:
+            for uid in sorted(set(uids)):
+                try:
+                    content = self.read(uid)
+                except MessageGone:
+                    continue
+                position = bisect_left(self.messages, uid, key=_uid_of)
+                message = self.messages[position]
+                sources.append(uid)
+                incoming.append(Incoming(content, message.flags, tuple(sorted(message.keywords)), self._dates[uid]))
+            with target.locked() as state:
+                if move and sources:
+                    self._note_move(sources, destination, os.fstat(state.fd).st_size)
+                given = append_messages(target, state, incoming)
+                validity = state.index.uid_validity
+        except OSError as error:
+            raise store_error(error, "cannot copy messages") from error
+        finally:
+            for item in incoming:
+                item.content.close()
+        if move and sources:
+            self.expunge(sources)
+            forget_move(self._file.control)
+        return Copied(validity, tuple(sources), given)
+
+    def _note_move(self, sources: list[int], destination: str, start: int) -> None:
+        sizes = tuple(self._sizes[uid] for uid in sources)
+        note_move(self._file.control, Move(self.name, self.uid_validity, tuple(sources), sizes, destination, start))
+
+    def _must_be_writable(self) -> None:
+        if self.read_only:
+            raise NotPossible("the mailbox is selected read-only")
+
+    def close(self) -> None:
+        pass
+
+
+def _row(state: Locked, uid: int) -> Row | None:
+    rows = state.index.rows
+    position = bisect_left(rows, uid, key=_row_uid)
+    return rows[position] if position < len(rows) and rows[position].uid == uid else None
+
+
+def _header(state: Locked, row: Row) -> bytes:
+    return os.pread(state.fd, min(row.end - row.offset, 1 << 20), row.offset)
+
+
+def _shown(state: Locked, row: Row) -> list[tuple[int, int]]:
+    """The ranges of the file that are the message: without `From_` line and status lines."""
+    data = _header(state, row)
+    place = Found(0, row.start - row.offset, len(data), len(data))
+    ranges = []
+    position = row.start
+    for start, end in examine(data, place).hidden:
+        ranges.append((position, row.offset + start))
+        position = row.offset + end
+    ranges.append((position, row.end))
+    return [(start, end) for start, end in ranges if start < end]
+
+
+def _scratch(directory: str, length: int) -> int:
+    """An unnamed file for the copy of a message."""
+    if length <= _IN_MEMORY:
+        return os.memfd_create("message", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile(dir=directory) as file:
+        return os.dup(file.fileno())
+
+
+def remove_messages(file: MboxFile, state: Locked, uids: set[int]) -> None:
+    """Rewrite the file without these messages, status lines brought up to date, and save the index."""
+    rows = sorted(state.index.rows, key=lambda row: row.offset)
+    gone = [row for row in rows if row.uid in uids]
+    if not gone:
+        return
+    start = gone[0].offset
+    keep = [row for row in rows if row.offset > start and row.uid not in uids]
+    room = sum(row.next - row.offset for row in gone) - 1
+    places: list[tuple[Row, int, int]] = []
+    position = start
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal position, room
+        for row in keep:
+            data = _header(state, row)
+            place = Found(0, row.start - row.offset, len(data), len(data))
+            hidden = examine(data, place).hidden
+            lines = status_lines(row.flags, row.keywords)
+            growth = len(lines) - sum(end - begin for begin, end in hidden)
+            if growth <= room:
+                room -= growth
+                shown = _shown(state, row)
+                yield data[: row.start - row.offset] + lines
+                for begin, end in shown:
+                    yield from journal.read_range(state.fd, begin, end - begin)
+                yield from journal.read_range(state.fd, row.end, row.next - row.end)
+                row.file_flags, row.file_keywords = row.flags, row.keywords
+                length = row.next - row.offset + growth
+            else:
+                yield from journal.read_range(state.fd, row.offset, row.next - row.offset)
+                growth = 0
+                length = row.next - row.offset
+            places.append((row, position, growth))
+            position += length
+
+    journal.replace_end(state.fd, file.journal, start, pieces())
+    for row, offset, growth in places:
+        shift = offset - row.offset
+        row.offset += shift
+        row.start += shift
+        row.end += shift + growth
+        row.next += shift + growth
+    state.index.rows = [row for row in state.index.rows if row.uid not in uids]
+    file.save(state)

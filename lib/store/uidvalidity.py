@@ -1,0 +1,26 @@
+"""New UIDVALIDITY values: never one that a mailbox of the account had before (RFC 9051 section 2.3.1.1)."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from pillarbox.lib.store.locks import dot_lock
+from pillarbox.lib.system.files import write_file
+
+NAME: Final = "dovecot-uidvalidity"
+"""The file that holds the highest value given, as eight hexadecimal digits (Dovecot's name and form)."""
+
+
+def new_uid_validity(root: str) -> int:
+    """A UIDVALIDITY higher than any given before in this account: the time, or the last one plus one."""
+    path = f"{root}/{NAME}"
+    with dot_lock(f"{path}.lock"):
+        try:
+            with open(path, "rb") as file:
+                last = int(file.read(16).strip() or b"0", 16)
+        except (FileNotFoundError, ValueError):
+            last = 0
+        fresh = max(int(time.time()), last + 1) & 0xFFFFFFFF
+        write_file(path, b"%08x" % fresh, 0o600)
+    return fresh

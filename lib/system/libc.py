@@ -1,0 +1,59 @@
+"""The C library by ctypes: one place that knows how errors come back.
+
+Promises: a failing call raises `OSError` with the right errno.  Does not wrap what `os` already has.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
+_LIBC.prctl.restype = ctypes.c_int
+_LIBC.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+
+MACHINE = platform.machine()
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_NO_NEW_PRIVS = 38
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+def _failed(what: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def system_call(name: str, number: int, *arguments: object) -> int:
+    """Make system call `number`; `name` is for the error text only."""
+    result = int(_LIBC.syscall(ctypes.c_long(number), *arguments))
+    if result < 0:
+        raise _failed(name)
+    return result
+
+
+def prctl(name: str, option: int, *arguments: int) -> int:
+    """Call prctl(2) with up to four integer arguments; the rest are zero, as several options demand."""
+    padded = (*arguments, 0, 0, 0, 0)[:4]
+    result = int(_LIBC.prctl(ctypes.c_int(option), *(ctypes.c_ulong(value) for value in padded)))
+    if result < 0:
+        raise _failed(name)
+    return result
+
+
+def set_no_new_privileges() -> None:
+    """Give up gaining rights by exec for this process and its children (prctl PR_SET_NO_NEW_PRIVS)."""
+    prctl("no_new_privs", _PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_not_dumpable() -> None:
+    """No core files, no ptrace by processes of the same uid (prctl PR_SET_DUMPABLE)."""
+    prctl("dumpable", _PR_SET_DUMPABLE, 0)
+
+
+def start_writeback(descriptor: int) -> None:
+    """Start writing a file's dirty pages without waiting for them (sync_file_range(2))."""
+    if _LIBC.sync_file_range(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE) < 0:
+        raise _failed("sync_file_range")

@@ -1,0 +1,59 @@
+"""The tables that one parameter lists, asked in order: the first that has the key answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pillarbox.lib.tables.errors import LookupFailed
+from pillarbox.lib.tables.registry import STANDARD, Registry
+from pillarbox.lib.tables.table import Options, Table
+
+
+class Maps:
+    """The open tables of the parameter `title`.  An error in one table ends the search: a later one may not decide."""
+
+    __slots__ = ("tables", "title")
+
+    def __init__(self, title: str, tables: Iterable[Table]) -> None:
+        self.title = title
+        self.tables = tuple(tables)
+
+    @classmethod
+    def open(
+        cls, title: str, specs: Iterable[str], options: Options | None = None, registry: Registry = STANDARD
+    ) -> Maps:
+        """Open every table of a list.  Raises TableError."""
+        return cls(title, registry.open_all(specs, options))
+
+    def __bool__(self) -> bool:
+        return bool(self.tables)
+
+    def find(self, key: str, *, partial: bool = False) -> str | None:
+        """The value of `key` in the first table that has it, else None.
+
+        `partial`: the key is only a part of what is looked for (a domain, a user name), so tables of patterns are
+        passed over: they see the whole.  An empty value is a mistake in the table, no answer.  Raises LookupFailed.
+        """
+        for table in self.tables:
+            if partial and table.patterns:
+                continue
+            value = table.get(key)
+            if value is not None:
+                if not value:
+                    raise LookupFailed(f"{self.title}: {table.spec}: the value of {key} is empty")
+                return value
+        return None
+
+    def files(self) -> tuple[str, ...]:
+        """The files that look-ups read."""
+        return tuple(file for table in self.tables for file in table.files())
+
+    def preload(self) -> None:
+        """Load every table now."""
+        for table in self.tables:
+            table.preload()
+
+    def close(self) -> None:
+        """Close every table."""
+        for table in self.tables:
+            table.close()

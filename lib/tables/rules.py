@@ -1,0 +1,176 @@
+"""Ordered rules with `if ... endif` blocks: what regexp, pcre and cidr tables have in common.
+
+The first rule that matches the key gives the result.  A rule that could not be read matches nobody knows what: a
+look-up that gets to it fails, so that mail waits until the rule is mended; rules before it go on working.
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pillarbox.lib.log import log
+from pillarbox.lib.tables.errors import LookupFailed
+from pillarbox.lib.tables.lines import LogicalLine, encode, logical_lines
+from pillarbox.lib.tables.names import braced, split_items, unbraced
+from pillarbox.lib.tables.table import Options, Table
+from pillarbox.lib.tables.watch import FileTable
+
+K = TypeVar("K")
+
+Apply = Callable[[K], "str | None"]
+"""The result for a key, or None where the rule does not match."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[K]):
+    """One rule.  Of `result`, `condition` and `broken` exactly one is set.
+
+    `condition` begins an `if` block; where it is false, evaluation goes on at rule number `otherwise`.
+    """
+
+    result: Apply[K] | None = None
+    condition: Callable[[K], bool] | None = None
+    broken: str = ""
+    otherwise: int = 0
+
+
+class RuleError(Exception):
+    """A rule that makes no sense; the text says why."""
+
+
+class Grammar(abc.ABC, Generic[K]):
+    """How one type reads rules and keys.  `kind` is the word in messages, `substitution` as in Options."""
+
+    kind: str
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @abc.abstractmethod
+    def key(self, key: str) -> K | None:
+        """The form in which rules see a key; None where no rule can match it."""
+
+    @abc.abstractmethod
+    def rule(self, text: str, warn: Callable[[str], None]) -> Apply[K]:
+        """Read `PATTERN RESULT`.  Raises RuleError."""
+
+    @abc.abstractmethod
+    def condition(self, text: str, warn: Callable[[str], None]) -> Callable[[K], bool]:
+        """Read what follows `if`.  Raises RuleError."""
+
+
+def parse_rules(lines: Iterable[LogicalLine], grammar: Grammar[K], name: str) -> list[Rule[K]]:
+    """Read a table of rules; mistakes are logged and become broken rules."""
+    rules: list[Rule[K]] = []
+    opened: list[tuple[int, int]] = []  # (index of the if rule, its line)
+    for line in lines:
+        place = f"{grammar.kind} map {name}, line {line.number}"
+
+        def warn(text: str, place: str = place) -> None:
+            log.warning(f"{place}: {text}")
+
+        word, _, rest = line.text.replace("\t", " ").partition(" ")
+        rest = line.text[len(word) :].strip()
+        try:
+            if word.lower() == "if" or word.lower().startswith(("if!", "if/")):
+                opened.append((len(rules), line.number))
+                # A placeholder until the matching endif tells where the block ends.
+                rules.append(Rule(condition=grammar.condition(line.text[2:].strip(), warn)))
+            elif word.lower() == "endif":
+                if not opened:
+                    warn("ignoring ENDIF without matching IF")
+                    continue
+                if rest:
+                    warn("ignoring extra text after ENDIF")
+                _close(rules, opened.pop()[0])
+            else:
+                rules.append(Rule(result=grammar.rule(line.text, warn)))
+        except RuleError as error:
+            warn(f"{error}; look-ups that reach this rule fail")
+            rules.append(Rule(broken=f"{place}: {error}"))
+    for index, number in reversed(opened):
+        log.warning(f"{grammar.kind} map {name}, line {number}: IF has no matching ENDIF")
+        _close(rules, index)
+    return rules
+
+
+def _close(rules: list[Rule[K]], index: int) -> None:
+    rule = rules[index]
+    if rule.condition is not None:
+        rules[index] = Rule(condition=rule.condition, otherwise=len(rules))
+
+
+def evaluate(rules: list[Rule[K]], key: K) -> str | None:
+    """The result of the first rule that matches.  Raises LookupFailed at a broken rule."""
+    index, count = 0, len(rules)
+    while index < count:
+        rule = rules[index]
+        index += 1
+        if rule.result is not None:
+            value = rule.result(key)
+            if value is not None:
+                return value
+        elif rule.condition is not None:
+            if not rule.condition(key):
+                index = rule.otherwise
+        else:
+            raise LookupFailed(rule.broken)
+    return None
+
+
+class RuleFile(FileTable[list[Rule[K]]], Generic[K]):
+    """Rules in a file."""
+
+    patterns = True
+
+    def __init__(self, spec: str, path: str, grammar: Grammar[K]) -> None:
+        super().__init__(spec, path, grammar.options)
+        self._grammar = grammar
+
+    def _load(self, descriptor: int) -> list[Rule[K]]:
+        with os.fdopen(os.dup(descriptor), "rb") as stream:
+            return parse_rules(logical_lines(stream, self.path, log.warning), self._grammar, self.path)
+
+    def get(self, key: str) -> str | None:
+        rules = self._current()
+        form = self._grammar.key(key)
+        return None if form is None else evaluate(rules, form)
+
+
+class RuleList(Table, Generic[K]):
+    """Rules in the table's name: `regexp:{{/pattern/ result}, ...}`."""
+
+    patterns = True
+
+    def __init__(self, spec: str, text: str, grammar: Grammar[K]) -> None:
+        super().__init__(spec, grammar.options)
+        self._grammar = grammar
+        try:
+            items = [unbraced(item) for item in split_items(text)]
+        except ValueError as error:
+            items = []
+            log.warning(f"{grammar.kind} map {spec}: {error}")
+            self._rules: list[Rule[K]] = [Rule(broken=f"{grammar.kind} map {spec}: {error}")]
+        else:
+            self._rules = parse_rules(_numbered(items), grammar, spec)
+
+    def get(self, key: str) -> str | None:
+        form = self._grammar.key(key)
+        return None if form is None else evaluate(self._rules, form)
+
+
+def _numbered(items: Iterable[str]) -> Iterator[LogicalLine]:
+    for number, item in enumerate(items, 1):
+        for line in logical_lines([encode(item)], "inline", log.warning):
+            yield LogicalLine(number, line.text)
+
+
+def open_rules(spec: str, grammar: Grammar[K]) -> Table:
+    """The table of rules that `spec` names, in a file or in braces."""
+    name = spec.partition(":")[2]
+    inside = braced(name)
+    return RuleFile(spec, name, grammar) if inside is None else RuleList(spec, inside, grammar)

@@ -1,0 +1,65 @@
+"""What a table is: the interface that every type serves, its options, and the one rule of key folding."""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from pillarbox.lib.tables.errors import TableError
+
+
+def fold(key: str) -> str:
+    """The spelling under which a key is stored and looked up: case is folded, ASCII and not."""
+    return key.lower() if key.isascii() else key.casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a table is opened.
+
+    `fold`: keys of tables with fixed keys are folded.  `substitution`: results of pattern tables may contain parts of
+    the key (`$1`); it is off where the result names a program, a file, a transport or a user.  `clock` is monotonic.
+    `denied` is called with a file name when a changed file may not be opened any more: a confined process was given
+    rights to the former file only, and asks to be started anew.
+    """
+
+    fold: bool = True
+    substitution: bool = True
+    clock: Callable[[], float] = field(default=time.monotonic)
+    denied: Callable[[str], None] | None = None
+
+
+class Table(abc.ABC):
+    """One open table.  Not for several threads at once unless its type says so."""
+
+    patterns = False
+    """Whether keys are patterns: such a table is asked for a whole address only, never for its parts."""
+
+    def __init__(self, spec: str, options: Options) -> None:
+        self.spec = spec
+        self.options = options
+
+    @abc.abstractmethod
+    def get(self, key: str) -> str | None:
+        """The value of `key`, or None where it is not there.  Raises LookupFailed where that cannot be said."""
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """Every entry, in no promised order.  Raises TableError where the type cannot be listed."""
+        raise TableError(f"table {self.spec} cannot be listed")
+
+    def preload(self) -> None:
+        """Load now what the first look-up would; a failure shows at the look-ups."""
+        return
+
+    def files(self) -> tuple[str, ...]:
+        """The files that look-ups read, for the confinement of the process."""
+        return ()
+
+    def close(self) -> None:
+        """Release what the table holds."""
+        return
+
+    def _folded(self, key: str) -> str:
+        return fold(key) if self.options.fold else key

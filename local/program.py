@@ -1,0 +1,17 @@
+"""The service `local`: a root parent that does no user's work itself (see the package's text)."""
+
+from __future__ import annotations
+
+from pillarbox.lib.config.parameters.local import LOCAL_CONCURRENCY_LIMIT
+from pillarbox.lib.process import Program, Worker, serve_async_agent
+from pillarbox.local.parent import LocalDelivery
+
+
+def run(worker: Worker) -> None:
+    """Serve until stopped."""
+    delivery = LocalDelivery(worker.config)
+    serve_async_agent(worker, delivery.deliver, capacity=worker.config[LOCAL_CONCURRENCY_LIMIT])
+    delivery.children.close()
+
+
+PROGRAM = Program(name="local", owner="", run=run)

@@ -1,0 +1,179 @@
+"""What passes between the parent and its children: a job one way, a report the other.
+
+A job names what to do and carries the message as a descriptor.  A report holds what was done (`Outcome`s) and what
+else has to be done, by someone with other rights: addresses to send on, files and commands for `default_privs`,
+`:include:` files for their owners, the user's own mailbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, Content, DeliveryRecipient, DeliveryRequest, Result
+from pillarbox.lib.ipc import Attributes, ProtocolError
+from pillarbox.lib.store.failure import DeliveryFailure
+
+RELAY = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one target of a recipient."""
+
+    status: str
+    dsn: str
+    text: str
+
+    @classmethod
+    def failure(cls, failure: DeliveryFailure) -> Outcome:
+        """A failed delivery: bounced or deferred as its code says."""
+        return cls(BOUNCED if failure.permanent else DEFERRED, failure.dsn, failure.text)
+
+    @classmethod
+    def sent(cls, text: str) -> Outcome:
+        """A successful one."""
+        return cls(SENT, "2.0.0", text)
+
+    def result(self, recipient: DeliveryRecipient) -> Result:
+        """As the queue manager wants it."""
+        return Result(recipient.n, self.status, self.dsn, self.text, RELAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The message and one recipient, as a child needs them.  `sender` may be an owner- address."""
+
+    queue_id: str
+    sender: str
+    recipient: str
+    original: str
+    arrival: float
+    size: int
+    offset: int
+    fd: int
+    user: str = ""
+    """The local part without extension, lower case: the name that aliases and passwd are asked for."""
+    extension: str = ""
+    domain: str = ""
+    delimiter: str = ""
+    envid: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> Content:
+        """The content."""
+        return Content(self.fd, self.offset, self.size)
+
+    def members(self) -> dict[str, object]:
+        """The members that travel; the descriptor goes beside."""
+        return {name: getattr(self, name) for name in _TEXTS} | {
+            "arrival": self.arrival,
+            "size": self.size,
+            "offset": self.offset,
+            "attributes": dict(self.attributes),
+        }
+
+    @classmethod
+    def parse(cls, frame: Attributes, fd: int) -> Message:
+        """The child's side.  Raises ProtocolError."""
+        attributes = frame.attributes("attributes")
+        texts = {name: frame.text(name) for name in _TEXTS}
+        return cls(
+            **texts,
+            arrival=frame.number("arrival"),
+            size=frame.integer("size"),
+            offset=frame.integer("offset"),
+            attributes={name: value for name, value in dict.items(attributes) if isinstance(value, str)},
+            fd=fd,
+        )
+
+    def with_sender(self, sender: str) -> Message:
+        """The same message from another sender."""
+        return replace(self, sender=sender)
+
+
+_TEXTS = ("queue_id", "sender", "recipient", "original", "user", "extension", "domain", "delimiter", "envid")
+
+
+def message_of(request: DeliveryRequest, recipient: DeliveryRecipient, user: str, extension: str, rest: str) -> Message:
+    """The message of a request for one of its recipients; `rest` is `delimiter@domain`."""
+    delimiter, _, domain = rest.partition("@")
+    content = request.content
+    return Message(
+        queue_id=request.queue_id,
+        sender=request.sender,
+        recipient=recipient.address,
+        original=recipient.original,
+        arrival=request.arrival,
+        size=content.size,
+        offset=content.offset,
+        fd=content.fd,
+        user=user,
+        extension=extension,
+        domain=domain,
+        delimiter=delimiter,
+        envid=request.envid,
+        attributes=request.attributes,
+    )
+
+
+@dataclass(slots=True)
+class Report:
+    """What a child did and what it leaves to others."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    forward: list[str] = field(default_factory=list)
+    """Addresses to send the message on to, complete."""
+    files: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    includes: list[str] = field(default_factory=list)
+    mailbox: bool = False
+    """Deliver to the user's own mailbox; from the expander: the name is no alias, or stands in its own alias."""
+    sender: str | None = None
+    """The sender that the message has from here on (owner-NAME), None = as it was."""
+    warnings: list[str] = field(default_factory=list)
+    """For the log, which children do not have."""
+
+    def members(self) -> dict[str, object]:
+        """The members that travel."""
+        return {
+            "outcomes": [[outcome.status, outcome.dsn, outcome.text] for outcome in self.outcomes],
+            "forward": self.forward,
+            "files": self.files,
+            "commands": self.commands,
+            "includes": self.includes,
+            "mailbox": self.mailbox,
+            "warnings": self.warnings,
+            **({"sender": self.sender} if self.sender is not None else {}),
+        }
+
+    @classmethod
+    def parse(cls, frame: Attributes) -> Report:
+        """The parent's side: a child is not trusted to speak well.  Raises ProtocolError."""
+        outcomes = []
+        for item in frame.items("outcomes"):
+            if not (isinstance(item, list) and len(item) == 3 and all(isinstance(part, str) for part in item)):
+                raise ProtocolError("an outcome is a list of three texts")
+            if item[0] not in (SENT, DEFERRED, BOUNCED):
+                raise ProtocolError(f'a delivery status is not "{item[0]}"')
+            outcomes.append(Outcome(*item))
+        return cls(
+            outcomes,
+            list(frame.texts("forward")),
+            list(frame.texts("files")),
+            list(frame.texts("commands")),
+            list(frame.texts("includes")),
+            frame.boolean("mailbox"),
+            frame.text("sender") if "sender" in frame else None,
+            list(frame.texts("warnings")),
+        )
+
+
+def combined(outcomes: list[Outcome]) -> Outcome:
+    """One outcome for a recipient with several targets: what must be tried again first, then what failed."""
+    for status in (DEFERRED, BOUNCED, SENT):
+        for outcome in outcomes:
+            if outcome.status == status:
+                return outcome
+    return Outcome(DEFERRED, "4.3.0", "delivery gave no result")

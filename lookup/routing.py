@@ -1,0 +1,132 @@
+"""Where an address goes: transport and next hop, as trivial-rewrite(8) of Postfix decides it.
+
+In order: the address class gives transport and next hop; relocated_maps and transport_maps may override both.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pillarbox.lib.address import normalize_domain
+from pillarbox.lib.address.address import split_address
+from pillarbox.lib.clients.lookup import AddressClass, Route
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.general import MYHOSTNAME, MYORIGIN, RECIPIENT_DELIMITER
+from pillarbox.lib.config.parameters.lookup import (
+    DEFAULT_TRANSPORT,
+    LOCAL_TRANSPORT,
+    PARENT_DOMAIN_MATCHES_SUBDOMAINS,
+    RELAY_TRANSPORT,
+    RELAYHOST,
+    RELOCATED_MAPS,
+    SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS,
+    SENDER_DEPENDENT_RELAYHOST_MAPS,
+    SHOW_USER_UNKNOWN_TABLE_NAME,
+    TRANSPORT_MAPS,
+    VIRTUAL_TRANSPORT,
+)
+from pillarbox.lib.tables import LookupFailed, Maps
+from pillarbox.lib.tables.keys import find_address, transport_keys
+from pillarbox.lookup.classes import Classes
+from pillarbox.lookup.tableset import TableSet
+
+_TRANSPORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_UNDELIVERABLE = {"error": "5.0.0 Address is undeliverable", "retry": "4.0.0 Address is unavailable"}
+
+
+class Router:
+    """Decisions for one configuration."""
+
+    def __init__(self, config: Config, tables: TableSet, classes: Classes) -> None:
+        self._classes = classes
+        self._origin = config[MYORIGIN]
+        self._hostname = config[MYHOSTNAME]
+        self._delimiters = config[RECIPIENT_DELIMITER]
+        self._relayhost = config[RELAYHOST]
+        self._transports: dict[AddressClass, tuple[str, str]] = {
+            "local": _split(config[LOCAL_TRANSPORT]),
+            "virtual_mailbox": _split(config[VIRTUAL_TRANSPORT]),
+            "relay": _split(config[RELAY_TRANSPORT]),
+            "default": _split(config[DEFAULT_TRANSPORT]),
+        }
+        self._transport_maps = tables.maps(TRANSPORT_MAPS)
+        self._relocated = tables.maps(RELOCATED_MAPS)
+        self._sender_relayhost = tables.maps(SENDER_DEPENDENT_RELAYHOST_MAPS)
+        self._sender_transport = tables.maps(SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS)
+        self._dotted_parents = "transport_maps" not in config[PARENT_DOMAIN_MATCHES_SUBDOMAINS]
+        self._unknown_alias = (
+            "5.1.1 User unknown in virtual alias table"
+            if config[SHOW_USER_UNKNOWN_TABLE_NAME]
+            else "5.1.1 User unknown"
+        )
+
+    def complete(self, address: str) -> str:
+        """The address with a domain: source routes are dropped, a missing domain is $myorigin."""
+        if not address:
+            return f"MAILER-DAEMON@{self._hostname}"
+        if address[0] == "@" and ":" in address:
+            address = address.partition(":")[2]
+        local, domain = split_address(address)
+        domain = domain.removesuffix(".") if domain else ""
+        return f"{local.removesuffix('@')}@{domain or self._origin}"
+
+    def resolve(self, address: str, sender: str = "") -> Route:
+        """The route of `address`.  Raises LookupFailed."""
+        address = self.complete(address)
+        domain = split_address(address)[1]
+        address_class = self._classes.of(domain)
+        transport, nexthop = self._by_class(address_class, domain, sender)
+        if self._relocated:
+            moved = find_address(self._relocated, address, self._delimiters, self._classes.is_own)
+            if moved is not None:
+                transport, nexthop = "error", f"5.1.6 User has moved to {moved.value}"
+        if self._transport_maps:
+            transport, nexthop = self._override(address, domain, transport, nexthop)
+        return Route(transport, nexthop, address, address_class)
+
+    def _by_class(self, address_class: AddressClass, domain: str, sender: str) -> tuple[str, str]:
+        if address_class == "virtual_alias":
+            return "error", self._unknown_alias
+        transport, nexthop = self._transports[address_class]
+        if address_class in ("relay", "default"):
+            if address_class == "default":
+                chosen = self._by_sender(self._sender_transport, sender)
+                if chosen:
+                    own_transport, own_nexthop = _split(chosen)
+                    transport, nexthop = own_transport or transport, own_nexthop
+            if not nexthop and transport not in _UNDELIVERABLE:
+                nexthop = self._by_sender(self._sender_relayhost, sender) or self._relayhost
+        return transport, nexthop or _UNDELIVERABLE.get(transport, domain)
+
+    def _by_sender(self, maps: Maps, sender: str) -> str:
+        if not maps:
+            return ""
+        if sender:
+            found = find_address(maps, self.complete(sender), self._delimiters, lambda domain: False)
+            value = found.value if found is not None else ""
+        else:
+            value = maps.find("<>") or ""
+        return "" if value.upper() == "DUNNO" else value
+
+    def _override(self, address: str, domain: str, transport: str, nexthop: str) -> tuple[str, str]:
+        """transport(5): an empty part of the value changes nothing; a transport alone has the domain as next hop."""
+        local = split_address(address)[0]
+        keys = transport_keys(
+            f"{local}@{normalize_domain(domain)}", self._delimiters, parents_with_dot=self._dotted_parents
+        )
+        for key, partial in keys:
+            value = self._transport_maps.find(key, partial=partial)
+            if value is None:
+                continue
+            own_transport, own_nexthop = _split(value)
+            if own_transport and not _TRANSPORT_NAME.fullmatch(own_transport):
+                raise LookupFailed(f'transport_maps: "transport:nexthop" was expected for {key}, not "{value}"')
+            if own_transport:
+                return own_transport, own_nexthop or _UNDELIVERABLE.get(own_transport, domain)
+            return transport, own_nexthop or nexthop
+        return transport, nexthop
+
+
+def _split(value: str) -> tuple[str, str]:
+    transport, _, nexthop = value.partition(":")
+    return transport.strip(), nexthop.strip()

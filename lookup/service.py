@@ -1,0 +1,177 @@
+"""The requests of the service, a function per verb, and who may wait.
+
+Requests are answered on the event loop as long as the answer is at hand (files, memory).  A table that must ask
+another process raises `WouldBlock`; the request is then answered from a thread, and others overtake it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from pillarbox.lib.clients.lookup import CanonicalKind
+from pillarbox.lib.config import Config
+from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError
+from pillarbox.lib.log import log
+from pillarbox.lib.tables import STANDARD, LookupFailed, Options
+from pillarbox.lib.tables.blocking import WouldBlock, waiting_allowed
+from pillarbox.lookup.accounts import register_accounts
+from pillarbox.lookup.classes import Classes
+from pillarbox.lookup.expansion import Expansion
+from pillarbox.lookup.recipients import Recipients
+from pillarbox.lookup.routing import Router
+from pillarbox.lookup.tableset import TableSet
+
+THREADS = 4
+"""Requests that may wait for other processes at once."""
+
+KEY_LIMIT = 4096
+"""Longest key, in characters: several times the longest address."""
+
+Reply = dict[str, object]
+
+_KINDS: dict[str, CanonicalKind] = {"sender": "sender", "recipient": "recipient"}
+
+
+class Lookup:
+    """The tables of one configuration, and the answers that they give."""
+
+    def __init__(self, config: Config, options: Options | None = None) -> None:
+        registry = STANDARD.copy()
+        register_accounts(registry, config)
+        self.tables = TableSet(config, registry, options or Options())
+        self.classes = Classes(config, self.tables)
+        self.router = Router(config, self.tables, self.classes)
+        self.recipients = Recipients(config, self.tables, self.classes, self.router)
+        self.expansion = Expansion(config, self.tables, self.classes, self.router)
+        self._verbs: dict[str, Callable[[Attributes], Reply]] = {
+            "recipient": self._recipient,
+            "resolve": self._resolve,
+            "expand": self._expand,
+            "canonical": self._canonical,
+            "get": self._get,
+        }
+
+    def preload(self) -> None:
+        """Load every table now; what is wrong is logged."""
+        self.tables.preload()
+        self.classes.preload()
+
+    def files(self) -> tuple[str, ...]:
+        """The files that the tables read."""
+        return tuple(dict.fromkeys((*self.tables.files(), *self.classes.files())))
+
+    def answer(self, request: Attributes) -> Reply:
+        """The reply to one request.  Raises ProtocolError for one that makes no sense, WouldBlock (see above)."""
+        verb = request.text("do")
+        function = self._verbs.get(verb)
+        if function is None:
+            raise ProtocolError(f'unknown verb "{verb}"')
+        try:
+            return function(request)
+        except LookupFailed as error:
+            log.warning(f"{verb}: {error}")
+            return {"ok": False, "why": error.reason}
+
+    def _recipient(self, request: Attributes) -> Reply:
+        verdict = self.recipients.verdict(_key(request, "address"))
+        return {
+            "ok": True,
+            "status": verdict.status,
+            "class": verdict.address_class,
+            "text": verdict.text,
+            "code": verdict.code,
+            "dsn": verdict.dsn,
+        }
+
+    def _resolve(self, request: Attributes) -> Reply:
+        route = self.router.resolve(_key(request, "address"), _key(request, "sender", ""))
+        return {
+            "ok": True,
+            "transport": route.transport,
+            "nexthop": route.nexthop,
+            "recipient": route.recipient,
+            "class": route.address_class,
+        }
+
+    def _expand(self, request: Attributes) -> Reply:
+        addresses = self.expansion.expand(_key(request, "address"))
+        return {"ok": True} if addresses is None else {"ok": True, "addresses": addresses}
+
+    def _canonical(self, request: Attributes) -> Reply:
+        kind = _KINDS.get(request.text("kind"))
+        if kind is None:
+            raise ProtocolError('kind: "sender" or "recipient" was expected')
+        value = self.expansion.canonical(_key(request, "address"), kind)
+        return {"ok": True} if value is None else {"ok": True, "value": value}
+
+    def _get(self, request: Attributes) -> Reply:
+        name = request.text("parameter")
+        maps = self.tables.named(name)
+        if maps is None:
+            return {"ok": False, "why": f'"{name[:100]}" is no parameter that names tables'}
+        value = maps.find(_key(request, "key"))
+        return {"ok": True} if value is None else {"ok": True, "value": value}
+
+
+def _key(request: Attributes, name: str, default: str | None = None) -> str:
+    text = request.text(name, default)
+    if len(text) > KEY_LIMIT:
+        raise ProtocolError(f'attribute "{name}" is longer than {KEY_LIMIT} characters')
+    return text
+
+
+class Service:
+    """Serves channels; belongs to one event loop."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._threads = ThreadPoolExecutor(THREADS, "lookup")
+
+    async def serve(self, channel: AsyncChannel) -> None:
+        """Answer the requests of one connection until it ends.  Raises ChannelClosed, ProtocolError."""
+        waiting: set[asyncio.Task[None]] = set()
+        sending = asyncio.Lock()
+        try:
+            while True:
+                request = await channel.receive()
+                tag = request.integer("tag", 0)
+                try:
+                    reply = self._lookup.answer(request)
+                except WouldBlock:
+                    task = asyncio.get_running_loop().create_task(self._answer_later(channel, request, tag, sending))
+                    waiting.add(task)
+                    task.add_done_callback(waiting.discard)
+                    continue
+                except ProtocolError as error:
+                    async with sending:
+                        await channel.send({"ok": False, "why": str(error), "tag": tag})
+                    raise
+                reply["tag"] = tag
+                async with sending:
+                    await channel.send(reply)
+        finally:
+            # Drained or broken off: answers under way are still sent where the connection lives.
+            if waiting:
+                await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _answer_later(self, channel: AsyncChannel, request: Attributes, tag: int, sending: asyncio.Lock) -> None:
+        reply = await asyncio.get_running_loop().run_in_executor(self._threads, self._answer_waiting, request)
+        reply["tag"] = tag
+        try:
+            async with sending:
+                await channel.send(reply)
+        except ChannelClosed:
+            pass
+
+    def _answer_waiting(self, request: Attributes) -> Reply:
+        try:
+            with waiting_allowed():
+                return self._lookup.answer(request)
+        except ProtocolError as error:
+            return {"ok": False, "why": str(error)}
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,426 @@
+"""The supervisor's loop: fork, watch, wake, throttle, reload, stop.
+
+One thread, one selector.  It waits for status bytes of its children, for the death of a child, for signals, and, only
+for services whose processes are all full, for a client to knock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from pillarbox.lib.config import Config, ConfigError, Service
+from pillarbox.lib.config.parameters.general import DRAIN_TIMEOUT, MAIL_OWNER, SERVICE_THROTTLE_TIME, SYSLOG_NAME
+from pillarbox.lib.log import log
+from pillarbox.lib.process import Program, Worker
+from pillarbox.lib.process.loop import preload
+from pillarbox.lib.process.worker import FAILED, FREE, FULL, READY, WAKE, enter
+from pillarbox.lib.system.notify import Notifier
+from pillarbox.lib.system.privileges import resolve_identity
+from pillarbox.master.roster import STAGES, Child, Station, in_stage
+from pillarbox.master.sockets import BindError, bind_service
+from pillarbox.master.throttle import Throttle
+
+KILL_GRACE = 5.0
+"""Seconds after the drain limit until a process that does not end is killed."""
+
+WATCHDOG_SIGNAL = signal.SIGALRM
+
+Inside = Callable[[Worker], None]
+
+
+class StartFailed(Exception):
+    """The suite could not be started; the text says why."""
+
+
+def load_program(command: str) -> Program:
+    """The program that a service names.  Master is the one place where programs are found by name."""
+    program = importlib.import_module(f"pillarbox.{command}.program").PROGRAM
+    assert isinstance(program, Program)
+    return program
+
+
+class Supervisor:
+    """Runs the services of one instance.
+
+    `reload_config` reads the configuration again; `own_descriptors` are the master's, closed in every worker; `inside` is code that every worker runs once it is confined (for the
+    breach tests; nothing outside the caller's own code can set it).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        reload_config: Callable[[], Config],
+        *,
+        own_descriptors: Sequence[int] = (),
+        inside: Inside | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self._reload_config = reload_config
+        self._own_descriptors = list(own_descriptors)
+        self._inside = inside
+        self._clock = clock
+        self._selector = selectors.DefaultSelector()
+        self._stations: dict[str, Station] = {}
+        self._retired: list[Station] = []
+        self._children: dict[int, Child] = {}
+        self._knocking: set[socket.socket] = set()
+        self._stop_stage: int | None = None
+        self._stop_deadline = 0.0
+        self._reload_asked = False
+        self._failures: list[str] = []
+        self._notifier = Notifier()
+        self._next_sign_of_life = 0.0
+        self._starting = True
+
+    # --- the life of the suite
+    def start(self) -> None:
+        """Bind all sockets, fork all warm workers, wait until each is ready.  Raises StartFailed; nothing then runs."""
+        try:
+            for service in self.config.services.values():
+                self._stations[service.name] = self._station(service, self.config)
+        except (BindError, ImportError) as error:
+            raise StartFailed(str(error)) from None
+        preload()
+        gc.collect()
+        gc.freeze()
+        self._catch_signals()
+        while not self._all_ready():
+            self._turn(0.2)
+            if self._failures:
+                reason = self._failures[0]
+                self.stop_now()
+                raise StartFailed(reason)
+            if self._stop_stage is not None:
+                self.stop_now()
+                raise StartFailed("stopped while starting")
+        self._starting = False
+
+    def run(self) -> None:
+        """Supervise until told to stop."""
+        self._notifier.ready()
+        while not self._finished():
+            self._turn(1.0)
+            if self._reload_asked:
+                self._reload_asked = False
+                self._reload()
+
+    def _all_ready(self) -> bool:
+        return all(
+            any(child.ready for child in station.children.values())
+            for station in self._stations.values()
+            if station.service.warm
+        )
+
+    def _finished(self) -> bool:
+        return self._stop_stage is not None and not self._children
+
+    def _turn(self, longest: float) -> None:
+        now = self._clock()
+        self._start_missing(now)
+        self._listen_for_knocks(now)
+        self._wake(now)
+        if self._stop_stage is not None:
+            self._advance_stop(now)
+        if self._notifier.watchdog_interval and now >= self._next_sign_of_life:
+            self._next_sign_of_life = now + self._notifier.watchdog_interval / 2
+            self._notifier.watchdog()
+        for key, _ in self._selector.select(longest if self._stop_stage is None else 0.05):
+            source = key.data
+            if isinstance(source, Child):
+                self._status(source)
+            elif isinstance(source, Station):
+                self._knock(source)
+            else:
+                self._signals()
+        self._reap()
+
+    # --- starting workers
+    def _station(self, service: Service, config: Config, listeners: list[socket.socket] | None = None) -> Station:
+        program = load_program(service.command)
+        uid = gid = -1
+        if os.getuid() == 0:
+            identity = resolve_identity(config[MAIL_OWNER])
+            uid, gid = identity.uid, identity.gid
+        view = config.for_service(service)
+        if listeners is None:
+            listeners = bind_service(view, service, uid, gid)
+        station = Station(service, program, view, listeners, Throttle(config[SERVICE_THROTTLE_TIME]))
+        if service.wakeup:
+            station.next_wakeup = self._clock() + service.wakeup
+        return station
+
+    def _start_missing(self, now: float) -> None:
+        if self._stop_stage is not None:
+            return
+        for station in self._stations.values():
+            while station.wanted(now) and not self._waits_for_predecessor(station):
+                if not self._fork(station):
+                    break
+
+    def _waits_for_predecessor(self, station: Station) -> bool:
+        """A service with one process has at most one, also while a reload replaces it."""
+        return station.service.processes == 1 and any(
+            old.children for old in self._retired if old.service.name == station.service.name
+        )
+
+    def _fork(self, station: Station) -> bool:
+        ours, theirs = socket.socketpair()
+        spare = len(station.serving()) >= station.service.warm
+        announce = not station.announced
+        try:
+            pid = os.fork()
+        except OSError as error:
+            log.error(f"{station.service.name}: fork: {error.strerror}")
+            ours.close()
+            theirs.close()
+            station.throttle.died(0.0, self._clock())
+            return False
+        if pid == 0:
+            ours.close()
+            self._become(station, theirs, spare=spare, announce=announce)
+        theirs.close()
+        ours.setblocking(False)
+        station.announced = True
+        child = Child(pid, ours, station, self._clock())
+        station.children[pid] = child
+        self._children[pid] = child
+        self._selector.register(ours, selectors.EVENT_READ, child)
+        return True
+
+    def _become(self, station: Station, status: socket.socket, *, spare: bool, announce: bool) -> NoReturn:
+        """In the child: let go of everything that is another service's, then be the worker."""
+        try:
+            signal.set_wakeup_fd(-1)
+            self._selector.close()
+            self._waker.close()
+            self._wake_end.close()
+            for child in self._children.values():
+                child.status.close()
+            for descriptor in self._own_descriptors:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+            for other in (*self._stations.values(), *self._retired):
+                for listener in other.listeners:
+                    if listener not in station.listeners:
+                        listener.close()
+            worker = Worker(station.program, station.service, station.config, station.listeners, status, spare=spare)
+        except BaseException:
+            os._exit(70)
+        enter(worker, announce=announce, inside=self._inside)
+
+    def _listen_for_knocks(self, now: float) -> None:
+        wanted: dict[socket.socket, Station] = {}
+        if self._stop_stage is None:
+            for station in self._stations.values():
+                if station.crowded(now) and not self._waits_for_predecessor(station):
+                    wanted.update(dict.fromkeys(station.listeners, station))
+        for listener in self._knocking - wanted.keys():
+            self._selector.unregister(listener)
+        for listener in wanted.keys() - self._knocking:
+            self._selector.register(listener, selectors.EVENT_READ, wanted[listener])
+        self._knocking = set(wanted)
+
+    def _knock(self, station: Station) -> None:
+        """A client waits, and no process is free for it."""
+        if station.crowded(self._clock()):
+            self._fork(station)
+
+    def _wake(self, now: float) -> None:
+        for station in self._stations.values():
+            if station.next_wakeup and now >= station.next_wakeup:
+                station.next_wakeup = now + station.service.wakeup
+                for child in station.serving()[:1]:
+                    self._send(child, WAKE)
+
+    @staticmethod
+    def _send(child: Child, message: bytes) -> None:
+        try:
+            child.status.send(message, socket.MSG_NOSIGNAL)
+        except OSError:
+            pass
+
+    # --- what children say, and how they end
+    def _status(self, child: Child) -> None:
+        try:
+            data = child.status.recv(2048)
+        except OSError:
+            return
+        if not data:
+            self._selector.unregister(child.status)
+            return
+        text, _, reason = data.partition(FAILED)
+        for byte in text:
+            message = bytes((byte,))
+            if message == READY:
+                child.ready = True
+            elif message in (FULL, FREE):
+                child.full = message == FULL
+        if reason and self._starting:
+            self._failures.append(f"{child.station.service.name}: {reason.decode('utf-8', 'replace')}")
+
+    def _reap(self) -> None:
+        for pid in tuple(self._children):
+            try:
+                done, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                done, status = pid, 0
+            if done:
+                self._buried(self._children.pop(pid), status)
+
+    def _buried(self, child: Child, status: int) -> None:
+        station = child.station
+        if child.status.fileno() in self._selector.get_map():
+            self._status(child)  # its last words
+        if child.status.fileno() in self._selector.get_map():
+            self._selector.unregister(child.status)
+        child.status.close()
+        del station.children[child.pid]
+        name, code = station.service.name, os.waitstatus_to_exitcode(status)
+        if code == 0 or child.stopping:
+            return
+        if code < 0:
+            number = -code
+            why = "ended by its watchdog: it hung" if number == WATCHDOG_SIGNAL else f"killed by signal {number}"
+        else:
+            why = f"exit status {code}"
+        now = self._clock()
+        pause = station.throttle.died(now - child.started, now)
+        later = f" -- the service starts again in {pause:g}s" if pause else ""
+        log.warning(f"process {station.program.name} pid {child.pid} of service {name} {why}{later}")
+        if self._starting:
+            self._failures.append(f"{name}: the process ended at once ({why})")
+
+    # --- signals, reload and stop
+    def _catch_signals(self) -> None:
+        self._waker, self._wake_end = socket.socketpair()
+        for end in (self._waker, self._wake_end):
+            end.setblocking(False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda _number, _frame: None)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.set_wakeup_fd(self._wake_end.fileno(), warn_on_full_buffer=False)
+        self._selector.register(self._waker, selectors.EVENT_READ, None)
+
+    def _signals(self) -> None:
+        try:
+            numbers = self._waker.recv(256)
+        except BlockingIOError:
+            return
+        if signal.SIGHUP in numbers:
+            self._reload_asked = True
+        if (signal.SIGTERM in numbers or signal.SIGINT in numbers) and self._stop_stage is None:
+            log.info("terminating: draining sessions")
+            self._notifier.stopping()
+            self._stop_stage = -1
+
+    def _reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            config = self._reload_config()
+            stations = self._new_stations(config)
+        except (ConfigError, BindError, ImportError) as error:
+            log.error(f"reload refused, the old configuration stays: {'; '.join(str(error).splitlines())}")
+            self._notifier.ready()
+            return
+        old = list(self._stations.values())
+        kept = {id(listener) for station in stations.values() for listener in station.listeners}
+        self.config, self._stations = config, stations
+        self._listen_for_knocks(self._clock())
+        for station in old:
+            station.retired = True
+            self._dismiss(station)
+            for listener in station.listeners:
+                if id(listener) not in kept:
+                    listener.close()
+            station.listeners = [listener for listener in station.listeners if id(listener) in kept]
+        self._retired = [station for station in (*self._retired, *old) if station.children]
+        gc.collect()
+        gc.freeze()
+        log.info(f"reload -- configuration {config.expanded('config_directory')}")
+        self._notifier.ready()
+
+    def _new_stations(self, config: Config) -> dict[str, Station]:
+        """The stations of a new configuration; sockets that stay the same are taken over."""
+        stations: dict[str, Station] = {}
+        fresh: list[Station] = []
+        try:
+            for service in config.services.values():
+                old = self._stations.get(service.name)
+                view = config.for_service(service)
+                same = old is not None and _address_of(old.service, old.config) == _address_of(service, view)
+                station = self._station(service, config, old.listeners if old is not None and same else None)
+                stations[service.name] = station
+                if not same:
+                    fresh.append(station)
+        except (BindError, ImportError):
+            for station in fresh:
+                for listener in station.listeners:
+                    listener.close()
+            raise
+        return stations
+
+    def _dismiss(self, station: Station) -> None:
+        """Tell a service's processes to drain and end."""
+        for child in station.serving():
+            child.stopping = True
+            _signal(child, signal.SIGTERM)
+
+    def _advance_stop(self, now: float) -> None:
+        """Stop from outside in, so that what still runs finds the helpers it needs."""
+        assert self._stop_stage is not None
+        everything = [*self._stations.values(), *self._retired]
+        stage = [station for station in in_stage(everything, self._stop_stage) if station.children]
+        if stage:
+            for station in stage:
+                self._dismiss(station)
+                if now > self._stop_deadline:
+                    for child in station.children.values():
+                        if not child.killed:
+                            child.killed = True
+                            log.warning(f"process {station.program.name} pid {child.pid} does not end: killed")
+                            _signal(child, signal.SIGKILL)
+        elif self._stop_stage < STAGES[-1]:
+            self._stop_stage += 1
+            self._stop_deadline = now + self.config[DRAIN_TIMEOUT] + KILL_GRACE
+
+    def stop_now(self) -> None:
+        """End all workers at once, as after a start that failed."""
+        for child in self._children.values():
+            child.stopping = True
+            _signal(child, signal.SIGTERM)
+        deadline = self._clock() + KILL_GRACE
+        while self._children:
+            time.sleep(0.01)
+            self._reap()
+            if self._clock() > deadline:
+                for child in self._children.values():
+                    _signal(child, signal.SIGKILL)
+        for station in self._stations.values():
+            for listener in station.listeners:
+                listener.close()
+
+    def title(self) -> str:
+        """What `ps` shows for the supervisor."""
+        return f"{self.config[SYSLOG_NAME]}: master"
+
+
+def _address_of(service: Service, config: Config) -> object:
+    """What decides where a service listens."""
+    return service.listen, config.expanded("inet_interfaces"), config.expanded("base_port"), service.name
+
+
+def _signal(child: Child, number: int) -> None:
+    try:
+        os.kill(child.pid, number)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,227 @@
+"""One look through maildrop/: each file becomes a message, or a notice to its sender, or is set aside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable
+
+from pillarbox.lib.address import AddressSyntaxError, parse_mailbox
+from pillarbox.lib.clients.bounce import BounceClient
+from pillarbox.lib.clients.cleanup import CleanupClient, Message, Rejected
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.general import MYHOSTNAME, MYORIGIN, QUEUE_DIRECTORY
+from pillarbox.lib.delivery import BOUNCED, Content, Result
+from pillarbox.lib.log import log
+from pillarbox.lib.message.trace import received_local
+from pillarbox.lib.queue import Envelope, Recipient
+from pillarbox.lib.queue.directories import MAILDROP
+from pillarbox.lib.queue.maildrop import BadSubmission, Submission, read_submission
+from pillarbox.lib.system.files import UnsafeFile, open_regular
+
+LITTER_AGE = 7 * 86400.0
+"""Seconds after which a file in the making is taken to be forgotten: no message takes a week to type."""
+
+FUTURE_SLACK = 60.0
+
+
+class Collector:
+    """Looks through one maildrop directory.  `tick` is called between files, to show life."""
+
+    def __init__(
+        self,
+        config: Config,
+        cleanup: CleanupClient,
+        bounce: BounceClient,
+        clock: Callable[[], float] = time.time,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._directory = f"{config[QUEUE_DIRECTORY]}/{MAILDROP}"
+        self._corrupt = f"{config[QUEUE_DIRECTORY]}/corrupt"
+        self._cleanup = cleanup
+        self._bounce = bounce
+        self._clock = clock
+        self._tick = tick
+        self._host = config[MYHOSTNAME]
+        self._origin = config[MYORIGIN]
+        self._complained: set[str] = set()
+
+    def collect(self) -> int:
+        """Take all that is there; how many messages were taken.  What cannot be taken now stays for the next time."""
+        try:
+            names = os.listdir(self._directory)
+        except OSError as error:
+            log.error(f"{self._directory}: {error.strerror}")
+            return 0
+        taken = 0
+        for name in names:
+            self._tick()
+            if name.startswith("."):
+                self._sweep(name)
+                continue
+            try:
+                taken += self._one(name)
+            except ServiceUnavailable as error:
+                log.warning(f"{name}: not taken yet: {error.reason}")
+                break  # the next file would fare no better
+        self._complained.intersection_update(names)
+        return taken
+
+    def _one(self, name: str) -> bool:
+        """Take one file; whether it became a message.  Raises ServiceUnavailable."""
+        path = f"{self._directory}/{name}"
+        try:
+            descriptor = open_regular(path)
+        except FileNotFoundError:
+            return False
+        except UnsafeFile as error:
+            self._refuse(name, error.strerror or "unsafe")
+            return False
+        except OSError as error:
+            self._complain(name, f"open: {error.strerror}")
+            return False
+        try:
+            try:
+                submission = read_submission(descriptor)
+            except BadSubmission as error:
+                self._set_aside(name, str(error))
+                return False
+            except OSError as error:
+                self._complain(name, f"read: {error.strerror}")
+                return False
+            done = self._submit(descriptor, submission)
+            if done is None:
+                return False
+            os.unlink(path)
+            return done
+        finally:
+            os.close(descriptor)
+
+    def _submit(self, descriptor: int, submission: Submission) -> bool | None:
+        """Hand a submission to cleanup: True where it was taken, False where it never will be, None for not now."""
+        status = os.fstat(descriptor)
+        sender = self._sender(submission, status.st_uid)
+        recipients, wrong = self._recipients(submission)
+        now = self._clock()
+        # The file's time is the submitter's to set: neither the future nor the distant past shall decide on expiry.
+        arrival = status.st_mtime if now - LITTER_AGE < status.st_mtime < now + FUTURE_SLACK else now
+        envelope = Envelope(
+            sender=sender,
+            recipients=recipients,
+            arrival=arrival,
+            envid=submission.envid,
+            ret=submission.ret,
+            body=submission.body,
+            smtputf8=submission.smtputf8,
+            origin="gateway" if submission.gateway else "pickup",
+            uid=status.st_uid,
+            full_name=submission.full_name,
+            service="pickup",
+        )
+        content = Content(descriptor, submission.offset, submission.length)
+        message = self._cleanup.open()
+        with contextlib.closing(_Aborting(message)):
+            queue_id = message.queue_id
+            log.info(f"{queue_id}: uid={status.st_uid} from=<{sender}>")
+            if wrong:
+                reason = Rejected(501, "5.1.3", "bad recipient address syntax")
+                self._tell_sender(queue_id, envelope, wrong, reason, content)
+            if not recipients:
+                return False
+            message.begin(envelope)
+            message.write(received_local(host=self._host, queue_id=queue_id, uid=status.st_uid, when=arrival))
+            try:
+                for chunk in content.chunks():
+                    message.write(chunk)
+                message.commit()
+            except EOFError as error:
+                log.warning(f"{queue_id}: {error}")
+                return None
+            except Rejected as error:
+                if error.code < 500:
+                    log.warning(f"{queue_id}: not taken yet: {error}")
+                    return None
+                log.info(f"{queue_id}: reject: {error}; from=<{sender}>")
+                self._tell_sender(queue_id, envelope, recipients, error, content)
+                return False
+        return True
+
+    def _sender(self, submission: Submission, uid: int) -> str:
+        """The reverse-path: qualified; one that is no address becomes the submitter's uid, so that reports arrive."""
+        if not submission.sender:
+            return ""
+        try:
+            return self._qualified(submission.sender)
+        except AddressSyntaxError:
+            return f"{uid}@{self._origin}"
+
+    def _recipients(self, submission: Submission) -> tuple[tuple[Recipient, ...], tuple[Recipient, ...]]:
+        """Those that are addresses, and those that are none."""
+        good, wrong = [], []
+        for text in submission.recipients:
+            try:
+                good.append(Recipient(self._qualified(text), notify=submission.notify))
+            except AddressSyntaxError:
+                wrong.append(Recipient(text, notify=submission.notify))
+        return tuple(good), tuple(wrong)
+
+    def _qualified(self, text: str) -> str:
+        address = parse_mailbox(text, allow_bare=True)
+        return str(address) if address.domain else f"{address}@{self._origin}"
+
+    def _tell_sender(
+        self,
+        queue_id: str,
+        envelope: Envelope,
+        recipients: tuple[Recipient, ...],
+        reason: Rejected,
+        content: Content,
+    ) -> None:
+        """What would be a 5xx reply to a client is a report to one who has gone.  Raises ServiceUnavailable."""
+        for number, recipient in enumerate(recipients):
+            result = Result(number, BOUNCED, reason.enhanced, reason.text)
+            self._bounce.append("bounce", queue_id, recipient, result, fresh=number == 0)
+        self._bounce.flush(queue_id, envelope, content.fd, content.offset, content.size)
+
+    # --- what is no submission
+    def _sweep(self, name: str) -> None:
+        """Remove a file in the making that was forgotten."""
+        path = f"{self._directory}/{name}"
+        with contextlib.suppress(OSError):
+            status = os.lstat(path)
+            if stat.S_ISREG(status.st_mode) and self._clock() - status.st_mtime > LITTER_AGE:
+                os.unlink(path)
+
+    def _refuse(self, name: str, reason: str) -> None:
+        """Not a plain file with one name: take the name away, whatever it stands for stays where else it is."""
+        log.warning(f"maildrop/{name} {reason}: removed")
+        try:
+            os.unlink(f"{self._directory}/{name}")
+        except OSError as error:
+            self._complain(name, f"remove: {error.strerror}")
+
+    def _set_aside(self, name: str, reason: str) -> None:
+        log.warning(f'saving corrupt file "{name}" from queue "maildrop" to queue "corrupt": {reason}')
+        try:
+            os.rename(f"{self._directory}/{name}", f"{self._corrupt}/maildrop-{name}")
+        except OSError as error:
+            self._complain(name, f"set aside: {error.strerror}")
+
+    def _complain(self, name: str, text: str) -> None:
+        """Once per file: it is seen again every minute."""
+        if name not in self._complained:
+            self._complained.add(name)
+            log.warning(f"maildrop/{name}: {text}")
+
+
+class _Aborting:
+    """Withdraws a message that was not committed."""
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+
+    def close(self) -> None:
+        self._message.abort()

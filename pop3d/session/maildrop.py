@@ -1,0 +1,61 @@
+"""A maildrop: the INBOX of a store as a POP3 session sees it, numbered from 1 and locked against a second session.
+
+Sizes are taken once, at the beginning: STAT needs them all, and they must not change while the session lasts.
+Delivery and IMAP sessions go on meanwhile; what they add is seen by the next session, what they remove is a message
+that is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from pillarbox.lib.store.interface import INBOX, SEEN, Mailbox, MessageContent, MessageGone, Store
+
+
+class OpenMaildrop:
+    """The messages of one session.  Methods raise `StoreError` and its subclasses."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self._uids: list[int] = []
+        self._sizes: list[int] = []
+        for state in mailbox.messages:
+            try:
+                size = mailbox.size(state.uid)
+            except MessageGone:
+                continue  # removed since the snapshot was taken
+            self._uids.append(state.uid)
+            self._sizes.append(size)
+
+    def __len__(self) -> int:
+        return len(self._uids)
+
+    def size(self, number: int) -> int:
+        """Octets with CRLF line ends."""
+        return self._sizes[number - 1]
+
+    def uidl(self, number: int) -> str:
+        """The unique-id."""
+        return self._mailbox.pop3_uidl(self._uids[number - 1])
+
+    def read(self, number: int) -> MessageContent:
+        """Open a message.  Raises MessageGone."""
+        return self._mailbox.read(self._uids[number - 1])
+
+    def remove(self, numbers: tuple[int, ...]) -> None:
+        """Remove messages for good; those that are gone already count as removed."""
+        self._mailbox.expunge([self._uids[number - 1] for number in numbers])
+
+    def mark_seen(self, numbers: set[int]) -> None:
+        """Set the flag Seen, for an IMAP client that looks at the same mailbox."""
+        self._mailbox.set_flags([self._uids[number - 1] for number in sorted(numbers)], "add", SEEN)
+
+
+@contextmanager
+def open_maildrop(store: Store) -> Iterator[OpenMaildrop]:
+    """The INBOX, locked; raises MailboxBusy at once where another POP3 session has it, and other StoreErrors."""
+    with ExitStack() as held:
+        held.callback(store.close)
+        held.enter_context(store.session_lock(INBOX))
+        yield OpenMaildrop(held.enter_context(store.open(INBOX)))

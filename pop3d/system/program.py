@@ -1,0 +1,34 @@
+"""The parent of system users' POP3 sessions; started as root it becomes each user, else it serves its own user only."""
+
+from __future__ import annotations
+
+import signal
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.local import MAIL_SPOOL_DIRECTORY
+from pillarbox.lib.log import log
+from pillarbox.lib.login import SessionStart, serve_system_sessions
+from pillarbox.lib.process import Program, Worker
+from pillarbox.lib.system.confinement import Confinement
+from pillarbox.pop3d.session.service import SERVICE, make_session, run_session
+
+
+def confinement(config: Config, start: SessionStart) -> Confinement:
+    """The user's home and the mail spool; the kernel keeps the user's rights there."""
+    return Confinement(write=(start.account.home, config[MAIL_SPOOL_DIRECTORY]), fork=False)
+
+
+def run(worker: Worker) -> None:
+    """Serve until told to stop."""
+
+    def serve(start: SessionStart) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        log.set_program(f"{log.program.rpartition('/')[0]}/pop3")
+        if worker.service.confine:
+            confinement(worker.config, start).apply()
+        run_session(make_session(worker.config, start), start)
+
+    serve_system_sessions(worker, SERVICE, serve)
+
+
+PROGRAM = Program(name="pop3-system", owner="", run=run)

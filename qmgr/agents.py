@@ -1,0 +1,245 @@
+"""Connections to delivery agents: one per agent process, kept open, with several requests under way on each.
+
+The agent greets with the number of requests that it takes at once.  Requests that are handed over within one turn of
+the event loop go out in one system call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.qmgr import QMGR_IPC_TIMEOUT
+from pillarbox.lib.delivery.request import request_frame
+from pillarbox.lib.delivery.result import Result, parse_result
+from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError, encode_frame
+from pillarbox.lib.ipc.blocking import MAX_FDS
+from pillarbox.lib.log import log
+from pillarbox.qmgr.message import Job
+
+Finished = Callable[[Job, list[Result], str], None]
+Lost = Callable[[Job, str], None]
+
+
+class Agent:
+    """One connection."""
+
+    def __init__(self, pool: AgentPool, channel: AsyncChannel, capacity: int) -> None:
+        self._pool = pool
+        self._channel = channel
+        self._loop = asyncio.get_running_loop()
+        self.capacity = capacity
+        self.under_way: dict[int, Job] = {}
+        self._tag = 0
+        self._outgoing: list[tuple[bytes, int]] = []
+        self._flush_asked = False
+        self._saying_goodbye = False
+        self._loop.add_reader(channel.socket.fileno(), self._readable)
+
+    @property
+    def free(self) -> int:
+        """How many more requests it takes now."""
+        return 0 if self._saying_goodbye else self.capacity - len(self.under_way)
+
+    def deliver(self, job: Job) -> None:
+        """Hand a job over."""
+        message = job.message
+        envelope = message.envelope
+        self._tag += 1
+        options: dict[str, object] = {"fds": 1}
+        for name in ("envid", "ret", "body", "smtputf8", "requiretls"):
+            if value := getattr(envelope, name):
+                options[name] = value
+        attributes = {name: value for name in _ORIGIN if (value := getattr(envelope, name))}
+        attributes.update(envelope.attributes)
+        if attributes:
+            options["attributes"] = attributes
+        frame = encode_frame(
+            request_frame(
+                self._tag,
+                message.queue_id,
+                envelope.sender,
+                message.file.offset,
+                message.file.length,
+                job.transport,
+                job.nexthop,
+                envelope.arrival,
+                message.active,
+                [{"n": stored.n, **stored.recipient.members()} for stored in job.recipients],
+                options,
+            )
+        )
+        self.under_way[self._tag] = job
+        self._outgoing.append((frame, message.descriptor))
+        if not self._flush_asked:
+            self._flush_asked = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_asked = False
+        while self._outgoing and self._outgoing[0][1] >= 0 and not self._channel.closed:
+            part = self._outgoing[:MAX_FDS]
+            data = b"".join([frame for frame, _ in part])
+            try:
+                sent = socket.send_fds(self._channel.socket, [data], [descriptor for _, descriptor in part])
+            except BlockingIOError:
+                self._loop.add_writer(self._channel.socket.fileno(), self._writable)
+                return
+            except OSError as error:
+                self._broken(error.strerror or str(error))
+                return
+            del self._outgoing[: len(part)]
+            if sent < len(data):
+                # The descriptors are over; the rest of the bytes must follow before anything else.
+                self._outgoing.insert(0, (data[sent:], -1))
+                self._loop.add_writer(self._channel.socket.fileno(), self._send_rest)
+                return
+
+    def _send_rest(self) -> None:
+        data, _ = self._outgoing[0]
+        try:
+            sent = self._channel.socket.send(data)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broken(error.strerror or str(error))
+            return
+        if sent < len(data):
+            self._outgoing[0] = (data[sent:], -1)
+            return
+        del self._outgoing[0]
+        self._writable()
+
+    def _writable(self) -> None:
+        self._loop.remove_writer(self._channel.socket.fileno())
+        self._flush()
+
+    def _readable(self) -> None:
+        try:
+            if not self._channel.fill():
+                return
+            while (frame := self._channel.next_frame()) is not None:
+                self._answer(frame)
+        except (ChannelClosed, ProtocolError) as error:
+            self._broken(str(error))
+
+    def _answer(self, frame: Attributes) -> None:
+        if frame.boolean("bye", False):
+            self._saying_goodbye = True
+            self._close_when_idle()
+            return
+        job = self.under_way.pop(frame.integer("tag"), None)
+        if job is None:
+            raise ProtocolError("an answer to no request")
+        results = [parse_result(item) for item in frame.groups("results")]
+        self._pool.finished(job, results, frame.text("site", ""))
+        if self._saying_goodbye:
+            self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        """Close our sending side: the agent then knows that no request is on its way to it."""
+        if not self.under_way and not self._outgoing:
+            self._broken("")
+
+    def _broken(self, reason: str) -> None:
+        if self._channel.closed:
+            return
+        self._loop.remove_reader(self._channel.socket.fileno())
+        self._loop.remove_writer(self._channel.socket.fileno())
+        self._channel.close()
+        self._outgoing.clear()
+        lost, self.under_way = list(self.under_way.values()), {}
+        self._pool.gone(self, lost, reason)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._broken("")
+
+
+_ORIGIN = (
+    "client_name",
+    "client_address",
+    "client_port",
+    "client_helo",
+    "protocol",
+    "sasl_method",
+    "sasl_username",
+    "origin",
+    "full_name",
+)
+
+
+class AgentPool:
+    """The agents of one transport."""
+
+    def __init__(
+        self,
+        config: Config,
+        transport: str,
+        *,
+        finished: Finished,
+        lost: Lost,
+        room: Callable[[], None],
+        unavailable: Callable[[str, str], None],
+    ) -> None:
+        self.transport = transport
+        self._path = config.socket_path(transport)
+        self._limit = config.services[transport].processes
+        self._greeting_timeout = config[QMGR_IPC_TIMEOUT]
+        self._agents: list[Agent] = []
+        self._connecting: set[asyncio.Task[None]] = set()
+        self.finished = finished
+        self._lost = lost
+        self._room = room
+        self._unavailable = unavailable
+
+    def free_agent(self) -> Agent | None:
+        """The agent with the most room, or None; then another is on its way, as far as the service allows."""
+        best = None
+        most = 0
+        for agent in self._agents:
+            if agent.free > most:
+                best, most = agent, agent.free
+        if best is None and not self._connecting and len(self._agents) < self._limit:
+            task = asyncio.get_running_loop().create_task(self._connect())
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+        return best
+
+    async def _connect(self) -> None:
+        try:
+            channel = await AsyncChannel.connect(self._path, self._greeting_timeout)
+            try:
+                hello = await channel.receive(self._greeting_timeout)
+                capacity = hello.integer("capacity")
+            except (ChannelClosed, ProtocolError):
+                channel.close()
+                raise
+        except (ChannelClosed, ProtocolError) as error:
+            if not self._agents:
+                self._unavailable(self.transport, str(error))
+            return
+        self._agents.append(Agent(self, channel, max(1, capacity)))
+        self._room()
+
+    def gone(self, agent: Agent, lost: list[Job], reason: str) -> None:
+        """For `Agent`: its connection has ended with jobs under way."""
+        if agent in self._agents:
+            self._agents.remove(agent)
+        if lost:
+            log.warning(f"delivery agent {self.transport} broke off {len(lost)} deliveries: {reason}")
+        for job in lost:
+            self._lost(job, reason)
+        self._room()
+
+    @property
+    def busy(self) -> int:
+        """Jobs under way."""
+        return sum(len(agent.under_way) for agent in self._agents)
+
+    def close(self) -> None:
+        """End all connections."""
+        for agent in list(self._agents):
+            agent.close()

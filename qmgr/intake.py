@@ -1,0 +1,153 @@
+"""Where messages come from: notices of cleanup, the directories, the clock, the administrator.
+
+Notices are a courtesy: what counts is the file.  So incoming/ is looked through at start, whenever the active queue
+has room again after it was full, and every `queue_run_delay`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
+from pillarbox.lib.config.parameters.qmgr import QUEUE_RUN_DELAY
+from pillarbox.lib.log import log
+from pillarbox.lib.queue import CorruptQueueFile, Queue, QueueFile, is_queue_id
+from pillarbox.qmgr.scheduler import Scheduler
+from pillarbox.qmgr.timetable import Timetable, read_due_times
+
+BURST = 100
+"""Messages taken up between two looks at the sockets."""
+
+
+class Intake:
+    """Feeds the scheduler; `pump` is called about once a second and after each notice."""
+
+    def __init__(self, config: Config, timetable: Timetable, clock: Callable[[], float] = time.time) -> None:
+        self._queue = Queue(config[QUEUE_DIRECTORY])
+        self._run_delay = config[QUEUE_RUN_DELAY]
+        self._timetable = timetable
+        self._clock = clock
+        self._incoming: deque[str] = deque()
+        self._look_again = True
+        self._next_run = 0.0
+        self.scheduler: Scheduler | None = None
+
+    def recover(self) -> None:
+        """At start: what was active is taken up anew; what a crash has left half-written is removed."""
+        active = list(self._queue.ids("active"))
+        for queue_id in active:
+            try:
+                self._queue.move(queue_id, "active", "incoming")
+            except OSError as error:
+                log.error(f"{queue_id}: active to incoming: {error.strerror}")
+        if active:
+            log.info(f"{len(active)} messages from the active queue are taken up again")
+        self._purge()
+        for name, when in read_due_times(f"{self._queue.directory}/deferred"):
+            if is_queue_id(name):
+                self._timetable.enter(name, when)
+
+    def _purge(self) -> None:
+        """Remove files in the making whose writer is gone: a living one holds a lock on its file."""
+        folder = f"{self._queue.directory}/incoming"
+        for name in os.listdir(folder):
+            if not name.startswith("."):
+                continue
+            path = f"{folder}/{name}"
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+            except OSError:
+                pass
+            finally:
+                os.close(descriptor)
+
+    def arrived(self, queue_ids: tuple[str, ...]) -> None:
+        """cleanup has announced messages."""
+        assert self.scheduler is not None
+        for queue_id in queue_ids:
+            if not is_queue_id(queue_id):
+                log.warning("a notice names no queue id")
+            elif self._incoming or not self.scheduler.admit(queue_id, "incoming"):
+                self._look_again = True  # it will be found in its turn
+
+    def look_again(self) -> None:
+        """There is room again: read the directories at the next pump."""
+        self._look_again = True
+
+    def pump(self) -> bool:
+        """Take up what is due, a burst at most; whether there is more."""
+        assert self.scheduler is not None
+        now = self._clock()
+        if now >= self._next_run:
+            self._next_run = now + self._run_delay
+            self._look_again = True
+            self._purge()
+        if self._look_again and not self._incoming and not self.scheduler.full:
+            self._look_again = False
+            self._incoming.extend(sorted(self._queue.ids("incoming")))
+        taken = 0
+        # New mail is preferred to old, but old mail gets its turn: one of each.
+        while taken < BURST and not self.scheduler.full:
+            queue_id = self._incoming.popleft() if self._incoming else None
+            if queue_id is not None and not self.scheduler.admit(queue_id, "incoming"):
+                self._look_again = True
+                break
+            due = self._timetable.next_due(now) if not self.scheduler.full else None
+            if due is not None and not self.scheduler.admit(due, "deferred"):
+                self._timetable.enter(due, now)
+                break
+            if queue_id is None and due is None:
+                return False
+            taken += 1
+        return not self.scheduler.full and not self.scheduler.stopping
+
+    def flush(self, queue_id: str, site: str) -> int:
+        """Make deferred messages due at once: one, those with a recipient in the domain `site`, or all."""
+        chosen = [queue_id] if queue_id else list(self._timetable)
+        now = self._clock()
+        count = 0
+        for each in chosen:
+            if each not in self._timetable or (site and not self._goes_to(each, site)):
+                continue
+            self._timetable.enter(each, now)
+            count += 1
+        return count
+
+    def _goes_to(self, queue_id: str, site: str) -> bool:
+        try:
+            descriptor = os.open(self._queue.path("deferred", queue_id), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            suffix = f"@{site.strip('[]')}".lower()
+            return any(
+                not stored.done and stored.recipient.address.lower().endswith(suffix)
+                for stored in QueueFile(descriptor).recipients()
+            )
+        except CorruptQueueFile:
+            return False
+        finally:
+            os.close(descriptor)
+
+    def changed(self, queue_ids: tuple[str, ...]) -> None:
+        """An administrator has moved messages: see where they are now."""
+        for queue_id in queue_ids:
+            if not is_queue_id(queue_id):
+                continue
+            self._timetable.remove(queue_id)
+            try:
+                when = os.stat(self._queue.path("deferred", queue_id)).st_mtime
+            except OSError:
+                continue
+            self._timetable.enter(queue_id, when)
+        self._look_again = True

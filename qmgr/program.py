@@ -1,0 +1,117 @@
+"""The service `qmgr`: one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from pillarbox.lib.clients.bounce import AsyncBounceClient
+from pillarbox.lib.clients.lookup import AsyncLookupClient
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
+from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError
+from pillarbox.lib.process import Program, Worker, serve_channels
+from pillarbox.lib.queue import QUEUES
+from pillarbox.lib.system.confinement import Confinement
+from pillarbox.qmgr.failures import Failures
+from pillarbox.qmgr.intake import Intake
+from pillarbox.qmgr.scheduler import Scheduler
+from pillarbox.qmgr.timetable import Timetable
+
+PUMP_INTERVAL = 1.0
+"""Seconds between two looks at the clock and the directories."""
+
+
+def confinement(config: Config) -> Confinement:
+    """The message directories to write, the sockets of agents, lookup and bounce to talk to."""
+    queue = config[QUEUE_DIRECTORY]
+    return Confinement(
+        read=(f"{queue}/private", f"{queue}/public"),
+        write=tuple(f"{queue}/{name}" for name in QUEUES),
+    )
+
+
+class QueueManager:
+    """Joins intake, scheduler and the control socket."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._timetable = Timetable()
+        self._intake = Intake(worker.config, self._timetable)
+        self._scheduler: Scheduler
+        self._pumping: asyncio.Task[None]
+
+    async def start(self) -> None:
+        """Recover, then begin to deliver."""
+        config = self._worker.config
+        failures = Failures(config, AsyncBounceClient(config))
+        self._scheduler = Scheduler(config, AsyncLookupClient(config), failures, self._timetable.enter)
+        self._scheduler.on_room = self._intake.look_again
+        self._intake.scheduler = self._scheduler
+        self._intake.recover()
+        self._wanted = asyncio.Event()
+        self._pumping = asyncio.get_running_loop().create_task(self._pump())
+        self._worker.on_wakeup = self._wanted.set
+
+    async def _pump(self) -> None:
+        while True:
+            if self._intake.pump():
+                await asyncio.sleep(0)
+                continue
+            try:
+                await asyncio.wait_for(self._wanted.wait(), PUMP_INTERVAL)
+            except TimeoutError:
+                pass
+            self._wanted.clear()
+
+    def stop(self) -> None:
+        """Begin nothing new; what agents are doing is waited for."""
+        self._scheduler.stopping = True
+        self._worker.session_started()  # holds up the end of the process until the agents have answered
+        self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        while not self._scheduler.idle:
+            await asyncio.sleep(0.01)
+        self._scheduler.close()
+        self._pumping.cancel()
+        self._worker.session_ended()
+
+    async def serve(self, channel: AsyncChannel) -> None:
+        """The control socket: notices of cleanup, requests of commands."""
+        while True:
+            frame = await channel.receive()
+            reply = self._answer(frame)
+            if reply is not None:
+                await channel.send(reply)
+
+    def _answer(self, frame: Attributes) -> dict[str, object] | None:
+        verb = frame.text("do")
+        if verb == "arrived":
+            self._intake.arrived(frame.texts("ids"))
+            return None
+        if verb == "flush":
+            self._scheduler.revive()
+            count = self._intake.flush(frame.text("id", ""), frame.text("site", ""))
+            self._intake.look_again()
+            self._wanted.set()
+            return {"ok": True, "count": count}
+        if verb == "changed":
+            self._intake.changed(frame.texts("ids"))
+            self._wanted.set()
+            return {"ok": True}
+        raise ProtocolError(f'unknown request "{verb}"')
+
+
+def run(worker: Worker) -> None:
+    """Serve until stopped."""
+    manager = QueueManager(worker)
+    worker.on_stop = manager.stop
+
+    def serve(channel: AsyncChannel) -> Awaitable[None]:
+        return manager.serve(channel)
+
+    serve_channels(worker, serve, manager.start)
+
+
+PROGRAM = Program(name="qmgr", owner="mail_owner", confinement=confinement, run=run)

@@ -1,0 +1,14 @@
+"""The SMTP and LMTP client: takes deliveries, brings each to the next hop, says what became of it.
+
+program       the declaration: rights, preparation, the agent loop
+settings      the parameters in the shape that deliveries use
+delivery      one request: destinations, servers and recipients until each recipient has a result
+destination   a next hop as written: [host]:port, domain, address literal, unix:path
+route         the servers of a destination: MX, addresses, order, ourselves among them
+ourselves     which addresses and ports are this mail system's own
+connector     from a server's address to a conversation that is ready for mail
+connection    octets and time for one conversation (the conversation itself is lib.smtp.client)
+envelope      a request as commands for one server
+cache         conversations kept open for the next delivery
+results       replies and failures in Postfix's words
+"""

@@ -1,0 +1,262 @@
+"""Octets and time for one conversation: an asyncio protocol around `lib.smtp.client`.
+
+The owner asks the client core for something and then awaits `settle()`, which ends when the server owes nothing more.
+One future and one lazily re-armed timer per connection; no task, no stream, one write per flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import cast
+
+from pillarbox.lib.delivery import Content
+from pillarbox.lib.smtp.client import Client, State
+from pillarbox.lib.smtp.client_content import ContentEncoder
+from pillarbox.lib.smtp.client_reply import ReplyError
+from pillarbox.lib.smtp.client_stage import DEFAULT_TIMEOUTS, Stage, Timeouts
+from pillarbox.lib.smtp.client_transaction import Progress
+from pillarbox.smtp_client.route import Server
+
+CHUNK = 64 * 1024
+"""Bytes of content that are read, encoded and written at a time; a message that fits goes out in one write."""
+
+
+class ConversationFailed(Exception):
+    """The conversation broke off.  `stage` is what it was at, `text` says it in Postfix's words, `dsn` fits."""
+
+    def __init__(self, stage: Stage, dsn: str, text: str) -> None:
+        super().__init__(text)
+        self.stage = stage
+        self.dsn = dsn
+        self.text = text
+
+
+class Connection(asyncio.Protocol):
+    """One connection to `server`.  `times` is given so that tests need not wait."""
+
+    def __init__(self, server: Server, client: Client, timeouts: Timeouts) -> None:
+        self.server = server
+        self.client = client
+        self.uses = 0
+        self.opened = 0.0
+        """When it became ready for mail, by the loop's clock."""
+        self.ready = 0.0
+        """The same by the wall clock."""
+        self.idle_since = 0.0
+        self.destination = ""
+        """The next hop under which the connection may be found again."""
+        self.tls = ""
+        """Protocol and cipher; empty in clear text."""
+        self._timeouts = timeouts
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._paused = False
+        self._lost = False
+        self._error: ReplyError | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timed_out = False
+
+    # --- asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own classes are no subclasses
+        self._transport.set_write_buffer_limits(high=4 * CHUNK)
+
+    def data_received(self, data: bytes) -> None:
+        client = self.client
+        try:
+            client.receive(data)
+        except ReplyError as error:
+            self._error = error
+            self._wake()
+            return
+        output = client.take_output()
+        if output and self._transport is not None:
+            self._transport.write(output)
+        if client.waiting is None or client.state is State.CLOSING:
+            self._wake()
+        else:
+            self._deadline = self._loop.time() + self._limit()
+
+    def eof_received(self) -> bool:
+        self._lost = True
+        self._wake()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._wake()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # --- time
+
+    def _stage(self) -> Stage:
+        client = self.client
+        if client.transaction is not None and client.transaction.progress is Progress.CONTENT:
+            return Stage.BODY
+        return client.waiting or Stage.QUIT
+
+    def _limit(self) -> float:
+        stage = self._stage()
+        return self._timeouts.get(stage, DEFAULT_TIMEOUTS[stage])
+
+    def _arm(self) -> None:
+        self._deadline = self._loop.time() + self._limit()
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._check_time)
+        elif self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._check_time)
+
+    def _check_time(self) -> None:
+        self._timer = None
+        waits = self._waiter is not None or self._writable is not None
+        if not waits:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._check_time)
+            return
+        self._timed_out = True
+        self._wake()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    # --- the owner's side
+
+    @property
+    def alive(self) -> bool:
+        """Whether nothing speaks against another message."""
+        return not self._lost and self._error is None and self.client.reusable
+
+    async def settle(self) -> None:
+        """Send what is to be sent and wait until the server owes nothing.  Raises ConversationFailed."""
+        client = self.client
+        self._write()
+        while client.waiting is not None:
+            self._check()
+            self._waiter = self._loop.create_future()
+            self._arm()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if self._error is not None:
+            self._check()
+
+    def _write(self) -> None:
+        output = self.client.take_output()
+        if output and self._transport is not None and not self._lost:
+            self._transport.write(output)
+
+    def _check(self) -> None:
+        stage = self._stage()
+        if self._error is not None:
+            reply = f"{self.server.name} sent a malformed reply: {self._error}"
+            raise ConversationFailed(stage, "4.5.0", f"host {reply} (in reply to {stage.command})")
+        if self._lost:
+            raise ConversationFailed(stage, "4.4.2", f"lost connection with {self.server.name} while {stage.doing}")
+        if self._timed_out:
+            text = f"conversation with {self.server.name} timed out while {stage.doing}"
+            raise ConversationFailed(stage, "4.4.2", text)
+
+    async def send_content(self, content: Content, line_limit: int) -> None:
+        """Send a message and await the verdict.  Raises ConversationFailed; a message is never ended half-way."""
+        encoder = ContentEncoder(line_limit)
+        client = self.client
+        start = 0
+        try:
+            while content.size - start > CHUNK and client.state is State.MESSAGE:
+                data = content.read(start, CHUNK)
+                start += len(data)
+                client.content(encoder.encode(data))
+                self._write()
+                await self._drain()
+            if client.state is State.MESSAGE:
+                parts = []
+                while start < content.size:
+                    data = content.read(start, CHUNK)
+                    start += len(data)
+                    parts.append(encoder.encode(data))
+                parts.append(encoder.finish())
+                client.end_content(b"".join(parts))
+        except (OSError, EOFError):
+            self.abort()
+            raise ConversationFailed(
+                Stage.BODY, "4.3.0", f"local data error while talking to {self.server.name}"
+            ) from None
+        await self.settle()
+
+    async def _drain(self) -> None:
+        while self._paused and not self._lost and self.client.state is State.MESSAGE:
+            self._writable = self._loop.create_future()
+            self._arm()
+            try:
+                await self._writable
+            finally:
+                self._writable = None
+            if self._timed_out:
+                break
+        if self._lost or self._timed_out or self._error is not None:
+            self._check()
+
+    async def start_tls(self, context: ssl.SSLContext, name: str, timeout: float) -> None:
+        """The handshake after the server said yes.  Raises OSError (ssl.SSLError among them) or TimeoutError."""
+        assert self._transport is not None
+        transport = await self._loop.start_tls(
+            self._transport, self, context, server_hostname=name, ssl_handshake_timeout=timeout
+        )
+        if transport is None or self._lost:
+            raise ConnectionResetError("the connection was closed during the handshake")
+        self._transport = transport
+        transport.set_write_buffer_limits(high=4 * CHUNK)
+        self.client.secured()
+
+    @property
+    def ssl_object(self) -> ssl.SSLObject | None:
+        """The TLS session, None in clear text."""
+        found = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        return found if isinstance(found, ssl.SSLObject) else None
+
+    def quit(self) -> None:
+        """Say goodbye and close without waiting for the answer (smtp_skip_quit_response)."""
+        if not self._lost and self.client.state is not State.CLOSING and self.client.waiting is None:
+            self.client.quit()
+            self._write()
+        self.close()
+
+    def close(self) -> None:
+        """Close when what was written is out."""
+        if self._transport is not None:
+            self._transport.close()
+        self._stop_timer()
+
+    def abort(self) -> None:
+        """Close at once; what is not out is dropped."""
+        self._lost = True
+        if self._transport is not None:
+            self._transport.abort()
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,68 @@
+"""The SMTP and LMTP client: many deliveries at once in one process, no file but an open queue file, no other program.
+
+The services `smtp`, `relay` and `lmtp` are this program; `smtp_client_protocol` or the service's name says which
+protocol it speaks.  `sessions` in master.yaml is the number of deliveries that one process has under way.
+"""
+
+from __future__ import annotations
+
+import random
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.general import SYSLOG_NAME
+from pillarbox.lib.config.parameters.smtp_client import SMTP_BIND_ADDRESS, SMTP_BIND_ADDRESS6, SMTP_CLIENT_PORTS
+from pillarbox.lib.dns import configured_resolver
+from pillarbox.lib.log import log
+from pillarbox.lib.process import Program, Worker, serve_async_agent
+from pillarbox.lib.system.confinement import Confinement
+from pillarbox.smtp_client.cache import ConnectionCache
+from pillarbox.smtp_client.delivery import Deliverer
+from pillarbox.smtp_client.destination import parse_port
+from pillarbox.smtp_client.ourselves import Ourselves
+from pillarbox.smtp_client.route import Router
+from pillarbox.smtp_client.settings import read_settings
+
+
+def confinement(config: Config) -> Confinement:
+    """Any server's port and the DNS; of the file system nothing but what an interpreter needs."""
+    ports = config[SMTP_CLIENT_PORTS]
+    binds = config[SMTP_BIND_ADDRESS] or config[SMTP_BIND_ADDRESS6]
+    return Confinement(
+        connect_tcp=tuple(parse_port(port) for port in ports) if ports else None,
+        bind_tcp=(0,) if binds else (),
+        udp=True,
+        fork=False,
+    )
+
+
+class SmtpClient:
+    """One worker process: what `prepare` made for `run`."""
+
+    def __init__(self) -> None:
+        self._deliverer: Deliverer | None = None
+
+    def prepare(self, worker: Worker) -> None:
+        """Read what confinement will forbid: certificates, resolv.conf, hosts."""
+        config = worker.config
+        settings = read_settings(config, worker.service.name)
+        log.set_program(f"{config[SYSLOG_NAME]}/{settings.protocol}")
+        router = Router(settings, configured_resolver(config), Ourselves(config), random.Random())
+        self._deliverer = Deliverer(settings, router, ConnectionCache(settings))
+
+    def run(self, worker: Worker) -> None:
+        """Deliver until told to stop."""
+        deliverer = self._deliverer
+        assert deliverer is not None
+        worker.on_stop = deliverer.cache.close
+        serve_async_agent(worker, deliverer.deliver, worker.service.sessions)
+
+
+_client = SmtpClient()
+
+PROGRAM = Program(
+    name="smtp_client",
+    owner="net_owner",
+    run=_client.run,
+    confinement=confinement,
+    prepare=_client.prepare,
+)

@@ -1,0 +1,131 @@
+"""The parameters of one service in the shape that deliveries use: read once per process, immutable."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters import smtp_client as p
+from pillarbox.lib.config.parameters.general import INET_PROTOCOLS, MYHOSTNAME
+from pillarbox.lib.dns import RecordType
+from pillarbox.lib.smtp.client_stage import Stage, Timeouts
+from pillarbox.lib.tls import client_context
+from pillarbox.smtp_client.destination import BadDestination, parse_port
+
+MANDATORY_TLS = frozenset({"encrypt", "verify", "secure"})
+
+FAMILIES: Mapping[str, tuple[RecordType, ...]] = {
+    "all": (RecordType.A, RecordType.AAAA),
+    "ipv4": (RecordType.A,),
+    "ipv6": (RecordType.AAAA,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the client needs to know.  Times in seconds; a limit of 0 is none."""
+
+    lmtp: bool = False
+    myhostname: str = "localhost"
+    helo_name: str = "localhost"
+    default_port: int = 25
+    families: tuple[RecordType, ...] = FAMILIES["all"]
+    preference: str = "any"
+    randomize: bool = True
+    native_lookup: tuple[str, ...] = ("dns",)
+    disable_dns_lookups: bool = False
+    ignore_mx_lookup_error: bool = False
+    defer_if_no_address: bool = False
+    fallback_relays: tuple[str, ...] = ()
+    address_limit: int = 5
+    session_limit: int = 2
+    bind_addresses: tuple[str, str] = ("", "")
+    """IPv4, IPv6."""
+    cache: bool = True
+    idle_limit: float = 2.0
+    reuse_time: float = 300.0
+    reuse_count: int = 0
+    skip_5xx_greeting: bool = True
+    discard_keywords: frozenset[str] = frozenset()
+    line_limit: int = 998
+    tls_level: str = "may"
+    tls_loglevel: int = 0
+    tls_context: Callable[[str], ssl.SSLContext] | None = field(default=None, compare=False)
+    connect_timeout: float = 30.0
+    starttls_timeout: float = 300.0
+    timeouts: Timeouts = field(default_factory=dict, compare=False)
+
+    @property
+    def protocol(self) -> str:
+        """The program name that log lines show, as Postfix's two names for its client."""
+        return "lmtp" if self.lmtp else "smtp"
+
+
+def is_lmtp(config: Config, service: str) -> bool:
+    """Whether a service speaks LMTP."""
+    protocol = config[p.SMTP_CLIENT_PROTOCOL]
+    return service.startswith("lmtp") if protocol == "auto" else protocol == "lmtp"
+
+
+def read_settings(config: Config, service: str) -> Settings:
+    """The settings of a service; reads certificates and keys, so before confinement.
+
+    Raises ValueError or TlsError, which name the parameter.
+    """
+    lmtp = is_lmtp(config, service)
+    port_parameter = p.LMTP_TCP_PORT if lmtp else p.SMTP_TCP_PORT
+    try:
+        default_port = parse_port(config[port_parameter])
+    except BadDestination as error:
+        raise ValueError(f"{port_parameter.name}: {error}") from None
+    line_limit = config[p.SMTP_LINE_LENGTH_LIMIT]
+    if 0 < line_limit < 16:
+        raise ValueError(f"{p.SMTP_LINE_LENGTH_LIMIT.name}: 0 or a number from 16 was expected")
+    level = config[p.SMTP_TLS_SECURITY_LEVEL]
+    contexts = {} if level == "none" else {level: client_context(config, level)}
+    helo = config[p.SMTP_HELO_TIMEOUT]
+    return Settings(
+        lmtp=lmtp,
+        myhostname=config[MYHOSTNAME],
+        helo_name=config[p.SMTP_HELO_NAME],
+        default_port=default_port,
+        families=FAMILIES[config[INET_PROTOCOLS]],
+        preference=config[p.SMTP_ADDRESS_PREFERENCE],
+        randomize=config[p.SMTP_RANDOMIZE_ADDRESSES],
+        native_lookup=config[p.SMTP_HOST_LOOKUP],
+        disable_dns_lookups=config[p.DISABLE_DNS_LOOKUPS],
+        ignore_mx_lookup_error=config[p.IGNORE_MX_LOOKUP_ERROR],
+        defer_if_no_address=config[p.SMTP_DEFER_IF_NO_MX_ADDRESS_FOUND],
+        fallback_relays=config[p.SMTP_FALLBACK_RELAY],
+        address_limit=config[p.SMTP_MX_ADDRESS_LIMIT],
+        session_limit=config[p.SMTP_MX_SESSION_LIMIT],
+        bind_addresses=(config[p.SMTP_BIND_ADDRESS], config[p.SMTP_BIND_ADDRESS6].strip("[]")),
+        cache=config[p.SMTP_CONNECTION_CACHE_ON_DEMAND],
+        idle_limit=config[p.SMTP_CONNECTION_CACHE_TIME_LIMIT],
+        reuse_time=config[p.SMTP_CONNECTION_REUSE_TIME_LIMIT],
+        reuse_count=config[p.SMTP_CONNECTION_REUSE_COUNT_LIMIT],
+        skip_5xx_greeting=config[p.SMTP_SKIP_5XX_GREETING],
+        discard_keywords=frozenset(word.upper() for word in config[p.SMTP_DISCARD_EHLO_KEYWORDS]),
+        line_limit=line_limit,
+        tls_level=level,
+        tls_loglevel=config[p.SMTP_TLS_LOGLEVEL],
+        tls_context=contexts.__getitem__ if contexts else None,
+        connect_timeout=config[p.SMTP_CONNECT_TIMEOUT],
+        starttls_timeout=config[p.SMTP_STARTTLS_TIMEOUT],
+        timeouts={
+            Stage.GREETING: helo,
+            Stage.EHLO: helo,
+            Stage.HELO: helo,
+            Stage.LHLO: helo,
+            Stage.STARTTLS: config[p.SMTP_STARTTLS_TIMEOUT],
+            Stage.MAIL: config[p.SMTP_MAIL_TIMEOUT],
+            Stage.RCPT: config[p.SMTP_RCPT_TIMEOUT],
+            Stage.DATA: config[p.SMTP_DATA_INIT_TIMEOUT],
+            Stage.BODY: config[p.SMTP_DATA_XFER_TIMEOUT],
+            Stage.END_OF_DATA: config[p.SMTP_DATA_DONE_TIMEOUT],
+            Stage.RSET: config[p.SMTP_RSET_TIMEOUT],
+            Stage.QUIT: config[p.SMTP_QUIT_TIMEOUT],
+        },
+    )

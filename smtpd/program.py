@@ -1,0 +1,44 @@
+"""The program: port 25, submission, LMTP, as the service's parameters say."""
+
+from __future__ import annotations
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
+from pillarbox.lib.dns import choose_servers
+from pillarbox.lib.process import Program, Worker, serve_protocol
+from pillarbox.lib.system.confinement import Confinement
+from pillarbox.smtpd.handlers import HANDLERS
+from pillarbox.smtpd.server import Server
+from pillarbox.smtpd.session import Session
+
+_prepared: list[Server] = []
+
+
+def prepare(worker: Worker) -> None:
+    """Read certificate, key, resolv.conf and hosts as the starting user."""
+    _prepared[:] = [Server.prepare(worker.config, worker.service.name)]
+
+
+def run(worker: Worker) -> None:
+    """Serve until told to stop."""
+    (server,) = _prepared
+
+    async def start() -> None:
+        server.begin()
+
+    worker.on_stop = server.stop
+    serve_protocol(worker, lambda released: Session(server, HANDLERS, released), start)
+
+
+def confinement(config: Config) -> Confinement:
+    """UNIX sockets to the other services, DNS over UDP and TCP; no file, no program, no other connection."""
+    return Confinement(connect_tcp=dns_ports(config), udp=True, fork=False)
+
+
+def dns_ports(config: Config) -> tuple[int, ...]:
+    """The TCP ports of the configured DNS servers: truncated answers are asked for again over TCP."""
+    configured = config[DNS_RESOLVER]
+    return tuple(sorted({server.port for server in choose_servers(configured, "")}))
+
+
+PROGRAM = Program(name="smtpd", run=run, owner="net_owner", confinement=confinement, prepare=prepare)

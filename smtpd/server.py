@@ -1,0 +1,202 @@
+"""What all sessions of one process share: settings, clients of the other services, names, policy, TLS.
+
+Made in two steps: `Server.prepare` before the process confines itself (reads certificate, resolv.conf, hosts),
+`begin` on the running loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from pillarbox.lib.clients import ServiceUnavailable
+from pillarbox.lib.clients.anvil import AsyncAnvilClient
+from pillarbox.lib.clients.auth import AsyncAuthClient
+from pillarbox.lib.clients.cleanup import AsyncCleanupClient
+from pillarbox.lib.clients.lookup import AsyncLookupClient
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters import general, lookup, smtpd
+from pillarbox.lib.dns import Resolver, configured_resolver
+from pillarbox.lib.log import log
+from pillarbox.lib.smtp.content import BareNewline
+from pillarbox.lib.smtp.networks import Networks
+from pillarbox.lib.smtp.profile import Profile
+from pillarbox.lib.tls import server_context
+from pillarbox.smtpd.access import Policy, check_restrictions, parse_restrictions
+from pillarbox.smtpd.client import ClientNames
+from pillarbox.smtpd.sweep import Sweeper
+
+if TYPE_CHECKING:
+    from pillarbox.smtpd.session import Session
+
+MECHANISMS_LIFETIME = 10.0
+"""Seconds for which the list of SASL mechanisms is not asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Times in seconds, and what anvil's counts are held against (0: no limit)."""
+
+    timeout: float
+    tls_timeout: float
+    error_sleep: float
+    name_timeout: float
+    connection_count: int
+    connection_rate: int
+    message_rate: int
+    recipient_rate: int
+    auth_rate: int
+
+    @property
+    def counting(self) -> bool:
+        """Whether anvil is needed at all."""
+        return any(
+            (self.connection_count, self.connection_rate, self.message_rate, self.recipient_rate, self.auth_rate)
+        )
+
+
+class Server:
+    """One process's worth of shared state."""
+
+    sweeper: Sweeper
+    names: ClientNames
+    lookup: AsyncLookupClient
+    cleanup: AsyncCleanupClient
+    auth: AsyncAuthClient
+    anvil: AsyncAnvilClient
+
+    def __init__(
+        self,
+        config: Config,
+        service: str,
+        *,
+        tls: ssl.SSLContext | None,
+        resolver: Resolver,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Raises ValueError for settings that cannot be."""
+        self.config = config
+        self.service = service
+        self.tls = tls
+        self.resolver = resolver
+        self.clock = clock
+        self.stopping = False
+        self.sessions: set[Session] = set()
+        trusted, exempt = config[general.MYNETWORKS], config[smtpd.SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS]
+        self.trusted, self.exempt = Networks(trusted), Networks(exempt)
+        self.policy = configured_policy(config)
+        self.profile = configured_profile(config, tls is not None)
+        self.limits = configured_limits(config)
+        self.host = config[general.MYHOSTNAME]
+        self.origin = config[general.MYORIGIN]
+        self.wrapper = config[smtpd.SMTPD_TLS_WRAPPERMODE]
+        self.tls_received = config[smtpd.SMTPD_TLS_RECEIVED_HEADER]
+        self.tls_log = config[smtpd.SMTPD_TLS_LOGLEVEL] > 0
+        self.sasl_received = config[smtpd.SMTPD_SASL_AUTHENTICATED_HEADER]
+        self._mechanisms: dict[tuple[bool, str], tuple[float, tuple[str, ...]]] = {}
+        if self.wrapper and tls is None:
+            raise ValueError(f"smtpd_tls_wrappermode is on for {service}, but there is no certificate")
+
+    @classmethod
+    def prepare(cls, config: Config, service: str) -> Server:
+        """Read what confinement will forbid.  Raises ValueError or TlsError."""
+        context = server_context(config) if config[smtpd.SMTPD_TLS_SECURITY_LEVEL] != "none" else None
+        return cls(config, service, tls=context, resolver=configured_resolver(config))
+
+    def begin(self) -> None:
+        """Make what belongs to the running loop."""
+        config, loop = self.config, asyncio.get_running_loop()
+        self.names = ClientNames(self.resolver, loop.time)
+        self.lookup = AsyncLookupClient(config)
+        self.cleanup = AsyncCleanupClient(config, self.clock)
+        self.auth = AsyncAuthClient(config)
+        self.anvil = AsyncAnvilClient(config)
+        self.sweeper = Sweeper(self.sessions)
+        self.sweeper.start()
+
+    def stop(self) -> None:
+        """Tell idle clients to go, the others when their transaction is over."""
+        self.stopping = True
+        for session in list(self.sessions):
+            session.stop()
+
+    async def mechanisms(self, encrypted: bool, address: str) -> tuple[str, ...]:
+        """What AUTH offers this client; nothing where auth cannot be asked."""
+        now = asyncio.get_running_loop().time()
+        # The answer may depend on the client where it is near: those addresses are few.
+        near = address in self.trusted or address.startswith("127.") or address == "::1"
+        key = encrypted, address if near else ""
+        known = self._mechanisms.get(key)
+        if known is not None and known[0] > now:
+            return known[1]
+        try:
+            mechanisms = await self.auth.mechanisms(encrypted, address)
+        except ServiceUnavailable as error:
+            log.warning(f"AUTH is not offered: {error.reason}")
+            return ()
+        if len(self._mechanisms) >= 1000:
+            self._mechanisms.clear()
+        self._mechanisms[key] = now + MECHANISMS_LIFETIME, mechanisms
+        return mechanisms
+
+
+def configured_policy(config: Config) -> Policy:
+    """Raises ValueError for an unknown restriction or an open relay."""
+    relay, recipient = config[smtpd.SMTPD_RELAY_RESTRICTIONS], config[smtpd.SMTPD_RECIPIENT_RESTRICTIONS]
+    policy = Policy(
+        parse_restrictions("smtpd_relay_restrictions", relay),
+        parse_restrictions("smtpd_recipient_restrictions", recipient),
+        config[smtpd.SMTPD_REJECT_UNLISTED_RECIPIENT],
+        config[smtpd.UNKNOWN_LOCAL_RECIPIENT_REJECT_CODE],
+        config[lookup.SHOW_USER_UNKNOWN_TABLE_NAME],
+    )
+    check_restrictions(relay, recipient)
+    return policy
+
+
+def configured_profile(config: Config, certificate: bool) -> Profile:
+    """What the protocol core may do."""
+    level, bare_newline = config[smtpd.SMTPD_TLS_SECURITY_LEVEL], config[smtpd.SMTPD_FORBID_BARE_NEWLINE]
+    return Profile(
+        host=config[general.MYHOSTNAME],
+        greeting=config[smtpd.SMTPD_BANNER],
+        lmtp=config[smtpd.SMTPD_PROTOCOL] == "lmtp",
+        size_limit=config[general.MESSAGE_SIZE_LIMIT],
+        recipient_limit=config[smtpd.SMTPD_RECIPIENT_LIMIT],
+        recipient_overshoot=config[smtpd.SMTPD_RECIPIENT_OVERSHOOT_LIMIT],
+        command_limit=max(512, config[general.LINE_LENGTH_LIMIT]),
+        soft_error_limit=config[smtpd.SMTPD_SOFT_ERROR_LIMIT],
+        hard_error_limit=config[smtpd.SMTPD_HARD_ERROR_LIMIT],
+        junk_limit=config[smtpd.SMTPD_JUNK_COMMAND_LIMIT],
+        helo_required=config[smtpd.SMTPD_HELO_REQUIRED],
+        strict=config[smtpd.STRICT_RFC821_ENVELOPES],
+        smtputf8=config[general.SMTPUTF8_ENABLE],
+        verify=not config[smtpd.DISABLE_VRFY_COMMAND],
+        tls=certificate and level != "none",
+        tls_required=level == "encrypt",
+        auth=config[smtpd.SMTPD_SASL_AUTH_ENABLE],
+        auth_needs_tls=config[smtpd.SMTPD_TLS_AUTH_ONLY],
+        bare_newline=cast(BareNewline, bare_newline),
+        forbid_pipelining=config[smtpd.SMTPD_FORBID_UNAUTH_PIPELINING],
+        forbidden=frozenset(word.upper() for word in config[smtpd.SMTPD_FORBIDDEN_COMMANDS]),
+        discarded=frozenset(word.upper() for word in config[smtpd.SMTPD_DISCARD_EHLO_KEYWORDS]),
+    )
+
+
+def configured_limits(config: Config) -> Limits:
+    """Times and rates."""
+    return Limits(
+        timeout=config[smtpd.SMTPD_TIMEOUT],
+        tls_timeout=config[smtpd.SMTPD_STARTTLS_TIMEOUT],
+        error_sleep=config[smtpd.SMTPD_ERROR_SLEEP_TIME],
+        name_timeout=config[smtpd.SMTPD_CLIENT_NAME_TIMEOUT],
+        connection_count=config[smtpd.SMTPD_CLIENT_CONNECTION_COUNT_LIMIT],
+        connection_rate=config[smtpd.SMTPD_CLIENT_CONNECTION_RATE_LIMIT],
+        message_rate=config[smtpd.SMTPD_CLIENT_MESSAGE_RATE_LIMIT],
+        recipient_rate=config[smtpd.SMTPD_CLIENT_RECIPIENT_RATE_LIMIT],
+        auth_rate=config[smtpd.SMTPD_CLIENT_AUTH_RATE_LIMIT],
+    )

@@ -1,0 +1,413 @@
+"""One client's session: the asyncio shell around the protocol core.
+
+Reads and writes, gives events to `handlers`, keeps the time, writes the connection's log lines.  Promises: replies of a
+pipelined batch leave in one write; input is not read while more than `INPUT_LIMIT` of it waits, nor while the client
+does not take our replies; one task at most runs for a session, and the usual RCPT needs none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from asyncio.trsock import TransportSocket
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from pillarbox.lib.clients import ServiceUnavailable
+from pillarbox.lib.log import log
+from pillarbox.lib.smtp import replies
+from pillarbox.lib.smtp.networks import plain_address
+from pillarbox.lib.smtp.reply import Reply
+from pillarbox.lib.smtp.server import ServerSession
+from pillarbox.lib.tls import cipher_text
+from pillarbox.smtpd.authentication import Authentication
+from pillarbox.smtpd.client import Client
+from pillarbox.smtpd.transaction import Transaction
+
+if TYPE_CHECKING:
+    from pillarbox.smtpd.server import Server
+
+Handlers: TypeAlias = "Mapping[type, Callable[[Session, Any], None]]"
+
+INPUT_LIMIT = 64 * 1024
+"""Unused input of one session beyond which nothing more is read."""
+
+LINGER = 30.0
+"""Seconds that a client has to take our last words."""
+
+
+class Session(asyncio.Protocol):
+    """From accept to the end of the connection; `released` is called once, when all is over."""
+
+    transport: asyncio.Transport
+    client: Client
+
+    def __init__(self, server: Server, handlers: Handlers, released: Callable[[], None]) -> None:
+        self.server = server
+        self._handlers = handlers
+        self.core = ServerSession(server.profile)
+        self.transaction: Transaction | None = None
+        self.refused_id = ""
+        self.sasl_method = ""
+        self.sasl_username = ""
+        self.cipher = ""
+        self.local_address = ""
+        self.trusted = False
+        self.counted = False
+        self._released = released
+        self._loop = asyncio.get_running_loop()
+        self._authentication: Authentication | None = None
+        self._since = self._loop.time()
+        self._busy = False
+        self._task: asyncio.Task[None] | None = None
+        self._must_end = False
+        self._name_task: asyncio.Task[None] | None = None
+        self._connect_logged = False
+        self._registered = False
+        self._tls_next = False
+        self._in_handshake = False
+        self._paused = False
+        self._choked = False
+        self._end_of_input = False
+        self._closing = False
+        self._lost = False
+        self._ended = False
+
+    @property
+    def authentication(self) -> Authentication:
+        """The AUTH side, made when it is first needed."""
+        if self._authentication is None:
+            self._authentication = Authentication(self)
+        return self._authentication
+
+    # --- the connection
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet at once where nothing has to be asked first."""
+        self.transport = cast(asyncio.Transport, transport)
+        server = self.server
+        server.sessions.add(self)
+        _no_delay(transport)
+        peer = transport.get_extra_info("peername")
+        if not isinstance(peer, tuple):  # gone already
+            self.client = Client("unknown", 0)
+            self._connect_logged = True
+            self.core.close("")
+            self.transport.abort()
+            return
+        address = plain_address(peer[0])
+        self.client = client = Client(address, peer[1])
+        local = transport.get_extra_info("sockname")
+        self.local_address = plain_address(local[0]) if isinstance(local, tuple) else ""
+        self.trusted = address in server.trusted
+        self.counted = server.limits.counting and address not in server.exempt
+        found = server.names.known(address)
+        if found is not None:
+            client.settle(found.name)
+            self._log_connect()
+        else:
+            self._name_task = self._loop.create_task(self._find_name())
+        if server.wrapper:
+            self._begin_tls()
+        elif self.counted:
+            self.later(self._greet_counted(), must_end=True)
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
+        if self.server.stopping:
+            self.core.shut(replies.stopping(self.server.host), "")
+        else:
+            self.core.greet()
+        self.pump()
+
+    async def _greet_counted(self) -> None:
+        server, client = self.server, self.client
+        limits = server.limits
+        try:
+            counts = await server.anvil.connect(server.service, client.address)
+        except ServiceUnavailable as error:
+            log.warning(error.reason)
+        else:
+            self._registered = True
+            problem = ""
+            if counts.connections > limits.connection_count > 0:
+                problem = f"Connection concurrency limit exceeded: {counts.connections}"
+            elif counts.rate > limits.connection_rate > 0:
+                problem = f"Connection rate limit exceeded: {counts.rate}"
+            if problem:
+                log.warning(f"{problem} from {client.tag} for service {server.service}")
+                self.core.shut(replies.too_many_connections(server.host, client.address), "")
+                return
+        if server.stopping:
+            self.core.shut(replies.stopping(server.host), "")
+        else:
+            self.core.greet()
+
+    async def _find_name(self) -> None:
+        server, client = self.server, self.client
+        try:
+            found = await server.names.find(client.address, server.limits.name_timeout)
+        except OSError as error:
+            log.warning(f"{client.address}: name look-up: {error}")
+        else:
+            client.settle(found.name)
+        client.named = True
+        self._log_connect()
+
+    async def name_settled(self) -> None:
+        """Wait until the client's name is known, or known not to be."""
+        if self._name_task is not None and not self.client.named:
+            await asyncio.wait((self._name_task,))
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        core = self.core
+        core.feed(data)
+        if core.in_content:
+            self._since = self._loop.time()
+        if not self._busy:
+            self.pump()
+        elif core.buffered > INPUT_LIMIT:
+            self._pause()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it may still want to read our replies."""
+        self._end_of_input = True
+        return self._busy and not self.core.tls
+
+    def pause_writing(self) -> None:
+        """The client does not take our replies."""
+        self._choked = True
+        self._pause()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._choked = False
+        if not self._busy:
+            self.pump()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone; a message that is complete is still delivered to the queue."""
+        self._lost = True
+        if self._task is not None and not self._must_end:
+            self._task.cancel()
+        if self._task is None or not self._must_end:
+            self._end()
+
+    # --- events
+    def pump(self) -> None:
+        """Handle what has arrived, then write what is to be said."""
+        core, handlers = self.core, self._handlers
+        while not self._busy and not self._choked:
+            event = core.next_event()
+            if event is None:
+                if self.server.stopping and core.stop():
+                    continue
+                output = core.take_output()
+                if not output:
+                    break
+                self._since = self._loop.time()
+                if core.tarpit and self.server.limits.error_sleep and not self._lost:
+                    self._busy = True
+                    self._loop.call_later(self.server.limits.error_sleep, self._write_late, output)
+                    return
+                self._write(output)
+                if self._tls_next:
+                    self._begin_tls()
+                    return
+                continue
+            handlers[type(event)](self, event)
+        if self._closing:
+            if not self._busy:
+                self._write(core.take_output())
+                self.transport.close()
+        elif self._busy or self._choked:
+            if core.buffered > INPUT_LIMIT:
+                self._pause()
+        elif self._end_of_input:
+            self.transport.close()
+        elif self._paused and not self._in_handshake:
+            self._paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def _write(self, output: bytes) -> None:
+        if output and not self._lost and not self.transport.is_closing():
+            self.transport.write(output)
+
+    def _write_late(self, output: bytes) -> None:
+        self._busy = False
+        self._write(output)
+        self.pump()
+
+    def _pause(self) -> None:
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def later(self, work: Coroutine[Any, Any, None], *, must_end: bool = False) -> None:
+        """Go on with a coroutine; no event is handled before it has ended.
+
+        With `must_end` it is not cancelled when the client goes.
+        """
+        self._busy = True
+        self._must_end = must_end
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._worked)
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._busy = False
+        self._task = None
+        self._must_end = False
+        if not task.cancelled() and (error := task.exception()) is not None:
+            trace = error.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            line = f" (line {trace.tb_lineno} of {trace.tb_frame.f_code.co_name})" if trace is not None else ""
+            log.panic(f"session with {self.client.tag}: {type(error).__name__}: {error}{line}")
+            self.core.shut(replies.server_error(self.server.host), "")
+        self._since = self._loop.time()
+        if self._lost:
+            self._end()
+        else:
+            self.pump()
+
+    # --- TLS
+    def start_tls(self) -> None:
+        """Begin TLS as soon as the reply is written; what the client said before is forgotten."""
+        self._tls_next = True
+        self.sasl_method = self.sasl_username = ""
+
+    def _begin_tls(self) -> None:
+        self._tls_next = False
+        self._in_handshake = True
+        # Nothing must be read between our reply and the handshake: it would be taken for plaintext.
+        self._pause()
+        self.later(self._handshake())
+
+    async def _handshake(self) -> None:
+        server = self.server
+        assert server.tls is not None
+        try:
+            transport = await self._loop.start_tls(
+                self.transport, self, server.tls, server_side=True, ssl_handshake_timeout=server.limits.tls_timeout
+            )
+        except (OSError, TimeoutError) as error:
+            reason = error.reason if isinstance(error, ssl.SSLError) and error.reason else str(error)
+            log.info(f"SSL_accept error from {self.client.tag}: {reason or type(error).__name__}")
+            self.transport.abort()
+            self._lost = True
+            return
+        if transport is None:  # the client went in the middle of the handshake
+            self._lost = True
+            return
+        self.transport = transport
+        self._in_handshake = self._paused = False
+        self.cipher = cipher_text(transport.get_extra_info("ssl_object"))
+        if server.tls_log:
+            log.info(f"Anonymous TLS connection established from {self.client.tag}: {self.cipher}")
+        if not server.wrapper:
+            self.core.tls_started()
+            return
+        self.core.tls = True
+        if self.counted:
+            self._must_end = True
+            await self._greet_counted()
+        elif server.stopping:
+            self.core.shut(replies.stopping(server.host), "")
+        else:
+            self.core.greet()
+
+    # --- the log, and refusals
+    @property
+    def queue_id(self) -> str:
+        """The id for log lines; NOQUEUE where there is none."""
+        if self.transaction is not None:
+            if self.transaction.message is None and self.refused_id:
+                return self.refused_id
+            return self.transaction.queue_id
+        return self.refused_id or "NOQUEUE"
+
+    def reject(self, stage: str, reply: Reply, recipient: str | None = None) -> None:
+        """Answer the event that waits with a refusal, and log it."""
+        self.log_rejection(stage, str(reply), recipient)
+        self.core.answer(reply)
+
+    def log_rejection(self, stage: str, text: str, recipient: str | None = None) -> None:
+        """`ID: reject: RCPT from NAME[ADDRESS]: TEXT; from=<...> to=<...> proto=ESMTP helo=<...>`."""
+        words = []
+        if self.transaction is not None:
+            words.append(f"from=<{self.transaction.sender}>")
+        if recipient is not None:
+            words.append(f"to=<{recipient}>")
+        words.append(f"proto={self.core.protocol}")
+        if self.core.helo_name:
+            words.append(f"helo=<{self.core.helo_name}>")
+        log.info(f"{self.queue_id}: reject: {stage} from {self.client.tag}: {text}; {' '.join(words)}")
+
+    def _log_connect(self) -> None:
+        if not self._connect_logged:
+            self._connect_logged = True
+            log.info(f"connect from {self.client.tag}")
+
+    def _where(self) -> str:
+        core = self.core
+        return f"{core.where} ({core.content_size} bytes)" if core.in_content else core.where
+
+    # --- the end
+    def finish(self, reason: str) -> None:
+        """The core has closed: the connection ends when the output is written."""
+        if reason == "too many errors":
+            log.info(f"{reason} after {self.core.where} from {self.client.tag}")
+        self._closing = True
+
+    def stop(self) -> None:
+        """The service is stopping."""
+        if not self._busy:
+            self.pump()
+
+    def sweep(self, now: float) -> None:
+        """Once a second: a client that has been silent for too long is told so, one that takes nothing is cut off."""
+        idle = now - self._since
+        timeout = self.server.limits.timeout
+        if self._ended or idle < min(LINGER, timeout):
+            return
+        if self._closing or (self._choked and idle >= timeout):
+            self.transport.abort()
+        elif not self._busy and not self._choked and idle >= timeout:
+            where = self._where()
+            log.info(f"timeout after {where} from {self.client.tag}")
+            self.core.shut(replies.timed_out(self.server.host), "")
+            self._since = now
+            self.pump()
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self._name_task is not None and not self._name_task.done():
+            self._name_task.cancel()
+        self._log_connect()
+        core = self.core
+        if not core.closed:
+            log.info(f"lost connection after {self._where()} from {self.client.tag}")
+        if self.transaction is not None:
+            self.transaction.abort()
+            self.transaction = None
+        if self._authentication is not None:
+            self._authentication.end("")
+        log.info(f"disconnect from {self.client.tag} {core.summary()}")
+        if self._registered:
+            self.server.anvil.disconnect(self.server.service, self.client.address)
+        self.server.sessions.discard(self)
+        self._released()
+
+
+def _no_delay(transport: asyncio.BaseTransport) -> None:
+    # uvloop does this itself; asyncio does not for connections of inherited listeners.
+    connection = transport.get_extra_info("socket")
+    if isinstance(connection, TransportSocket):
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

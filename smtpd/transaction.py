@@ -1,0 +1,90 @@
+"""One mail transaction: from MAIL to the receipt of cleanup, or its end without a message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pillarbox.lib.clients.cleanup import AsyncMessage
+from pillarbox.lib.message.trace import Origin, received_from
+from pillarbox.lib.queue.envelope import Envelope, Recipient
+from pillarbox.lib.smtp.events import Mail
+
+if TYPE_CHECKING:
+    from pillarbox.smtpd.session import Session
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What has been said since MAIL.  `message` is there from the first accepted recipient on."""
+
+    mail: Mail
+    sender: str
+    arrival: float
+    recipients: list[Recipient] = field(default_factory=list)
+    message: AsyncMessage | None = None
+
+    @property
+    def queue_id(self) -> str:
+        """The id, `NOQUEUE` before there is one."""
+        return self.message.queue_id if self.message is not None else "NOQUEUE"
+
+    def abort(self) -> None:
+        """Withdraw the message."""
+        if self.message is not None:
+            self.message.abort()
+            self.message = None
+
+    def begin_content(self, session: Session) -> None:
+        """Give cleanup the envelope and our trace field; nothing is sent yet."""
+        message = self.message
+        assert message is not None
+        message.begin(self.envelope(session))
+        message.gather(self.trace_field(session, message.queue_id))
+
+    def envelope(self, session: Session) -> Envelope:
+        """The envelope for cleanup."""
+        mail, client, core = self.mail, session.client, session.core
+        return Envelope(
+            self.sender,
+            tuple(self.recipients),
+            self.arrival,
+            envid=mail.envid,
+            ret=mail.ret,
+            body=mail.body,
+            smtputf8=mail.smtputf8,
+            client_name=client.name,
+            client_address=client.address,
+            client_port=str(client.port),
+            client_helo=core.helo_name,
+            protocol=protocol_name(session, mail),
+            sasl_method=session.sasl_method,
+            sasl_username=session.sasl_username,
+            origin="smtpd",
+            service=session.server.service,
+        )
+
+    def trace_field(self, session: Session, queue_id: str) -> bytes:
+        """The Received: field (RFC 5321 section 4.4)."""
+        server, client = session.server, session.client
+        origin = Origin(
+            session.core.helo_name or client.name,
+            client.name,
+            client.address,
+            protocol_name(session, self.mail),
+            tls=session.cipher if server.tls_received else "",
+            user=session.sasl_username if server.sasl_received else "",
+        )
+        recipient = self.recipients[0].address if len(self.recipients) == 1 else ""
+        return received_from(origin, host=server.host, queue_id=queue_id, when=self.arrival, recipient=recipient)
+
+
+def protocol_name(session: Session, mail: Mail) -> str:
+    """SMTP, ESMTP, ESMTPS, ESMTPSA, LMTPA, UTF8SMTPS... (RFC 3848, RFC 6531 section 4.3)."""
+    core = session.core
+    base = core.protocol
+    if base == "SMTP" and not mail.smtputf8:
+        return base
+    if mail.smtputf8:
+        base = "UTF8LMTP" if base == "LMTP" else "UTF8SMTP"
+    return f"{base}{'S' if core.tls else ''}{'A' if core.authenticated else ''}"

@@ -1,0 +1,396 @@
+"""The bounce service: logs, who is told what, and what happens when the rest of the house has trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pillarbox.bounce import logs as logs_module
+from pillarbox.bounce.logs import wants
+from pillarbox.lib.clients.bounce import BounceClient
+from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, Result
+from pillarbox.lib.ipc import AsyncChannel
+from pillarbox.lib.log import log
+from pillarbox.lib.queue import Recipient
+from tests.bounce.bounced import CONTENT, ID, OTHER_ID, Bench, Rejected, ServiceUnavailable, bounce_service
+
+BOB = Recipient("bob@y.test")
+USER_UNKNOWN = Result(151, BOUNCED, "5.1.1", "unknown user", "mx.y.test[192.0.2.1]:25", "mx.y.test", "smtp; 550 no")
+REFUSED = Result(151, DEFERRED, "4.4.1", "connect to y.test[192.0.2.1]:25: Connection refused")
+DELIVERED = Result(151, SENT, "2.0.0", "delivered to maildir", "virtual")
+HANDED_ON = Result(151, SENT, "2.0.0", "250 Ok", "mx.y.test[192.0.2.1]:25")
+
+
+def on_bench(directory: Path, work: Callable[[Bench], Awaitable[None]], **parameters: str) -> list[str]:
+    """Run `work` against a service; the lines it logged."""
+
+    async def run() -> None:
+        async with bounce_service(directory, **parameters) as bench:
+            await work(bench)
+
+    with log.capture() as lines:
+        asyncio.run(asyncio.wait_for(run(), 30))
+    return lines
+
+
+def status_fields(bench: Bench, index: int = 0) -> list[Any]:
+    parts = list(bench.cleanup.taken[index].message.iter_parts())
+    return cast("list[Any]", parts[1].get_payload())
+
+
+class TestLogs:
+    def test_what_was_appended_is_read_back(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            (found,) = await bench.client.read("defer", ID)
+            assert (found.recipient, found.status, found.text) == (BOB, "4.4.1", REFUSED.text)
+            assert found.action == "delayed"
+            assert await bench.client.read("bounce", ID) == []
+
+        on_bench(tmp_path, work)
+
+    def test_a_log_is_for_its_owner_only(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            assert (bench.spool / "defer" / ID).stat().st_mode & 0o077 == 0
+
+        on_bench(tmp_path, work)
+
+    def test_many_appends_at_once_share_a_sync_and_none_is_lost(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        batches: list[int] = []
+        real = logs_module.sync_batch
+
+        def counted(descriptors: list[int]) -> None:
+            batches.append(len(descriptors))
+            real(descriptors)
+
+        monkeypatch.setattr(logs_module, "sync_batch", counted)
+
+        async def work(bench: Bench) -> None:
+            one = [Recipient(f"r{i}@y.test") for i in range(50)]
+            await asyncio.gather(
+                *(
+                    bench.client.append("bounce", ID, recipient, Result(i, BOUNCED, "5.1.1", "no"))
+                    for i, recipient in enumerate(one)
+                )
+            )
+            assert [found.recipient for found in await bench.client.read("bounce", ID)] == one
+
+        on_bench(tmp_path, work)
+        assert sum(batches) == 50
+        assert max(batches) > 1
+
+    def test_the_last_word_on_a_recipient_holds(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            await bench.client.append("defer", ID, BOB, Result(151, DEFERRED, "4.2.2", "mailbox full"))
+            assert [one.text for one in await bench.client.read("defer", ID)] == ["mailbox full"]
+
+        on_bench(tmp_path, work)
+
+    def test_a_fresh_note_empties_the_log(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            await bench.client.append("defer", ID, BOB, Result(7, DEFERRED, "4.2.2", "full"), fresh=True)
+            assert [one.n for one in await bench.client.read("defer", ID)] == [7]
+
+        on_bench(tmp_path, work)
+
+    def test_forgetting_removes_both_logs_and_minds_nothing_missing(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            await bench.client.append("defer", OTHER_ID, BOB, REFUSED)
+            await bench.client.forget(ID)
+            await bench.client.forget(ID)
+            assert os.listdir(bench.spool / "defer") == [OTHER_ID]
+            assert os.listdir(bench.spool / "bounce") == []
+
+        on_bench(tmp_path, work)
+
+    def test_half_a_line_left_by_a_crash_costs_nothing_else(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            with (bench.spool / "bounce" / ID).open("ab") as stream:
+                stream.write(b'{"address":"x@y')
+            await bench.client.append("bounce", ID, BOB, Result(9, BOUNCED, "5.0.0", "later"))
+            assert [one.n for one in await bench.client.read("bounce", ID)] == [151, 9]
+
+        on_bench(tmp_path, work)
+
+    def test_a_full_disk_is_reported_and_leaves_the_log_as_it_was(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from pillarbox.lib.queue import outcomes
+
+        real = outcomes.write_all
+
+        def full(descriptor: int, data: bytes) -> None:
+            os.write(descriptor, data[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            before = (bench.spool / "bounce" / ID).read_bytes()
+            monkeypatch.setattr(outcomes, "write_all", full)
+            with pytest.raises(ServiceUnavailable, match="No space left"):
+                await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            monkeypatch.setattr(outcomes, "write_all", real)
+            assert (bench.spool / "bounce" / ID).read_bytes() == before
+
+        on_bench(tmp_path, work)
+
+    def test_a_failing_sync_is_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(descriptors: list[int]) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        async def work(bench: Bench) -> None:
+            monkeypatch.setattr(logs_module, "sync_batch", broken)
+            with pytest.raises(ServiceUnavailable, match="Input/output"):
+                await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+
+        on_bench(tmp_path, work)
+
+
+class TestReports:
+    def test_a_failure_goes_back_to_the_sender(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            assert await bench.flush(envid="QQ1") == ("NEW1",)
+            (taken,) = bench.cleanup.taken
+            assert taken.envelope.sender == ""
+            assert [one.address for one in taken.envelope.recipients] == ["a@x.test"]
+            assert taken.envelope.recipients[0].notify == ("never",)
+            assert taken.data.startswith(b"Received: by mx.test (Pillarbox)\n\tid NEW1; ")
+            assert taken.message["Message-ID"].endswith(".NEW1@mx.test>")
+            assert taken.message["Subject"] == "Undelivered Mail Returned to Sender"
+            about, one = status_fields(bench)
+            assert about["Original-Envelope-Id"] == "QQ1"
+            assert (one["Action"], one["Status"]) == ("failed", "5.1.1")
+            assert b"the body" in taken.data
+            assert not (bench.spool / "bounce" / ID).exists()
+
+        assert f"{ID}: sender non-delivery notification: NEW1" in on_bench(tmp_path, work)
+
+    def test_nothing_appended_means_nothing_sent(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            assert await bench.flush() == ()
+            assert bench.cleanup.taken == []
+
+        on_bench(tmp_path, work)
+
+    @pytest.mark.parametrize("notify", [("never",), ("success",), ("delay",)])
+    def test_notify_can_rule_a_failure_report_out(self, tmp_path: Path, notify: tuple[str, ...]) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, Recipient("b@y.test", notify=notify), USER_UNKNOWN)
+            assert await bench.flush() == ()
+            assert not (bench.spool / "bounce" / ID).exists()
+
+        on_bench(tmp_path, work)
+
+    def test_only_those_who_asked_are_in_the_report(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            silent = Recipient("silent@y.test", notify=("never",))
+            await bench.client.append("bounce", ID, silent, Result(1, BOUNCED, "5.1.1", "no"))
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            await bench.flush()
+            assert [one["Final-Recipient"] for one in status_fields(bench)[1:]] == ["rfc822; bob@y.test"]
+            assert b"silent" not in bench.cleanup.taken[0].data
+
+        on_bench(tmp_path, work)
+
+    def test_an_expired_deferral_is_a_failure(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, REFUSED)
+            await bench.flush()
+            assert status_fields(bench)[1]["Action"] == "failed"
+
+        on_bench(tmp_path, work)
+
+    def test_success_is_reported_only_on_request(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, Recipient("b@y.test", notify=("success",)), DELIVERED)
+            on = Result(9, SENT, "2.0.0", "250 Ok", HANDED_ON.relay)
+            await bench.client.append("bounce", ID, Recipient("c@y.test", notify=("success", "failure")), on)
+            await bench.client.append("bounce", ID, BOB, Result(10, SENT, "2.0.0", "x", "virtual"))
+            assert await bench.flush() == ("NEW1",)
+            assert bench.cleanup.taken[0].message["Subject"] == "Successful Mail Delivery Report"
+            assert [one["Action"] for one in status_fields(bench)[1:]] == ["delivered", "relayed"]
+            assert b"the body" not in bench.cleanup.taken[0].data
+
+        assert f"{ID}: sender delivery status notification: NEW1" in on_bench(tmp_path, work)
+
+    def test_failure_and_success_are_two_reports(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, Recipient("b@y.test", notify=("success",)), DELIVERED)
+            await bench.client.append("bounce", ID, BOB, Result(9, BOUNCED, "5.1.1", "no"))
+            assert await bench.flush() == ("NEW1", "NEW2")
+
+        on_bench(tmp_path, work)
+
+    def test_a_large_or_unwanted_original_comes_as_header(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            await bench.flush(ret="hdrs")
+            assert b"the body" not in bench.cleanup.taken[0].data
+            assert b"Subject: hello" in bench.cleanup.taken[0].data
+
+        on_bench(tmp_path, work)
+
+        async def limited(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            await bench.flush()
+            assert b"the body" not in bench.cleanup.taken[0].data
+
+        on_bench(tmp_path / "second", limited, bounce_size_limit=str(len(CONTENT) - 1))
+
+    def test_a_warning_is_sent_once(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            assert await bench.warn() == ("NEW1",)
+            assert bench.cleanup.taken[0].message["Subject"] == "Delayed Mail (still being retried)"
+            assert status_fields(bench)[1]["Action"] == "delayed"
+            assert status_fields(bench)[1]["Will-Retry-Until"]
+            await bench.client.append("defer", ID, BOB, REFUSED, fresh=True)
+            assert await bench.warn() == ()
+            assert (bench.spool / "defer" / ID).exists()
+
+        assert f"{ID}: sender delay notification: NEW1" in on_bench(tmp_path, work)
+
+
+class TestNobodyIsToldTwice:
+    def test_the_null_sender_is_never_written_to(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            assert await bench.flush(sender="") == ()
+            assert await bench.warn(sender="") == ()
+            assert not (bench.spool / "bounce" / ID).exists()
+
+        on_bench(tmp_path, work)
+
+    def test_the_postmaster_gets_a_copy_where_asked(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            assert await bench.flush(sender="") == ("NEW1",)
+            (taken,) = bench.cleanup.taken
+            assert taken.envelope.sender == "double-bounce@mx.test"
+            assert taken.envelope.recipients[0].address == "postmaster@mx.test"
+
+        lines = on_bench(tmp_path, work, notify_classes="resource, 2bounce")
+        assert f"{ID}: postmaster non-delivery notification: NEW1" in lines
+
+    def test_a_failing_postmaster_copy_ends_there(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            assert await bench.flush(sender="Double-Bounce@mx.test") == ()
+
+        lines = on_bench(tmp_path, work, notify_classes="2bounce")
+        assert f"warning: {ID}: undeliverable postmaster notification discarded" in lines
+
+
+class TestTrouble:
+    def test_cleanup_out_of_reach_keeps_the_log(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            bench.cleanup.refusals = [ServiceUnavailable("cleanup: gone")]
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            with pytest.raises(ServiceUnavailable, match="gone"):
+                await bench.flush()
+            assert await bench.flush() == ("NEW1",)
+
+        on_bench(tmp_path, work)
+
+    def test_a_full_queue_keeps_the_log(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            bench.cleanup.refusals = [Rejected(451, "4.3.0", "Error: queue file write error")]
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            with pytest.raises(ServiceUnavailable, match="write error"):
+                await bench.flush()
+            assert await bench.flush() == ("NEW1",)
+
+        on_bench(tmp_path, work)
+
+    def test_a_report_that_is_too_big_goes_without_the_body(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            bench.cleanup.refusals = [Rejected(552, "5.3.4", "Error: message file too big")]
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            assert await bench.flush() == ("NEW1",)
+            assert b"the body" not in bench.cleanup.taken[0].data
+
+        on_bench(tmp_path, work)
+
+    def test_a_report_that_is_never_taken_is_given_up_loudly(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            bench.cleanup.refusals = [Rejected(554, "5.4.0", "no")] * 2
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            assert await bench.flush() == ()
+
+        lines = on_bench(tmp_path, work)
+        assert any(line.startswith("error: ") and "given up" in line for line in lines)
+
+    @pytest.mark.parametrize("queue_id", ["../../etc/passwd", "", "a/b", "x" * 40])
+    def test_what_is_no_queue_id_names_no_file(self, tmp_path: Path, queue_id: str) -> None:
+        async def work(bench: Bench) -> None:
+            with pytest.raises(ServiceUnavailable):
+                await bench.client.append("bounce", queue_id, BOB, USER_UNKNOWN)
+            with pytest.raises(ServiceUnavailable):
+                await bench.client.forget(queue_id)
+            with pytest.raises(ServiceUnavailable):
+                await bench.client.append("../incoming", ID, BOB, USER_UNKNOWN)
+
+        on_bench(tmp_path, work)
+
+    def test_an_unknown_request_is_answered_and_the_service_lives_on(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            channel = await AsyncChannel.connect(bench.config.socket_path("bounce"))
+            reply = await channel.call({"do": "explode", "tag": 1})
+            assert not reply.boolean("ok")
+            assert "explode" in reply.text("why")
+            channel.close()
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+
+        on_bench(tmp_path, work)
+
+    def test_the_blocking_client_says_the_same(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            def talk() -> None:
+                client = BounceClient(bench.config)
+                client.append("bounce", ID, BOB, USER_UNKNOWN)
+                assert [one.status for one in client.read("bounce", ID)] == ["5.1.1"]
+                assert client.flush(ID, bench.envelope(), bench.descriptor, 5, len(CONTENT)) == ("NEW1",)
+                client.forget(ID)
+                client.close()
+
+            await asyncio.get_running_loop().run_in_executor(None, talk)
+
+        on_bench(tmp_path, work)
+
+    def test_no_service_is_service_unavailable(self, tmp_path: Path) -> None:
+        from pillarbox.lib.config import Config
+
+        client = BounceClient(Config.for_tests(queue_directory=str(tmp_path)))
+        with pytest.raises(ServiceUnavailable, match="bounce: connect to"):
+            client.forget(ID)
+
+
+@pytest.mark.parametrize(
+    ("notify", "event", "wanted"),
+    [
+        ((), "failure", True),
+        ((), "delay", True),
+        ((), "success", False),
+        (("never",), "failure", False),
+        (("success", "failure"), "failure", True),
+        (("success", "failure"), "delay", False),
+    ],
+)
+def test_notify(notify: tuple[str, ...], event: str, wanted: bool) -> None:
+    assert wants(notify, event) == wanted

@@ -1,0 +1,267 @@
+"""A running Pillarbox instance in a directory of its own, used through its public commands only.
+
+    with Instance(hostname="mx.example.org", domains=["example.org"], users={"bob@example.org": "secret"}) as mail:
+        smtplib.SMTP(mail.address, mail.port("smtp"))
+        mail.wait_for(lambda: mail.mailbox("bob@example.org"))
+
+By default it sits on 127.0.0.1 with a free base port, which works for any user. With `port_base=0` and an `address` it
+has the standard ports of that loopback address (needs root), so that other servers find it through MX records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tests.lab.ports import LOOPBACK, SERVICE_PORTS, base_port
+from tests.lab.processes import alive, end_tree, tree
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+_COMMAND_TIMEOUT = 120  # seconds; a command that hangs is a failure, not a reason to wait for ever
+_LOG_TAIL = 80  # lines that a failed wait shows
+
+# What a setting is over when the file is edited: its line, and the indented or list lines that continue it.
+_SETTING = r"(?m)^{name}[ \t]*:.*\n?(?:[ \t]+\S.*\n?|-[ \t].*\n?)*"
+
+
+class Instance:
+    """One instance; a context manager that makes, starts, stops and deletes it, or these steps one by one."""
+
+    def __init__(
+        self,
+        *,
+        hostname: str = "mx.example.org",
+        domains: Iterable[str] = ("example.org",),
+        users: Mapping[str, str] | None = None,
+        settings: Mapping[str, object] | None = None,
+        address: str = LOOPBACK,
+        port_base: int | None = None,
+        parent: Path | None = None,
+        run_as: int | None = None,
+    ) -> None:
+        """Prepare it; nothing is made yet.
+
+        `users` maps addresses to passwords; `settings` go into main.yaml; `parent` is where the directory is made;
+        `run_as` is the uid under which all commands run (another than one's own needs root).
+        """
+        self.hostname, self.domains, self.users = hostname, tuple(domains), dict(users or {})
+        self.settings = dict(settings or {})
+        self.address = address
+        self.base_port = base_port(address) if port_base is None else port_base
+        # Not below a test's own temporary directory: that is closed to the users that the programs run as.
+        self.directory = Path(tempfile.mkdtemp(prefix="pillarbox-", dir=parent))
+        self.directory.chmod(0o755)
+        self.root = self.directory / "instance"
+        self.run_as = run_as
+        if run_as is not None:
+            os.chown(self.directory, run_as, run_as)
+        self._master: int | None = None
+
+    # Life
+
+    def __enter__(self) -> Instance:
+        try:
+            self.init()
+            self.start()
+        except BaseException:
+            self.show_log()
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.show_log()
+        self.close()
+
+    def init(self) -> None:
+        """Make the instance: `pillarbox init`, then the settings."""
+        arguments = ["init", str(self.root), "--hostname", self.hostname]
+        if self.base_port:
+            arguments += ["--base-port", str(self.base_port)]
+        for domain in self.domains:
+            arguments += ["--domain", domain]
+        for user, password in self.users.items():
+            arguments += ["--user", f"{user}:{password}"]
+        self.run(["pillarbox", *arguments], configured=False, check=True)
+        if not self.base_port or self.address != LOOPBACK:
+            self.set("inet_interfaces", self.address)
+        for name, value in self.settings.items():
+            self.set(name, value)
+
+    def start(self) -> None:
+        """`pillarbox start`: returns when every service accepts connections. Raises AssertionError."""
+        self.run(["pillarbox", "start"], check=True)
+        self._master = self.master_pid()
+
+    def stop(self) -> None:
+        """`pillarbox stop`; does nothing when it does not run."""
+        if self._master is not None:
+            self.run(["pillarbox", "stop"], check=True)
+            self._master = None
+
+    def reload(self) -> None:
+        """`pillarbox reload`."""
+        self.run(["pillarbox", "reload"], check=True)
+
+    def kill(self) -> None:
+        """End it as a power failure would: SIGKILL to master and all its processes."""
+        if self._master is not None:
+            end_tree(self._master)
+            self._master = None
+
+    def close(self) -> None:
+        """Stop it, with force if need be, and delete its directory."""
+        members = [each.pid for each in tree(self._master)] if self._master is not None else []
+        if (self.root / "run").exists():
+            try:
+                self.run(["pillarbox", "stop"])
+            except subprocess.TimeoutExpired:
+                print("pillarbox stop did not end", file=sys.stderr)
+        for pid in filter(alive, members):
+            print(f"process {pid} was left after the stop and is killed", file=sys.stderr)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._master = None
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # Settings
+
+    def set(self, parameter: str, value: object) -> None:
+        """Write a parameter into main.yaml in place of an earlier value (takes effect with a start or `reload()`)."""
+        path = self.root / "etc" / "main.yaml"
+        text = re.sub(_SETTING.format(name=re.escape(parameter)), "", path.read_text())
+        if text and not text.endswith("\n"):
+            text += "\n"
+        # JSON is YAML, and needs no thought about quoting.
+        path.write_text(f"{text}{parameter}: {json.dumps(value)}\n")
+
+    @property
+    def config(self) -> Path:
+        """The configuration directory, for `-c` and MAIL_CONFIG."""
+        return self.root / "etc"
+
+    def port(self, service: str) -> int:
+        """The port of "smtp", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s", ..."""
+        return self.base_port + SERVICE_PORTS[service]
+
+    # Commands
+
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """The command line of one of our commands, e.g. `["mailq"]`, independent of what is on PATH."""
+        module = arguments[0].replace("-", "_")
+        return [sys.executable, "-P", "-m", f"pillarbox.commands.{module}", *arguments[1:]]
+
+    def environment(self, configured: bool = True) -> dict[str, str]:
+        """The environment in which our commands find their code and this instance."""
+        environment = {**os.environ, "PYTHONPATH": str(_REPOSITORY / "src")}
+        environment.pop("MAIL_CONFIG", None)
+        if configured:
+            environment["MAIL_CONFIG"] = str(self.config)
+        return environment
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        input: str | bytes = b"",
+        check: bool = False,
+        configured: bool = True,
+        user: int | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command against this instance: `run(["mailq"])`, `run(["pillarbox", "flush"], check=True)`.
+
+        `user` is the uid to run it as, if not the instance's own (needs root). With `check`, a status other than 0
+        raises AssertionError.
+        """
+        user = self.run_as if user is None else user
+        # Output goes to a file: a daemon that keeps a pipe open would make the command seem never to end.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            done = subprocess.run(
+                self.command(arguments),
+                input=input.encode() if isinstance(input, str) else input,
+                stdout=out,
+                stderr=err,
+                env=self.environment(configured),
+                cwd=self.directory,
+                timeout=_COMMAND_TIMEOUT,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+            )
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode("utf-8", "replace"))
+        result = subprocess.CompletedProcess(done.args, done.returncode, *texts)
+        if check and done.returncode != 0:
+            raise AssertionError(
+                f"{' '.join(arguments)} ended with status {done.returncode}\n{texts[0]}{texts[1]}\n"
+                + "\n".join(self.log_lines()[-_LOG_TAIL:])
+            )
+        return result
+
+    # What it holds
+
+    def master_pid(self) -> int:
+        """The process id of master. Raises OSError or ValueError when there is none."""
+        return int((self.root / "run" / "master.pid").read_text())
+
+    def log_lines(self) -> list[str]:
+        """The log so far."""
+        path = self.root / "log" / "mail.log"
+        return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+    def log_matching(self, pattern: str) -> list[str]:
+        """The lines of the log that `pattern` (a regular expression) occurs in."""
+        return [line for line in self.log_lines() if re.search(pattern, line)]
+
+    def show_log(self) -> None:
+        """Print the log, for the report of a failed test."""
+        print(f"--- log of {self.hostname} ---\n" + "\n".join(self.log_lines()), file=sys.stderr)
+
+    def maildir(self, address: str) -> Path:
+        """The Maildir of a hosted address."""
+        local, _, domain = address.rpartition("@")
+        return self.root / "mail" / domain / local
+
+    def mailbox(self, address: str) -> list[bytes]:
+        """The messages in the INBOX of a hosted address, oldest first, as stored."""
+        found = [path for place in ("new", "cur") for path in (self.maildir(address) / place).glob("*")]
+        return [path.read_bytes() for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
+
+    def queue_ids(self) -> list[str]:
+        """The messages that it still has, in whatever state."""
+        return [
+            path.name
+            for state in ("incoming", "active", "deferred", "hold", "maildrop")
+            for path in (self.root / "spool" / state).rglob("*")
+            if path.is_file()
+        ]
+
+    def connect(self, service: str) -> socket.socket:
+        """A TCP connection to a service."""
+        return socket.create_connection((self.address, self.port(service)), timeout=30)
+
+    def wait_for(self, condition: Callable[[], object], timeout: float = 30) -> None:
+        """Return when `condition()` is true; AssertionError with the log when it does not become so."""
+        end = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError(f"not so after {timeout} s; the log:\n" + "\n".join(self.log_lines()[-_LOG_TAIL:]))
+            time.sleep(0.02)

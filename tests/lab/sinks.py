@@ -1,0 +1,360 @@
+"""SMTP and LMTP servers that do what a test tells them: accept and store, refuse, drop, dawdle, break TLS.
+
+    with SmtpSink() as sink:                         # accepts everything; sink.messages has it
+        sink.replies["rcpt"] = "450 4.2.1 later"     # from now on, for every recipient
+        sink.replies["rcpt"] = {"a@x.org": "550 5.1.1 no"}   # for this one; others are accepted
+        sink.replies["content"] = DROP               # close the connection instead of answering
+
+A phase is "connect", a verb in lower case ("ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "bdat",
+"rset", "quit", "noop"...), or "content" (after the final dot or last chunk). A reply is a text (without the line
+end; several lines with "\\n"), DROP, RESET, HANG, or a function from the command's argument to one of these.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from tests.lab.certificates import Certificate
+from tests.lab.ports import LOOPBACK, free_port
+
+DROP = "<drop>"  # close the connection
+RESET = "<reset>"  # close it with a TCP reset
+HANG = "<hang>"  # never answer, keep the connection open until the sink stops
+
+Reply = str | Mapping[str, str] | Callable[[str], str]
+
+CAPABILITIES = ("PIPELINING", "SIZE 52428800", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING")
+
+_ACCEPT_ONLY = 0.2  # seconds between looks whether to stop
+_PATH = re.compile(r"(?:FROM|TO):\s*<?([^>\s]*)>?\s*(.*)", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Message:
+    """One message as it was taken: envelope with parameters, and the content with CRLF line ends, dots unstuffed."""
+
+    sender: str
+    sender_parameters: str = ""
+    recipients: list[str] = field(default_factory=list)
+    recipient_parameters: list[str] = field(default_factory=list)
+    content: bytes = b""
+    helo: str = ""
+    tls: str = ""  # the protocol, as "TLSv1.3"
+    user: str = ""
+    session: int = 0  # which session brought it
+
+
+class _Gone(Exception):
+    """This connection is over."""
+
+
+class SmtpSink:
+    """The server; a context manager, or `start()` and `stop()`."""
+
+    def __init__(
+        self,
+        *,
+        address: str = LOOPBACK,
+        port: int = 0,
+        hostname: str = "sink.test",
+        capabilities: Sequence[str] = CAPABILITIES,
+        certificate: Certificate | None = None,
+        wrapped: bool = False,
+        broken_tls: bool = False,
+        users: Mapping[str, str] | None = None,
+        lmtp: bool = False,
+        delay: float = 0,
+        drop_after: int | None = None,
+    ) -> None:
+        """`certificate` offers STARTTLS (or TLS from the first byte, when `wrapped`); `broken_tls` answers the TLS
+        handshake with plain text; `users` offers AUTH PLAIN; `delay` seconds pass before every reply; `drop_after`
+        content bytes the connection is closed.
+        """
+        self.address, self.port = address, port or free_port(address)
+        self.hostname, self.capabilities = hostname, tuple(capabilities)
+        self.certificate, self.wrapped, self.broken_tls = certificate, wrapped, broken_tls
+        self.users = dict(users or {})
+        self.lmtp, self.delay, self.drop_after = lmtp, delay, drop_after
+        self.replies: dict[str, Reply] = {}
+        self.messages: list[Message] = []
+        self.sessions: list[list[str]] = []  # the command lines of each session, TLS handshakes as "<TLS>"
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._listener: socket.socket | None = None
+
+    def __enter__(self) -> SmtpSink:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def nexthop(self) -> str:
+        """`[address]:port`, as transport tables want it."""
+        return f"[{self.address}]:{self.port}"
+
+    def start(self) -> None:
+        """Listen. Raises OSError."""
+        self._stopping.clear()
+        listener = socket.create_server((self.address, self.port), backlog=128)
+        listener.settimeout(_ACCEPT_ONLY)
+        self._listener = listener
+        thread = threading.Thread(target=self._accept, args=(listener,), name="lab-sink", daemon=True)
+        thread.start()
+        self._threads = [thread]
+
+    def stop(self) -> None:
+        """Close everything: from now on connections are refused."""
+        self._stopping.set()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+    def received(self, recipient: str) -> list[Message]:
+        """The messages that were taken for a recipient."""
+        return [message for message in list(self.messages) if recipient in message.recipients]
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._stopping.is_set():
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            self.sessions.append([])
+            session = _Session(self, connection, len(self.sessions) - 1, self._stopping)
+            thread = threading.Thread(target=session.run, name="lab-sink-session", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+
+class _Session:
+    def __init__(self, sink: SmtpSink, connection: socket.socket, number: int, stopping: threading.Event) -> None:
+        self._sink, self._connection, self._number, self._stopping = sink, connection, number, stopping
+        self._transcript = sink.sessions[number]
+        self._buffer = bytearray()
+        self._helo = self._tls = self._user = ""
+        self._message: Message | None = None
+        connection.settimeout(_ACCEPT_ONLY)
+
+    def run(self) -> None:
+        try:
+            with contextlib.suppress(_Gone, OSError):
+                if self._sink.wrapped:
+                    self._start_tls()
+                self._answer("connect", "", f"220 {self._sink.hostname} {'LMTP' if self._sink.lmtp else 'ESMTP'} sink")
+                while True:
+                    self._command(self._line().decode("utf-8", "surrogateescape"))
+        finally:
+            self._connection.close()
+
+    # Bytes
+
+    def _fill(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                data = self._connection.recv(65536)
+            except TimeoutError:
+                continue
+            if not data:
+                break
+            self._buffer += data
+            return
+        raise _Gone
+
+    def _line(self) -> bytes:
+        while (end := self._buffer.find(b"\n")) < 0:
+            self._fill()
+        line = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
+        return line
+
+    def _send(self, text: str) -> None:
+        if self._sink.delay and self._stopping.wait(self._sink.delay):
+            raise _Gone
+        lines = text.split("\n")
+        code = lines[0][:3]
+        rendered = [line if re.match(r"\d{3}[ -]", line) else f"{code} {line}" for line in lines]
+        wire = [f"{line[:3]}-{line[4:]}" for line in rendered[:-1]] + [rendered[-1]]
+        self._connection.sendall("".join(f"{line}\r\n" for line in wire).encode("utf-8", "surrogateescape"))
+
+    def _answer(self, phase: str, argument: str, default: str) -> bool:
+        """Give the reply that is set for this phase; whether it was a positive one (2yz, 3yz)."""
+        reply: Reply = self._sink.replies.get(phase, default)
+        if callable(reply):
+            reply = reply(argument) or default
+        elif isinstance(reply, Mapping):
+            reply = reply.get(argument, default)
+        if reply == HANG:
+            self._stopping.wait()
+            raise _Gone
+        if reply == RESET:
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if reply in (DROP, RESET):
+            raise _Gone
+        self._send(reply)
+        if reply.startswith("421"):
+            raise _Gone
+        return reply[:1] in "23"
+
+    # Commands
+
+    def _command(self, line: str) -> None:
+        line = line.rstrip("\r\n")
+        self._transcript.append(line)
+        verb, _, argument = line.partition(" ")
+        handler = getattr(self, f"_do_{verb.lower()}", None)
+        if handler is None:
+            self._answer(verb.lower(), argument, "500 5.5.2 command unknown")
+        else:
+            handler(argument)
+
+    def _do_ehlo(self, argument: str) -> None:
+        self._helo, self._message = argument, None
+        offered = list(self._sink.capabilities)
+        if (self._sink.certificate or self._sink.broken_tls) and not self._tls:
+            offered.append("STARTTLS")
+        if self._sink.users:
+            offered.append("AUTH PLAIN")
+        lines = [f"250 {self._sink.hostname}", *(f"250 {each}" for each in offered)]
+        self._answer("ehlo", argument, "\n".join(lines))
+
+    def _do_lhlo(self, argument: str) -> None:
+        self._do_ehlo(argument)
+
+    def _do_helo(self, argument: str) -> None:
+        self._helo, self._message = argument, None
+        self._answer("helo", argument, f"250 {self._sink.hostname}")
+
+    def _do_starttls(self, argument: str) -> None:
+        if self._answer("starttls", argument, "220 2.0.0 ready"):
+            self._start_tls()
+
+    def _start_tls(self) -> None:
+        self._transcript.append("<TLS>")
+        if self._sink.broken_tls:
+            self._connection.sendall(b"this is no TLS handshake\r\n")
+            raise _Gone
+        if self._sink.certificate is None:
+            raise _Gone
+        self._connection.settimeout(10)
+        wrapped = self._sink.certificate.server_context.wrap_socket(self._connection, server_side=True)
+        wrapped.settimeout(_ACCEPT_ONLY)
+        self._connection, self._buffer = wrapped, bytearray()
+        self._tls = wrapped.version() or ""
+        self._helo = ""
+
+    def _do_auth(self, argument: str) -> None:
+        mechanism, _, initial = argument.partition(" ")
+        if mechanism.upper() != "PLAIN":
+            self._send("504 5.5.4 mechanism unknown")
+            return
+        if not initial:
+            self._send("334 ")
+            initial = self._line().decode("ascii", "replace").strip()
+        parts = base64.b64decode(initial).decode("utf-8", "replace").split("\0")
+        good = len(parts) == 3 and self._sink.users.get(parts[1]) == parts[2]
+        if self._answer("auth", argument, "235 2.7.0 welcome" if good else "535 5.7.8 credentials invalid"):
+            self._user = parts[1]
+
+    def _do_mail(self, argument: str) -> None:
+        address, parameters = _path(argument)
+        if self._answer("mail", address, "250 2.1.0 ok"):
+            self._message = Message(
+                address, parameters, helo=self._helo, tls=self._tls, user=self._user, session=self._number
+            )
+
+    def _do_rcpt(self, argument: str) -> None:
+        address, parameters = _path(argument)
+        if self._message is None:
+            self._send("503 5.5.1 MAIL first")
+        elif self._answer("rcpt", address, "250 2.1.5 ok"):
+            self._message.recipients.append(address)
+            self._message.recipient_parameters.append(parameters)
+
+    def _do_data(self, argument: str) -> None:
+        if self._message is None or not self._message.recipients:
+            self._send("554 5.5.1 no valid recipients")
+        elif self._answer("data", argument, "354 go ahead"):
+            lines: list[bytes] = []
+            size = 0
+            while (line := self._line()) not in (b".\r\n", b".\n"):
+                lines.append(line[1:] if line.startswith(b".") else line)
+                size += len(line)
+                self._limit(size)
+            self._message.content = b"".join(lines)
+            self._take()
+
+    def _do_bdat(self, argument: str) -> None:
+        size, _, last = argument.partition(" ")
+        while len(self._buffer) < int(size):
+            self._limit(len(self._buffer))
+            self._fill()
+        chunk = bytes(self._buffer[: int(size)])
+        del self._buffer[: int(size)]
+        if self._message is None:
+            self._send("503 5.5.1 MAIL first")
+            return
+        self._message.content += chunk
+        self._limit(len(self._message.content))
+        if last:
+            self._take()
+        elif not self._answer("bdat", argument, f"250 2.0.0 {size} octets"):
+            self._message = None
+
+    def _limit(self, size: int) -> None:
+        if self._sink.drop_after is not None and size > self._sink.drop_after:
+            raise _Gone
+
+    def _take(self) -> None:
+        message, self._message = self._message, None
+        assert message is not None
+        default = f"250 2.0.0 ok taken {len(self._sink.messages) + 1}"
+        if not self._sink.lmtp:
+            # Stored before the reply, as a real server does: a lost reply must show up as a duplicate.
+            self._store(message, message.recipients)
+            if not self._answer("content", message.sender, default):
+                self._sink.messages.remove(message)
+            return
+        taken = [each for each in message.recipients if self._answer("content", each, default)]
+        if taken:
+            self._store(message, taken)
+
+    def _store(self, message: Message, recipients: list[str]) -> None:
+        message.recipients = recipients
+        self._sink.messages.append(message)
+
+    def _do_rset(self, argument: str) -> None:
+        self._message = None
+        self._answer("rset", argument, "250 2.0.0 ok")
+
+    def _do_noop(self, argument: str) -> None:
+        self._answer("noop", argument, "250 2.0.0 ok")
+
+    def _do_quit(self, argument: str) -> None:
+        self._answer("quit", argument, "221 2.0.0 bye")
+        with contextlib.suppress(OSError):
+            if isinstance(self._connection, ssl.SSLSocket):
+                self._connection.unwrap()
+        raise _Gone
+
+
+def _path(argument: str) -> tuple[str, str]:
+    match = _PATH.match(argument)
+    return (match[1], match[2]) if match else (argument, "")

@@ -1,0 +1,121 @@
+"""Asking Debian's package tools: what a package needs, the archives, their content. Nothing is installed.
+
+The system's own package lists are used when they are there and current; otherwise lists are fetched into a
+directory of ours, which works for root and for ordinary users alike and leaves the system as it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+# The loader that starts every program is the system's, so the C library must be the system's too.
+_NEVER_UNPACKED = frozenset({"libc6", "libc-bin", "libc-l10n", "locales"})
+
+_INSTALLED_LINE = re.compile(r"^Inst (\S+)", re.MULTILINE)
+_TIMEOUT = 600  # seconds; a slow mirror, not a hanging one
+
+
+class AptError(Exception):
+    """A package tool failed; the text has the command and what it said."""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path` (created), so that parallel test workers do a thing once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def run(command: Sequence[str], directory: Path | None = None) -> str:
+    """Run a package tool and give its output. Raises AptError."""
+    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_TIMEOUT,
+        )
+    except FileNotFoundError as error:
+        raise AptError(
+            f"{command[0]} is not on this machine; the peers need Debian 12 or 13 with apt and dpkg"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise AptError(f"{' '.join(command)}: no end after {_TIMEOUT} seconds") from error
+    if done.returncode != 0:
+        raise AptError(f"{' '.join(command)} failed with status {done.returncode}:\n{done.stdout.strip()[-2000:]}")
+    return done.stdout
+
+
+class Archive:
+    """Debian's archive as this machine's sources name it, with a state directory of ours below `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def fetch(self, packages: Sequence[str], target: Path) -> None:
+        """Unpack `packages`, and all they need that this system lacks, into `target`. Raises AptError."""
+        try:
+            self._fetch((), packages, target)
+        except AptError:
+            # No lists, or lists that are older than the mirror: once more with fresh ones.
+            self._fetch(self._fresh_lists(), packages, target)
+
+    def _fetch(self, options: Sequence[str], packages: Sequence[str], target: Path) -> None:
+        simulation = run(["apt-get", *options, "install", "--simulate", "--no-install-recommends", *packages])
+        wanted = {*_INSTALLED_LINE.findall(simulation), *packages} - _NEVER_UNPACKED
+        archives = target / "archives"
+        archives.mkdir(parents=True, exist_ok=True)
+        run(["apt-get", *options, "-o", "APT::Sandbox::User=root", "download", *sorted(wanted)], archives)
+        root = target / "root"
+        root.mkdir(exist_ok=True)
+        for archive in sorted(archives.glob("*.deb")):
+            run(["dpkg", "-x", str(archive), str(root)])
+            archive.unlink()
+        archives.rmdir()
+        _drop_privileged_bits(root)
+
+    def _fresh_lists(self) -> tuple[str, ...]:
+        """Options that make apt use lists of our own, fetched now unless another process just did."""
+        lists, cache = self._directory / "lists", self._directory / "cache"
+        options = (
+            "-o",
+            f"Dir::State::lists={lists}",
+            "-o",
+            f"Dir::Cache={cache}",
+            "-o",
+            "APT::Sandbox::User=root",
+        )
+        with locked(self._directory / "update.lock"):
+            if not any(lists.glob("*_Packages*")):
+                (lists / "partial").mkdir(parents=True, exist_ok=True)
+                (cache / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+                run(["apt-get", *options, "update"])
+        return options
+
+
+def _drop_privileged_bits(root: Path) -> None:
+    """A set-uid program in a cache would be a hole, and the loader ignores our library path for it."""
+    for directory, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(directory, name)
+            if os.path.islink(path):
+                continue
+            mode = os.stat(path).st_mode
+            if mode & 0o6000:
+                os.chmod(path, mode & 0o1777)

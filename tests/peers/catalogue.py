@@ -1,0 +1,59 @@
+"""Which foreign programs the tests talk to, and the Debian packages that bring them.
+
+A package's own dependencies are found by apt; what is named besides the main package here is only a
+"Recommends" that the tests need (swaks without TLS and AUTH would prove little).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One peer: its packages, and a command that shows that its binary runs (exit status and a word of the output)."""
+
+    name: str
+    packages: tuple[str, ...]
+    proof: tuple[str, ...]
+    says: str
+    # Packages whose absence from the archive must not fail the installation of the others.
+    best_effort: bool = False
+    # Users (with a group of the same name) that the package would create and its programs insist on.
+    accounts: tuple[str, ...] = ()
+
+
+PEERS: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry("postfix", ("postfix",), ("postconf", "-d", "-h", "mail_version"), "3."),
+        Entry(
+            "dovecot",
+            ("dovecot-core", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd"),
+            ("dovecot", "--version"),
+            "2.",
+        ),
+        Entry("mutt", ("mutt",), ("mutt", "-v"), "Mutt"),
+        Entry("isync", ("isync",), ("mbsync", "--version"), "isync"),
+        Entry("fetchmail", ("fetchmail",), ("fetchmail", "--version"), "fetchmail"),
+        Entry("msmtp", ("msmtp",), ("msmtp", "--version"), "msmtp"),
+        Entry(
+            "swaks",
+            ("swaks", "libnet-ssleay-perl", "libauthen-sasl-perl", "libnet-dns-perl"),
+            ("swaks", "--support"),
+            "TLS supported",
+        ),
+        Entry("s-nail", ("s-nail",), ("s-nail", "--version"), "s-nail"),
+        Entry("curl", ("curl",), ("curl", "--version"), "smtps"),
+        Entry("pflogsumm", ("pflogsumm",), ("pflogsumm", "--version"), "pflogsumm"),
+        Entry("fail2ban", ("fail2ban",), ("fail2ban-regex", "--version"), "fail2ban"),
+        Entry(
+            "exim",
+            ("exim4-daemon-light", "libnss-wrapper"),
+            ("exim4", "-C", "/dev/null", "-bV"),
+            "Exim version",
+            accounts=("Debian-exim",),
+        ),
+        Entry("opensmtpd", ("opensmtpd",), ("smtpd", "-h"), "OpenSMTPD", best_effort=True),
+    )
+}

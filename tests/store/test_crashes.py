@@ -1,0 +1,138 @@
+"""A process that is killed at any system call leaves a mailbox that opens again with nothing lost and nothing doubled."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pillarbox.lib.store import open_store
+from pillarbox.lib.store.interface import INBOX, SEEN, Store
+from tests.store.dying import dies_at
+
+MOST_CALLS = 400
+SUBJECTS = ["one", "two", "three", "four"]
+
+
+def letter(subject: str) -> bytes:
+    return f"Subject: {subject}\r\n\r\n{subject}\r\n".encode() * 1 + b"body\r\n" * 50
+
+
+def fill(store: Store) -> None:
+    for subject in SUBJECTS:
+        store.append(INBOX, [letter(subject)])
+    store.create("Away")
+    store.append("Away", [letter("old")])
+    with store.open(INBOX) as inbox:
+        inbox.set_flags([1, 2], "add", SEEN)
+
+
+def contents(store: Store, name: str) -> list[bytes]:
+    with store.open(name) as mailbox:
+        found = []
+        for message in mailbox.messages:
+            with mailbox.read(message.uid) as content:
+                found.append(content.read())
+        return found
+
+
+def uids(store: Store, name: str) -> dict[bytes, int]:
+    with store.open(name) as mailbox:
+        found = {}
+        for message in mailbox.messages:
+            with mailbox.read(message.uid) as content:
+                found[content.read()] = message.uid
+        return found
+
+
+@pytest.fixture
+def trial(kind: str, tmp_path: Path) -> Callable[[Callable[[Store], object], Callable[[Store, bool], None]], None]:
+    def run(action: Callable[[Store], object], check: Callable[[Store, bool], None]) -> None:
+        """Let `action` die at each of its calls in turn; `check` what a fresh process finds."""
+        pristine = tmp_path / "pristine"
+        fill(open_store(f"{kind}:{pristine}"))
+        for number in range(MOST_CALLS):
+            place = tmp_path / "mail"
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(pristine, place)
+            location = f"{kind}:{place}"
+            # A first open settles what the copy changed (inodes), so that only the action's own calls are counted.
+            for name in (INBOX, "Away"):
+                open_store(location).open(name).close()
+            ended = dies_at(number, lambda: action(open_store(location)))  # noqa: B023
+            check(open_store(location), ended)
+            if ended:
+                assert number > 3, "the action made too few calls to have been tested"
+                return
+        raise AssertionError("the action makes more calls than the test follows")
+
+    return run
+
+
+Trial = Callable[[Callable[[Store], object], Callable[[Store, bool], None]], None]
+
+
+def test_a_move_dying_anywhere_leaves_each_message_in_exactly_one_mailbox(trial: Trial) -> None:
+    def check(store: Store, ended: bool) -> None:
+        away, inbox = contents(store, "Away"), contents(store, INBOX)
+        assert sorted(away + inbox) == sorted([letter("old"), *map(letter, SUBJECTS)])
+        if ended:
+            assert away == [letter("old"), letter("one"), letter("three")]
+
+    trial(lambda store: store.open(INBOX).move([1, 3], "Away"), check)
+
+
+def test_an_expunge_dying_anywhere_removes_nothing_else(trial: Trial) -> None:
+    def check(store: Store, ended: bool) -> None:
+        left = uids(store, INBOX)
+        assert {letter("two"): 2, letter("four"): 4}.items() <= left.items()
+        assert set(left.values()) <= {1, 2, 3, 4}
+        assert all(left[letter(subject)] == SUBJECTS.index(subject) + 1 for subject in SUBJECTS if letter(subject) in left)
+        if ended:
+            assert set(left.values()) == {2, 4}
+
+    trial(lambda store: store.open(INBOX).expunge([1, 3]), check)
+
+
+def test_an_append_dying_anywhere_is_whole_or_absent(trial: Trial, kind: str) -> None:
+    def check(store: Store, ended: bool) -> None:
+        found = contents(store, INBOX)
+        assert found[:4] == [letter(subject) for subject in SUBJECTS]
+        if kind == "maildir":
+            assert found[4:] in ([], [letter("new")])
+        else:  # a process that dies while it writes can leave the beginning at the end of the file
+            assert len(found) in (4, 5)
+        if ended:
+            assert found[4:] == [letter("new")]
+
+    trial(lambda store: store.append(INBOX, [letter("new")]), check)
+
+
+def test_a_copy_of_one_message_dying_anywhere_is_whole_or_absent(trial: Trial, kind: str) -> None:
+    def check(store: Store, ended: bool) -> None:
+        found = contents(store, "Away")
+        assert found[0] == letter("old")
+        assert len(found) <= 2
+        if ended or kind == "maildir":
+            assert found[1:] in ([letter("one")], [] if not ended else [letter("one")])
+        assert contents(store, INBOX) == [letter(subject) for subject in SUBJECTS]
+
+    trial(lambda store: store.open(INBOX).copy([1], "Away"), check)
+
+
+def test_flag_changes_dying_anywhere_lose_no_message(trial: Trial) -> None:
+    def check(store: Store, ended: bool) -> None:
+        assert uids(store, INBOX) == {letter(subject): number for number, subject in enumerate(SUBJECTS, 1)}
+
+    trial(lambda store: store.open(INBOX).set_flags([1, 2, 3], "replace", 0, {"New"}), check)
+
+
+def test_a_rename_dying_anywhere_keeps_the_messages(trial: Trial) -> None:
+    def check(store: Store, ended: bool) -> None:
+        names = [name for name in ("Away", "Far") if store.exists(name)]
+        assert names
+        assert sum((contents(store, name) for name in names), []) == [letter("old")]
+
+    trial(lambda store: store.rename("Away", "Far"), check)

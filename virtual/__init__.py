@@ -1,0 +1,1 @@
+"""The delivery agent for hosted mailboxes, which belong to no system user."""
