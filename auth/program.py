@@ -65,6 +65,8 @@ def login_uid(config: Config) -> int | None:
 def run(worker: Worker) -> None:
     """Serve until told to stop."""
     config = worker.config
+    if worker.service.processes > 1:
+        log.warning(f'service "{worker.service.name}": processes must be 1, tokens live in the memory of one process')
     unmatchable_hash()  # now, not at the first unknown user, who would take twice as long
     with AccountDatabase.open(config[AUTH_DATABASE], timeout=READ_BUSY_TIMEOUT) as database:
         users = UserDirectory(config, database)

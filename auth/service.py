@@ -13,7 +13,8 @@ from typing import ClassVar
 
 from pillarbox.auth.exchange import SESSION_SERVICES, Authority, Client, Exchange
 from pillarbox.lib.accounts import AccountsUnavailable
-from pillarbox.lib.clients.auth import Challenge, Failure, Step, decode_data, encode_account, encode_step
+from pillarbox.lib.clients.auth import Challenge, Failure, Step
+from pillarbox.lib.clients.auth_messages import decode_data, encode_account, encode_step
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.auth import AUTH_MECHANISMS, AUTH_SYSTEM_USERS
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError

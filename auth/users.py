@@ -19,8 +19,10 @@ from pillarbox.lib.config.parameters.auth import AUTH_DEFAULT_DOMAIN, AUTH_SYSTE
 from pillarbox.lib.config.parameters.general import MYDESTINATION
 from pillarbox.lib.config.parameters.local import HOME_MAILBOX, MAIL_SPOOL_DIRECTORY
 
-FIRST_SYSTEM_UID = 500
-"""Below it are root and the users of services, who have no mail session (as Dovecot's first_valid_uid)."""
+FIRST_SYSTEM_UID = 1000
+"""Below it are root and the users of services, who have no mail session (UID_MIN of login.defs(5))."""
+
+NOBODY_UID = 65534
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class UserDirectory:
             entry = pwd.getpwnam(unquote_local(local))
         except (KeyError, ValueError, UnicodeEncodeError):
             return None
-        if entry.pw_uid < FIRST_SYSTEM_UID:
+        if entry.pw_uid < FIRST_SYSTEM_UID or entry.pw_uid == NOBODY_UID:
             return None
         mail = self._system_mail(entry.pw_name, entry.pw_dir)
         account = Account(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, mail, True)

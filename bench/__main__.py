@@ -109,18 +109,7 @@ def main() -> int:
             finally:
                 for each in contenders:
                     each.remove()
-    text = "\n".join(
-        [
-            table(run.values["Pillarbox"], run.values["Postfix"]),
-            "",
-            f"Medians of {rounds} round(s), lowest and highest in brackets; {options.messages} messages of 4 kB per "
-            "measurement at 20 sessions, half as many at 1, one connection for each message; ratio = ours / theirs.",
-            ", ".join(f"{name} {version}" for name, version in versions.items())
-            + f"; {conditions['processors']} x {conditions['processor']}, {conditions['file_system']}, "
-            f"Linux {conditions['kernel']}, Python {conditions['python']}, load before {conditions['load_before']:.2f}.",
-            *(f"FAILED: {failure.splitlines()[0]}" for failure in run.failures),
-        ]
-    )
+    text = _text(run, rounds, options.messages, versions, conditions)
     print("\n" + text)
     record = {
         "machine": conditions,
@@ -136,6 +125,22 @@ def main() -> int:
     else:
         print(f"kept in bench/results/{write(text, record).name}")
     return 1 if run.failures else 0
+
+
+def _text(run: Run, rounds: int, messages: int, versions: dict[str, str], conditions: dict[str, object]) -> str:
+    """The table with what one must know to read it."""
+    method = (
+        f"Medians of {rounds} round(s), lowest and highest in brackets; {messages} messages of 4 kB per measurement "
+        "at 20 sessions, half as many at 1, one connection for each message; ratio = ours / theirs."
+    )
+    compared = ", ".join(f"{name} {version}" for name, version in versions.items())
+    where = (
+        f"{conditions['processors']} x {conditions['processor']}, {conditions['file_system']}, "
+        f"Linux {conditions['kernel']}, Python {conditions['python']}, load before {conditions['load_before']:.2f}."
+    )
+    failures = [f"FAILED: {failure.splitlines()[0]}" for failure in run.failures]
+    tables = table(run.values["Pillarbox"], run.values["Postfix"])
+    return "\n".join([tables, "", method, f"{compared}; {where}", *failures])
 
 
 if __name__ == "__main__":

@@ -121,7 +121,11 @@ class PillarboxContender:
             settings={"dns_resolver": dns.resolver},
             parent=directory,
         )
-        self._instance.init()
+        try:
+            self._instance.init()
+        except BaseException:
+            self._instance.close()
+            raise
 
     @property
     def target(self) -> tuple[str, int]:

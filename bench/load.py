@@ -84,10 +84,9 @@ def send(target: tuple[str, int], recipient: str, sessions: int, messages: int) 
     Raises AssertionError when a message is refused.
     """
     found = peer("postfix")
-    command = found.command(
-        ["smtp-source", "-s", str(sessions), "-m", str(messages), "-l", str(MESSAGE_SIZE)]
-        + ["-f", SENDER, "-t", recipient, "-M", "client.test", f"inet:{target[0]}:{target[1]}"]
-    )
+    work = ["-s", str(sessions), "-m", str(messages), "-l", str(MESSAGE_SIZE)]
+    envelope = ["-f", SENDER, "-t", recipient, "-M", "client.test"]
+    command = found.command(["smtp-source", *work, *envelope, f"inet:{target[0]}:{target[1]}"])
     begin = time.monotonic()
     done = subprocess.run(command, env=found.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
     elapsed = time.monotonic() - begin

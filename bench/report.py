@@ -19,7 +19,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def table(ours: Values, theirs: Values) -> str:
     """A Markdown table: medians of the rounds, lowest and highest, and the ratio ours to theirs."""
-    rows = [["", "unit", "Pillarbox", "Postfix", "ratio", "better is"]]
+    rows = [["figure", "unit", "Pillarbox", "Postfix", "ratio", "better is"]]
     for figure in figures():
         mine, other = ours.get(figure.name, ()), theirs.get(figure.name, ())
         ratio = f"{statistics.median(mine) / statistics.median(other):.2f}" if mine and other else "-"

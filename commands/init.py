@@ -62,7 +62,8 @@ def set_values(text: str, values: dict[str, str]) -> str:
     for name, value in values.items():
         quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
         line = f"{name}: {quoted}"
-        text, count = re.subn(rf"(?m)^#?{re.escape(name)}:.*$", lambda _match, line=line: line, text, count=1)
+        pattern = re.compile(rf"^#?{re.escape(name)}:.*$", re.MULTILINE)
+        text, count = pattern.subn(line.replace("\\", r"\\"), text, count=1)
         if not count:
             text += f"{line}\n"
     return text

@@ -50,7 +50,7 @@ def _run(command: Command, arguments: list[str]) -> int:
             severity = SEVERITIES[value]
         elif letter == "t":
             tag = value
-    tag = _open_log(directory, tag)
+    tag = open_log(directory, tag)
     from pillarbox.lib.log import log
 
     write = getattr(log, severity)
@@ -67,7 +67,7 @@ def _input_lines() -> Iterator[str]:
         yield line.rstrip(b"\r\n").decode("utf-8", "replace")
 
 
-def _open_log(directory: str | None, tag: str) -> str:
+def open_log(directory: str | None, tag: str) -> str:
     """Point the log where the configuration says; gives the tag in use.  Raises Fatal."""
     from pillarbox.lib.config import ConfigError, config_directory, load
     from pillarbox.lib.config.parameters.general import LOG_FORMAT, MAILLOG_FILE, MYHOSTNAME, SYSLOG_NAME

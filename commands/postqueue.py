@@ -11,13 +11,12 @@ Exit status: 0, else a sysexits(3) code: 64 wrong use, 69 mail system down, 78 c
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NoReturn
 
+from pillarbox.commands.options import BadOption, parse, printable
 from pillarbox.commands.queue_listing import json_lines, listing
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.qmgr import QmgrClient
@@ -28,41 +27,29 @@ from pillarbox.lib.queue import Queue, is_queue_id
 from pillarbox.lib.queue.listing import Entry, entries
 
 PROGRAM = "postqueue"
+USAGE = "postqueue [-c config_dir] -f | -i queue_id | -j | -p | -s site"
 
 _SITE = re.compile(r"[^\s\x00-\x1f]{1,255}")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print(f"{PROGRAM}: fatal: {message}", file=sys.stderr)
-        sys.exit(os.EX_USAGE)
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog=PROGRAM, usage=f"{PROGRAM} [-c DIR] -f | -i ID | -j | -p | -s SITE", add_help=False)
-    parser.add_argument("-c", dest="directory")
-    parser.add_argument("-v", action="count")
-    mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("-f", dest="flush", action="store_true")
-    mode.add_argument("-i", dest="queue_id", metavar="ID")
-    mode.add_argument("-j", dest="json", action="store_true")
-    mode.add_argument("-p", dest="list", action="store_true")
-    mode.add_argument("-s", dest="site", metavar="SITE")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; `argv` without the program's name."""
     try:
-        options = _parser().parse_args(argv)
-        config = load(config_directory(options.directory))
-        if options.list:
+        options, words = parse(sys.argv[1:] if argv is None else argv, "c:fi:jps:v")
+        directory = next((value for letter, value in options if letter == "c"), None)
+        modes = [(letter, value) for letter, value in options if letter in "fijps"]
+        if words or len(modes) != 1:
+            return _fatal(f"usage: {USAGE}", os.EX_USAGE)
+        config = load(config_directory(directory))
+        letter, value = modes[0]
+        if letter == "p":
             return _print(listing(_queue(config)))
-        if options.json:
+        if letter == "j":
             return _print(json_lines(_queue(config)))
-        return _flush(config, options.queue_id, options.site)
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else os.EX_USAGE
+        return _flush(config, value if letter == "i" else None, value if letter == "s" else None)
+    except BadOption as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return _fatal(f"usage: {USAGE}", os.EX_USAGE)
     except ConfigError as error:
         return _fatal(str(error), os.EX_CONFIG)
     except ServiceUnavailable as error:
@@ -77,7 +64,7 @@ def mailq(argv: Sequence[str] | None = None) -> int:
 
 
 def _fatal(text: str, status: int) -> int:
-    print(f"{PROGRAM}: fatal: {text}", file=sys.stderr)
+    print(f"{PROGRAM}: fatal: {printable(text)}", file=sys.stderr)
     return status
 
 

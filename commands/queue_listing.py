@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
+from pillarbox.commands.options import printable
 from pillarbox.lib.message.date import format_asctime
 from pillarbox.lib.queue.listing import Entry
 
@@ -44,22 +45,22 @@ def listing(entries: Iterable[Entry], *, short: bool = False) -> Iterator[str]:
 def _entry(entry: Entry, short: bool) -> Iterator[str]:
     mark = ("*" if entry.queue == "active" else "") + ("!" if entry.queue == "hold" else "")
     queue_id = entry.queue_id + mark + ("#" if entry.forced_expire else "")
-    when = format_asctime(entry.arrival)[:19]
-    sender = _printable(entry.sender) or NULL_SENDER
+    when = format_asctime(entry.arrival)
+    sender = printable(entry.sender) or NULL_SENDER
     if short:
-        yield f"{queue_id:<11} {entry.size:7} {when:>20} {sender}"
+        yield f"{queue_id:<11} {entry.size:7} {when[:20]} {sender}"
     else:
-        yield f"{queue_id:<17} {entry.size:8} {when:>19} {sender}"
+        yield f"{queue_id:<17} {entry.size:8} {when[:19]} {sender}"
     indent = " " * 41 if short else " " * 47
     last = ""
     for waiting in entry.recipients:
-        reason = _printable(waiting.reason)
+        reason = printable(waiting.reason)
         if last and not reason:
             reason = "reason unavailable"
         if reason and reason != last:
             yield f"{' ' * max(0, REASON_WIDTH - len(reason))}({reason})"
         last = reason or last
-        yield f"{indent}{_printable(waiting.address)}"
+        yield f"{indent}{printable(waiting.address)}"
 
 
 def json_lines(entries: Iterable[Entry]) -> Iterator[str]:
@@ -83,8 +84,3 @@ def json_lines(entries: Iterable[Entry]) -> Iterator[str]:
                 "recipients": recipients,
             }
         )
-
-
-def _printable(text: str) -> str:
-    """Untrusted text on a terminal: no control characters, no broken UTF-8."""
-    return "".join(c if c.isprintable() else "?" for c in text)

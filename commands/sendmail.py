@@ -585,7 +585,8 @@ class Submission:
             os.rename(self._temporary, self._name)
             self._temporary = ""
         else:
-            os.link(f"/proc/self/fd/{self._descriptor}", self._name, follow_symlinks=True)
+            # The (otherwise unused) src_dir_fd makes Python call linkat(2), which alone follows the link in /proc.
+            os.link(f"/proc/self/fd/{self._descriptor}", self._name, src_dir_fd=self._descriptor, follow_symlinks=True)
         # After it has its name: one sync for both, as the file system's journal holds the name as well.
         os.fsync(self._descriptor)
 

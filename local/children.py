@@ -22,7 +22,7 @@ from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import DEFAULT_PRIVS
-from pillarbox.lib.config.parameters.local import HOME_MAILBOX, MAIL_SPOOL_DIRECTORY
+from pillarbox.lib.config.parameters.local import COMMAND_TIME_LIMIT, HOME_MAILBOX, MAIL_SPOOL_DIRECTORY
 from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
 from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
 from pillarbox.lib.system.confinement import Confinement
@@ -35,6 +35,10 @@ from pillarbox.local.users import User, find_uid
 
 IDLE_TIME: Final = 10.0
 """Seconds for which a child waits for its next job: mail for one user comes in bursts."""
+MOST_COMMANDS: Final = 5
+"""Commands that one forward file may run to their time limit before its process counts as stuck."""
+GRACE: Final = 120.0
+"""Seconds for everything but commands: locks, a slow disk."""
 ADDRESSES_PER_FRAME: Final = 800
 """Addresses of the greatest length that fit into a frame."""
 
@@ -63,8 +67,16 @@ class Child:
         self.idle_since = 0.0
         self._channel = AsyncChannel(ours)
 
-    async def call(self, job: Mapping[str, object], message: Message) -> Report:
-        """Have a job done.  Raises ChildFailed, Stale."""
+    async def call(self, job: Mapping[str, object], message: Message, time_limit: float) -> Report:
+        """Have a job done within `time_limit` seconds.  Raises ChildFailed, Stale."""
+        try:
+            return await asyncio.wait_for(self._call(job, message), time_limit)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            raise ChildFailed(f"no report within {time_limit:g} seconds") from None
+
+    async def _call(self, job: Mapping[str, object], message: Message) -> Report:
         try:
             await self._channel.send({**job, "message": message.members()}, [message.fd])
             whole = Report()
@@ -230,6 +242,7 @@ class Children:
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
         self._clock = clock
+        self._time_limit = config[COMMAND_TIME_LIMIT] * MOST_COMMANDS + GRACE
         self._idle: dict[object, list[Child]] = {}
         self._turns: dict[object, asyncio.Semaphore] = {}
         self._waiting: dict[object, int] = {}
@@ -265,7 +278,7 @@ class Children:
                 except OSError as error:
                     raise ChildFailed(f"cannot fork: {error.strerror}") from error
                 try:
-                    report = await child.call(job, message)
+                    report = await child.call(job, message, self._time_limit)
                 except BaseException:
                     self._end(child)
                     raise

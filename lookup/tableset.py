@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
+from pillarbox.lib.config.parameters.lookup import ALIAS_DATABASE
 from pillarbox.lib.config.values import all_parameters
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import LookupFailed, Maps, Options, Registry, Table, TableError
@@ -15,7 +16,6 @@ from pillarbox.lib.tables import LookupFailed, Maps, Options, Registry, Table, T
 SENSITIVE = frozenset(
     (
         "alias_maps",
-        "alias_database",
         "fallback_transport_maps",
         "mailbox_command_maps",
         "mailbox_transport_maps",
@@ -48,7 +48,11 @@ class TableSet:
         self._registry = registry
         self._options = options
         self._maps: dict[str, Maps] = {}
-        self._tables = {name: each for name, each in all_parameters().items() if each.kind == "tables"}
+        self._tables = {
+            name: each
+            for name, each in all_parameters().items()
+            if each.kind == "tables" and name != ALIAS_DATABASE.name  # that is what newaliases builds, asked by nobody
+        }
 
     def maps(self, parameter: Parameter[tuple[str, ...]]) -> Maps:
         """The tables of a parameter; one that cannot be opened as it is written fails its look-ups."""

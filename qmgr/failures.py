@@ -63,7 +63,7 @@ class Failures:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _try(self, message: ActiveMessage, request: Awaitable[None]) -> bool:
+    async def _try(self, message: ActiveMessage, request: Awaitable[object]) -> bool:
         try:
             await request
         except ServiceUnavailable as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 class BadDestination(ValueError):
@@ -38,6 +39,7 @@ class Destination:
             return ""
 
 
+@lru_cache(maxsize=1000)  # a busy destination is named in every request
 def parse_destination(text: str, default_port: int) -> Destination:
     """Raises BadDestination."""
     if text.startswith("unix:"):

@@ -67,7 +67,7 @@ def prepare(
             misfits.append((recipient, local_failure(recipient.n, misfit.dsn, misfit.text, server)))
             continue
         try:
-            command = rcpt_to(address, capabilities, notify=recipient.notify, orcpt=_orcpt(recipient), smtputf8=utf8)
+            command = rcpt_to(address, capabilities, notify=recipient.notify, orcpt=_orcpt(recipient))
         except BadAddress as error:
             misfits.append((recipient, local_failure(recipient.n, "5.1.3", f"bad recipient address: {error}", server)))
             continue

@@ -9,9 +9,11 @@ from __future__ import annotations
 import random
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.config.parameters.general import SYSLOG_NAME
 from pillarbox.lib.config.parameters.smtp_client import SMTP_BIND_ADDRESS, SMTP_BIND_ADDRESS6, SMTP_CLIENT_PORTS
-from pillarbox.lib.dns import configured_resolver
+from pillarbox.lib.dns import configured_resolver, parse_server
+from pillarbox.lib.dns.servers import DNS_PORT
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_async_agent
 from pillarbox.lib.system.confinement import Confinement
@@ -27,8 +29,9 @@ def confinement(config: Config) -> Confinement:
     """Any server's port and the DNS; of the file system nothing but what an interpreter needs."""
     ports = config[SMTP_CLIENT_PORTS]
     binds = config[SMTP_BIND_ADDRESS] or config[SMTP_BIND_ADDRESS6]
+    resolvers = [parse_server(server).port for server in config[DNS_RESOLVER]] or [DNS_PORT]
     return Confinement(
-        connect_tcp=tuple(parse_port(port) for port in ports) if ports else None,
+        connect_tcp=(*map(parse_port, ports), *resolvers) if ports else None,
         bind_tcp=(0,) if binds else (),
         udp=True,
         fork=False,

@@ -203,7 +203,7 @@ class Session(asyncio.Protocol):
         while not self._busy and not self._choked:
             event = core.next_event()
             if event is None:
-                if self.server.stopping and core.stop():
+                if self.server.stopping and not core.closed and core.stop():
                     continue
                 output = core.take_output()
                 if not output:

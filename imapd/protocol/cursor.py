@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.sequence import STAR, SequenceSet
-from pillarbox.lib.store.mutf7 import decode_mutf7
+from pillarbox.lib.store import mutf7
+from pillarbox.lib.store.interface import INBOX
 
 # ATOM-CHAR: any CHAR except atom-specials: "(" / ")" / "{" / SP / CTL / list-wildcards / quoted-specials / "]"
 _ATOM = re.compile(rb'[^\x00-\x20(){%*"\\\]\x7f-\xff]+')
@@ -157,7 +158,8 @@ class Cursor:
     # --- mailboxes
     def mailbox(self) -> str:
         """mailbox = "INBOX" / astring, as the store names it."""
-        return decode_name(self.astring())
+        name = decode_name(self.astring())
+        return INBOX if name.upper() == INBOX else name
 
     def list_mailbox(self) -> str:
         """list-mailbox = 1*list-char / string: a pattern."""
@@ -198,7 +200,7 @@ def decode_name(raw: bytes) -> str:
     """
     try:
         if raw.isascii():
-            return decode_mutf7(raw.decode("ascii"))
+            return mutf7.decode(raw.decode("ascii"))
         return raw.decode("utf-8")
     except ValueError:
         return raw.decode("utf-8", "replace")

@@ -35,9 +35,10 @@ class SequenceSet:
             result.extend(range(bisect_left(uids, low), bisect_right(uids, high)))
         return result
 
-    def contains(self, number: int, highest: int) -> bool:
-        """Whether a number is in the set, `*` being `highest`."""
-        return any(low <= number <= high for low, high in self._merged(highest))
+    def within(self, count: int) -> list[int]:
+        """As `numbers`, but numbers that no message has are passed over."""
+        ranges = self._merged(count) if count else []
+        return [number for low, high in ranges for number in range(max(low, 1), min(high, count) + 1)]
 
     def _merged(self, highest: int) -> list[tuple[int, int]]:
         """The ranges with `*` resolved, in order, those that overlap joined."""
@@ -71,8 +72,3 @@ def format_set(numbers: Iterable[int]) -> bytes:
     if first >= 0:
         runs.append(f"{first}:{last}" if last > first else f"{first}")
     return ",".join(runs).encode("ascii")
-
-
-def format_uid_list(uids: Sequence[int]) -> bytes:
-    """UIDs in an order that matters (COPYUID): runs of ascending neighbours are joined, the order is kept."""
-    return format_set(uids)

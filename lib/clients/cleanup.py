@@ -13,8 +13,6 @@ The content's lines end in LF.  The caller writes its own Received: field first.
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -229,13 +227,15 @@ class CleanupClient:
 
 
 def _alive(channel: Channel) -> bool:
+    # On a socket with a timeout Python waits for readability before the call, whatever MSG_DONTWAIT says.
+    timeout = channel.socket.gettimeout()
+    channel.socket.setblocking(False)
     try:
-        return not channel.fill(_DONTWAIT)
+        return not channel.fill()
     except ChannelClosed:
         return False
-
-
-_DONTWAIT = socket.MSG_DONTWAIT
+    finally:
+        channel.socket.settimeout(timeout)
 
 
 class AsyncMessage(_Outgoing):
@@ -319,9 +319,8 @@ class AsyncCleanupClient:
         """A new message over an idle connection, or None where a connection must be made first: await `open`."""
         while self._idle:
             channel, inode = self._idle.pop()
-            with contextlib.suppress(ChannelClosed):
-                if not channel.fill():
-                    return AsyncMessage(self, channel, inode, self._clock)
+            if channel.alive:
+                return AsyncMessage(self, channel, inode, self._clock)
             channel.close()
         return None
 

@@ -20,168 +20,38 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar, cast
 
-from pillarbox.lib.clients.errors import ServiceUnavailable
-from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.lookup import (
-    CANONICAL_MAPS,
-    LOOKUP_CACHE_TTL,
-    RECIPIENT_CANONICAL_MAPS,
-    SENDER_CANONICAL_MAPS,
-    SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS,
-    SENDER_DEPENDENT_RELAYHOST_MAPS,
-    VIRTUAL_ALIAS_MAPS,
+from pillarbox.lib.clients.lookup_answers import (
+    REPLY_TIMEOUT,
+    AddressClass,
+    CanonicalKind,
+    LookupUnavailable,
+    Questions,
+    RecipientVerdict,
+    Route,
+    Status,
+    checked,
 )
+from pillarbox.lib.config import Config
 from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
-from pillarbox.lib.tables.errors import LookupFailed
 
-SERVICE = "lookup"
-
-REPLY_TIMEOUT = 60.0
-"""Seconds to wait for one answer: longer than any table's own time limit, shorter than a client's patience."""
-
-CACHE_LIMIT = 10_000
-"""Answers kept of each kind; beyond it all are dropped, which at a lifetime of a second costs nothing."""
-
-AddressClass = Literal["local", "virtual_alias", "virtual_mailbox", "relay", "default"]
-Status = Literal["ok", "unknown", "relay_denied", "error"]
-CanonicalKind = Literal["sender", "recipient"]
-
-V = TypeVar("V")
-
-
-@dataclass(frozen=True, slots=True)
-class RecipientVerdict:
-    """Whether mail for an address may be accepted, as far as tables can say.
-
-    `ok`: a recipient of ours, or of a domain that we relay for.
-    `unknown`: its domain is ours, the user does not exist; `text` is the reason to give.
-    `relay_denied`: the domain is none of ours (class `default`): only clients that may relay may send there.
-    `error`: a table says that it is undeliverable (transport `error`, `retry`, a relocated user).
-
-    `code` and `dsn` are the SMTP reply code and enhanced status code that go with `text` (550 5.1.1 ...; 450 4.x.x
-    for `retry`); they have no meaning with `ok`.
-    """
-
-    status: Status
-    address_class: AddressClass
-    text: str = ""
-    code: int = 250
-    dsn: str = "2.1.5"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """How an address is delivered.
-
-    `transport` names a service of master.yaml, or `error` or `retry`, whose `nexthop` is the reason ("5.1.1 User
-    unknown").  `nexthop` is a domain, `[host]`, `[host]:port`, or what the transport understands.  `recipient` is
-    the address in complete form (domain added).
-    """
-
-    transport: str
-    nexthop: str
-    recipient: str
-    address_class: AddressClass
-
-
-class LookupUnavailable(LookupFailed, ServiceUnavailable):
-    """The answer is not known now; `reason` is for the log."""
-
-
-class _Cache(Generic[V]):
-    """Answers that are good for a while.  `found` is the whole cost of a hit."""
-
-    __slots__ = ("_clock", "_entries", "_ttl")
-
-    def __init__(self, ttl: float, clock: Callable[[], float]) -> None:
-        self._ttl = ttl
-        self._clock = clock
-        self._entries: dict[object, tuple[float, V]] = {}
-
-    def found(self, key: object) -> V | None:
-        entry = self._entries.get(key)
-        return entry[1] if entry is not None and entry[0] > self._clock() else None
-
-    def keep(self, key: object, value: V) -> None:
-        if self._ttl > 0:
-            if len(self._entries) >= CACHE_LIMIT:
-                self._entries.clear()
-            self._entries[key] = (self._clock() + self._ttl, value)
-
-
-class _Questions:
-    """What both clients share: the caches, the requests, the reading of replies."""
-
-    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
-        self.path = config.socket_path(SERVICE)
-        ttl = config[LOOKUP_CACHE_TTL]
-        self.verdicts: _Cache[RecipientVerdict] = _Cache(ttl, clock)
-        self.routes: _Cache[Route] = _Cache(ttl, clock)
-        self.expansions: _Cache[tuple[str, ...]] = _Cache(ttl, clock)
-        self.values: _Cache[str] = _Cache(ttl, clock)
-        # What no table is configured for needs no question.
-        self.by_sender = bool(
-            config[SENDER_DEPENDENT_RELAYHOST_MAPS] or config[SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS]
-        )
-        self.aliases = bool(config[VIRTUAL_ALIAS_MAPS])
-        common = bool(config[CANONICAL_MAPS])
-        self.canonical = {
-            "sender": common or bool(config[SENDER_CANONICAL_MAPS]),
-            "recipient": common or bool(config[RECIPIENT_CANONICAL_MAPS]),
-        }
-
-    def verdict(self, key: object, reply: Attributes) -> RecipientVerdict:
-        verdict = RecipientVerdict(
-            cast(Status, reply.text("status")),
-            cast(AddressClass, reply.text("class")),
-            reply.text("text", ""),
-            reply.integer("code", 250),
-            reply.text("dsn", "2.1.5"),
-        )
-        if verdict.status in ("ok", "relay_denied"):
-            self.verdicts.keep(key, verdict)
-        return verdict
-
-    def route(self, key: object, reply: Attributes) -> Route:
-        route = Route(
-            reply.text("transport"),
-            reply.text("nexthop"),
-            reply.text("recipient"),
-            cast(AddressClass, reply.text("class")),
-        )
-        if route.transport not in ("error", "retry"):
-            self.routes.keep(key, route)
-        return route
-
-    def expansion(self, key: object, reply: Attributes) -> tuple[str, ...] | None:
-        if "addresses" not in reply:
-            return None
-        addresses = reply.texts("addresses")
-        self.expansions.keep(key, addresses)
-        return addresses
-
-    def value(self, key: object, reply: Attributes) -> str | None:
-        if "value" not in reply:
-            return None
-        value = reply.text("value")
-        self.values.keep(key, value)
-        return value
-
-
-def _checked(reply: Attributes) -> Attributes:
-    if not reply.boolean("ok"):
-        raise LookupUnavailable(reply.text("why", "the lookup service gave no reason"))
-    return reply
+__all__ = [
+    "AddressClass",
+    "AsyncLookupClient",
+    "CanonicalKind",
+    "LookupClient",
+    "LookupUnavailable",
+    "RecipientVerdict",
+    "Route",
+    "Status",
+]
 
 
 class LookupClient:
     """Blocking client; connects at the first question and again when the service was restarted."""
 
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
-        self._questions = _Questions(config, clock)
+        self._questions = Questions(config, clock)
         self._channel: Channel | None = None
 
     def recipient(self, address: str) -> RecipientVerdict:
@@ -239,7 +109,7 @@ class LookupClient:
                     fresh = True
                     channel = self._channel = Channel.connect(self._questions.path, REPLY_TIMEOUT)
                 channel.send(request)
-                return _checked(channel.receive())
+                return checked(channel.receive())
             except (ChannelClosed, ProtocolError) as error:
                 self.close()
                 if fresh or isinstance(error, ProtocolError):
@@ -256,7 +126,7 @@ class AsyncLookupClient:
     """Client for asyncio programs: one connection, on which questions overtake each other by their tags."""
 
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
-        self._questions = _Questions(config, clock)
+        self._questions = Questions(config, clock)
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
 
@@ -326,7 +196,7 @@ class AsyncLookupClient:
                         last_try = True
                         connection = self._connection = await self._connect()
             try:
-                return _checked(await connection.ask(request))
+                return checked(await connection.ask(request))
             except ProtocolError as error:
                 connection.fail(ChannelClosed("protocol error"))
                 raise LookupUnavailable(f"lookup service: {error}") from None

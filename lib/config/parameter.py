@@ -23,9 +23,7 @@ Default: TypeAlias = "Raw | Callable[[], str]"
 
 _TIME_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)")
-_SEPARATORS = re.compile(r"[,\s]+")
-# A token of a word list may carry a braced part with blanks: `{ reject_rbl_client zen.example }` (postconf(5)).
-_WORD = re.compile(r"\{[^{}]*\}|[^,\s{}]+(?:\{[^{}]*\}[^,\s{}]*)*")
+_SEPARATORS = ", \t\r\n"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,10 +62,32 @@ def joined(raw: Raw) -> str:
 
 
 def split_words(raw: Raw) -> tuple[str, ...]:
-    """The items of a list value: separated by commas or white space, or the YAML list's own items."""
+    """The items of a list value: separated by commas or white space, or the YAML list's own items.
+
+    Inside braces, which nest, both are part of the item: `{ reject_rbl_client zen.example }`, `inline:{{a = b, c}}`
+    (postconf(5)).
+    """
     if isinstance(raw, tuple):
         return tuple(word for item in raw for word in split_words(item))
-    return tuple(_WORD.findall(raw))
+    if "{" not in raw:
+        return tuple(raw.replace(",", " ").split())
+    words: list[str] = []
+    start, depth = -1, 0
+    for position, character in enumerate(raw):
+        if not depth and character in _SEPARATORS:
+            if start >= 0:
+                words.append(raw[start:position])
+                start = -1
+            continue
+        if start < 0:
+            start = position
+        if character == "{":
+            depth += 1
+        elif character == "}" and depth:
+            depth -= 1
+    if start >= 0:
+        words.append(raw[start:])
+    return tuple(words)
 
 
 def parse_seconds(text: str) -> float:

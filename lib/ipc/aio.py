@@ -17,6 +17,7 @@ from pillarbox.lib.ipc.blocking import MAX_FDS, READ_SIZE, peer_uid
 from pillarbox.lib.ipc.frames import (
     ABORT_CONTENT,
     END_OF_CONTENT,
+    FRAME_LIMIT,
     Attributes,
     ChannelClosed,
     FrameReader,
@@ -24,6 +25,9 @@ from pillarbox.lib.ipc.frames import (
     encode_chunk,
     encode_frame,
 )
+
+UNREAD_LIMIT = 2 * FRAME_LIMIT
+"""Bytes that are read ahead of their reader; beyond it the peer waits."""
 
 
 class AsyncChannel:
@@ -41,6 +45,8 @@ class AsyncChannel:
         self._fds: list[int] = []
         self._readable: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._watching = False
+        self._end: ChannelClosed | None = None
 
     @classmethod
     async def connect(cls, path: str, timeout: float | None = None) -> AsyncChannel:
@@ -62,14 +68,38 @@ class AsyncChannel:
         """The user id of the peer."""
         return peer_uid(self.socket)
 
+    def _watch(self) -> None:
+        """Let the loop read for us.  It goes on doing so between requests: taking a connection out of the loop's set
+        and putting it in again costs more than reading a frame that nobody waits for yet."""
+        if not self._watching and not self.closed:
+            self._watching = True
+            self._loop.add_reader(self.socket.fileno(), self._on_readable)
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watching = False
+            self._loop.remove_reader(self.socket.fileno())
+
+    def _on_readable(self) -> None:
+        try:
+            self.fill()
+        except ChannelClosed:
+            self._unwatch()
+        if self._reader.pending > UNREAD_LIMIT and self._readable is None:
+            self._unwatch()  # nobody takes it out; the peer shall wait
+        self._wake_reader()
+
     async def _wait_readable(self) -> None:
+        if self._end is not None:
+            raise self._end
+        if self.closed:
+            raise ChannelClosed("the channel is closed")
+        self._watch()
         self._readable = self._loop.create_future()
-        self._loop.add_reader(self.socket.fileno(), self._wake_reader)
         try:
             await self._readable
         finally:
-            if self.socket.fileno() >= 0:
-                self._loop.remove_reader(self.socket.fileno())
+            self._readable = None
 
     def _wake_reader(self) -> None:
         if self._readable is not None and not self._readable.done():
@@ -90,6 +120,8 @@ class AsyncChannel:
 
     def fill(self) -> bool:
         """Read once what has arrived, without waiting.  False where nothing had."""
+        if self._end is not None:
+            raise self._end
         if self.closed:
             raise ChannelClosed("the channel is closed")
         try:
@@ -99,13 +131,15 @@ class AsyncChannel:
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
-            raise ChannelClosed(f"receive: {error.strerror or error}") from None
+            self._end = ChannelClosed(f"receive: {error.strerror or error}")
+            raise self._end from None
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 count = len(payload) // 4
                 self._fds += struct.unpack(f"{count}i", payload[: count * 4])
         if not data:
-            raise ChannelClosed("the peer closed the connection")
+            self._end = ChannelClosed("the peer closed the connection")
+            raise self._end
         self._reader.feed(data)
         return True
 
@@ -131,11 +165,19 @@ class AsyncChannel:
             except TimeoutError:
                 raise ChannelClosed(f"no answer within {timeout:g} seconds") from None
         while (frame := self.next_frame()) is None:
-            if not self.fill():
+            if self._watching or not self.fill():
                 if self._draining and not self._reader.pending:
                     raise ChannelClosed("the service is stopping")
                 await self._wait_readable()
         return frame
+
+    @property
+    def alive(self) -> bool:
+        """Whether an idle connection is usable: neither ended nor holding bytes that nobody asked for."""
+        if not self._watching and self._end is None and not self.closed:
+            with contextlib.suppress(ChannelClosed):
+                self.fill()
+        return not self.closed and self._end is None and not self._reader.pending
 
     def drain(self) -> None:
         """The service is stopping: end the connection once it is idle, that is, between two requests."""
@@ -192,9 +234,17 @@ class AsyncChannel:
     async def read_chunk(self) -> bytes:
         """Wait for a piece of content; b"" at its end.  Raises ContentAborted where the sender withdrew it."""
         while (chunk := self._reader.chunk()) is None:
-            if not self.fill():
+            if self._watching or not self.fill():
                 await self._wait_readable()
         return chunk
+
+    def detach(self) -> socket.socket:
+        """Give the socket away: the channel reads no more.  Raises ProtocolError where it has read too much already."""
+        self._unwatch()
+        if self._reader.pending or self._fds:
+            raise ProtocolError("bytes or descriptors came that nobody asked for")
+        self.closed = True
+        return self.socket
 
     def close(self) -> None:
         """End the connection; a task that waits on it gets ChannelClosed."""
@@ -205,7 +255,7 @@ class AsyncChannel:
             if future is not None and not future.done():
                 future.set_exception(ChannelClosed("the channel is closed"))
         if self.socket.fileno() >= 0:
-            self._loop.remove_reader(self.socket.fileno())
+            self._unwatch()
             self._loop.remove_writer(self.socket.fileno())
         for descriptor in self._fds:
             with contextlib.suppress(OSError):

@@ -51,16 +51,20 @@ class ClientConnection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     # --- reading
-    def interrupt(self, error: Exception) -> None:
-        """Make the read under way, or the next one, raise `error` once."""
+    def interrupt(self, error: Exception, *, replace: bool = True) -> None:
+        """Make the read under way, or the next one, raise `error` once.
+
+        Where another interruption waits already, `replace` says which of the two is to be met.
+        """
         if self._readable is not None and not self._readable.done():
             self._readable.set_exception(error)
-        else:
+        elif replace or self._interruption is None:
             self._interruption = error
 
-    def cancel_interruption(self) -> None:
-        """Forget an interruption that nobody met."""
-        self._interruption = None
+    def cancel_interruption(self, kind: type[Exception] = Exception) -> None:
+        """Forget an interruption of this kind that nobody has met."""
+        if isinstance(self._interruption, kind):
+            self._interruption = None
 
     async def _wait_readable(self) -> None:
         self._readable = self._loop.create_future()

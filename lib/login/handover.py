@@ -172,6 +172,7 @@ async def receive_session(connection: socket.socket, auth: AsyncAuthClient, serv
         await channel.send({"ok": False, "why": why})
         channel.close()
         return None
+    channel.detach()
     await channel.send({"ok": True})
     return SessionStart(_stream(connection, fds), account, request)
 

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pillarbox.lib.message.date import format_date
 from pillarbox.lib.message.header import scan, unfold
 
-HOP_LIMIT = 50
-"""Received fields after which a message is taken to loop (RFC 5321 section 6.3; hopcount_limit in postconf(5))."""
-
 _UNSAFE_HELO = re.compile(r"[^!-'*+\-/-:=?-Z^-~\[\].]")
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _UNSAFE_TEXT = re.compile(r"[\x00-\x1f\x7f()\\<>]")

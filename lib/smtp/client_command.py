@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 
 from pillarbox.lib.address.domain import to_ascii
+from pillarbox.lib.message.xtext import encode_utf8_address, encode_xtext
 from pillarbox.lib.smtp.client_capabilities import Capabilities
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
-_XTEXT_UNSAFE = re.compile(rb"[^!-*,-<>-~]")  # RFC 3461 section 4: any CHAR between "!" and "~" but "+" and "="
-_UTF8_ADDR_UNSAFE = re.compile(r"[^!-*,-<>-\[\]-~\x80-\U0010ffff]")
+_XTEXT_SAFE = re.compile(r"[!-*,-<>-~]*")  # RFC 3461 section 4; what nearly every address is made of
 
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
@@ -36,15 +36,8 @@ def _path(address: str) -> str:
     return f"<{_checked(address)}>"
 
 
-def xtext(text: str) -> str:
-    """`text` in the encoding of RFC 3461 section 4."""
-    raw = text.encode("utf-8", "surrogateescape")
-    return _XTEXT_UNSAFE.sub(lambda match: b"+%02X" % match[0][0], raw).decode("ascii")
-
-
-def utf8_addr_xtext(text: str) -> str:
-    """`text` as utf-8-addr-unitext, for an ORCPT of type utf-8 over SMTPUTF8 (RFC 6533 section 3)."""
-    return _UTF8_ADDR_UNSAFE.sub(lambda match: f"\\x{{{ord(match[0]):X}}}", text)
+def _xtext(text: str) -> str:
+    return text if _XTEXT_SAFE.fullmatch(text) else encode_xtext(text)
 
 
 def hello(verb: str, name: str) -> bytes:
@@ -86,7 +79,7 @@ def mail_from(
         if ret in ("full", "hdrs"):
             parts.append(f"RET={ret.upper()}")
         if envid:
-            parts.append(f"ENVID={xtext(envid)}")
+            parts.append(f"ENVID={_xtext(envid)}")
     return (" ".join(parts) + "\r\n").encode("utf-8", "surrogateescape")
 
 
@@ -96,7 +89,6 @@ def rcpt_to(
     *,
     notify: tuple[str, ...] = (),
     orcpt: str = "",
-    smtputf8: bool = False,
 ) -> bytes:
     """The RCPT command with those parameters that the server understands.  Raises BadAddress.
 
@@ -109,10 +101,7 @@ def rcpt_to(
         kind, semicolon, address = orcpt.partition(";")
         if semicolon:
             if address.isascii():
-                command += f" ORCPT={_checked(kind)};{xtext(address)}"
-            elif smtputf8:
-                command += f" ORCPT=utf-8;{utf8_addr_xtext(address)}"
-            else:
-                escaped = "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in address)
-                command += f" ORCPT=utf-8;{xtext(escaped)}"
+                command += f" ORCPT={_checked(kind)};{_xtext(address)}"
+            else:  # RFC 6533 section 3; this form is good with and without SMTPUTF8
+                command += f" ORCPT=utf-8;{encode_utf8_address(address)}"
     return f"{command}\r\n".encode("utf-8", "surrogateescape")

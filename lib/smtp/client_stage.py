@@ -35,6 +35,8 @@ class Stage(Enum):
     RSET = StageText("sending RSET probe", "RSET probe", 20.0)
     QUIT = StageText("sending QUIT", "QUIT command", 300.0)
 
+    __hash__ = object.__hash__  # members are single; the inherited one is Python code on the hot path
+
     @property
     def doing(self) -> str:
         """Completes "lost connection with X while ..."."""

@@ -1,7 +1,7 @@
 """Locks that other mail programs honour: dot locks and fcntl locks.
 
-A *dot lock* is a file `NAME.lock` that only one process can make; it holds `PID:HOST` from its first moment, so that one
-left by a killed process of this machine is recognised at once, and any other after a time without change.
+A *dot lock* is a file `NAME.lock` that only one process can make; it holds `PID:HOST` from its first moment, so that
+one left by a killed process of this machine is recognised at once, and any other after a time without change.
 """
 
 from __future__ import annotations

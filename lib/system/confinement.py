@@ -60,7 +60,7 @@ class ConfinementReport:
     missing: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        text = ", ".join(self.held) or "nothing"
+        text = "confined: " + (", ".join(self.held) or "nothing")
         if self.lacking:
             text += "; this kernel lacks: " + ", ".join(self.lacking)
         if self.missing:

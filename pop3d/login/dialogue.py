@@ -1,4 +1,4 @@
-"""The dialogue before login: carries out what the AUTHORIZATION state asks for, on one connection of the login front."""
+"""The dialogue before login: carries out what the AUTHORIZATION state asks for, on a connection of the login front."""
 
 from __future__ import annotations
 
@@ -20,9 +20,6 @@ from pillarbox.pop3d.protocol.authorization import (
     Reply,
     StartTls,
 )
-
-UTF8 = "utf8"
-"""The session part is told under this name whether the client has said UTF8: "yes" or ""."""
 
 _REPLIES: dict[FailureKind, bytes] = {
     "credentials": replies.AUTHENTICATION_FAILED,
@@ -60,14 +57,13 @@ class _Dialogue:
             mechanisms=lambda _: self._mechanisms,
             error_limit=error_limit,
         )
-        self._broken_off: AbortExchange | Close | None = None
 
     async def run(self, greeting: bytes) -> None:
         login, machine = self._login, self._machine
         self._mechanisms = await login.mechanisms()
         await login.connection.write(greeting)
         while True:
-            action = await self._next_action()
+            action: Action | None = await self._next_action()
             match action:
                 case CheckPassword():
                     action = await self._conclude(await login.login(action.username, action.password))
@@ -94,21 +90,19 @@ class _Dialogue:
         return action
 
     async def _authenticate(self, begin: BeginExchange) -> Action | None:
-        self._broken_off = None
-        step = await self._login.authenticate(begin.mechanism, begin.initial, self._ask)
-        if self._broken_off is not None:
-            return self._broken_off
-        return await self._conclude(step)
+        broken_off: list[Action] = []
 
-    async def _ask(self, challenge: bytes) -> bytes:
-        """Send a challenge and wait for the client's response."""
-        await self._login.connection.write(self._machine.challenge(challenge))
-        action = await self._next_action()
-        if isinstance(action, ContinueExchange):
-            return action.response
-        assert isinstance(action, (AbortExchange, Close))
-        self._broken_off = action
-        raise SaslAborted
+        async def ask(challenge: bytes) -> bytes:
+            """Send a challenge and wait for the client's response."""
+            await self._login.connection.write(self._machine.challenge(challenge))
+            action = await self._next_action()
+            if isinstance(action, ContinueExchange):
+                return action.response
+            broken_off.append(action)
+            raise SaslAborted
+
+        step = await self._login.authenticate(begin.mechanism, begin.initial, ask)
+        return broken_off[0] if broken_off else await self._conclude(step)
 
     async def _conclude(self, step: Success | Failure) -> Action | None:
         """After a login: hand the client over (None), or say what was wrong."""
@@ -119,7 +113,7 @@ class _Dialogue:
             return machine.refused(_REPLIES[step.kind], last=login.too_many_failures)
         try:
             # The session part answers the client: only there it is known whether the mailbox can be opened.
-            await login.hand_over(step, {UTF8: "yes" if machine.utf8 else ""}, machine.accepted())
+            await login.hand_over(step, {}, machine.accepted())
         except HandOverFailed:
             login.reason = "Internal login failure"
             return Close(replies.SESSION_UNAVAILABLE)

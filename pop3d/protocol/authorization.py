@@ -115,8 +115,6 @@ class Authorization:
         self._username: str | None = None
         self._errors = 0
         self._error_limit = error_limit
-        self.utf8 = False
-        """Whether the client has said UTF8 (RFC 6856): the session must know."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived."""
@@ -175,7 +173,6 @@ class Authorization:
         self._reader.take_rest()
         self.tls_active = True
         self._username = None
-        self.utf8 = False
         self._expect_commands()
 
     def _clear_text_problem(self) -> bytes:
@@ -260,7 +257,7 @@ class Authorization:
     def _utf8(self, argument: bytes) -> Action:
         if argument:
             return self._error(replies.BAD_ARGUMENTS)
-        self.utf8 = True
+        # Messages are sent as they are in either mode, so there is nothing to remember (RFC 6856 section 2.1).
         return Reply(replies.UTF8_OK)
 
     def _apop(self, argument: bytes) -> Action:

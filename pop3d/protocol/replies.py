@@ -33,7 +33,6 @@ LINE_TOO_LONG = _err("Line too long")
 TOO_MANY_ERRORS = _err("Too many errors, closing connection")
 IDLE_TOO_LONG = _err("Idle for too long, closing connection")
 STOPPING = _err("[SYS/TEMP] Server is going down, try again later")
-TOO_MANY_CONNECTIONS = _err("[SYS/TEMP] Too many connections, try again later")
 
 # --- AUTHORIZATION
 USER_OK = _ok("Send the password")

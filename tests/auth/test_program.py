@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from pillarbox.auth.program import PROGRAM
 from pillarbox.commands import user
 from pillarbox.lib.clients.auth import AuthClient, Failure, Success
 from pillarbox.lib.config import Config, Service
-from pillarbox.lib.process.worker import READY, Worker, enter
+from tests.auth.worker import running
 
 AUTH_UID = 54322
 
@@ -42,29 +40,8 @@ def configuration(folder: str) -> Config:
     )
 
 
-@contextmanager
-def worker(config: Config) -> Iterator[int]:
-    """A running auth process; gives its pid.  It must end well after SIGTERM."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(config.socket_path("auth"))
-        listener.listen(16)
-        listener.setblocking(False)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            enter(Worker(PROGRAM, Service("auth", "auth"), config, [listener], theirs))
-        theirs.close()
-        ours.settimeout(20)
-        status = -1
-        try:
-            assert ours.recv(16) == READY, "the process did not get ready"
-            yield pid
-        finally:
-            os.kill(pid, signal.SIGTERM)
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            ours.close()
-        assert status == 0
+def worker(config: Config) -> AbstractContextManager[int]:
+    return running(PROGRAM, Service("auth", "auth"), config)
 
 
 def login(auth: AuthClient, password: str) -> type:

@@ -246,12 +246,12 @@ class Instance:
         return [path.read_bytes() for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
 
     def queue_ids(self) -> list[str]:
-        """The messages that it still has, in whatever state."""
+        """The messages that it still has, in whatever state (a name with a dot in front is no message yet)."""
         return [
             path.name
             for state in ("incoming", "active", "deferred", "hold", "maildrop")
             for path in (self.root / "spool" / state).rglob("*")
-            if path.is_file()
+            if not path.name.startswith(".") and path.is_file()
         ]
 
     def connect(self, service: str) -> socket.socket:

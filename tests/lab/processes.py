@@ -100,6 +100,8 @@ def stop_process(process: subprocess.Popen[bytes], timeout: float) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     process.wait()
+    while any(map(alive, members)):
+        time.sleep(0.005)
 
 
 def end_tree(root: int) -> None:

@@ -34,7 +34,7 @@ Reply = str | Mapping[str, str] | Callable[[str], str]
 
 CAPABILITIES = ("PIPELINING", "SIZE 52428800", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING")
 
-_ACCEPT_ONLY = 0.2  # seconds between looks whether to stop
+_LOOK = 0.05  # seconds between looks whether to stop
 _PATH = re.compile(r"(?:FROM|TO):\s*<?([^>\s]*)>?\s*(.*)", re.IGNORECASE)
 
 
@@ -109,7 +109,7 @@ class SmtpSink:
         """Listen. Raises OSError."""
         self._stopping.clear()
         listener = socket.create_server((self.address, self.port), backlog=128)
-        listener.settimeout(_ACCEPT_ONLY)
+        listener.settimeout(_LOOK)
         self._listener = listener
         thread = threading.Thread(target=self._accept, args=(listener,), name="lab-sink", daemon=True)
         thread.start()
@@ -151,7 +151,7 @@ class _Session:
         self._buffer = bytearray()
         self._helo = self._tls = self._user = ""
         self._message: Message | None = None
-        connection.settimeout(_ACCEPT_ONLY)
+        connection.settimeout(_LOOK)
 
     def run(self) -> None:
         try:
@@ -255,7 +255,7 @@ class _Session:
             raise _Gone
         self._connection.settimeout(10)
         wrapped = self._sink.certificate.server_context.wrap_socket(self._connection, server_side=True)
-        wrapped.settimeout(_ACCEPT_ONLY)
+        wrapped.settimeout(_LOOK)
         self._connection, self._buffer = wrapped, bytearray()
         self._tls = wrapped.version() or ""
         self._helo = ""

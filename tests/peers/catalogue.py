@@ -28,6 +28,12 @@ PEERS: dict[str, Entry] = {
     for entry in (
         Entry("postfix", ("postfix",), ("postconf", "-d", "-h", "mail_version"), "3."),
         Entry(
+            "postfix-tables",
+            ("postfix", "postfix-cdb", "postfix-pcre", "postfix-lmdb"),
+            ("postconf", "-d", "-h", "mail_version"),
+            "3.",
+        ),
+        Entry(
             "dovecot",
             ("dovecot-core", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd"),
             ("dovecot", "--version"),

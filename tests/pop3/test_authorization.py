@@ -14,13 +14,15 @@ from pillarbox.pop3d.protocol import authorization as core
 from pillarbox.pop3d.protocol import replies
 from tests.feeding import splits
 
+ERROR_LIMIT = 10
+
 
 def mechanisms(tls_active: bool) -> tuple[str, ...]:
     return ("SCRAM-SHA-256", "PLAIN", "LOGIN") if tls_active else ("SCRAM-SHA-256",)
 
 
 def protocol(*, tls: bool = True, available: bool = True) -> core.Authorization:
-    return core.Authorization(tls_available=available, tls_active=tls, mechanisms=mechanisms)
+    return core.Authorization(tls_available=available, tls_active=tls, mechanisms=mechanisms, error_limit=ERROR_LIMIT)
 
 
 def run(machine: core.Authorization, pieces: Iterable[bytes]) -> list[core.Action]:
@@ -57,18 +59,28 @@ def test_nothing_is_read_while_the_password_is_checked() -> None:
 def test_after_a_refusal_the_next_commands_are_read() -> None:
     machine = protocol()
     run(machine, [b"USER ann\r\nPASS pw\r\nPASS again\r\n"])
-    assert machine.refused(replies.AUTHENTICATION_FAILED) == core.Reply(replies.AUTHENTICATION_FAILED)
+    assert machine.refused(replies.AUTHENTICATION_FAILED, last=False) == core.Reply(replies.AUTHENTICATION_FAILED)
     assert machine.next_action() == core.Reply(replies.NO_USER)
 
 
-def test_too_many_wrong_passwords_end_the_connection() -> None:
+def test_the_last_wrong_password_ends_the_connection() -> None:
     machine = protocol()
-    for _ in range(core.FAILURE_LIMIT - 1):
-        run(machine, [b"USER ann\r\nPASS pw\r\n"])
-        assert isinstance(machine.refused(replies.AUTHENTICATION_FAILED), core.Reply)
     run(machine, [b"USER ann\r\nPASS pw\r\n"])
-    assert isinstance(machine.refused(replies.AUTHENTICATION_FAILED), core.Close)
+    assert isinstance(machine.refused(replies.AUTHENTICATION_FAILED, last=True), core.Close)
     assert run(machine, [b"CAPA\r\n"]) == []
+
+
+def test_what_was_no_login_counts_as_an_error() -> None:
+    machine = core.Authorization(tls_available=True, tls_active=True, mechanisms=mechanisms, error_limit=2)
+    run(machine, [b"AUTH CRAM-MD5\r\n"])
+    assert isinstance(machine.declined(replies.NO_MECHANISM), core.Reply)
+    run(machine, [b"AUTH CRAM-MD5\r\n"])
+    assert isinstance(machine.declined(replies.NO_MECHANISM), core.Close)
+
+
+def test_without_auth_the_client_is_asked_to_come_back() -> None:
+    machine = core.Authorization(tls_available=True, tls_active=True, mechanisms=lambda _: (), error_limit=10)
+    assert run(machine, [b"USER ann\r\n"]) == [core.Reply(replies.AUTHENTICATION_UNAVAILABLE)]
 
 
 def test_passwords_are_not_taken_without_tls() -> None:
@@ -113,7 +125,7 @@ def test_the_tail_of_an_overlong_line_is_no_command() -> None:
 
 def test_a_client_that_does_not_speak_pop3_is_dismissed() -> None:
     actions = run(protocol(), [b"HELO\r\n" * 100])
-    assert len(actions) == core.ERROR_LIMIT
+    assert len(actions) == ERROR_LIMIT
     assert actions[-1] == core.Close(replies.TOO_MANY_ERRORS)
 
 
@@ -146,11 +158,10 @@ def test_stls_without_certificate_is_refused() -> None:
     assert run(protocol(tls=False, available=False), [b"STLS\r\n"]) == [core.Reply(replies.TLS_UNAVAILABLE)]
 
 
-def test_tls_forgets_the_user_and_utf8() -> None:
-    machine = core.Authorization(tls_available=True, tls_active=False, mechanisms=lambda _: ("PLAIN",))
-    run(machine, [b"UTF8\r\nUSER ann\r\nSTLS\r\n"])
+def test_tls_forgets_the_user() -> None:
+    machine = core.Authorization(tls_available=True, tls_active=False, mechanisms=lambda _: ("PLAIN",), error_limit=10)
+    run(machine, [b"USER ann\r\nSTLS\r\n"])
     machine.tls_started()
-    assert not machine.utf8
     assert run(machine, [b"PASS pw\r\n"]) == [core.Reply(replies.NO_USER)]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillarbox.lib.smtp.client_capabilities import Capabilities
-from pillarbox.lib.smtp.client_command import BadAddress, ascii_address, mail_from, rcpt_to, xtext
+from pillarbox.lib.smtp.client_command import BadAddress, ascii_address, mail_from, rcpt_to
 
 NOTHING = Capabilities()
 EVERYTHING = Capabilities("mx", dict.fromkeys(("SIZE", "8BITMIME", "SMTPUTF8", "DSN", "PIPELINING"), ""))
@@ -36,9 +36,8 @@ def test_the_null_sender() -> None:
 
 def test_an_international_original_recipient() -> None:
     """RFC 6533 section 3."""
-    assert rcpt_to("a@b.test", EVERYTHING, orcpt="utf-8;ä@b.test", smtputf8=True).endswith(
-        " ORCPT=utf-8;ä@b.test\r\n".encode()
-    )
+    command = rcpt_to("a@b.test", EVERYTHING, orcpt="utf-8;ä=@b.test")
+    assert command.endswith(b" ORCPT=utf-8;\\x{E4}\\x{3D}@b.test\r\n")
 
 
 @pytest.mark.parametrize("address", ["a\r\nDATA@b", "a\n@b", "a\0@b", "a>@b.test", "a\x7f@b"])
@@ -54,23 +53,13 @@ def test_no_text_breaks_out_of_a_command(text: str) -> None:
     try:
         commands = [
             mail_from(text, EVERYTHING, envid=text, smtputf8=True),
-            rcpt_to(text, EVERYTHING, orcpt=f"rfc822;{text}", smtputf8=True),
+            rcpt_to(text, EVERYTHING, orcpt=f"rfc822;{text}"),
         ]
     except (BadAddress, UnicodeEncodeError):
         return
     for command in commands:
         assert command.endswith(b"\r\n")
         assert not {b"\r", b"\n", b"\0"} & {command[i : i + 1] for i in range(len(command) - 2)}
-
-
-@given(st.binary())
-def test_xtext_is_printable_and_reversible(raw: bytes) -> None:
-    encoded = xtext(raw.decode("utf-8", "surrogateescape"))
-    assert encoded.isascii()
-    assert "=" not in encoded
-    parts = encoded.split("+")
-    decoded = parts[0].encode() + b"".join(bytes.fromhex(part[:2]) + part[2:].encode() for part in parts[1:])
-    assert decoded == raw
 
 
 def test_international_domains_have_an_ascii_form() -> None:

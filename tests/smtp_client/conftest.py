@@ -30,6 +30,17 @@ from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import read_settings
 
+# Everything holds on the standard loop and on the faster one where it is installed.
+LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop]
+LOOP_NAMES = ["asyncio"]
+try:
+    import uvloop
+
+    LOOPS.append(uvloop.new_event_loop)
+    LOOP_NAMES.append("uvloop")
+except ImportError:
+    pass
+
 CONTENT = b"Subject: test\n\n.dot\nhello\n"
 
 
@@ -61,6 +72,7 @@ class ClientUnderTest:
         self.services: dict[str, Service] = {}
         self.service = "smtp"
         self.servers: Sequence[Server] = ()
+        self.loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
         self.linger_until: Callable[[], bool] = lambda: True
         """What the client waits for, with its cache open, after its deliveries."""
 
@@ -92,8 +104,8 @@ class ClientUnderTest:
 
     def deliver(self, *requests: DeliveryRequest, together: bool = False) -> list[Outcome]:
         """Deliver by one client, one after the other or `together`."""
-        with log.capture() as lines:
-            return asyncio.run(self._deliver(requests, together, lines))
+        with log.capture() as lines, asyncio.Runner(loop_factory=self.loop_factory) as runner:
+            return runner.run(self._deliver(requests, together, lines))
 
     def deliver_one(self, nexthop: str, *args: Any, **fields: Any) -> Outcome:
         (outcome,) = self.deliver(self.request(nexthop, *args, **fields))
@@ -131,10 +143,11 @@ class ClientUnderTest:
             resolver.close()
 
 
-@pytest.fixture
-def client(tmp_path: Path) -> Iterator[ClientUnderTest]:
+@pytest.fixture(params=LOOPS, ids=LOOP_NAMES)
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ClientUnderTest]:
     before = len(os.listdir("/proc/self/fd"))
     under_test = ClientUnderTest(tmp_path)
+    under_test.loop_factory = request.param
     yield under_test
     gc.collect()
     after = len(os.listdir("/proc/self/fd"))

@@ -6,7 +6,18 @@ import os
 from collections.abc import Callable
 
 CALLS = (
-    "open", "write", "writev", "pwrite", "rename", "link", "unlink", "mkdir", "fsync", "fdatasync", "ftruncate", "utime"
+    "open",
+    "write",
+    "writev",
+    "pwrite",
+    "rename",
+    "link",
+    "unlink",
+    "mkdir",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "utime",
 )
 """The calls that change a file system, where the order of steps matters."""
 

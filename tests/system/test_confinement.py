@@ -397,12 +397,12 @@ class TestReport:
     def test_it_is_one_line_that_names_the_layers(self) -> None:
         text = in_child(lambda: str(Confinement().apply()))
         assert "\n" not in text
-        assert text.startswith("limits, ")
+        assert text.startswith("confined: limits, ")
         assert "no_new_privs" in text
 
     def test_lacking_layers_are_named(self) -> None:
         report = ConfinementReport(("limits",), ("landlock",))
-        assert str(report) == "limits; this kernel lacks: landlock"
+        assert str(report) == "confined: limits; this kernel lacks: landlock"
 
     def test_a_kernel_without_landlock_is_not_fatal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from pillarbox.lib.system import landlock

@@ -14,6 +14,9 @@ from pillarbox.lib.tls.certificate import write_certificate
 
 HOST = "mail.example.com"
 
+# The old versions are named on purpose: what the servers say to them is tested.
+pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+
 
 def make(folder: Path, name: str = "cert") -> tuple[str, str]:
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"

@@ -60,7 +60,7 @@ SMTP_BIND_ADDRESS6 = text("smtp_bind_address6", "", "The local IPv6 address of o
 SMTP_CLIENT_PORTS = words(
     "smtp_client_ports",
     "",
-    """The TCP ports to which the confined client may connect, that of the DNS included; empty: any.""",
+    """The TCP ports to which the confined client may connect, beside those of the DNS; empty: any.""",
 )
 SMTP_CONNECTION_CACHE_ON_DEMAND = boolean(
     "smtp_connection_cache_on_demand", "yes", "Keep a connection open for a moment after a delivery, for the next one."

@@ -31,7 +31,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "4.1": ("The receiving server could not be reached.", _WAIT),
     "4.2": ("The connection to the receiving server broke.", _WAIT),
     "4.3": ("The directory of names (DNS) could not be asked.", _WAIT),
-    "4.4": ("There is no route to the receiving server.", _CHECK),
+    "4.4": ("The part of the address after the @ leads to no mail server.", _CHECK),
     "4.5": ("The receiving system is overloaded.", _WAIT),
     "4.6": ("The message went round in a circle between servers.", _ASK),
     "4.7": ("The message waited too long without being taken.", _WAIT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 import time
@@ -17,8 +18,10 @@ from pillarbox.lib.store.interface import (
     StoreUnavailable,
 )
 from pillarbox.lib.store.lines import ToLF
+from pillarbox.lib.store.mbox.appending import note_append
 from pillarbox.lib.store.mbox.file import Locked, MboxFile, store_error
 from pillarbox.lib.store.mbox.index import Row
+from pillarbox.lib.store.mbox.journal import remove
 from pillarbox.lib.store.mbox.parse import Found, examine, status_lines
 from pillarbox.lib.store.mbox.quoting import FromQuoter, from_line
 from pillarbox.lib.system.files import write_all
@@ -40,6 +43,7 @@ def append_messages(file: MboxFile, state: Locked, messages: Sequence[Incoming])
     before = os.fstat(fd).st_size
     rows: list[Row] = []
     try:
+        note_append(file.append_note, fd, before, [from_line("", message.date) for message in messages])
         os.lseek(fd, before, os.SEEK_SET)
         end = os.pread(fd, 2, max(0, before - 2))
         position = before
@@ -55,10 +59,12 @@ def append_messages(file: MboxFile, state: Locked, messages: Sequence[Incoming])
         os.fsync(fd)
     except BaseException:
         os.ftruncate(fd, before)
+        remove(file.append_note)
         raise
     index.rows += rows
     index.next_uid += len(rows)
     file.save(state)
+    remove(file.append_note)
     return tuple(row.uid for row in rows)
 
 
@@ -104,8 +110,6 @@ def _write(fd: int, position: int, message: Incoming) -> Row:
 
 def _examine(fd: int, offset: int, header: int, end: int) -> tuple[str, int]:
     """Fingerprint and wire size of what was just written."""
-    import mmap
-
     page = offset - offset % mmap.ALLOCATIONGRANULARITY
     with mmap.mmap(fd, end - page, access=mmap.ACCESS_READ, offset=page) as data:
         shift = offset - page

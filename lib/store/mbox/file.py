@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pillarbox.lib.store.interface import MailboxNotFound, OverQuota, StoreError, StoreUnavailable
 from pillarbox.lib.store.locks import LOCK_TIMEOUT, fcntl_lock
 from pillarbox.lib.store.mbox import journal
+from pillarbox.lib.store.mbox.appending import undo_append
 from pillarbox.lib.store.mbox.index import Index, Row, read_index, write_index
 from pillarbox.lib.store.mbox.locking import dot_locked
 from pillarbox.lib.store.mbox.parse import Bytes, Details, Found, examine, find_messages
@@ -57,6 +58,7 @@ class MboxFile:
         self.create = create
         self._index_path = f"{control}/{notes}.index"
         self.journal = f"{control}/{notes}.journal"
+        self.append_note = f"{control}/{notes}.append"
 
     def stamp(self) -> tuple[Stamp, Stamp]:
         """The state of file and index now, to see whether anything changed.  Raises MailboxNotFound."""
@@ -83,6 +85,7 @@ class MboxFile:
             try:
                 fcntl_lock(fd, exclusive=True)
                 recovered = journal.recover(fd, self.journal)
+                recovered = undo_append(fd, self.append_note) or recovered
                 state = Locked(fd, self._load())
                 if recovered or not state.index.describes(os.fstat(fd)):
                     self._synchronise(state)
@@ -117,7 +120,7 @@ class MboxFile:
 
     def forget(self) -> None:
         """Remove the notes of a mailbox that is gone."""
-        for path in (self._index_path, self.journal):
+        for path in (self._index_path, self.journal, self.append_note):
             journal.remove(path)
 
     def rename_notes(self, other: MboxFile) -> None:

@@ -1,6 +1,6 @@
 """`cidr:FILE`: networks and addresses, cidr_table(5): `network/length result`, `!network/length result`.
 
-Keys that are no IP address are in no network: not found.
+Keys that are no IP address are in no network: not found.  A rule, negated or not, is about its own IP version only.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Networks(Grammar[Address]):
         version, mask, wanted = network.version, int(network.netmask), int(network.network_address)
 
         def matches(key: Address) -> bool:
-            return (key[0] == version and key[1] & mask == wanted) != negated
+            return key[0] == version and (key[1] & mask == wanted) != negated
 
         return matches, words[1].strip() if len(words) > 1 else ""
 

@@ -13,7 +13,7 @@ from pillarbox.lib.tables.watch import FileTable
 
 
 class TextTable(FileTable[dict[str, str]]):
-    """A table in memory.  Of duplicate keys the last holds, as in Postfix."""
+    """A table in memory.  Of duplicate keys the first holds, as in Postfix."""
 
     def _load(self, descriptor: int) -> dict[str, str]:
         entries: dict[str, str] = {}
@@ -22,7 +22,7 @@ class TextTable(FileTable[dict[str, str]]):
                 key = fold(entry.key) if self.options.fold else entry.key
                 if key in entries:
                     log.warning(f'{self.path}, line {entry.line}: duplicate entry: "{key}"')
-                entries[key] = entry.value
+                entries.setdefault(key, entry.value)
         return entries
 
     def get(self, key: str) -> str | None:

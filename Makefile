@@ -1,0 +1,36 @@
+# make demo    a running mail system in a throw-away directory, with two users and a first message
+# make test    linters, type checker and all tests; gets the peers that the tests talk to from Debian packages
+# make venv    .venv with the suite and its commands in it
+# make bench   this suite against Postfix, in one run
+
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.complete
+
+.PHONY: venv demo test lint peers bench clean
+
+venv: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml .ci/venv
+	PYTHON=$(PYTHON) sh .ci/venv $(VENV)
+	touch $@
+
+demo: venv
+	$(VENV)/bin/pillarbox demo
+
+lint: venv
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+peers: venv
+	$(VENV)/bin/python -P -m tests.peers install
+
+test: lint peers
+	$(VENV)/bin/pytest -n 2 --dist loadfile --timeout 300
+
+bench: venv peers
+	$(VENV)/bin/python -P -m bench
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,133 @@
+"""`pillarbox check`: find what would keep the suite from starting or working, before start does.
+
+Every finding is one line that says what is wrong, where, and what to do.  Exit status 0 when nothing was found, 78
+(EX_CONFIG) otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pillarbox.commands.control import running_pid
+from pillarbox.lib.config import Config, ConfigError, load
+from pillarbox.lib.config.parameters.general import (
+    AUTH_OWNER,
+    BASE_PORT,
+    DATA_DIRECTORY,
+    INET_INTERFACES,
+    LOOKUP_OWNER,
+    MAIL_DIRECTORY,
+    MAIL_OWNER,
+    NET_OWNER,
+    QUEUE_DIRECTORY,
+    RUN_DIRECTORY,
+    VMAIL_OWNER,
+)
+from pillarbox.lib.config.parameters.lookup import ALIAS_DATABASE
+from pillarbox.lib.queue.directories import LOGS, MAILDROP, QUEUES
+from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
+from pillarbox.lib.tls import TlsError, server_context
+
+
+def check(directory: str) -> int:
+    """Print what is wrong with the instance whose configuration is in `directory`."""
+    try:
+        config = load(directory)
+    except ConfigError as error:
+        findings = [str(problem) for problem in error.problems]
+    else:
+        findings = [*_users(config), *_directories(config), *_certificate(config), *_aliases(config), *_ports(config)]
+    for finding in findings:
+        print(f"pillarbox: {finding}", file=sys.stderr)
+    if findings:
+        return os.EX_CONFIG
+    print("pillarbox: no mistake found")
+    return os.EX_OK
+
+
+def _users(config: Config) -> Iterator[str]:
+    if os.getuid() != 0:
+        return
+    seen: dict[int, str] = {}
+    for parameter in (MAIL_OWNER, NET_OWNER, LOOKUP_OWNER, AUTH_OWNER, VMAIL_OWNER):
+        try:
+            identity = resolve_identity(config[parameter])
+        except PrivilegeError as error:
+            yield f"{parameter.name}: {error}"
+            continue
+        if identity.uid == 0:
+            yield f"{parameter.name}: no program may run as root; name another user"
+        elif identity.uid in seen:
+            yield f"{parameter.name}: is the same user as {seen[identity.uid]}; the programs must be kept apart"
+        seen[identity.uid] = parameter.name
+
+
+def _directories(config: Config) -> Iterator[str]:
+    spool = config[QUEUE_DIRECTORY]
+    wanted = [(f"{spool}/{name}", MAIL_OWNER) for name in (*QUEUES, *LOGS, MAILDROP)]
+    wanted += [(config[MAIL_DIRECTORY], VMAIL_OWNER), (config[DATA_DIRECTORY], AUTH_OWNER)]
+    for path, owner in wanted:
+        try:
+            status = os.lstat(path)
+        except OSError as error:
+            yield f"{path}: {error.strerror}; pillarbox init makes it"
+            continue
+        if not stat.S_ISDIR(status.st_mode):
+            yield f"{path}: is not a directory"
+            continue
+        try:
+            uid = resolve_identity(config[owner]).uid if os.getuid() == 0 else os.getuid()
+        except PrivilegeError:
+            continue
+        if status.st_uid != uid:
+            yield f"{path}: belongs to uid {status.st_uid}, not to {owner.name} ({uid}); chown it"
+        if not path.endswith(MAILDROP) and status.st_mode & 0o022:
+            yield f"{path}: others may write into it (mode {stat.S_IMODE(status.st_mode):o}); chmod go-w it"
+    for path in (config[RUN_DIRECTORY],):
+        if not os.access(path, os.W_OK):
+            yield f"{path}: cannot be written to; run this as root or as the instance's owner"
+
+
+def _certificate(config: Config) -> Iterator[str]:
+    try:
+        server_context(config)
+    except TlsError as error:
+        yield str(error)
+
+
+def _aliases(config: Config) -> Iterator[str]:
+    for table in config[ALIAS_DATABASE]:
+        kind, _, name = table.partition(":")
+        source = Path(name)
+        built = Path(f"{name}.cdb")
+        if kind not in ("hash", "btree", "cdb"):
+            continue
+        if not source.exists():
+            yield f"{source}: there is no such alias file ({ALIAS_DATABASE.name})"
+        elif not built.exists():
+            yield f"{built}: does not exist; run newaliases"
+        elif built.stat().st_mtime < source.stat().st_mtime:
+            yield f"{built}: is older than {source.name}; run newaliases"
+
+
+def _ports(config: Config) -> Iterator[str]:
+    if running_pid(config):
+        return
+    names = config[INET_INTERFACES]
+    address = "127.0.0.1" if "loopback-only" in names else "0.0.0.0" if "all" in names else names[0].strip("[]")
+    for service in config.services.values():
+        for host, port in service.inet:
+            number = config[BASE_PORT] + port
+            where = host or address
+            family = socket.AF_INET6 if ":" in where else socket.AF_INET
+            with socket.socket(family) as trial:
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    trial.bind((where, number))
+                except OSError as error:
+                    yield f"{service.name}: cannot listen on {where} port {number}: {error.strerror}"

@@ -1,0 +1,48 @@
+"""COPY and UID COPY (RFC 9051 section 6.4.7), with COPYUID."""
+
+from __future__ import annotations
+
+from pillarbox.imapd.commands.command import Action, Command, Reply, State, Syntax
+from pillarbox.imapd.commands.messages import named_indexes
+from pillarbox.imapd.protocol.errors import CommandFailed
+from pillarbox.imapd.protocol.sequence import format_set
+from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.interface import Copied, MailboxNotFound
+
+
+def copy_code(copied: Copied) -> str:
+    """COPYUID; nothing where no message was copied."""
+    if not copied.uids:
+        return ""
+    source, target = format_set(copied.source_uids).decode("ascii"), format_set(copied.uids).decode("ascii")
+    return f"COPYUID {copied.uid_validity} {source} {target}"
+
+
+def try_create(error: MailboxNotFound) -> CommandFailed:
+    """The answer to a target that is not there: the client may create it (section 6.4.7)."""
+    return CommandFailed(str(error), "TRYCREATE")
+
+
+def parse(syntax: Syntax) -> Action:
+    cursor = syntax.cursor
+    cursor.space()
+    numbers = cursor.sequence_set()
+    cursor.space()
+    target = cursor.mailbox()
+    cursor.end()
+
+    async def run(session: Session) -> Reply:
+        selected = session.mailbox
+        uids = [selected.uids[index] for index in named_indexes(syntax, selected, numbers)]
+        try:
+            copied = selected.mailbox.copy(uids, target)
+        except MailboxNotFound as error:
+            raise try_create(error) from None
+        if len(copied.uids) < len(uids) and not syntax.by_uid:
+            return Reply("Copy completed; messages that are gone were left out.", copy_code(copied))
+        return Reply("Copy completed.", copy_code(copied))
+
+    return run
+
+
+COMMAND = Command("COPY", State.SELECTED, parse, uid_form=True)

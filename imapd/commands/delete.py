@@ -1,0 +1,23 @@
+"""DELETE (RFC 9051 section 6.3.5)."""
+
+from __future__ import annotations
+
+from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
+from pillarbox.imapd.session.context import Session
+
+
+def parse(syntax: Syntax) -> Action:
+    syntax.cursor.space()
+    name = syntax.cursor.mailbox()
+    syntax.cursor.end()
+
+    async def run(session: Session) -> Reply:
+        if session.selected is not None and session.selected.mailbox.name == name:
+            session.select(None)  # nothing may be told of a mailbox that is no more
+        session.store.delete(name)
+        return Reply("Delete completed.")
+
+    return run
+
+
+COMMAND = Command("DELETE", ANY_STATE, parse)

@@ -1,0 +1,82 @@
+"""FETCH and UID FETCH (RFC 9051 section 6.4.5)."""
+
+from __future__ import annotations
+
+from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
+from pillarbox.imapd.commands.messages import named_indexes
+from pillarbox.imapd.fetch import parse_items
+from pillarbox.imapd.fetch.item import Item, Message, Stream
+from pillarbox.imapd.fetch.uid import UID
+from pillarbox.imapd.protocol.errors import CommandFailed
+from pillarbox.imapd.session.context import Session
+from pillarbox.imapd.session.selected import flag_names
+from pillarbox.lib.store.interface import SEEN, MessageGone, StoreError
+
+
+class StreamBroken(Exception):
+    """A message could not be read to its end after its size was announced: only ending the connection is honest."""
+
+
+def parse(syntax: Syntax) -> Action:
+    cursor = syntax.cursor
+    cursor.space()
+    numbers = cursor.sequence_set()
+    cursor.space()
+    items = parse_items(cursor)
+    cursor.end()
+    if syntax.by_uid and UID not in items:
+        items = (UID, *items)
+
+    async def run(session: Session) -> Reply:
+        selected = session.mailbox
+        missing = 0
+        sets_seen = any(item.sets_seen for item in items) and not selected.mailbox.read_only
+        tells_flags = any(item.tells_flags for item in items)
+        for index in named_indexes(syntax, selected, numbers):
+            message = Message(session, index)
+            newly_seen = sets_seen and not message.state.flags & SEEN
+            try:
+                if newly_seen:
+                    newly_seen = bool(selected.mailbox.set_flags((message.uid,), "add", SEEN))
+                await send_message(session, message, items, with_flags=newly_seen and not tells_flags)
+            except MessageGone:
+                missing += 1
+            await session.breathe()
+        if missing and not syntax.by_uid:
+            raise CommandFailed("Some of the requested messages no longer exist.", "EXPUNGEISSUED")
+        return Reply("Fetch completed.")
+
+    return run
+
+
+async def send_message(session: Session, message: Message, items: tuple[Item, ...], *, with_flags: bool) -> None:
+    """One untagged FETCH.  Nothing of it is sent unless all of the message's items can be had."""
+    pieces = [item.render(message) for item in items]
+    if with_flags:
+        pieces.append(b"FLAGS " + flag_names(message.state))
+    opening = b"* %d FETCH (" % (message.index + 1)
+    if not any(isinstance(piece, Stream) for piece in pieces):
+        session.send(opening + b" ".join(piece for piece in pieces if isinstance(piece, bytes)) + b")\r\n")
+        return
+    session.send(opening)
+    for number, piece in enumerate(pieces):
+        if number:
+            session.send(b" ")
+        if isinstance(piece, bytes):
+            session.send(piece)
+            continue
+        session.send(piece.opening)
+        left = piece.size
+        try:
+            for chunk in piece.chunks:
+                left -= len(chunk)
+                session.send(chunk.replace(b"\0", b"\x80") if b"\0" in chunk else chunk)
+                await session.breathe()
+        except StoreError as error:
+            raise StreamBroken(str(error)) from None
+        if left:
+            raise StreamBroken(f"message {message.uid} is {abs(left)} octets off its size")
+    session.send(b")\r\n")
+
+
+COMMAND = Command("FETCH", State.SELECTED, parse, Report.NOTHING, uid_form=True)

@@ -1,0 +1,20 @@
+"""The messages that a command names, by sequence number or by UID."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pillarbox.imapd.commands.command import Syntax
+from pillarbox.imapd.protocol.errors import BadSyntax
+from pillarbox.imapd.protocol.sequence import SequenceSet
+from pillarbox.imapd.session.selected import Selected
+
+
+def named_indexes(syntax: Syntax, selected: Selected, numbers: SequenceSet) -> Sequence[int]:
+    """Their positions, ascending.  A number that no message has is an error, a UID is passed over (section 6.4.8)."""
+    if syntax.by_uid:
+        return numbers.indexes(selected.uids)
+    found = numbers.numbers(selected.count)
+    if found is None:
+        raise BadSyntax(f"Invalid message set: the mailbox has {selected.count} messages")
+    return [number - 1 for number in found]

@@ -1,0 +1,40 @@
+"""MOVE and UID MOVE (RFC 9051 section 6.4.8): COPYUID comes untagged, before the EXPUNGEs."""
+
+from __future__ import annotations
+
+from pillarbox.imapd.commands.command import Action, Command, Reply, State, Syntax
+from pillarbox.imapd.commands.copy import copy_code, try_create
+from pillarbox.imapd.commands.messages import named_indexes
+from pillarbox.imapd.protocol import response
+from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.interface import MailboxNotFound
+
+
+def parse(syntax: Syntax) -> Action:
+    cursor = syntax.cursor
+    cursor.space()
+    numbers = cursor.sequence_set()
+    cursor.space()
+    target = cursor.mailbox()
+    cursor.end()
+
+    async def run(session: Session) -> Reply:
+        selected = session.mailbox
+        selected.must_be_writable()
+        uids = [selected.uids[index] for index in named_indexes(syntax, selected, numbers)]
+        try:
+            moved = selected.mailbox.move(uids, target)
+        except MailboxNotFound as error:
+            raise try_create(error) from None
+        finally:
+            gone = selected.removed()
+        code = copy_code(moved)
+        if code:
+            session.send(response.status(b"*", b"OK", "Moved UIDs.", code))
+        session.send_all(gone)
+        return Reply("Move completed.")
+
+    return run
+
+
+COMMAND = Command("MOVE", State.SELECTED, parse, uid_form=True)

@@ -1,0 +1,46 @@
+"""The wildcards of LIST: `*` is anything, `%` anything within one level (RFC 9051 section 6.3.9)."""
+
+from __future__ import annotations
+
+from pillarbox.lib.store.interface import DELIMITER, INBOX
+
+
+class Pattern:
+    """A pattern over whole mailbox names.
+
+    Matching takes time in proportion to name times pattern, whatever the wildcards (a regular expression would not).
+    """
+
+    def __init__(self, text: str) -> None:
+        parts = text.split(DELIMITER)
+        if parts[0].upper() == INBOX:
+            parts[0] = INBOX  # case-insensitive, as the name is
+        self._text = DELIMITER.join(parts)
+
+    def matches(self, name: str) -> bool:
+        """Whether the whole name matches."""
+        # The set of places in the pattern that can be reached with the name read so far.
+        places = self._closure({0})
+        for letter in name:
+            reached = set()
+            for place in places:
+                if place < len(self._text):
+                    sign = self._text[place]
+                    if sign == "*" or (sign == "%" and letter != DELIMITER):
+                        reached.add(place)
+                    elif sign == letter:
+                        reached.add(place + 1)
+            places = self._closure(reached)
+            if not places:
+                return False
+        return len(self._text) in places
+
+    def _closure(self, places: set[int]) -> set[int]:
+        """Wildcards may stand for nothing."""
+        todo = list(places)
+        while todo:
+            place = todo.pop()
+            if place < len(self._text) and self._text[place] in "*%" and place + 1 not in places:
+                places.add(place + 1)
+                todo.append(place + 1)
+        return places

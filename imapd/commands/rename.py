@@ -1,0 +1,28 @@
+"""RENAME (RFC 9051 section 6.3.6)."""
+
+from __future__ import annotations
+
+from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
+from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.interface import DELIMITER
+
+
+def parse(syntax: Syntax) -> Action:
+    cursor = syntax.cursor
+    cursor.space()
+    old = cursor.mailbox()
+    cursor.space()
+    new = cursor.mailbox()
+    cursor.end()
+
+    async def run(session: Session) -> Reply:
+        selected = session.selected
+        if selected is not None and (selected.mailbox.name == old or selected.mailbox.name.startswith(old + DELIMITER)):
+            session.select(None)  # the open view belongs to the old name
+        session.store.rename(old, new.removesuffix(DELIMITER))
+        return Reply("Rename completed.")
+
+    return run
+
+
+COMMAND = Command("RENAME", ANY_STATE, parse)

@@ -1,0 +1,103 @@
+"""SEARCH and UID SEARCH (RFC 9051 section 6.4.4; RFC 3501 form of the answer unless RETURN asks for ESEARCH)."""
+
+from __future__ import annotations
+
+from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
+from pillarbox.imapd.protocol import response
+from pillarbox.imapd.protocol.cursor import Cursor
+from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
+from pillarbox.imapd.protocol.sequence import format_set
+from pillarbox.imapd.search import parse_program
+from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.session.context import Session
+from pillarbox.lib.mime.charset import find_codec
+from pillarbox.lib.store.interface import MessageGone
+
+RETURN = (b"MIN", b"MAX", b"ALL", b"COUNT")
+STEP = 64
+"""Messages between two looks at the clock."""
+
+
+def parse_return(cursor: Cursor) -> tuple[bytes, ...] | None:
+    """search-return-opts (RFC 4731); None where the old form is wanted."""
+    if not cursor.accept(b"RETURN "):
+        return None
+    cursor.expect(b"(")
+    options: list[bytes] = []
+    while not cursor.accept(b")"):
+        if options:
+            cursor.space()
+        option = cursor.word()
+        if option not in RETURN:
+            raise BadSyntax(f"unknown search option {option.decode('ascii')}")
+        options.append(option)
+    cursor.space()
+    return tuple(options) or (b"ALL",)
+
+
+def parse(syntax: Syntax) -> Action:
+    cursor = syntax.cursor
+    cursor.space()
+    returned = parse_return(cursor)
+    charset = "us-ascii"
+    bad_charset = ""
+    if cursor.accept(b"CHARSET "):
+        charset = cursor.astring().decode("ascii", "replace")
+        cursor.space()
+        if find_codec(charset) is None:
+            bad_charset, charset = charset, "us-ascii"
+    elif not cursor.data.isascii():
+        charset = "utf-8"  # what a client that forgets to say means
+    key = parse_program(cursor, charset)
+    cursor.end()
+
+    async def run(session: Session) -> Reply:
+        if bad_charset:
+            raise CommandFailed("Unknown charset", "BADCHARSET (US-ASCII UTF-8)")
+        found = await search(session, key)
+        uids = session.mailbox.uids
+        numbers = [uids[index] for index in found] if syntax.by_uid else [index + 1 for index in found]
+        if returned is None:
+            session.send(response.untagged(b"SEARCH", *(b"%d" % number for number in numbers)))
+        else:
+            session.send(extended_line(syntax, returned, numbers))
+        return Reply("Search completed.")
+
+    return run
+
+
+async def search(session: Session, key: Key) -> list[int]:
+    """The positions of the messages that match, ascending."""
+    selected = session.mailbox
+    bound = key.bind(selected)
+    indexes = bound.only
+    found = []
+    for step, index in enumerate(sorted(indexes) if indexes is not None else range(selected.count)):
+        try:
+            if bound.matches(Candidate(session, index)):
+                found.append(index)
+        except MessageGone:
+            pass
+        if not step % STEP or bound.cost > 10:
+            await session.breathe()
+    return found
+
+
+def extended_line(syntax: Syntax, returned: tuple[bytes, ...], numbers: list[int]) -> bytes:
+    """The untagged ESEARCH."""
+    parts = [b"ESEARCH", b"(TAG %b)" % response.string(syntax.tag)]
+    if syntax.by_uid:
+        parts.append(b"UID")
+    if numbers:
+        if b"MIN" in returned:
+            parts.append(b"MIN %d" % numbers[0])
+        if b"MAX" in returned:
+            parts.append(b"MAX %d" % numbers[-1])
+    if b"COUNT" in returned:
+        parts.append(b"COUNT %d" % len(numbers))
+    if numbers and b"ALL" in returned:
+        parts.append(b"ALL " + format_set(numbers))
+    return response.untagged(*parts)
+
+
+COMMAND = Command("SEARCH", State.SELECTED, parse, Report.NOTHING, uid_form=True)

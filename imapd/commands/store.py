@@ -1,0 +1,67 @@
+"""STORE and UID STORE (RFC 9051 section 6.4.6)."""
+
+from __future__ import annotations
+
+from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
+from pillarbox.imapd.commands.messages import named_indexes
+from pillarbox.imapd.protocol.cursor import Cursor
+from pillarbox.imapd.protocol.errors import CommandFailed
+from pillarbox.imapd.session.context import Session
+from pillarbox.imapd.session.selected import split_flags
+from pillarbox.lib.store.interface import FlagChange
+
+AT_ONCE = 500
+"""Messages whose flags are changed in one call of the store; between calls other sessions have their turn."""
+
+_CHANGES: tuple[tuple[bytes, FlagChange], ...] = ((b"+", "add"), (b"-", "remove"), (b"", "replace"))
+
+
+def parse_change(cursor: Cursor) -> tuple[FlagChange, bool, tuple[str, ...]]:
+    """store-att-flags: what to do, whether silently, and with which flags."""
+    change = next(change for sign, change in _CHANGES if cursor.accept(sign))
+    cursor.expect(b"FLAGS")
+    silent = cursor.accept(b".SILENT")
+    cursor.space()
+    if cursor.peek(b"("):
+        return change, silent, cursor.flag_list()
+    flags = [cursor.flag()]
+    while not cursor.at_end:
+        cursor.space()
+        flags.append(cursor.flag())
+    return change, silent, tuple(flags)
+
+
+def parse(syntax: Syntax) -> Action:
+    cursor = syntax.cursor
+    cursor.space()
+    numbers = cursor.sequence_set()
+    cursor.space()
+    change, silent, names = parse_change(cursor)
+    cursor.end()
+    flags, keywords = split_flags(names)
+
+    async def run(session: Session) -> Reply:
+        selected = session.mailbox
+        selected.must_be_writable()
+        uids = [selected.uids[index] for index in named_indexes(syntax, selected, numbers)]
+        missing = 0
+        for start in range(0, len(uids), AT_ONCE):
+            some = uids[start : start + AT_ONCE]
+            states = selected.mailbox.set_flags(some, change, flags, keywords)
+            missing += len(some) - len(states)
+            session.send_all(selected.keyword_lines())
+            for state in states:
+                index = selected.index(state.uid)
+                # Silent or not, a client must hear of flags that are not as it said (a keyword that found no room).
+                surprise = change != "remove" and not keywords <= state.keywords
+                if index is not None and (not silent or surprise):
+                    session.send(selected.flags_line(index, state, syntax.by_uid))
+            await session.breathe()
+        if missing and not syntax.by_uid:
+            raise CommandFailed("Some of the messages no longer exist", "EXPUNGEISSUED")
+        return Reply("Store completed.")
+
+    return run
+
+
+COMMAND = Command("STORE", State.SELECTED, parse, Report.NOTHING, uid_form=True)

@@ -1,0 +1,71 @@
+"""BODY[section]<partial> and BODY.PEEK (RFC 9051 section 6.4.5), and RFC822, RFC822.HEADER, RFC822.TEXT (RFC 3501)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pillarbox.imapd.fetch.item import Item, Message, Stream
+from pillarbox.imapd.fetch.section import Section, locate, parse_section
+from pillarbox.imapd.protocol.cursor import Cursor
+from pillarbox.imapd.protocol.response import NIL, literal
+
+IN_MEMORY = 128 * 1024
+"""Octets of a section that is put together in memory; larger ones are streamed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodySection(Item):
+    """One such item; `name` is what the response calls it."""
+
+    section: Section
+    name: bytes
+    sets_seen: bool = True
+    partial: tuple[int, int] | None = None
+    """First octet and number of octets."""
+
+    def render(self, message: Message) -> bytes | Stream:
+        place = locate(self.section, message)
+        if place is None:
+            return self.name + b" " + NIL
+        if isinstance(place, bytes):
+            return self.name + b" " + literal(self._cut(place))
+        start, end = place
+        if self.partial is not None:
+            start = min(end, start + self.partial[0])
+            end = min(end, start + self.partial[1])
+        size = end - start
+        if size <= IN_MEMORY:
+            return self.name + b" " + literal(message.content.read(start, size) if size else b"")
+        return Stream(b"%b {%d}\r\n" % (self.name, size), size, message.content.chunks(start, size))
+
+    def _cut(self, data: bytes) -> bytes:
+        if self.partial is None:
+            return data
+        start, count = self.partial
+        return data[start : start + count]
+
+
+def parse_partial(cursor: Cursor) -> tuple[int, int] | None:
+    """partial = "<" number64 "." nz-number64 ">"."""
+    if not cursor.accept(b"<"):
+        return None
+    start = cursor.number()
+    cursor.expect(b".")
+    count = cursor.nz_number()
+    cursor.expect(b">")
+    return start, count
+
+
+def parse_body_section(cursor: Cursor, *, peek: bool) -> BodySection:
+    """What follows BODY or BODY.PEEK."""
+    section = parse_section(cursor)
+    partial = parse_partial(cursor)
+    name = b"BODY[%b]" % section.name()
+    if partial is not None:
+        name += b"<%d>" % partial[0]
+    return BodySection(section, name, not peek, partial)
+
+
+RFC822 = BodySection(Section(), b"RFC822")
+RFC822_HEADER = BodySection(Section(text=b"HEADER"), b"RFC822.HEADER", sets_seen=False)
+RFC822_TEXT = BodySection(Section(text=b"TEXT"), b"RFC822.TEXT")

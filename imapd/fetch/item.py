@@ -1,0 +1,63 @@
+"""What an item of FETCH is, and the message that it is made from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pillarbox.imapd.session.context import Session
+from pillarbox.lib.mime import Part
+from pillarbox.lib.store.interface import MessageContent, MessageState
+
+
+class Message:
+    """One message under FETCH; what costs something is looked up when an item asks for it."""
+
+    __slots__ = ("index", "session", "uid")
+
+    def __init__(self, session: Session, index: int) -> None:
+        self.session = session
+        self.index = index
+        self.uid = session.mailbox.uids[index]
+
+    @property
+    def state(self) -> MessageState:
+        return self.session.mailbox.state(self.index)
+
+    @property
+    def size(self) -> int:
+        return self.session.mailbox.mailbox.size(self.uid)
+
+    @property
+    def internal_date(self) -> float:
+        return self.session.mailbox.mailbox.internal_date(self.uid)
+
+    @property
+    def content(self) -> MessageContent:
+        return self.session.content(self.uid)
+
+    @property
+    def tree(self) -> Part:
+        return self.session.tree(self.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An item too large for memory: its name and `{size}`, then exactly `size` octets in pieces."""
+
+    opening: bytes
+    size: int
+    chunks: Iterator[bytes]
+
+
+class Item(ABC):
+    """One item that a client asked for.  Items without arguments have one instance."""
+
+    sets_seen: bool = False
+    """Fetching it sets \\Seen."""
+    tells_flags: bool = False
+
+    @abstractmethod
+    def render(self, message: Message) -> bytes | Stream:
+        """Name and value as they stand in the response.  Raises MessageGone, StoreError."""

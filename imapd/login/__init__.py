@@ -1,0 +1,1 @@
+"""The program `imap-login`: IMAP with clients that nobody knows yet."""

@@ -1,0 +1,68 @@
+"""ALL, NOT, OR and the conjunction of keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.session.selected import Selected
+
+
+class All(Key):
+    def matches(self, candidate: Candidate) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class And(Key):
+    """Keys in a row, or in parentheses."""
+
+    keys: tuple[Key, ...]
+
+    @property
+    def cost(self) -> int:  # type: ignore[override]
+        return max(key.cost for key in self.keys)
+
+    def bind(self, selected: Selected) -> Key:
+        keys = sorted((key.bind(selected) for key in self.keys), key=lambda key: key.cost)
+        return keys[0] if len(keys) == 1 else And(tuple(keys))
+
+    @property
+    def only(self) -> set[int] | None:  # type: ignore[override]
+        sets = [set(key.only) for key in self.keys if key.only is not None]
+        return set.intersection(*sets) if sets else None
+
+    def matches(self, candidate: Candidate) -> bool:
+        return all(key.matches(candidate) for key in self.keys)
+
+
+@dataclass(frozen=True)
+class Or(Key):
+    first: Key
+    second: Key
+
+    @property
+    def cost(self) -> int:  # type: ignore[override]
+        return max(self.first.cost, self.second.cost)
+
+    def bind(self, selected: Selected) -> Key:
+        first, second = sorted((self.first.bind(selected), self.second.bind(selected)), key=lambda key: key.cost)
+        return Or(first, second)
+
+    def matches(self, candidate: Candidate) -> bool:
+        return self.first.matches(candidate) or self.second.matches(candidate)
+
+
+@dataclass(frozen=True)
+class Not(Key):
+    key: Key
+
+    @property
+    def cost(self) -> int:  # type: ignore[override]
+        return self.key.cost
+
+    def bind(self, selected: Selected) -> Key:
+        return Not(self.key.bind(selected))
+
+    def matches(self, candidate: Candidate) -> bool:
+        return not self.key.matches(candidate)

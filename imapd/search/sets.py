@@ -1,0 +1,37 @@
+"""Keys that name messages: a sequence set, and UID with a set.  Numbers that no message has match nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from pillarbox.imapd.protocol.sequence import SequenceSet
+from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.session.selected import Selected
+
+
+@dataclass(frozen=True)
+class Named(Key):
+    """The messages at these positions."""
+
+    only: Collection[int]
+    cost = -1
+
+    def matches(self, candidate: Candidate) -> bool:
+        return candidate.index in self.only
+
+
+@dataclass(frozen=True)
+class InSet(Key):
+    """As written; what it names is known once it is bound to a mailbox."""
+
+    numbers: SequenceSet
+    by_uid: bool
+
+    def bind(self, selected: Selected) -> Key:
+        if self.by_uid:
+            return Named(frozenset(self.numbers.indexes(selected.uids)))
+        return Named(frozenset(number - 1 for number in self.numbers.within(selected.count)))
+
+    def matches(self, candidate: Candidate) -> bool:
+        raise AssertionError("bind comes first")

@@ -1,0 +1,152 @@
+"""One session, as its commands see it: the store, the selected mailbox, and the way out to the client.
+
+Responses gather in a buffer and go out when the commands that have arrived are done, or when it has grown; so a batch
+of pipelined commands is answered with one write, and a client that does not read holds its own session only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Protocol
+
+from pillarbox.imapd.protocol import response
+from pillarbox.imapd.session.selected import Selected
+from pillarbox.lib.config import Config
+from pillarbox.lib.mime import Part, scan_message
+from pillarbox.lib.store.interface import Mailbox, MessageContent, Store
+
+FLUSH_SIZE = 64 * 1024
+"""Octets of responses that are gathered at most before they are sent."""
+
+TURN = 0.01
+"""Seconds that one session may work before the others of the process get their turn."""
+
+TREES_KEPT = 64
+"""Part trees that are kept: a client asks for BODYSTRUCTURE, then for one part after the other."""
+
+
+class Output(Protocol):
+    """Where the bytes go."""
+
+    async def write(self, data: bytes) -> None: ...
+
+
+class Session:
+    """See the module."""
+
+    def __init__(self, config: Config, store: Store, output: Output, username: str) -> None:
+        self.config = config
+        self.store = store
+        self.username = username
+        self.selected: Selected | None = None
+        self.ended = False
+        """Set by LOGOUT."""
+        self.bytes_out = 0
+        self._output = output
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self._turn_began = 0.0
+        self._clock = asyncio.get_running_loop().time
+        self._content: tuple[int, MessageContent] | None = None  # the message that was read last, kept open
+        self._trees: OrderedDict[int, Part] = OrderedDict()
+
+    # --- output
+    def send(self, data: bytes) -> None:
+        """Add to the responses."""
+        self._pending.append(data)
+        self._pending_size += len(data)
+
+    def send_all(self, lines: list[bytes]) -> None:
+        """Add several."""
+        for line in lines:
+            self.send(line)
+
+    async def flush(self) -> None:
+        """Send what has gathered."""
+        if self._pending:
+            data = b"".join(self._pending)
+            self._pending, self._pending_size = [], 0
+            self.bytes_out += len(data)
+            await self._output.write(data)
+
+    def begin_turn(self) -> None:
+        """A command begins."""
+        self._turn_began = self._clock()
+
+    async def breathe(self) -> None:
+        """Between two messages of a long command: send what has grown large, let the other sessions have a turn."""
+        if self._pending_size >= FLUSH_SIZE:
+            await self.flush()
+        if self._clock() - self._turn_began > TURN:
+            await asyncio.sleep(0)
+            self._turn_began = self._clock()
+
+    # --- the selected mailbox
+    @property
+    def mailbox(self) -> Selected:
+        """The selected mailbox; only for commands of the selected state."""
+        assert self.selected is not None
+        return self.selected
+
+    def select(self, mailbox: Mailbox | None) -> None:
+        """Leave the selected mailbox and enter another, or none."""
+        self._forget_content()
+        self._trees.clear()
+        if self.selected is not None:
+            selected, self.selected = self.selected, None
+            selected.close()
+        if mailbox is not None:
+            self.selected = Selected(mailbox)
+
+    def report(self, *, with_uid: bool = False) -> None:
+        """Tell the client what others did to the selected mailbox.  Raises MailboxReplaced, StoreError."""
+        if self.selected is not None:
+            self.send_all(self.selected.refresh(with_uid=with_uid))
+
+    # --- messages
+    def content(self, uid: int) -> MessageContent:
+        """The message, opened; stays open until the next one is asked for.  Raises MessageGone."""
+        if self._content is not None and self._content[0] == uid:
+            return self._content[1]
+        self._forget_content()
+        content = self.mailbox.mailbox.read(uid)
+        self._content = (uid, content)
+        return content
+
+    def _forget_content(self) -> None:
+        if self._content is not None:
+            self._content[1].close()
+            self._content = None
+
+    def tree(self, uid: int) -> Part:
+        """The part tree of a message.  Raises MessageGone."""
+        tree = self._trees.get(uid)
+        if tree is None:
+            tree = scan_message(self.content(uid).chunks())
+            self._trees[uid] = tree
+            if len(self._trees) > TREES_KEPT:
+                self._trees.popitem(last=False)
+        else:
+            self._trees.move_to_end(uid)
+        return tree
+
+    def known_tree(self, uid: int) -> Part | None:
+        """The part tree, if it is there already."""
+        return self._trees.get(uid)
+
+    def close(self) -> None:
+        """The session is over."""
+        try:
+            self.select(None)
+        finally:
+            self.store.close()
+
+    async def idle(self) -> None:
+        """Tell of changes until the client says DONE; the loop, which reads, knows how."""
+        raise NotImplementedError
+
+    def bye(self, text: str) -> None:
+        """The server ends the session."""
+        self.send(response.status(b"*", b"BYE", text))
+        self.ended = True

@@ -1,0 +1,364 @@
+"""The loop of a session: bytes to commands, commands to actions, failures to tagged answers.
+
+Every command gets exactly one tagged answer, whatever happens in it: NO for what the store refuses, BAD for what the
+client got wrong, and for a fault of our own NO [SERVERBUG] with a line in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from pillarbox.imapd.commands import COMMANDS
+from pillarbox.imapd.commands.append import Appending, is_message, parse_begin, parse_options
+from pillarbox.imapd.commands.command import ANY_STATE, Command, Reply, Report, State, Syntax
+from pillarbox.imapd.commands.fetch import StreamBroken
+from pillarbox.imapd.protocol import reader as wire
+from pillarbox.imapd.protocol import response
+from pillarbox.imapd.protocol.cursor import Cursor
+from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
+from pillarbox.imapd.protocol.reader import LITERAL_LIMIT, CommandReader, LiteralOffer, LiteralPiece, TooLong
+from pillarbox.imapd.session.context import Session
+from pillarbox.imapd.session.selected import MailboxReplaced
+from pillarbox.imapd.session.watch import Watcher
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.imapd import (
+    IMAP_IDLE_CHECK_INTERVAL,
+    IMAP_IDLE_NOTIFY_INTERVAL,
+    IMAP_MAX_BAD_COMMANDS,
+    IMAP_MAX_LINE_LENGTH,
+    IMAP_SESSION_TIMEOUT,
+)
+from pillarbox.lib.log import log
+from pillarbox.lib.login import ClientConnection, ClientGone
+from pillarbox.lib.store.interface import Store, StoreError
+
+
+class _Inactive(Exception):
+    """The client said nothing for too long."""
+
+
+class _Stopping(Exception):
+    """The service stops."""
+
+
+class _Woken(Exception):
+    """In IDLE: the mailbox changed, or it is time to look."""
+
+
+class SessionLoop(Session):
+    """One client."""
+
+    def __init__(
+        self, config: Config, store: Store, connection: ClientConnection, username: str, watcher: Watcher | None = None
+    ) -> None:
+        super().__init__(config, store, connection, username)
+        self._connection = connection
+        self._watcher = watcher
+        self._reader = CommandReader(config[IMAP_MAX_LINE_LENGTH], is_message)
+        self._appending: Appending | None = None
+        self._bad = 0  # wrong commands in a row
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopping = False
+        self._bytes_in = 0
+        self.end_reason = "Connection closed"
+        """How the session ended, for the log."""
+
+    async def serve(self, pending: bytes = b"") -> None:
+        """Serve until the client has gone or is dismissed."""
+        self._reader.feed(pending)
+        self._bytes_in = len(pending)
+        self._watch_clock()
+        try:
+            while not self.ended:
+                event = self._reader.next_event()
+                if event is None:
+                    await self.flush()
+                    await self._read()
+                    continue
+                self.begin_turn()
+                await self._handle(event)
+            self.end_reason = "Logged out"
+            await self.flush()
+        except ClientGone:
+            pass
+        except _Inactive:
+            await self._dismiss("Disconnected for inactivity.", "Inactivity")
+        except _Stopping:
+            await self._dismiss("Server shutting down.", "Server shutting down")
+        except MailboxReplaced:
+            await self._dismiss("The mailbox was replaced; please reconnect.", "UIDVALIDITY changed")
+        except StreamBroken as error:
+            self.end_reason = f"Message broken off: {error}"
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._appending is not None:
+                self._appending.abort()
+            with contextlib.suppress(StoreError):
+                self.close()
+            log.info(f"imap({self.username}): {self.end_reason} in={self._bytes_in} out={self.bytes_out}")
+
+    def stop(self) -> None:
+        """The service stops: the command under way is finished, then the client is told."""
+        self._stopping = True
+        self._connection.interrupt(_Stopping())
+
+    async def _dismiss(self, text: str, reason: str) -> None:
+        self.end_reason = f"Disconnected: {reason}"
+        self.bye(text)
+        with contextlib.suppress(ClientGone):
+            await self.flush()
+
+    async def _read(self) -> None:
+        data = await self._connection.read_some()
+        self._heard = self._loop.time()
+        self._bytes_in += len(data)
+        self._reader.feed(data)
+
+    def _watch_clock(self) -> None:
+        """One timer for the session, set anew when it finds that the client has spoken meanwhile."""
+        limit = self.config[IMAP_SESSION_TIMEOUT]
+        left = self._heard + limit - self._loop.time()
+        if left <= 0:
+            self._connection.interrupt(_Inactive())
+            left = limit
+        self._timer = self._loop.call_later(left, self._watch_clock)
+
+    # --- events
+    async def _handle(self, event: wire.Event) -> None:
+        match event:
+            case wire.Command():
+                if event.begun:
+                    await self._command(event.data)
+                else:
+                    await self._end_append(event.data)
+            case LiteralOffer():
+                await self._offer(event)
+            case LiteralPiece():
+                if self._appending is not None:
+                    self._appending.write(event.data)
+            case TooLong():
+                self._wrong(_tag_of(event.start), "Command line too long.")
+
+    async def _command(self, data: bytes) -> None:
+        if not data.strip():
+            return  # an empty line between commands; some clients send one after a literal
+        cursor = Cursor(data)
+        try:
+            tag = cursor.tag()
+            cursor.space()
+            command, syntax = self._find(cursor, tag)
+        except BadSyntax as error:
+            self._wrong(_tag_of(data), str(error))
+            return
+        await self._run(command, syntax)
+
+    def _find(self, cursor: Cursor, tag: bytes) -> tuple[Command, Syntax]:
+        word = cursor.word()
+        by_uid = word == b"UID"
+        if by_uid:
+            cursor.space()
+            word = cursor.word()
+        command = COMMANDS.get(word)
+        if command is None or not (command.uid_form if by_uid else command.plain_form):
+            raise BadSyntax("Unknown command.")
+        state = State.SELECTED if self.selected is not None else State.AUTHENTICATED
+        if not state & command.states:
+            raise BadSyntax("No mailbox selected.")
+        return command, Syntax(cursor, by_uid, tag)
+
+    async def _run(self, command: Command, syntax: Syntax) -> None:
+        tag = syntax.tag
+        try:
+            action = command.parse(syntax)
+            reply = await action(self)
+            if command.report is Report.ALL or syntax.by_uid:
+                self.report(with_uid=syntax.by_uid)
+        except BadSyntax as error:
+            self._wrong(tag, f"Error in IMAP command {command.name}: {error}")
+            return
+        except (CommandFailed, StoreError) as error:
+            self._failed(tag, error)
+            return
+        except (ClientGone, MailboxReplaced, StreamBroken, _Inactive, _Stopping):
+            raise
+        except Exception as error:  # a fault of ours must not end the other sessions of the process
+            log.panic(f"imap({self.username}): {command.name}: {type(error).__name__}: {error}{_place(error)}")
+            self._failed(tag, CommandFailed("Internal error, see the server's log.", "SERVERBUG"))
+            return
+        self._bad = 0
+        self.send(response.status(tag, b"OK", reply.text, reply.code))
+
+    def _failed(self, tag: bytes, error: CommandFailed | StoreError) -> None:
+        self._bad = 0
+        if isinstance(error, CommandFailed):
+            self.send(response.status(tag, b"NO", error.text, error.code))
+            return
+        if error.response_code in ("SERVERBUG", "UNAVAILABLE"):
+            log.warning(f"imap({self.username}): {error}")
+        self.send(response.status(tag, b"NO", str(error) or "Failed.", error.response_code))
+
+    def _wrong(self, tag: bytes, text: str) -> None:
+        """BAD; the session ends after too many of them in a row."""
+        self.send(response.status(tag, b"BAD", text))
+        self._bad += 1
+        if self._bad >= self.config[IMAP_MAX_BAD_COMMANDS]:
+            self.bye("Too many invalid IMAP commands.")
+            self.end_reason = "Disconnected: Too many invalid IMAP commands"
+
+    # --- literals and APPEND
+    async def _offer(self, offer: LiteralOffer) -> None:
+        if self._reader.refusal(offer):
+            self._reader.refuse()
+            self._wrong(_tag_of(offer.command), f"Literal larger than {LITERAL_LIMIT} octets.")
+            return
+        if offer.streamed and not self._begin_message(offer):
+            self._reader.refuse()
+            return
+        self._reader.accept()
+        if offer.wait:
+            self.send(response.continuation(b"OK"))
+            await self.flush()
+
+    def _begin_message(self, offer: LiteralOffer) -> bool:
+        """Make ready for a message; when it cannot be taken the command is answered here."""
+        tag = self._appending.tag if self._appending is not None else _tag_of(offer.command)
+        try:
+            if offer.begun:
+                tag, mailbox, options = parse_begin(offer.command)
+                self._appending = Appending(self, tag, mailbox)
+            else:
+                options = parse_options(Cursor(offer.command))
+            if self._appending is None:
+                raise BadSyntax("no APPEND under way")
+            if offer.binary:
+                raise CommandFailed("Binary messages are not taken.", "UNKNOWN-CTE")
+            self._appending.begin_message(options, offer.size)
+            return True
+        except BadSyntax as error:
+            self._wrong(tag, f"Error in IMAP command APPEND: {error}")
+        except (CommandFailed, StoreError) as error:
+            self._failed(tag, error)
+        if self._appending is not None:
+            self._appending.abort()
+            self._appending = None
+        return False
+
+    async def _end_append(self, rest: bytes) -> None:
+        if self._appending is None:
+            return
+        appending, self._appending = self._appending, None
+
+        async def finish(_: Session) -> Reply:
+            return appending.finish(rest)
+
+        await self._run(
+            Command("APPEND", ANY_STATE, lambda _: finish, Report.ALL), Syntax(Cursor(b""), tag=appending.tag)
+        )
+
+    # --- IDLE
+    async def idle(self) -> None:
+        """Tell of changes until the client says DONE.  Raises BadSyntax when it says something else."""
+        self.send(response.continuation(b"idling"))
+        self._reader.lines_only = True
+        waker = _IdleWaker(self._connection, self.config[IMAP_IDLE_NOTIFY_INTERVAL])
+        end = None
+        if self.selected is not None:
+            paths = self.selected.mailbox.watch_paths()
+            end = self._watcher.watch(paths, waker.wake) if self._watcher is not None else None
+            if end is None:
+                waker.look_every(self.config[IMAP_IDLE_CHECK_INTERVAL])
+        try:
+            await self._idle(waker)
+        finally:
+            waker.close()
+            if end is not None:
+                end()
+            self._reader.lines_only = False
+            if self._stopping:
+                self._connection.interrupt(_Stopping())
+
+    async def _idle(self, waker: _IdleWaker) -> None:
+        self.report()
+        while True:
+            event = self._reader.next_event()
+            if isinstance(event, wire.Command):
+                if event.data.strip().upper() != b"DONE":
+                    raise BadSyntax("Expected DONE.")
+                return
+            if event is not None:
+                raise BadSyntax("Expected DONE.")
+            if waker.time_to_speak():
+                self.send(response.status(b"*", b"OK", "Still here"))
+            await self.flush()
+            try:
+                await self._read()
+            except _Woken:
+                self.report()
+
+
+class _IdleWaker:
+    """Wakes a session in IDLE: on changes, at intervals, and when the client should hear something."""
+
+    def __init__(self, connection: ClientConnection, speak_every: float) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._speak_every = speak_every
+        self._look_every = speak_every
+        self._speak_at = self._loop.time() + speak_every
+        self._timer = self._loop.call_later(speak_every, self._tick)
+        self._woken = False
+
+    def look_every(self, interval: float) -> None:
+        """Wake at intervals."""
+        self._look_every = min(interval, self._speak_every)
+        self._timer.cancel()
+        self._timer = self._loop.call_later(self._look_every, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(self._look_every, self._tick)
+        self.wake()
+
+    def wake(self) -> None:
+        """Something happened; the session looks once, however often this is called before."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._woken:
+            self._woken = False
+            self._connection.interrupt(_Woken(), replace=False)
+
+    def time_to_speak(self) -> bool:
+        """Whether the client has heard nothing for long enough."""
+        if self._loop.time() < self._speak_at:
+            return False
+        self._speak_at = self._loop.time() + self._speak_every
+        return True
+
+    def close(self) -> None:
+        """IDLE is over."""
+        self._timer.cancel()
+        self._woken = False
+        self._connection.cancel_interruption(_Woken)
+
+
+def _tag_of(data: bytes) -> bytes:
+    """The tag of a command that could not be read; `*` where there is none (RFC 9051 section 7.1.3)."""
+    try:
+        return Cursor(data).tag()
+    except BadSyntax:
+        return b"*"
+
+
+def _place(error: BaseException) -> str:
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return ""
+    return f" ({last.tb_frame.f_code.co_filename.rpartition('/pillarbox/')[2]}:{last.tb_lineno})"

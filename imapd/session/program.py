@@ -1,0 +1,101 @@
+"""The program `imap`: sessions of hosted accounts, many in each process, as the owner of their mailboxes."""
+
+from __future__ import annotations
+
+import socket
+
+from pillarbox.imapd.protocol import response
+from pillarbox.imapd.protocol.capabilities import session_capabilities
+from pillarbox.imapd.session.loop import SessionLoop
+from pillarbox.imapd.session.watch import Watcher
+from pillarbox.lib.clients.auth import AsyncAuthClient
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
+from pillarbox.lib.log import log
+from pillarbox.lib.login import ClientConnection, ClientGone, SessionStart, receive_session
+from pillarbox.lib.process import Program, Worker, serve_connections
+from pillarbox.lib.store import open_store
+from pillarbox.lib.store.interface import StoreError
+from pillarbox.lib.system.confinement import Confinement
+
+SERVICE = "imap"
+
+
+class SessionServer:
+    """The sessions of one process."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._auth: AsyncAuthClient | None = None
+        self._watcher: Watcher | None = None
+        self._sessions: set[SessionLoop] = set()
+        self._stopping = False
+
+    async def handle(self, connection: socket.socket) -> None:
+        """Take over a client that a login part brings, and serve it."""
+        if self._auth is None:
+            self._auth = AsyncAuthClient(self._config)
+        start = await receive_session(connection, self._auth, SERVICE)
+        if start is not None:
+            await self.serve(start)
+
+    async def serve(self, start: SessionStart) -> None:
+        """Serve one client to its end."""
+        if self._watcher is None:
+            self._watcher = Watcher()
+        try:
+            client = ClientConnection(start.stream)
+        except OSError:  # gone already
+            start.stream.close()
+            return
+        tag = start.request.extra.get("tag", "*").encode("ascii", "replace")
+        username = start.account.address
+        try:
+            store = open_store(start.account.mail)
+        except StoreError as error:
+            log.error(f"imap({username}): {error}")
+            await _refuse(client, tag)
+            return
+        session = SessionLoop(self._config, store, client, username, self._watcher)
+        session.send(response.status(tag, b"OK", "Logged in", f"CAPABILITY {session_capabilities()}"))
+        self._sessions.add(session)
+        if self._stopping:
+            session.stop()
+        try:
+            await session.serve(start.pending)
+        finally:
+            self._sessions.discard(session)
+            client.close()
+
+    def stop(self) -> None:
+        """Tell all clients that the service stops."""
+        self._stopping = True
+        for session in self._sessions:
+            session.stop()
+
+
+async def _refuse(client: ClientConnection, tag: bytes) -> None:
+    try:
+        await client.write(
+            response.status(tag, b"NO", "The mail of this account cannot be reached.", "UNAVAILABLE")
+            + response.status(b"*", b"BYE", "Try again later.")
+        )
+    except ClientGone:
+        pass
+    finally:
+        client.close()
+
+
+def confinement(config: Config) -> Confinement:
+    """The hosted mailboxes; no network but the clients that are handed over."""
+    return Confinement(write=(config[VIRTUAL_MAILBOX_BASE],), fork=False)
+
+
+def run(worker: Worker) -> None:
+    """Serve until told to stop."""
+    server = SessionServer(worker.config)
+    worker.on_stop = server.stop
+    serve_connections(worker, server.handle)
+
+
+PROGRAM = Program(name="imap", owner="vmail_owner", confinement=confinement, run=run)

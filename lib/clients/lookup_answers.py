@@ -1,0 +1,160 @@
+"""What the two lookup clients share: the answers as values, their memory, and the reading of replies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar, cast
+
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.lookup import (
+    CANONICAL_MAPS,
+    LOOKUP_CACHE_TTL,
+    RECIPIENT_CANONICAL_MAPS,
+    SENDER_CANONICAL_MAPS,
+    SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS,
+    SENDER_DEPENDENT_RELAYHOST_MAPS,
+    VIRTUAL_ALIAS_MAPS,
+)
+from pillarbox.lib.ipc import Attributes
+from pillarbox.lib.tables.errors import LookupFailed
+
+SERVICE = "lookup"
+
+REPLY_TIMEOUT = 60.0
+"""Seconds to wait for one answer: longer than any table's own time limit, shorter than a client's patience."""
+
+CACHE_LIMIT = 10_000
+"""Answers kept of each kind; beyond it all are dropped, which at a lifetime of a second costs nothing."""
+
+AddressClass = Literal["local", "virtual_alias", "virtual_mailbox", "relay", "default"]
+Status = Literal["ok", "unknown", "relay_denied", "error"]
+CanonicalKind = Literal["sender", "recipient"]
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientVerdict:
+    """Whether mail for an address may be accepted, as far as tables can say.
+
+    `ok`: a recipient of ours, or of a domain that we relay for.
+    `unknown`: its domain is ours, the user does not exist; `text` is the reason to give.
+    `relay_denied`: the domain is none of ours (class `default`): only clients that may relay may send there.
+    `error`: a table says that it is undeliverable (transport `error`, `retry`, a relocated user).
+
+    `code` and `dsn` are the SMTP reply code and enhanced status code that go with `text` (550 5.1.1 ...; 450 4.x.x
+    for `retry`); they have no meaning with `ok`.
+    """
+
+    status: Status
+    address_class: AddressClass
+    text: str = ""
+    code: int = 250
+    dsn: str = "2.1.5"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How an address is delivered.
+
+    `transport` names a service of master.yaml, or `error` or `retry`, whose `nexthop` is the reason ("5.1.1 User
+    unknown").  `nexthop` is a domain, `[host]`, `[host]:port`, or what the transport understands.  `recipient` is
+    the address in complete form (domain added).
+    """
+
+    transport: str
+    nexthop: str
+    recipient: str
+    address_class: AddressClass
+
+
+class LookupUnavailable(LookupFailed, ServiceUnavailable):
+    """The answer is not known now; `reason` is for the log."""
+
+
+class Cache(Generic[V]):
+    """Answers that are good for a while.  `found` is the whole cost of a hit."""
+
+    __slots__ = ("_clock", "_entries", "_ttl")
+
+    def __init__(self, ttl: float, clock: Callable[[], float]) -> None:
+        self._ttl = ttl
+        self._clock = clock
+        self._entries: dict[object, tuple[float, V]] = {}
+
+    def found(self, key: object) -> V | None:
+        entry = self._entries.get(key)
+        return entry[1] if entry is not None and entry[0] > self._clock() else None
+
+    def keep(self, key: object, value: V) -> None:
+        if self._ttl > 0:
+            if len(self._entries) >= CACHE_LIMIT:
+                self._entries.clear()
+            self._entries[key] = (self._clock() + self._ttl, value)
+
+
+class Questions:
+    """What both clients share: the caches, the requests, the reading of replies."""
+
+    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+        self.path = config.socket_path(SERVICE)
+        ttl = config[LOOKUP_CACHE_TTL]
+        self.verdicts: Cache[RecipientVerdict] = Cache(ttl, clock)
+        self.routes: Cache[Route] = Cache(ttl, clock)
+        self.expansions: Cache[tuple[str, ...]] = Cache(ttl, clock)
+        self.values: Cache[str] = Cache(ttl, clock)
+        # What no table is configured for needs no question.
+        self.by_sender = bool(
+            config[SENDER_DEPENDENT_RELAYHOST_MAPS] or config[SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS]
+        )
+        self.aliases = bool(config[VIRTUAL_ALIAS_MAPS])
+        common = bool(config[CANONICAL_MAPS])
+        self.canonical = {
+            "sender": common or bool(config[SENDER_CANONICAL_MAPS]),
+            "recipient": common or bool(config[RECIPIENT_CANONICAL_MAPS]),
+        }
+
+    def verdict(self, key: object, reply: Attributes) -> RecipientVerdict:
+        verdict = RecipientVerdict(
+            cast(Status, reply.text("status")),
+            cast(AddressClass, reply.text("class")),
+            reply.text("text", ""),
+            reply.integer("code", 250),
+            reply.text("dsn", "2.1.5"),
+        )
+        if verdict.status in ("ok", "relay_denied"):
+            self.verdicts.keep(key, verdict)
+        return verdict
+
+    def route(self, key: object, reply: Attributes) -> Route:
+        route = Route(
+            reply.text("transport"),
+            reply.text("nexthop"),
+            reply.text("recipient"),
+            cast(AddressClass, reply.text("class")),
+        )
+        if route.transport not in ("error", "retry"):
+            self.routes.keep(key, route)
+        return route
+
+    def expansion(self, key: object, reply: Attributes) -> tuple[str, ...] | None:
+        if "addresses" not in reply:
+            return None
+        addresses = reply.texts("addresses")
+        self.expansions.keep(key, addresses)
+        return addresses
+
+    def value(self, key: object, reply: Attributes) -> str | None:
+        if "value" not in reply:
+            return None
+        value = reply.text("value")
+        self.values.keep(key, value)
+        return value
+
+
+def checked(reply: Attributes) -> Attributes:
+    if not reply.boolean("ok"):
+        raise LookupUnavailable(reply.text("why", "the lookup service gave no reason"))
+    return reply

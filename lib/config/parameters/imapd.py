@@ -1,0 +1,44 @@
+"""Parameters of IMAP."""
+
+from __future__ import annotations
+
+from pillarbox.lib.config.parameter import integer, seconds, size, words
+
+IMAP_MAX_LINE_LENGTH = size(
+    "imap_max_line_length",
+    "65536",
+    """Octets of the longest command line that is taken, literals not counted. Some clients name very many messages in
+    one command.""",
+)
+IMAP_SESSION_TIMEOUT = seconds(
+    "imap_session_timeout",
+    "30m",
+    "How long a client that has logged in may say nothing; RFC 9051 section 5.4 demands at least 30 minutes.",
+)
+IMAP_IDLE_NOTIFY_INTERVAL = seconds(
+    "imap_idle_notify_interval",
+    "2m",
+    "How often a client in IDLE is sent something, so that routers on the way do not forget the connection.",
+)
+IMAP_IDLE_CHECK_INTERVAL = seconds(
+    "imap_idle_check_interval",
+    "30s",
+    """How often the mailbox of a client in IDLE is looked at where the system does not tell of changes (files on a
+    network file system); normally it does, and the client is told at once.""",
+)
+IMAP_MAX_BAD_COMMANDS = integer(
+    "imap_max_bad_commands",
+    "20",
+    "After how many wrong commands in a row a session is ended.",
+    minimum=1,
+    maximum=10000,
+)
+IMAP_APPEND_LIMIT = size(
+    "imap_append_limit", "0", "The largest message in octets that a client may store with APPEND; 0: no limit."
+)
+IMAP_SPECIAL_USE = words(
+    "imap_special_use",
+    "Drafts=Drafts, Sent=Sent, Trash=Trash, Junk=Junk, Archive=Archive",
+    """Mailboxes that clients are told the purpose of (RFC 6154), each as NAME=PURPOSE; the purposes are All, Archive,
+    Drafts, Flagged, Junk, Sent and Trash. A mailbox that does not exist is not shown.""",
+)

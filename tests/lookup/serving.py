@@ -1,0 +1,106 @@
+"""A lookup service in a thread of the test, and a stand-in for the account database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from pillarbox.lib.clients.auth import Account
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.config import Config
+from pillarbox.lib.ipc import AsyncChannel, ChannelClosed, ProtocolError
+from pillarbox.lib.log import log
+from pillarbox.lookup.service import Lookup, Service
+
+
+class Accounts:
+    """What `accounts:` asks in these tests."""
+
+    def __init__(self) -> None:
+        self.addresses: set[str] = set()
+        self.away = False
+        self.asked: list[str] = []
+        self.gate: threading.Event | None = None
+
+    def _answer(self, question: str) -> None:
+        self.asked.append(question)
+        if self.gate is not None:
+            self.gate.wait(20)
+        if self.away:
+            raise ServiceUnavailable("connect to auth: Connection refused")
+
+    def account(self, address: str) -> Account | None:
+        self._answer(address)
+        if address == "root@sys.example":
+            return Account(address, 0, 0, "/root", "mbox:/x", True)
+        return Account(address, None, None, "/h", "maildir:/m", False) if address in self.addresses else None
+
+    def domain(self, domain: str) -> bool:
+        self._answer(domain)
+        return any(address.endswith(f"@{domain}") for address in self.addresses)
+
+
+def configuration(folder: Path, **values: str) -> Config:
+    settings = {
+        "queue_directory": str(folder),
+        "myhostname": "mx.own.example",
+        "mydomain": "own.example",
+        "inet_interfaces": "loopback-only",
+        "alias_maps": "inline:{postmaster=root}",
+    }
+    return Config.for_tests(**(settings | values))
+
+
+@contextlib.contextmanager
+def served(config: Config) -> Iterator[Lookup]:
+    """Serve on the configuration's socket until the block ends; connections are broken off then."""
+    path = Path(config.socket_path("lookup"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    lookup = Lookup(config)
+    ready, stop = threading.Event(), threading.Event()
+
+    async def session(channel: AsyncChannel, service: Service) -> None:
+        try:
+            await service.serve(channel)
+        except ChannelClosed:
+            pass
+        except ProtocolError as error:
+            log.warning(f"protocol error: {error}")
+        finally:
+            channel.close()
+
+    async def run() -> None:
+        service = Service(lookup)
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[None]] = []
+        channels: list[AsyncChannel] = []
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen(16)
+            listener.setblocking(False)
+            ready.set()
+            while not stop.is_set():
+                try:
+                    connection, _ = await asyncio.wait_for(loop.sock_accept(listener), 0.02)
+                except TimeoutError:
+                    continue
+                channels.append(AsyncChannel(connection))
+                tasks.append(loop.create_task(session(channels[-1], service)))
+        for channel in channels:
+            channel.close()
+        await asyncio.gather(*tasks)
+        service.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    ready.wait(20)
+    try:
+        yield lookup
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,290 @@
+"""The requests of the service, and both clients against it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.lookup import AsyncLookupClient, LookupClient, LookupUnavailable, RecipientVerdict, Route
+from pillarbox.lib.config import Config
+from pillarbox.lib.ipc import Channel, ChannelClosed
+from pillarbox.lib.log import log
+from pillarbox.lib.tables import LookupFailed
+from pillarbox.lookup import accounts
+from tests.lookup.serving import Accounts, configuration, served
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def people(monkeypatch: pytest.MonkeyPatch) -> Accounts:
+    fake = Accounts()
+    fake.addresses = {"ann@hosted.example"}
+    monkeypatch.setattr(accounts, "AuthClient", lambda config: fake)
+    return fake
+
+
+ALIASES = "inline:{sales@hosted.example=ann@hosted.example, {all@hosted.example = a@x.example, b@x.example}}"
+
+Ask = Callable[[str, tuple[Any, ...]], Any]
+
+
+def blocking(config: Config) -> Ask:
+    client = LookupClient(config)
+    return lambda method, arguments: getattr(client, method)(*arguments)
+
+
+def concurrent(config: Config) -> Ask:
+    def ask(method: str, arguments: tuple[Any, ...]) -> Any:
+        async def one() -> Any:
+            client = AsyncLookupClient(config)
+            try:
+                return await getattr(client, method)(*arguments)
+            finally:
+                await client.close()
+
+        return asyncio.run(one())
+
+    return ask
+
+
+@pytest.mark.parametrize("client", [blocking, concurrent])
+@pytest.mark.parametrize(
+    ("method", "arguments", "expected"),
+    [
+        ("recipient", ("ann@hosted.example",), RecipientVerdict("ok", "virtual_mailbox")),
+        (
+            "recipient",
+            ("bob@hosted.example",),
+            RecipientVerdict("unknown", "virtual_mailbox", "User unknown in virtual mailbox table", 550, "5.1.1"),
+        ),
+        (
+            "recipient",
+            ("a@far.example",),
+            RecipientVerdict("relay_denied", "default", "Relay access denied", 554, "5.7.1"),
+        ),
+        ("resolve", ("ann",), Route("local", "mx.own.example", "ann@mx.own.example", "local")),
+        ("resolve", ("a@far.example", "s@x"), Route("smtp", "far.example", "a@far.example", "default")),
+        ("expand", ("sales@hosted.example",), ("ann@hosted.example",)),
+        ("expand", ("all@hosted.example",), ("a@x.example", "b@x.example")),
+        ("expand", ("ann@hosted.example",), None),
+        ("get", ("alias_maps", "Postmaster"), "root"),
+        ("get", ("alias_maps", "nobody"), None),
+        ("canonical", ("bob@localhost", "sender"), "bob.b@own.example"),
+        ("canonical", ("bob@localhost", "recipient"), None),
+    ],
+)
+def test_a_question_and_its_answer(
+    tmp_path: Path, people: Accounts, client: Callable[[Config], Ask], method: str, arguments: Any, expected: object
+) -> None:
+    config = configuration(tmp_path, virtual_alias_maps=ALIASES, sender_canonical_maps="inline:{bob=bob.b@own.example}")
+    with served(config):
+        assert client(config)(method, arguments) == expected
+
+
+@pytest.mark.parametrize("client", [blocking, concurrent])
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("get", ("alias_database", "x")),
+        ("get", ("mydestination", "x")),
+        ("get", ("no_such_parameter", "x")),
+        ("expand", ("a@b.example",)),
+        ("recipient", ("a@b.example",)),
+    ],
+)
+def test_what_is_not_known_or_not_allowed_is_both_kinds_of_unavailable(
+    tmp_path: Path, people: Accounts, client: Callable[[Config], Ask], method: str, arguments: Any
+) -> None:
+    config = configuration(tmp_path, virtual_alias_maps="fail:x", alias_database="fail:y")
+    with served(config), log.capture():
+        for kind in (LookupFailed, ServiceUnavailable, LookupUnavailable):
+            with pytest.raises(kind):
+                client(config)(method, arguments)
+
+
+@pytest.mark.parametrize("client", [blocking, concurrent])
+def test_a_service_that_is_away(tmp_path: Path, client: Callable[[Config], Ask]) -> None:
+    with pytest.raises(LookupUnavailable, match=r"lookup service: connect to .*private/lookup"):
+        client(configuration(tmp_path))("recipient", ("a@b.example",))
+
+
+def test_the_blocking_client_survives_a_restart_of_the_service(tmp_path: Path, people: Accounts) -> None:
+    config = configuration(tmp_path, lookup_cache_ttl="0s")
+    client = LookupClient(config)
+    for _ in range(2):
+        with served(config):
+            assert client.get("alias_maps", "postmaster") == "root"
+    with pytest.raises(LookupUnavailable):
+        client.get("alias_maps", "postmaster")
+
+
+def test_the_concurrent_client_survives_a_restart_of_the_service(tmp_path: Path, people: Accounts) -> None:
+    config = configuration(tmp_path, lookup_cache_ttl="0s")
+
+    async def run() -> None:
+        client = AsyncLookupClient(config)
+        for _ in range(2):
+            context = served(config)
+            await asyncio.to_thread(context.__enter__)
+            answers = await asyncio.gather(*(client.get("alias_maps", "postmaster") for _ in range(5)))
+            assert answers == ["root"] * 5
+            await asyncio.to_thread(context.__exit__, None, None, None)
+        with pytest.raises(LookupUnavailable):
+            await client.get("alias_maps", "postmaster")
+        await client.close()
+
+    asyncio.run(run())
+
+
+def test_answers_are_kept_for_their_time_and_lacks_are_not(tmp_path: Path, people: Accounts) -> None:
+    config = configuration(tmp_path)
+    clock = Clock()
+    client = LookupClient(config, clock)
+    with served(config):
+        assert client.recipient("ann@hosted.example").status == "ok"
+        assert client.recipient("bob@hosted.example").status == "unknown"
+        assert client.get("alias_maps", "postmaster") == "root"
+        people.addresses.add("bob@hosted.example")
+        assert client.recipient("bob@hosted.example").status == "ok", "a new user gets mail at once"
+    assert client.recipient("ann@hosted.example").status == "ok", "kept, though the service is gone"
+    assert client.get("alias_maps", "postmaster") == "root"
+    clock.now += 1.1
+    with pytest.raises(LookupUnavailable):
+        client.recipient("ann@hosted.example")
+
+
+def test_questions_without_table_ask_nobody(tmp_path: Path) -> None:
+    client = LookupClient(configuration(tmp_path))
+    assert client.expand("a@b.example") is None
+    assert client.canonical("a@b.example", "sender") is None
+
+
+def test_a_kept_answer_is_there_without_waiting(tmp_path: Path, people: Accounts) -> None:
+    config = configuration(tmp_path)
+
+    async def run() -> None:
+        client = AsyncLookupClient(config)
+        assert client.known_recipient("ann@hosted.example") is None
+        verdict = await client.recipient("ann@hosted.example")
+        assert client.known_recipient("ann@hosted.example") is verdict
+        await client.close()
+
+    with served(config):
+        asyncio.run(run())
+
+
+def test_a_slow_answer_holds_up_no_other(tmp_path: Path, people: Accounts) -> None:
+    config = configuration(tmp_path)
+    people.gate = threading.Event()
+
+    async def run() -> None:
+        client = AsyncLookupClient(config)
+        slow: Awaitable[RecipientVerdict] = asyncio.ensure_future(client.recipient("ann@hosted.example"))
+        await asyncio.sleep(0)
+        assert await client.get("alias_maps", "postmaster") == "root"
+        assert not slow.done()  # type: ignore[attr-defined]
+        assert people.gate is not None
+        people.gate.set()
+        assert (await slow).status == "ok"
+        await client.close()
+
+    with served(config):
+        asyncio.run(run())
+
+
+def test_accounts_make_domains_and_mailboxes(tmp_path: Path, people: Accounts) -> None:
+    config = configuration(tmp_path, recipient_delimiter="+", lookup_cache_ttl="0s")
+    people.addresses.add("user@[192.0.2.9]")
+    with served(config):
+        client = LookupClient(config)
+        assert client.recipient("ann+x@hosted.example").status == "ok"
+        assert client.recipient("ANN@Hosted.Example").status == "ok"
+        assert client.recipient("bob@hosted.example").status == "unknown"
+        assert client.recipient("bob@far.example").status == "relay_denied"
+        assert client.recipient("root@sys.example").status == "relay_denied", "a system user hosts no domain"
+        assert client.get("virtual_mailbox_maps", "ann@hosted.example") == "ann@hosted.example"
+        assert client.get("virtual_mailbox_maps", "@hosted.example") is None
+
+
+def test_an_account_database_that_is_away_defers(tmp_path: Path, people: Accounts) -> None:
+    people.away = True
+    config = configuration(tmp_path)
+    with served(config), log.capture(), pytest.raises(LookupUnavailable, match="accounts"):
+        LookupClient(config).recipient("ann@hosted.example")
+
+
+def test_the_account_database_is_asked_once_for_many_questions(tmp_path: Path, people: Accounts) -> None:
+    config = configuration(tmp_path)
+    with served(config):
+        for _ in range(5):
+            assert LookupClient(config).recipient("ann@hosted.example").status == "ok"
+    assert people.asked == ["hosted.example", "ann@hosted.example"]
+
+
+@pytest.mark.parametrize(
+    "request_frame",
+    [
+        {"do": "nonsense"},
+        {"no": "verb"},
+        {"do": "recipient"},
+        {"do": "recipient", "address": 7},
+        {"do": "recipient", "address": "x" * 5000},
+        {"do": "canonical", "address": "a@b", "kind": "other"},
+        {"do": "get", "parameter": "alias_maps"},
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_and_ends_the_connection(
+    tmp_path: Path, people: Accounts, request_frame: dict[str, object]
+) -> None:
+    config = configuration(tmp_path)
+    with log.capture() as lines:
+        with served(config):
+            channel = Channel.connect(config.socket_path("lookup"), 20)
+            channel.send(request_frame)
+            reply = channel.receive()
+            assert reply.boolean("ok") is False
+            assert reply.text("why")
+            with pytest.raises(ChannelClosed):
+                channel.receive()
+        assert [line for line in lines if line.startswith("warning: protocol error")]
+
+
+def test_odd_addresses_get_an_answer_or_a_failure(tmp_path: Path, people: Accounts) -> None:
+    config = configuration(tmp_path, virtual_alias_maps=ALIASES)
+    with served(config), log.capture():
+        client = LookupClient(config)
+        for address in (
+            "@",
+            "@@",
+            "a@",
+            "@b",
+            '"',
+            '"@x',
+            "a@b@c",
+            "\udcff@x.example",
+            "x" * 1000,
+            "a@[",
+            "@a:",
+            "%",
+            "\0",
+        ):
+            try:
+                client.recipient(address)
+                client.resolve(address)
+                client.expand(address)
+            except LookupUnavailable:
+                pass
+        assert client.get("alias_maps", "postmaster") == "root"

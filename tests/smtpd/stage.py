@@ -1,0 +1,301 @@
+"""A session with everything around it replaced: fake lookup, cleanup, auth and anvil, a real TCP connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pillarbox.lib.clients import ServiceUnavailable
+from pillarbox.lib.clients.anvil import Counts
+from pillarbox.lib.clients.auth import Challenge, Failure, Step, Success
+from pillarbox.lib.clients.cleanup import Receipt, Rejected
+from pillarbox.lib.clients.lookup import LookupUnavailable, RecipientVerdict
+from pillarbox.lib.config import Config
+from pillarbox.lib.dns import Hosts, Resolver
+from pillarbox.lib.log import log
+from pillarbox.lib.queue.envelope import Envelope
+from pillarbox.smtpd.client import ClientNames
+from pillarbox.smtpd.handlers import HANDLERS
+from pillarbox.smtpd.server import Server
+from pillarbox.smtpd.session import Session
+from pillarbox.smtpd.sweep import Sweeper
+
+HOST = "mx.example"
+ID = "4jXFYl6dnjzKD6m"
+ARRIVAL = 1795319643.0
+
+
+class FakeLookup:
+    """`user@here.example` exists; `known` answers come without waiting."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, RecipientVerdict] = {}
+        self.broken = False
+        self.asked: list[str] = []
+
+    def known_recipient(self, address: str) -> RecipientVerdict | None:
+        return self.known.get(address)
+
+    async def recipient(self, address: str) -> RecipientVerdict:
+        self.asked.append(address)
+        await asyncio.sleep(0)
+        if self.broken:
+            raise LookupUnavailable("the lookup service is away")
+        local, _, domain = address.rpartition("@")
+        if domain != "here.example":
+            return RecipientVerdict("relay_denied", "default", "Relay access denied", 554, "5.7.1")
+        if local.startswith("nobody"):
+            return RecipientVerdict("unknown", "virtual_mailbox", "User unknown in virtual mailbox table", 550, "5.1.1")
+        return RecipientVerdict("ok", "virtual_mailbox")
+
+
+class FakeMessage:
+    def __init__(self, cleanup: FakeCleanup) -> None:
+        self.queue_id = ID
+        self.cleanup = cleanup
+        self.envelope: Envelope | None = None
+        self.content = b""
+        self.unsent = 0
+        self.flushes = 0
+        self.state = "open"
+
+    def begin(self, envelope: Envelope) -> None:
+        self.envelope = envelope
+
+    def gather(self, content: bytes) -> bool:
+        self.content += content
+        self.unsent += len(content)
+        return self.unsent >= 64 * 1024
+
+    async def flush(self) -> None:
+        await asyncio.sleep(0)
+        if self.cleanup.broken:
+            raise ServiceUnavailable("cleanup: gone")
+        self.unsent = 0
+        self.flushes += 1
+
+    async def commit(self) -> Receipt:
+        await self.cleanup.gate.wait()
+        if self.cleanup.broken:
+            raise ServiceUnavailable("cleanup: gone")
+        if self.cleanup.rejection:
+            raise self.cleanup.rejection
+        self.state = "committed"
+        return Receipt(self.queue_id, len(self.content))
+
+    def abort(self) -> None:
+        self.state = "aborted"
+
+
+class FakeCleanup:
+    def __init__(self) -> None:
+        self.messages: list[FakeMessage] = []
+        self.broken = False
+        self.closed = False
+        self.warm = True
+        self.rejection: Rejected | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def open_now(self) -> FakeMessage | None:
+        if self.closed or not self.warm:
+            return None
+        self.messages.append(FakeMessage(self))
+        return self.messages[-1]
+
+    async def open(self) -> FakeMessage:
+        await asyncio.sleep(0)
+        if self.closed:
+            raise ServiceUnavailable("cleanup: no queue file could be made")
+        self.messages.append(FakeMessage(self))
+        return self.messages[-1]
+
+
+class FakeAuth:
+    """PLAIN with `\\0ann\\0secret`; TWOSTEP asks once and wants `secret`."""
+
+    def __init__(self) -> None:
+        self.aborted: list[Challenge] = []
+        self.down = False
+
+    async def mechanisms(self, encrypted: bool, client_address: str = "") -> tuple[str, ...]:
+        if self.down:
+            raise ServiceUnavailable("auth: down")
+        return ("PLAIN", "TWOSTEP")
+
+    async def begin(self, service: str, mechanism: str, initial: bytes | None, **client: object) -> Step:
+        if self.down:
+            raise ServiceUnavailable("auth: down")
+        if mechanism == "TWOSTEP":
+            return Challenge(b"what?", 1)
+        if mechanism != "PLAIN":
+            return Failure("no such mechanism", kind="mechanism")
+        return self._judge(mechanism, initial == b"\0ann\0secret")
+
+    async def continue_(self, challenge: Challenge, response: bytes) -> Step:
+        return self._judge("TWOSTEP", response == b"secret")
+
+    def _judge(self, mechanism: str, good: bool) -> Step:
+        if good:
+            return Success("ann@here.example", "", mechanism)
+        return Failure("wrong user name or password", username="ann@here.example")
+
+    def abort(self, challenge: Challenge) -> None:
+        self.aborted.append(challenge)
+
+
+class FakeAnvil:
+    def __init__(self) -> None:
+        self.open = 0
+        self.rates: dict[str, int] = {}
+        self.down = False
+
+    async def connect(self, service: str, address: str) -> Counts:
+        await asyncio.sleep(0)
+        if self.down:
+            raise ServiceUnavailable("anvil: down")
+        self.open += 1
+        return Counts(self.open, self.open)
+
+    async def count(self, service: str, address: str, kind: str) -> int:
+        self.rates[kind] = self.rates.get(kind, 0) + 1
+        return self.rates[kind]
+
+    def disconnect(self, service: str, address: str) -> None:
+        self.open -= 1
+
+
+@dataclass
+class Stage:
+    """A listening server and what surrounds it."""
+
+    server: Server
+    port: int
+    lines: list[str]
+    cleanup: FakeCleanup
+    lookup: FakeLookup
+    auth: FakeAuth
+    anvil: FakeAnvil
+    released: int = 0
+    peers: list[Peer] = field(default_factory=list)
+
+    async def connect(self, greeted: bool = True, **options: Any) -> Peer:
+        """A client; has read the greeting."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, **options)
+        peer = Peer(reader, writer)
+        self.peers.append(peer)
+        if greeted:
+            peer.greeting = await peer.reply()
+        return peer
+
+    async def ended(self, sessions: int = 1) -> None:
+        """Wait until so many sessions are over."""
+        async with asyncio.timeout(10):
+            while self.released < sessions:
+                await asyncio.sleep(0.005)
+
+    def logged(self, text: str) -> bool:
+        """Whether a log line has this text in it."""
+        return any(text in line for line in self.lines)
+
+
+class Peer:
+    """The client's side."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.greeting = ""
+
+    async def reply(self) -> str:
+        """One reply, its lines joined by a blank; "" at the end of the connection."""
+        lines: list[str] = []
+        async with asyncio.timeout(10):
+            while True:
+                line = (await self.reader.readline()).decode()
+                lines.append(line.rstrip("\r\n"))
+                if line[3:4] != "-":
+                    return " ".join(lines)
+
+    async def say(self, *commands: str | bytes) -> str:
+        """Send commands one after the other; the last reply."""
+        last = ""
+        for command in commands:
+            self.send(command)
+            last = await self.reply()
+        return last
+
+    def send(self, data: str | bytes) -> None:
+        """Send without waiting; a text gets a line end."""
+        self.writer.write(data if isinstance(data, bytes) else f"{data}\r\n".encode())
+
+    async def start_tls(self) -> None:
+        """The client's side of the handshake."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        await self.writer.start_tls(context)
+
+    def close(self) -> None:
+        """Go away."""
+        self.writer.close()
+
+
+@contextlib.asynccontextmanager
+async def stage(
+    *,
+    tls: ssl.SSLContext | None = None,
+    hosts: str = "127.0.0.1 localhost",
+    sweep: float = 0.01,
+    **settings: str,
+) -> AsyncIterator[Stage]:
+    """A server on a free port.  By default the client is a stranger: mynetworks is empty."""
+    values = {"myhostname": HOST, "myorigin": HOST, "mynetworks": "", "mail_name": "Pillarbox", **settings}
+    config = Config.for_tests(**values)
+    with log.capture() as lines:
+        server = Server(config, "smtp", tls=tls, resolver=Resolver((), hosts=Hosts(hosts)), clock=lambda: ARRIVAL)
+        cleanup, lookup, auth, anvil = FakeCleanup(), FakeLookup(), FakeAuth(), FakeAnvil()
+        loop = asyncio.get_running_loop()
+        server.names = ClientNames(server.resolver, loop.time)
+        server.cleanup, server.lookup = cleanup, lookup  # type: ignore[assignment]
+        server.auth, server.anvil = auth, anvil  # type: ignore[assignment]
+        server.sweeper = Sweeper(server.sessions, sweep)
+        server.sweeper.start()
+
+        def released() -> None:
+            scene.released += 1
+
+        listener = await loop.create_server(lambda: Session(server, HANDLERS, released), "127.0.0.1", 0)
+        scene = Stage(server, listener.sockets[0].getsockname()[1], lines, cleanup, lookup, auth, anvil)
+        try:
+            yield scene
+        finally:
+            server.sweeper.stop()
+            for peer in scene.peers:
+                with contextlib.suppress(Exception):
+                    peer.close()
+            listener.close()
+            await asyncio.sleep(0)
+
+
+def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a scenario on a fresh loop."""
+    asyncio.run(scenario())
+
+
+def plain(text: str) -> str:
+    """Base64."""
+    import base64
+
+    return base64.b64encode(text.encode()).decode()
+
+
+def texts(lines: list[str]) -> Iterator[str]:
+    """The log without TLS details, for comparisons."""
+    yield from lines
+
+
+OPEN = ("EHLO client.example", "MAIL FROM:<a@b.example>", "RCPT TO:<user@here.example>")
