@@ -24,13 +24,13 @@ lint: venv
 	$(VENV)/bin/mypy
 
 peers: venv
-	$(VENV)/bin/python -P -m tests.peers install
+	$(VENV)/bin/python -m tests.peers install
 
 test: lint peers
 	$(VENV)/bin/pytest -n 2 --dist loadfile --timeout 300
 
 bench: venv peers
-	$(VENV)/bin/python -P -m bench
+	$(VENV)/bin/python -m bench
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -114,4 +114,4 @@ def confinement(config: Config) -> Confinement:
     return Confinement(unix=False, fork=False)
 
 
-PROGRAM = Program(name="anvil", run=run, owner="net_owner", confinement=confinement)
+PROGRAM = Program(name="anvil", run=run, owner="net_owner", confinement=confinement, callers=("net_owner",))

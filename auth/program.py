@@ -37,7 +37,7 @@ def confinement(config: Config) -> Confinement:
         case "shadow":
             return Confinement(read=("/etc",), write=database, fork=False)
         case _:
-            return Confinement(write=database, fork=False)
+            return Confinement(write=database, unix=False, fork=False)
 
 
 def prepare(worker: Worker) -> None:

@@ -12,11 +12,12 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.contenders import Contender, PillarboxContender, PostfixContender
 from bench.load import Sink
-from bench.measure import SCENARIOS, Scenario, memory_at_rest, sendmail_latency, start, throughput, warm_up
+from bench.measure import SCENARIOS, Scenario, memory_at_rest, sendmail_latency, start, stop, throughput, warm_up
 from bench.report import machine, table, write
 from tests.lab.dns import DnsServer, mail_zone
 from tests.lab.ports import loopback_address
@@ -26,6 +27,9 @@ _MAKERS: dict[str, Callable[[DnsServer, Path], PillarboxContender | PostfixConte
     "Pillarbox": PillarboxContender,
     "Postfix": PostfixContender,
 }
+
+# Load average per processor beyond which figures say more about the neighbours.
+_BUSY = 0.25
 
 
 class Run:
@@ -38,22 +42,18 @@ class Run:
 
     def round(self, contenders: list[Contender]) -> None:
         """Start all, measure each scenario in turn, stop all."""
-        able = [each for each in contenders if self._step(each, "start", lambda each=each: start(each))]
+        able = [each for each in contenders if self._step(each, "start", partial(start, each))]
         for each in able:
-            self._step(each, "warm-up", lambda each=each: warm_up(each) or {})
+            self._step(each, "warm-up", partial(warm_up, each))
         for scenario in self._scenarios:
             for each in able:
-                self._step(
-                    each,
-                    scenario.name,
-                    lambda each=each, scenario=scenario: throughput(each, scenario, self._messages, self._sink),
-                )
+                self._step(each, scenario.name, partial(throughput, each, scenario, self._messages, self._sink))
         for each in able:
-            self._step(each, "sendmail", lambda each=each: sendmail_latency(each))
+            self._step(each, "sendmail", partial(sendmail_latency, each))
         for each in able:
-            self._step(each, "memory", lambda each=each: memory_at_rest(each))
+            self._step(each, "memory", partial(memory_at_rest, each))
         for each in able:
-            self._step(each, "stop", lambda each=each: each.stop() or {})
+            self._step(each, "stop", partial(stop, each))
 
     def _step(self, contender: Contender, what: str, measure: Callable[[], dict[str, float]]) -> bool:
         try:
@@ -138,9 +138,12 @@ def _text(run: Run, rounds: int, messages: int, versions: dict[str, str], condit
         f"{conditions['processors']} x {conditions['processor']}, {conditions['file_system']}, "
         f"Linux {conditions['kernel']}, Python {conditions['python']}, load before {conditions['load_before']:.2f}."
     )
+    busy = float(str(conditions["load_before"])) > _BUSY * float(str(conditions["processors"]))
+    note = "The machine was busy with other work when this began: compare nothing with these figures."
+    warning = [note] if busy else []
     failures = [f"FAILED: {failure.splitlines()[0]}" for failure in run.failures]
     tables = table(run.values["Pillarbox"], run.values["Postfix"])
-    return "\n".join([tables, "", method, f"{compared}; {where}", *failures])
+    return "\n".join([tables, "", method, f"{compared}; {where}", *warning, *failures])
 
 
 if __name__ == "__main__":

@@ -133,11 +133,12 @@ def start(contender: Contender) -> dict[str, float]:
     }
 
 
-def warm_up(contender: Contender) -> None:
+def warm_up(contender: Contender) -> dict[str, float]:
     """Let it start the processes that it wants for this load; counted nowhere."""
     send(contender.target, MAILBOX, 20, _WARM_UP)
     send(contender.target, SINK_RECIPIENT, 20, _WARM_UP)
     settled(contender)
+    return {}
 
 
 def throughput(contender: Contender, scenario: Scenario, messages: int, sink: Sink) -> dict[str, float]:
@@ -181,3 +182,9 @@ def memory_at_rest(contender: Contender) -> dict[str, float]:
     """Memory when there is nothing to do any more."""
     time.sleep(_SETTLE)
     return {"memory, idle after load": memory(contender.pid) / 1e6}
+
+
+def stop(contender: Contender) -> dict[str, float]:
+    """Stop it; a stop that fails is a failure of the run."""
+    contender.stop()
+    return {}

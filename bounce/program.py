@@ -30,4 +30,4 @@ def run(worker: Worker) -> None:
     serve_channels(worker, handler)
 
 
-PROGRAM = Program(name="bounce", owner="mail_owner", confinement=confinement, run=run)
+PROGRAM = Program(name="bounce", owner="mail_owner", confinement=confinement, run=run, callers=("mail_owner",))

@@ -12,7 +12,13 @@ from pillarbox.lib.system.confinement import Confinement
 def confinement(config: Config) -> Confinement:
     """incoming/ to write, the sockets of lookup and qmgr to talk to, nothing else."""
     queue = config[QUEUE_DIRECTORY]
-    return Confinement(read=(f"{queue}/private", f"{queue}/public"), write=(f"{queue}/incoming",))
+    return Confinement(
+        read=(f"{queue}/private", f"{queue}/public"),
+        write=(f"{queue}/incoming",),
+        fork=False,
+        attributes=False,
+        shorten=False,
+    )
 
 
 def run(worker: Worker) -> None:
@@ -20,4 +26,6 @@ def run(worker: Worker) -> None:
     serve_rounds(worker, Intake(worker.config))
 
 
-PROGRAM = Program(name="cleanup", owner="mail_owner", confinement=confinement, run=run)
+PROGRAM = Program(
+    name="cleanup", owner="mail_owner", confinement=confinement, run=run, callers=("mail_owner", "net_owner")
+)

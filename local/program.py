@@ -14,4 +14,4 @@ def run(worker: Worker) -> None:
     delivery.children.close()
 
 
-PROGRAM = Program(name="local", owner="", run=run)
+PROGRAM = Program(name="local", owner="", run=run, callers=("mail_owner",))

@@ -36,7 +36,7 @@ def confinement(config: Config) -> Confinement:
     """Reading the table files; UNIX sockets for the auth service; no network."""
     lookup = _prepared.get(os.getpid()) or Lookup(config)
     files = tuple(file for file in lookup.files() if os.path.exists(file))
-    return Confinement(read=files, connect_tcp=(), bind_tcp=())
+    return Confinement(read=files, connect_tcp=(), bind_tcp=(), fork=False)
 
 
 def run(worker: Worker) -> None:

@@ -2,6 +2,8 @@
 
 Requests are answered on the event loop as long as the answer is at hand (files, memory).  A table that must ask
 another process raises `WouldBlock`; the request is then answered from a thread, and others overtake it.
+When a table has changed and only a successor of this process may read it, the connection is ended instead of an
+answer: the client asks again, and the successor answers.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pillarbox.lib.clients.lookup import CanonicalKind
 from pillarbox.lib.config import Config
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError
 from pillarbox.lib.log import log
-from pillarbox.lib.tables import STANDARD, LookupFailed, Options
+from pillarbox.lib.tables import STANDARD, LookupFailed, Options, TableChanged
 from pillarbox.lib.tables.blocking import WouldBlock, waiting_allowed
 from pillarbox.lookup.accounts import register_accounts
 from pillarbox.lookup.classes import Classes
@@ -63,13 +65,19 @@ class Lookup:
         return tuple(dict.fromkeys((*self.tables.files(), *self.classes.files())))
 
     def answer(self, request: Attributes) -> Reply:
-        """The reply to one request.  Raises ProtocolError for one that makes no sense, WouldBlock (see above)."""
+        """The reply to one request.
+
+        Raises ProtocolError for one that makes no sense, WouldBlock (see above), TableChanged where the process must be
+        started anew before it can answer.
+        """
         verb = request.text("do")
         function = self._verbs.get(verb)
         if function is None:
             raise ProtocolError(f'unknown verb "{verb}"')
         try:
             return function(request)
+        except TableChanged:
+            raise
         except LookupFailed as error:
             log.warning(f"{verb}: {error}")
             return {"ok": False, "why": error.reason}
@@ -144,6 +152,8 @@ class Service:
                     waiting.add(task)
                     task.add_done_callback(waiting.discard)
                     continue
+                except TableChanged as error:
+                    raise ChannelClosed(str(error)) from None
                 except ProtocolError as error:
                     async with sending:
                         await channel.send({"ok": False, "why": str(error), "tag": tag})
@@ -157,7 +167,11 @@ class Service:
                 await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _answer_later(self, channel: AsyncChannel, request: Attributes, tag: int, sending: asyncio.Lock) -> None:
-        reply = await asyncio.get_running_loop().run_in_executor(self._threads, self._answer_waiting, request)
+        try:
+            reply = await asyncio.get_running_loop().run_in_executor(self._threads, self._answer_waiting, request)
+        except TableChanged:
+            channel.close()
+            return
         reply["tag"] = tag
         try:
             async with sending:

@@ -16,6 +16,9 @@ from pillarbox.lib.config.parameters.general import BASE_PORT, INET_INTERFACES, 
 BACKLOG = 1024
 """Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
 
+OPEN_MODE, GROUP_MODE, OWNER_MODE = 0o666, 0o660, 0o600
+"""Modes of UNIX sockets; who may write to one may connect to it."""
+
 LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -83,11 +86,13 @@ def _bind_unix(path: str, mode: int, uid: int, gid: int) -> socket.socket:
     return listener
 
 
-def bind_service(config: Config, service: Service, uid: int = -1, gid: int = -1) -> list[socket.socket]:
+def bind_service(
+    config: Config, service: Service, uid: int = -1, gid: int = -1, mode: int = OPEN_MODE
+) -> list[socket.socket]:
     """The listening sockets of one service.  Raises BindError.
 
-    Both kinds of UNIX socket may be connected to by any user that can reach their directory: private/ can be entered
-    by the suite's own users only, public/ by everyone.
+    private/ can be entered by the suite's own users only; of these `uid`, `gid` and `mode` say which may connect.
+    A socket in public/ may be connected to by everyone.
     """
     listeners: list[socket.socket] = []
     try:
@@ -100,7 +105,7 @@ def bind_service(config: Config, service: Service, uid: int = -1, gid: int = -1)
         for folder in ("private", "public"):
             if folder in service.listen:
                 path = f"{config[QUEUE_DIRECTORY]}/{folder}/{service.name}"
-                listeners.append(_bind_unix(path, 0o666, uid, gid))
+                listeners.append(_bind_unix(path, mode if folder == "private" else OPEN_MODE, uid, gid))
     except BindError:
         for listener in listeners:
             listener.close()

@@ -26,7 +26,7 @@ from pillarbox.lib.process.worker import FAILED, FREE, FULL, READY, WAKE, enter
 from pillarbox.lib.system.notify import Notifier
 from pillarbox.lib.system.privileges import resolve_identity
 from pillarbox.master.roster import STAGES, Child, Station, in_stage
-from pillarbox.master.sockets import BindError, bind_service
+from pillarbox.master.sockets import GROUP_MODE, OPEN_MODE, OWNER_MODE, BindError, bind_service
 from pillarbox.master.throttle import Throttle
 
 KILL_GRACE = 5.0
@@ -147,13 +147,9 @@ class Supervisor:
     # --- starting workers
     def _station(self, service: Service, config: Config, listeners: list[socket.socket] | None = None) -> Station:
         program = load_program(service.command)
-        uid = gid = -1
-        if os.getuid() == 0:
-            identity = resolve_identity(config[MAIL_OWNER])
-            uid, gid = identity.uid, identity.gid
         view = config.for_service(service)
         if listeners is None:
-            listeners = bind_service(view, service, uid, gid)
+            listeners = bind_service(view, service, *_socket_owners(program, view))
         station = Station(service, program, view, listeners, Throttle(config[SERVICE_THROTTLE_TIME]))
         if service.wakeup:
             station.next_wakeup = self._clock() + service.wakeup
@@ -412,6 +408,17 @@ class Supervisor:
     def title(self) -> str:
         """What `ps` shows for the supervisor."""
         return f"{self.config[SYSLOG_NAME]}: master"
+
+
+def _socket_owners(program: Program, config: Config) -> tuple[int, int, int]:
+    """Owner, group and mode of a program's private socket: who owns it and, for a second caller, its group connect."""
+    if os.getuid() != 0:
+        return -1, -1, OPEN_MODE if len(program.callers) != 1 else OWNER_MODE
+    callers = [resolve_identity(str(config.expanded(name))) for name in program.callers]
+    if not callers:
+        identity = resolve_identity(config[MAIL_OWNER])
+        return identity.uid, identity.gid, OPEN_MODE
+    return callers[0].uid, callers[-1].gid, OWNER_MODE if len(callers) == 1 else GROUP_MODE
 
 
 def _address_of(service: Service, config: Config) -> object:

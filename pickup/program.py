@@ -50,7 +50,7 @@ class Rounds:
 def confinement(config: Config) -> Confinement:
     """maildrop/ and, for what is broken, corrupt/; the sockets of cleanup and bounce."""
     queue = config[QUEUE_DIRECTORY]
-    return Confinement(write=(f"{queue}/maildrop", f"{queue}/corrupt"), fork=False)
+    return Confinement(write=(f"{queue}/maildrop", f"{queue}/corrupt"), fork=False, attributes=False, shorten=False)
 
 
 def run(worker: Worker) -> None:

@@ -97,8 +97,8 @@ def parse_pipe_command(text: str) -> PipeCommand:
     if not marker:
         raise CommandSyntaxError("argv=COMMAND is missing")
     try:
-        words = shlex.split(after)
-        options = shlex.split(before)
+        words = _words(after)
+        options = _words(before)
     except ValueError as error:
         raise CommandSyntaxError(f"quotes are not closed: {error}") from None
     if not words:
@@ -127,6 +127,15 @@ def parse_pipe_command(text: str) -> PipeCommand:
         null_sender=values.get("null_sender", "MAILER-DAEMON"),
         directory=values.get("directory", "/"),
     )
+
+
+def _words(text: str) -> list[str]:
+    """Split at blanks; quotes hold words together, a backslash means nothing (eol has its own use for it)."""
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    lexer.escape = ""
+    return list(lexer)
 
 
 def _cut_argv(text: str) -> tuple[str, str, str]:

@@ -12,15 +12,18 @@ from pillarbox.pipe.delivery import PipeDelivery
 
 
 def prepare(worker: Worker) -> None:
-    """Become the user that `user=` names, where the service itself names none.  Raises PrivilegeError."""
+    """Become the user of the service, else the one that `user=` names, and that without the suite's group: a command
+    must not reach the suite's private sockets.  Raises PrivilegeError.
+    """
     command = parse_pipe_command(worker.config[PIPE_COMMAND])
-    if os.geteuid() != 0 or worker.service.user:
+    if os.geteuid() != 0:
         return
-    if not command.user:
+    user = worker.service.user or command.user
+    if not user:
         raise PrivilegeError(f"service {worker.service.name}: give it a user; pipe runs no command as root")
-    identity = resolve_identity(command.user)
+    identity = resolve_identity(user)
     if identity.uid == 0:
-        raise PrivilegeError(f"service {worker.service.name}: user={command.user}: pipe runs no command as root")
+        raise PrivilegeError(f"service {worker.service.name}: user {user}: pipe runs no command as root")
     drop_privileges(identity.uid, identity.gid)
 
 
@@ -34,4 +37,4 @@ def run(worker: Worker) -> None:
 
 
 # Without confinement: what the command may need is the administrator's to say, by the user that it runs as.
-PROGRAM = Program(name="pipe", owner="", prepare=prepare, run=run)
+PROGRAM = Program(name="pipe", owner="", prepare=prepare, run=run, callers=("mail_owner",))

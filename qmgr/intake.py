@@ -20,6 +20,9 @@ from pillarbox.lib.queue import CorruptQueueFile, Queue, QueueFile, is_queue_id
 from pillarbox.qmgr.scheduler import Scheduler
 from pillarbox.qmgr.timetable import Timetable, read_due_times
 
+ABANDONED_AFTER = 60.0
+"""Seconds after which an unlocked file in the making is taken as left behind: a new one is locked a moment later."""
+
 BURST = 100
 """Messages taken up between two looks at the sockets."""
 
@@ -64,8 +67,9 @@ class Intake:
             except OSError:
                 continue
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(path)
+                if os.fstat(descriptor).st_mtime < self._clock() - ABANDONED_AFTER:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(path)
             except OSError:
                 pass
             finally:

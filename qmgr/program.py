@@ -28,6 +28,8 @@ def confinement(config: Config) -> Confinement:
     return Confinement(
         read=(f"{queue}/private", f"{queue}/public"),
         write=tuple(f"{queue}/{name}" for name in QUEUES),
+        fork=False,
+        shorten=False,
     )
 
 

@@ -34,6 +34,7 @@ def confinement(config: Config) -> Confinement:
         connect_tcp=(*map(parse_port, ports), *resolvers) if ports else None,
         bind_tcp=(0,) if binds else (),
         udp=True,
+        unix=False,
         fork=False,
     )
 
@@ -68,4 +69,5 @@ PROGRAM = Program(
     run=_client.run,
     confinement=confinement,
     prepare=_client.prepare,
+    callers=("mail_owner",),
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.dns import choose_servers
-from pillarbox.lib.process import Program, Worker, serve_protocol
+from pillarbox.lib.process import Program, Worker, serve_connections, serve_protocol
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.smtpd.handlers import HANDLERS
 from pillarbox.smtpd.server import Server
 from pillarbox.smtpd.session import Session
+from pillarbox.smtpd.wrapper import serve_wrapped
 
 _prepared: list[Server] = []
 
@@ -27,7 +28,10 @@ def run(worker: Worker) -> None:
         server.begin()
 
     worker.on_stop = server.stop
-    serve_protocol(worker, lambda released: Session(server, HANDLERS, released), start)
+    if server.wrapper:
+        serve_connections(worker, lambda connection: serve_wrapped(server, HANDLERS, connection), start)
+    else:
+        serve_protocol(worker, lambda released: Session(server, HANDLERS, released), start)
 
 
 def confinement(config: Config) -> Confinement:

@@ -98,6 +98,8 @@ class Server:
         self.tls_log = config[smtpd.SMTPD_TLS_LOGLEVEL] > 0
         self.sasl_received = config[smtpd.SMTPD_SASL_AUTHENTICATED_HEADER]
         self._mechanisms: dict[tuple[bool, str], tuple[float, tuple[str, ...]]] = {}
+        if self.profile.tls_required and tls is None:
+            raise ValueError(f"smtpd_tls_security_level is encrypt for {service}, but there is no certificate")
         if self.wrapper and tls is None:
             raise ValueError(f"smtpd_tls_wrappermode is on for {service}, but there is no certificate")
 
@@ -182,6 +184,7 @@ def configured_profile(config: Config, certificate: bool) -> Profile:
         auth_needs_tls=config[smtpd.SMTPD_TLS_AUTH_ONLY],
         bare_newline=cast(BareNewline, bare_newline),
         forbid_pipelining=config[smtpd.SMTPD_FORBID_UNAUTH_PIPELINING],
+        soft_bounce=config[general.SOFT_BOUNCE],
         forbidden=frozenset(word.upper() for word in config[smtpd.SMTPD_FORBIDDEN_COMMANDS]),
         discarded=frozenset(word.upper() for word in config[smtpd.SMTPD_DISCARD_EHLO_KEYWORDS]),
     )

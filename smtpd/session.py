@@ -109,8 +109,9 @@ class Session(asyncio.Protocol):
         else:
             self._name_task = self._loop.create_task(self._find_name())
         if server.wrapper:
-            self._begin_tls()
-        elif self.counted:
+            self.core.tls = True
+            self._log_tls()
+        if self.counted:
             self.later(self._greet_counted(), must_end=True)
         else:
             self._greet()
@@ -199,6 +200,8 @@ class Session(asyncio.Protocol):
     # --- events
     def pump(self) -> None:
         """Handle what has arrived, then write what is to be said."""
+        if self._ended:
+            return
         core, handlers = self.core, self._handlers
         while not self._busy and not self._choked:
             event = core.next_event()
@@ -295,8 +298,7 @@ class Session(asyncio.Protocol):
                 self.transport, self, server.tls, server_side=True, ssl_handshake_timeout=server.limits.tls_timeout
             )
         except (OSError, TimeoutError) as error:
-            reason = error.reason if isinstance(error, ssl.SSLError) and error.reason else str(error)
-            log.info(f"SSL_accept error from {self.client.tag}: {reason or type(error).__name__}")
+            log.info(f"SSL_accept error from {self.client.tag}: {handshake_error(error)}")
             self.transport.abort()
             self._lost = True
             return
@@ -305,20 +307,13 @@ class Session(asyncio.Protocol):
             return
         self.transport = transport
         self._in_handshake = self._paused = False
-        self.cipher = cipher_text(transport.get_extra_info("ssl_object"))
-        if server.tls_log:
+        self._log_tls()
+        self.core.tls_started()
+
+    def _log_tls(self) -> None:
+        self.cipher = cipher_text(self.transport.get_extra_info("ssl_object"))
+        if self.server.tls_log:
             log.info(f"Anonymous TLS connection established from {self.client.tag}: {self.cipher}")
-        if not server.wrapper:
-            self.core.tls_started()
-            return
-        self.core.tls = True
-        if self.counted:
-            self._must_end = True
-            await self._greet_counted()
-        elif server.stopping:
-            self.core.shut(replies.stopping(server.host), "")
-        else:
-            self.core.greet()
 
     # --- the log, and refusals
     @property
@@ -411,3 +406,10 @@ def _no_delay(transport: asyncio.BaseTransport) -> None:
     if isinstance(connection, TransportSocket):
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def handshake_error(error: BaseException) -> str:
+    """Why a handshake failed, for the log."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason
+    return str(error) or type(error).__name__

@@ -25,4 +25,4 @@ def run(worker: Worker) -> None:
     serve_agent(worker, delivery.deliver, capacity=worker.config[VIRTUAL_BATCH_LIMIT])
 
 
-PROGRAM = Program(name="virtual", owner="vmail_owner", confinement=confinement, run=run)
+PROGRAM = Program(name="virtual", owner="vmail_owner", confinement=confinement, run=run, callers=("mail_owner",))

@@ -118,7 +118,8 @@ class Cursor:
     @property
     def at_string(self) -> bool:
         """Whether a quoted string or literal begins here."""
-        return self.data[self.position : self.position + 1] in (b'"', b"{", b"~")
+        start = self.data[self.position : self.position + 2]
+        return start[:1] in (b'"', b"{") or start == b"~{"
 
     def astring(self) -> bytes:
         """astring = 1*ASTRING-CHAR / string."""

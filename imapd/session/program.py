@@ -98,4 +98,4 @@ def run(worker: Worker) -> None:
     serve_connections(worker, server.handle)
 
 
-PROGRAM = Program(name="imap", owner="vmail_owner", confinement=confinement, run=run)
+PROGRAM = Program(name="imap", owner="vmail_owner", confinement=confinement, run=run, callers=("net_owner",))

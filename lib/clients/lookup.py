@@ -46,6 +46,13 @@ __all__ = [
     "Status",
 ]
 
+TRIES = 3
+"""Connections made for one question: a process of the service ends in the middle of one when a table was replaced, and
+its successor may meet the next replacement."""
+
+PATIENCE = 10.0
+"""Seconds after which a question is not asked again: the caller has waited long enough."""
+
 
 class LookupClient:
     """Blocking client; connects at the first question and again when the service was restarted."""
@@ -101,18 +108,23 @@ class LookupClient:
         return found
 
     def _call(self, request: dict[str, object]) -> Attributes:
-        fresh = False
+        began = time.monotonic()
+        tries = 0
         while True:
             try:
                 channel = self._channel
                 if channel is None:
-                    fresh = True
+                    tries += 1
                     channel = self._channel = Channel.connect(self._questions.path, REPLY_TIMEOUT)
                 channel.send(request)
                 return checked(channel.receive())
-            except (ChannelClosed, ProtocolError) as error:
+            except ProtocolError as error:
                 self.close()
-                if fresh or isinstance(error, ProtocolError):
+                raise LookupUnavailable(f"lookup service: {error}") from None
+            except ChannelClosed as error:
+                connected = self._channel is not None
+                self.close()
+                if not connected or tries >= TRIES or time.monotonic() - began > PATIENCE:
                     raise LookupUnavailable(f"lookup service: {error}") from None
 
     def close(self) -> None:
@@ -186,14 +198,15 @@ class AsyncLookupClient:
         return found
 
     async def _call(self, request: dict[str, object]) -> Attributes:
-        last_try = False
+        began = time.monotonic()
+        tries = 0
         while True:
             connection = self._connection
             if connection is None or connection.broken:
                 async with self._connecting:
                     connection = self._connection
                     if connection is None or connection.broken:
-                        last_try = True
+                        tries += 1
                         connection = self._connection = await self._connect()
             try:
                 return checked(await connection.ask(request))
@@ -201,10 +214,8 @@ class AsyncLookupClient:
                 connection.fail(ChannelClosed("protocol error"))
                 raise LookupUnavailable(f"lookup service: {error}") from None
             except ChannelClosed as error:
-                # A connection from before may have gone stale; a second failure is the service's.
-                if last_try:
+                if tries >= TRIES or time.monotonic() - began > PATIENCE:
                     raise LookupUnavailable(f"lookup service: {error}") from None
-                last_try = True
 
     async def _connect(self) -> _Connection:
         try:

@@ -157,9 +157,17 @@ def seconds(name: str, default: str, doc: str) -> Parameter[float]:
     return _declare(name, default, doc, "time", lambda raw: parse_seconds(joined(raw)))
 
 
-def words(name: str, default: Default, doc: str) -> Parameter[tuple[str, ...]]:
-    """A list of words."""
-    return _declare(name, default, doc, "list", split_words)
+def words(name: str, default: Default, doc: str, *, options: tuple[str, ...] = ()) -> Parameter[tuple[str, ...]]:
+    """A list of words, where `options` is given each one of them."""
+
+    def parse(raw: Raw) -> tuple[str, ...]:
+        items = split_words(raw)
+        for item in items:
+            if options and item not in options:
+                raise ValueError(f'"{item}" is none of {", ".join(options)}')
+        return items
+
+    return _declare(name, default, doc, "list", parse)
 
 
 def tables(name: str, default: Default, doc: str) -> Parameter[tuple[str, ...]]:

@@ -26,6 +26,8 @@ class Program:
     is for root parents only, which never read an outside byte.
     `prepare` runs after the fork as the starting user: load TLS keys here, open what confinement will forbid.
     `run` runs as the owner, confined, until the worker is told to stop.
+    `callers` names at most two owner parameters: only their users may connect to private sockets of the program, which
+    the kernel sees to (file permissions).  Without it all programs of the suite may.
     """
 
     name: str
@@ -33,3 +35,4 @@ class Program:
     owner: str = "mail_owner"
     confinement: Callable[[Config], Confinement] | None = None
     prepare: Callable[[Worker], None] = _nothing
+    callers: tuple[str, ...] = ()

@@ -50,7 +50,9 @@ class Queue:
     def create(self, uid: int = -1, gid: int = -1) -> None:
         """Make the directories that are missing, owned by `uid` and `gid` where given (as root)."""
         top = Path(self.directory)
-        top.mkdir(mode=PUBLIC_MODE, parents=True, exist_ok=True)
+        if not top.is_dir():
+            top.mkdir(parents=True)
+            top.chmod(PUBLIC_MODE)  # whatever the umask says
         modes = {
             **dict.fromkeys((*QUEUES, *LOGS), PRIVATE_MODE),
             "private": SOCKETS_MODE,

@@ -44,6 +44,7 @@ class Profile:
     auth_needs_tls: bool = False
     bare_newline: BareNewline = "normalize"
     forbid_pipelining: bool = True
+    soft_bounce: bool = False
     forbidden: frozenset[str] = FORBIDDEN
     discarded: frozenset[str] = frozenset()
     """EHLO keywords, upper case, that are neither announced nor honoured (smtpd_discard_ehlo_keywords)."""

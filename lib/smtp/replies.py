@@ -26,6 +26,13 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("?", text).encode()[:TEXT_LIMIT].decode("utf-8", "ignore")
 
 
+def softened(reply: Reply) -> Reply:
+    """A permanent refusal as a temporary one (soft_bounce); others as they are."""
+    if reply.code < 500:
+        return reply
+    return Reply(reply.code - 100, f"4{reply.enhanced[1:]}" if reply.enhanced else "", reply.lines)
+
+
 # --- done
 OK: Final = _of("250 2.0.0 Ok")
 SENDER_OK: Final = _of("250 2.1.0 Ok")
@@ -168,7 +175,8 @@ AUTH_UNKNOWN_MECHANISM: Final = _of("504 5.5.4 Error: authentication mechanism n
 
 def auth_failed(reason: str) -> Reply:
     """Wrong credentials."""
-    return Reply(535, "5.7.8", (printable(f"Error: authentication failed: {reason}"),))
+    detail = "" if reason in ("", "authentication failed") else f": {reason}"
+    return Reply(535, "5.7.8", (printable(f"Error: authentication failed{detail}"),))
 
 
 def auth_malformed(reason: str) -> Reply:

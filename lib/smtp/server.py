@@ -179,7 +179,7 @@ class ServerSession:
         self.leave_transaction(silently=True)
         accepted = any(not reply.failed for reply in answers)
         for reply in answers[:-1]:
-            self._output.append(reply.encode())
+            self._output.append((replies.softened(reply) if self.profile.soft_bounce else reply).encode())
         last = answers[-1]
         self.reply(last, excused=accepted)
         if accepted:
@@ -207,8 +207,11 @@ class ServerSession:
     # --- what the commands use
     def reply(self, reply: Reply, *, excused: bool = False) -> None:
         """Give the final reply to the current command."""
-        self._output.append(reply.encode())
         code = reply.code
+        if code >= 500 and self.profile.soft_bounce:
+            reply = replies.softened(reply)
+            code = reply.code
+        self._output.append(reply.encode())
         if code < 400:
             if self._count is not None and code != 334:
                 self._count[0] += 1
@@ -561,8 +564,9 @@ class ServerSession:
         others = self.recipients - 1 if self.profile.lmtp and last else 0
         self.note("reject: END-OF-MESSAGE", str(reply))
         self.leave_transaction()
-        for _ in range(others):
-            self._output.append(reply.encode())
+        if self.profile.soft_bounce:
+            reply = replies.softened(reply)
+        self._output += [reply.encode()] * others
         self.reply(reply)
 
     # --- for the log

@@ -80,6 +80,8 @@ class Confinement:
     fork            make child processes
     unix            make AF_UNIX sockets (socketpair works always)
     signals         False: to itself only; "children": also to processes that it starts; True: to anyone that uids allow
+    attributes      change modes, owners and times of files; None = where there is something to write
+    shorten         shorten open files, the log's inherited descriptor included; None = where there is something to write
     runtime         read access to the interpreter, its packages, libraries, time zone and resolver files
     """
 
@@ -92,6 +94,8 @@ class Confinement:
     fork: bool = True
     unix: bool = True
     signals: bool | Literal["children"] = False
+    attributes: bool | None = None
+    shorten: bool | None = None
     runtime: bool = True
     limits: Limits = field(default_factory=Limits)
 
@@ -149,6 +153,9 @@ class Confinement:
             network=network,
             guard_ports=self.connect_tcp is not None,
             signals="any" if self.signals else "self",
+            listen=self.bind_tcp is None or any(self.bind_tcp),
+            attributes=bool(self.write) if self.attributes is None else self.attributes,
+            shorten=bool(self.write) if self.shorten is None else self.shorten,
         )
         try:
             covered = seccomp.install(rules)

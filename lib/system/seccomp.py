@@ -46,6 +46,7 @@ _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _SOCK_STREAM, _SOCK_DGRAM, _SOCK_TYPE_MASK = 1, 2, 0xF
 _IPPROTO_TCP, _IPPROTO_UDP = 6, 17
 _MSG_FASTOPEN = 0x20000000
+_F_SETFL, _O_APPEND, _RWF_NOAPPEND = 4, os.O_APPEND, 0x20
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _NEW_NAMESPACES = 0x7E020000
@@ -120,10 +121,37 @@ _NEVER = [
     "sysfs",
 ]
 _EXEC = ("execve", "execveat")
+# What programs that are run may want, and this process does not: other processes of the same user are in reach.
+_PRIORITIES = ("setpriority", "ioprio_set")
+_FILE_ATTRIBUTES = (
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "chown",
+    "lchown",
+    "fchown",
+    "fchownat",
+    "utime",
+    "utimes",
+    "futimesat",
+    "utimensat",
+    "setxattr",
+    "lsetxattr",
+    "fsetxattr",
+    "setxattrat",
+    "removexattr",
+    "lremovexattr",
+    "fremovexattr",
+    "removexattrat",
+    "file_setattr",
+)
 _FORK = ("fork", "vfork")
 # The first argument is the process (for tkill the thread) that is to get the signal.
 _SIGNALS_WITH_TARGET = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 _SIGNALS_WITHOUT_TARGET = ("pidfd_send_signal",)
+# The first argument is the process whose limits or place on the processors change, 0 for the caller.
+_TUNING = ("prlimit64", "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler")
 
 Signals = Literal["self", "any"]
 Network = Literal["none", "tcp", "tcp+udp"]
@@ -136,6 +164,11 @@ class Filter:
     `network`: which internet sockets may be made (those that were inherited work always).
     `guard_ports`: Landlock watches TCP ports, so ways around connect(2) (TCP Fast Open) are closed.
     `signals`: "self" = only to the calling process, as raise(3) and abort(3) do.
+    `listen`: make sockets that listen; those that were inherited listen already.
+    `attributes`: change modes, owners, times and extended attributes of files.
+    `shorten`: shorten files that are open.
+
+    Without `exec` a file that was opened for appending, as the log is, takes nothing but appended lines.
     """
 
     exec: bool = False
@@ -144,6 +177,9 @@ class Filter:
     network: Network = "none"
     guard_ports: bool = True
     signals: Signals = "self"
+    listen: bool = False
+    attributes: bool = False
+    shorten: bool = False
 
 
 class _Program:
@@ -222,7 +258,13 @@ def install(rules: Filter) -> int:
 def _denied(rules: Filter) -> list[str]:
     names = list(_NEVER)
     if not rules.exec:
-        names += _EXEC
+        names += (*_EXEC, *_PRIORITIES, "fallocate")
+    if not rules.shorten:
+        names.append("ftruncate")
+    if not rules.attributes:
+        names += _FILE_ATTRIBUTES
+    if not rules.listen:
+        names.append("listen")
     if not rules.fork:
         names += _FORK
     if rules.signals == "self":
@@ -241,7 +283,12 @@ def _inspections(rules: Filter, pid: int) -> dict[str, _Program]:
     bodies["clone"] = _inspect_clone(rules)
     if rules.signals == "self":
         for name in _SIGNALS_WITH_TARGET:
-            bodies[name] = _only_value(0, pid)
+            bodies[name] = _only_values(0, pid)
+    for name in _TUNING:
+        bodies[name] = _only_values(0, 0, pid)
+    if not rules.exec:
+        bodies["fcntl"] = _inspect_fcntl()
+        bodies["pwritev2"] = _deny_bits(5, _RWF_NOAPPEND)
     return bodies
 
 
@@ -254,10 +301,24 @@ def _deny_bits(argument: int, bits: int) -> _Program:
     return body
 
 
-def _only_value(argument: int, value: int) -> _Program:
+def _only_values(argument: int, *values: int) -> _Program:
     body = _Program()
     body.load_argument(argument)
-    body.give_if_equal(value, _ALLOW)
+    for value in values:
+        body.give_if_equal(value, _ALLOW)
+    body.give(_DENY)
+    return body
+
+
+def _inspect_fcntl() -> _Program:
+    """No taking O_APPEND away.  The libraries in use make descriptors non-blocking by ioctl, not by F_SETFL."""
+    body = _Program()
+    body.load_argument(1)
+    body.add(_IF_EQUAL, _F_SETFL, 1, 0)
+    body.give(_ALLOW)
+    body.load_argument(2)
+    body.add(_IF_ANY_BIT, _O_APPEND, 0, 1)
+    body.give(_ALLOW)
     body.give(_DENY)
     return body
 

@@ -8,9 +8,9 @@ second, a file is replaced in one step, and a table that is broken fails its loo
 lists: several tables asked in order.  `keys` has the orders in which an address is looked up.
 """
 
-from pillarbox.lib.tables.errors import LookupFailed, TableError
+from pillarbox.lib.tables.errors import LookupFailed, TableChanged, TableError
 from pillarbox.lib.tables.maps import Maps
 from pillarbox.lib.tables.registry import STANDARD, Registry
 from pillarbox.lib.tables.table import Options, Table, fold
 
-__all__ = ["STANDARD", "LookupFailed", "Maps", "Options", "Registry", "Table", "TableError", "fold"]
+__all__ = ["STANDARD", "LookupFailed", "Maps", "Options", "Registry", "Table", "TableChanged", "TableError", "fold"]

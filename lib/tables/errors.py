@@ -14,5 +14,12 @@ class LookupFailed(Exception):
         self.reason = reason
 
 
+class TableChanged(LookupFailed):
+    """The table's file was replaced and this process may not open the new one; a process started anew may.
+
+    What is still in memory is out of date: to answer "not there" from it could bounce mail for a user who was added.
+    """
+
+
 class TableError(Exception):
     """A table that cannot be used as asked (unknown type, not writable, cannot be listed): a fault of the caller."""

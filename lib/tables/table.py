@@ -22,7 +22,7 @@ class Options:
     `fold`: keys of tables with fixed keys are folded.  `substitution`: results of pattern tables may contain parts of
     the key (`$1`); it is off where the result names a program, a file, a transport or a user.  `clock` is monotonic.
     `denied` is called with a file name when a changed file may not be opened any more: a confined process was given
-    rights to the former file only, and asks to be started anew.
+    rights to the former file only, and asks to be started anew.  From then on look-ups raise TableChanged.
     """
 
     fold: bool = True

@@ -14,7 +14,7 @@ import time
 from typing import Generic, TypeVar
 
 from pillarbox.lib.log import log
-from pillarbox.lib.tables.errors import LookupFailed
+from pillarbox.lib.tables.errors import LookupFailed, TableChanged
 from pillarbox.lib.tables.table import Options, Table
 
 CHECK_INTERVAL = 1.0
@@ -49,6 +49,7 @@ class FileTable(Table, Generic[C]):
         self._failure = ""
         self._last_check: float | None = None
         self._first = True
+        self._outdated = False
 
     @abc.abstractmethod
     def _load(self, descriptor: int) -> C:
@@ -62,6 +63,8 @@ class FileTable(Table, Generic[C]):
             self._last_check = now
             self._check_at = now + CHECK_INTERVAL
             self._check()
+        if self._outdated:
+            raise TableChanged(f"table {self.spec}: {self.path} has changed")
         content = self._content
         if content is None:
             raise LookupFailed(f"table {self.spec}: {self._failure}")
@@ -107,14 +110,11 @@ class FileTable(Table, Generic[C]):
         self._failure = ""
 
     def _denied(self, found: Identity | None, reason: str) -> None:
-        """A changed file may not be read.  Where the process can be started anew, the old content serves until then."""
-        if self.options.denied is None or self._first:
-            self._fail(found, reason)
-            return
-        if self._content is None:
-            self._fail(found, reason)
-        self._identity = found
-        self.options.denied(self.path)
+        """A changed file may not be read.  Where the process can be started anew it asks for that, once and for all."""
+        self._fail(found, reason, quiet=self.options.denied is not None and not self._first)
+        if self.options.denied is not None and not self._first:
+            self._outdated = True
+            self.options.denied(self.path)
 
     def preload(self) -> None:
         try:
@@ -122,8 +122,8 @@ class FileTable(Table, Generic[C]):
         except LookupFailed:
             pass
 
-    def _fail(self, found: Identity | None, reason: str) -> None:
-        if self._failure != reason:
+    def _fail(self, found: Identity | None, reason: str, *, quiet: bool = False) -> None:
+        if self._failure != reason and not quiet:
             log.error(f"table {self.spec}: {reason}")
         self._content = None
         self._identity = found

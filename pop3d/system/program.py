@@ -31,4 +31,4 @@ def run(worker: Worker) -> None:
     serve_system_sessions(worker, SERVICE, serve)
 
 
-PROGRAM = Program(name="pop3-system", owner="", run=run)
+PROGRAM = Program(name="pop3-system", owner="", run=run, callers=("net_owner",))

@@ -87,7 +87,8 @@ class Authority:
                 serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
             )
         )
-        return Certificate(*paths, certificate.fingerprint(hashes.SHA256()).hex(), digest.finalize().hex())
+        fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+        return Certificate(paths[0], paths[1], paths[2], fingerprint, digest.finalize().hex())
 
 
 def _now() -> datetime.datetime:

@@ -26,12 +26,13 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.lab.ports import LOOPBACK, SERVICE_PORTS, base_port
-from tests.lab.processes import alive, end_tree, tree
+from tests.lab.processes import alive, end_tree, in_a_test, tree
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 _COMMAND_TIMEOUT = 120  # seconds; a command that hangs is a failure, not a reason to wait for ever
 _LOG_TAIL = 80  # lines that a failed wait shows
+_LOG_SHOWN = 400  # lines that the end of a test prints
 
 # What a setting is over when the file is edited: its line, and the indented or list lines that continue it.
 _SETTING = r"(?m)^{name}[ \t]*:.*\n?(?:[ \t]+\S.*\n?|-[ \t].*\n?)*"
@@ -85,7 +86,7 @@ class Instance:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
+        if kind is not None or in_a_test():
             self.show_log()
         self.close()
 
@@ -232,8 +233,8 @@ class Instance:
         return [line for line in self.log_lines() if re.search(pattern, line)]
 
     def show_log(self) -> None:
-        """Print the log, for the report of a failed test."""
-        print(f"--- log of {self.hostname} ---\n" + "\n".join(self.log_lines()), file=sys.stderr)
+        """Print the end of the log, for the report of a failed test."""
+        print(f"--- log of {self.hostname} ---\n" + "\n".join(self.log_lines()[-_LOG_SHOWN:]), file=sys.stderr)
 
     def maildir(self, address: str) -> Path:
         """The Maildir of a hosted address."""

@@ -28,6 +28,11 @@ class Status:
     children_time: float
 
 
+def in_a_test() -> bool:
+    """Whether pytest runs: what a fixture prints is then shown for failed tests only, so servers print their logs."""
+    return "PYTEST_CURRENT_TEST" in os.environ
+
+
 def status(pid: int) -> Status | None:
     """The process's status, None when there is none (any more)."""
     try:
@@ -87,12 +92,14 @@ def alive(pid: int) -> bool:
 
 def stop_process(process: subprocess.Popen[bytes], timeout: float) -> None:
     """SIGTERM to a server and wait for it and its descendants; what is left after `timeout` seconds is killed."""
-    members = [each.pid for each in tree(process.pid)]
+    members = {each.pid for each in tree(process.pid)}
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     end = time.monotonic() + timeout
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout)
+    # Those that it started meanwhile; they are known by its session.
+    members |= {each.pid for each in tree(process.pid)}
     while time.monotonic() < end and any(map(alive, members)):
         time.sleep(0.01)
     for pid in members:

@@ -66,9 +66,9 @@ class Services:
             channel.send({"ok": True, **({"value": value} if value is not None else {})})
 
     def _cleanup(self, channel: Channel) -> None:
-        number = 1000
+        number, size = 1000, 0
         while True:
-            channel.send({"ok": True, "prepared": number, **({"size": size} if number > 1000 else {})})  # noqa: F821
+            channel.send({"ok": True, "prepared": number, **({"size": size} if number > 1000 else {})})
             frame = channel.receive()
             recipients = [item.text("address") for item in frame.groups("recipients")]
             content = b""

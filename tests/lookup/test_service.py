@@ -11,11 +11,19 @@ from typing import Any
 import pytest
 
 from pillarbox.lib.clients.errors import ServiceUnavailable
-from pillarbox.lib.clients.lookup import AsyncLookupClient, LookupClient, LookupUnavailable, RecipientVerdict, Route
+from pillarbox.lib.clients.lookup import (
+    TRIES,
+    AsyncLookupClient,
+    LookupClient,
+    LookupUnavailable,
+    RecipientVerdict,
+    Route,
+)
 from pillarbox.lib.config import Config
 from pillarbox.lib.ipc import Channel, ChannelClosed
 from pillarbox.lib.log import log
-from pillarbox.lib.tables import LookupFailed
+from pillarbox.lib.tables import LookupFailed, TableChanged
+from pillarbox.lib.tables.blocking import about_to_wait
 from pillarbox.lookup import accounts
 from tests.lookup.serving import Accounts, configuration, served
 
@@ -288,3 +296,42 @@ def test_odd_addresses_get_an_answer_or_a_failure(tmp_path: Path, people: Accoun
             except LookupUnavailable:
                 pass
         assert client.get("alias_maps", "postmaster") == "root"
+
+
+@pytest.mark.parametrize("client", [blocking, concurrent])
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_table_that_only_a_successor_may_read_is_asked_again_and_not_answered_from_memory(
+    tmp_path: Path, people: Accounts, client: Callable[[Config], Ask], waiting: bool
+) -> None:
+    config = configuration(tmp_path)
+    outcomes = iter([TableChanged("changed"), TableChanged("changed"), None])
+
+    def verdict(address: str) -> RecipientVerdict:
+        if waiting:
+            about_to_wait()
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+        return RecipientVerdict("ok", "local")
+
+    with served(config) as lookup:
+        lookup.recipients.verdict = verdict  # type: ignore[method-assign]
+        assert client(config)("recipient", ("ann@localhost",)).status == "ok"
+
+
+@pytest.mark.parametrize("client", [blocking, concurrent])
+def test_a_service_that_keeps_ending_connections_is_given_up(
+    tmp_path: Path, people: Accounts, client: Callable[[Config], Ask]
+) -> None:
+    config = configuration(tmp_path)
+    asked: list[str] = []
+
+    def verdict(address: str) -> RecipientVerdict:
+        asked.append(address)
+        raise TableChanged("changed")
+
+    with served(config) as lookup:
+        lookup.recipients.verdict = verdict  # type: ignore[method-assign]
+        with pytest.raises(LookupUnavailable):
+            client(config)("recipient", ("ann@localhost",))
+    assert len(asked) == TRIES

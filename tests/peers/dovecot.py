@@ -19,7 +19,7 @@ from types import TracebackType
 
 from tests.lab.certificates import Authority, Certificate
 from tests.lab.ports import LOOPBACK, free_port, wait_for_port
-from tests.lab.processes import stop_process
+from tests.lab.processes import in_a_test, stop_process
 from tests.peers.install import PeerUnavailable, peer
 
 # Base users of Debian for its own two, and a number without a name for the mail.
@@ -150,7 +150,7 @@ class Dovecot:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        if kind is not None:
+        if kind is not None or in_a_test():
             print("--- log of Dovecot ---\n" + "\n".join(self.log_lines()))
         self.remove()
 

@@ -28,7 +28,7 @@ from types import TracebackType
 from tests.lab.certificates import Authority, Certificate
 from tests.lab.dns import DnsServer, resolv_conf
 from tests.lab.ports import loopback_address, wait_for_port
-from tests.lab.processes import end_tree, stop_process
+from tests.lab.processes import end_tree, in_a_test, stop_process
 from tests.peers.install import peer
 
 # Base users of every Debian system (package base-passwd), with ids that differ from each other and own nothing here.
@@ -147,7 +147,7 @@ class Postfix:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        if kind is not None:
+        if kind is not None or in_a_test():
             print(f"--- log of {self.hostname} ---\n" + "\n".join(self.log_lines()))
         self.remove()
 

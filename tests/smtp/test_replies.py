@@ -29,12 +29,15 @@ ARGUMENTS = {
 }
 
 
+NO_REPLIES = ("printable", "softened")
+
+
 def every_reply() -> list[tuple[str, Reply]]:
     found: list[tuple[str, Reply]] = []
     for name, value in vars(replies).items():
         if isinstance(value, Reply):
             found.append((name, value))
-        elif inspect.isfunction(value) and value.__module__ == replies.__name__ and name != "printable":
+        elif inspect.isfunction(value) and value.__module__ == replies.__name__ and name not in NO_REPLIES:
             arguments = [ARGUMENTS[parameter] for parameter in inspect.signature(value).parameters]
             found.append((name, value(*arguments)))
     return found
@@ -84,3 +87,8 @@ def test_spelling_is_read_back() -> None:
 def test_a_spelling_that_is_no_reply_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no reply"):
         Reply.of(text)
+
+
+def test_soft_bounce_makes_refusals_temporary() -> None:
+    assert str(replies.softened(replies.TOO_BIG)) == "452 4.3.4 Error: message file too big"
+    assert replies.softened(replies.OK) is replies.OK

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +19,14 @@ from pillarbox.lib.clients.lookup import LookupUnavailable, RecipientVerdict
 from pillarbox.lib.config import Config
 from pillarbox.lib.dns import Hosts, Resolver
 from pillarbox.lib.log import log
+from pillarbox.lib.process.loop import new_event_loop
 from pillarbox.lib.queue.envelope import Envelope
 from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.handlers import HANDLERS
 from pillarbox.smtpd.server import Server
 from pillarbox.smtpd.session import Session
 from pillarbox.smtpd.sweep import Sweeper
+from pillarbox.smtpd.wrapper import serve_wrapped
 
 HOST = "mx.example"
 ID = "4jXFYl6dnjzKD6m"
@@ -268,8 +272,25 @@ async def stage(
         def released() -> None:
             scene.released += 1
 
-        listener = await loop.create_server(lambda: Session(server, HANDLERS, released), "127.0.0.1", 0)
-        scene = Stage(server, listener.sockets[0].getsockname()[1], lines, cleanup, lookup, auth, anvil)
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setblocking(False)
+        scene = Stage(server, listener.getsockname()[1], lines, cleanup, lookup, auth, anvil)
+
+        async def serve(connection: socket.socket) -> None:
+            if server.wrapper:
+                await serve_wrapped(server, HANDLERS, connection)
+                released()
+            else:
+                await loop.connect_accepted_socket(lambda: Session(server, HANDLERS, released), connection)
+
+        async def accept() -> None:
+            tasks = set()
+            while True:
+                connection, _ = await loop.sock_accept(listener)
+                connection.setblocking(False)
+                tasks.add(loop.create_task(serve(connection)))
+
+        accepting = loop.create_task(accept())
         try:
             yield scene
         finally:
@@ -277,25 +298,21 @@ async def stage(
             for peer in scene.peers:
                 with contextlib.suppress(Exception):
                     peer.close()
-            listener.close()
+            accepting.cancel()
             await asyncio.sleep(0)
+            listener.close()
 
 
 def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a scenario on a fresh loop."""
-    asyncio.run(scenario())
+    """Run a scenario on a fresh loop of each kind that the suite may run on."""
+    for factory in (asyncio.new_event_loop, new_event_loop):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(scenario())
 
 
 def plain(text: str) -> str:
     """Base64."""
-    import base64
-
     return base64.b64encode(text.encode()).decode()
-
-
-def texts(lines: list[str]) -> Iterator[str]:
-    """The log without TLS details, for comparisons."""
-    yield from lines
 
 
 OPEN = ("EHLO client.example", "MAIL FROM:<a@b.example>", "RCPT TO:<user@here.example>")

@@ -201,3 +201,15 @@ def test_a_large_message_passes_through_tls() -> None:
             assert scene.cleanup.messages[0].content.count(b"\n") > 100_000
 
     run(scenario)
+
+
+def test_a_failed_handshake_in_wrapper_mode_is_logged() -> None:
+    async def scenario() -> None:
+        async with stage(tls=_context(), smtpd_tls_wrappermode="yes") as scene:
+            peer = await scene.connect(greeted=False)
+            peer.send("EHLO c.test")
+            await scene.ended()
+            assert scene.logged("SSL_accept error from localhost[127.0.0.1]: ")
+            assert scene.lines[-1] == "disconnect from localhost[127.0.0.1] commands=0/0"
+
+    run(scenario)

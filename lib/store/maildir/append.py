@@ -20,7 +20,7 @@ from pillarbox.lib.store.interface import (
 from pillarbox.lib.store.lines import ToLF, WireCounter
 from pillarbox.lib.store.maildir.filename import INFO, final_base, format_info, temporary_name
 from pillarbox.lib.store.maildir.keywords import Keywords
-from pillarbox.lib.store.maildir.state import UidState
+from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.system.files import sync_directory, write_all
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,10 +38,10 @@ def store_error(error: OSError, what: str) -> StoreError:
 class MaildirAppender(Appender):
     """One message on its way into `directory`."""
 
-    def __init__(self, directory: str, root: str) -> None:
+    def __init__(self, directory: str, states: UidStates) -> None:
         """Raises MailboxNotFound, OverQuota, StoreUnavailable."""
         self._directory = directory
-        self._root = root
+        self._states = states
         self._temporary = f"{directory}/tmp/{temporary_name()}"
         self._convert = ToLF()
         self._count = WireCounter()
@@ -79,7 +79,7 @@ class MaildirAppender(Appender):
             place = (
                 f"cur/{base}{INFO}{format_info(flags, keyword_letters)}" if flags or keyword_letters else f"new/{base}"
             )
-            state = UidState(self._directory, self._root)
+            state = self._states.of(self._directory)
             with state.locked() as names:
                 (uid,) = state.assign(names, [base])
                 os.rename(self._temporary, f"{self._directory}/{place}")

@@ -168,7 +168,7 @@ class MaildirMailbox(MaildirView):
             flags, letters, _ = parse_info(self._place(uid).partition(INFO)[2])
             items.append(transfer.Item(uid, self._place(uid), flags, self._keywords.words(letters)))
         try:
-            done = transfer.transfer(items, directory, self._root, self._with_place, move)
+            done = transfer.transfer(items, directory, self._states, self._with_place, move)
         except OSError as error:
             raise store_error(error, "cannot move messages" if move else "cannot copy messages") from error
         if move:

@@ -19,6 +19,8 @@ from pillarbox.lib.store.uidvalidity import new_uid_validity
 
 REWRITE_DEAD: Final = 256
 """So many lines of vanished messages are left in the list before a rewrite is worth its cost."""
+KEPT: Final = 16
+"""Lists kept in memory per account; more folders than that are rarely used at once."""
 
 
 class UidState:
@@ -107,3 +109,19 @@ class UidState:
                 names.extensions.pop(names.uids.pop(base), None)
             uidlist.rewrite(self._path, names)
             self._remember()
+
+
+class UidStates:
+    """The lists of one account, kept between uses: an append then reads what was added, not the whole list."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._states: dict[str, UidState] = {}
+
+    def of(self, directory: str) -> UidState:
+        """The list of the Maildir at `directory`."""
+        state = self._states.pop(directory, None) or UidState(directory, self._root)
+        self._states[directory] = state
+        if len(self._states) > KEPT:
+            del self._states[next(iter(self._states))]
+        return state

@@ -28,6 +28,7 @@ from pillarbox.lib.store.maildir import folders
 from pillarbox.lib.store.maildir.append import MaildirAppender, store_error
 from pillarbox.lib.store.maildir.directories import make_directory, make_maildir
 from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
+from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.system.files import sync_directory, write_file
 
 _SUBSCRIPTIONS = "subscriptions"
@@ -40,6 +41,7 @@ class MaildirStore(Store):
     def __init__(self, root: str) -> None:
         self.location = f"maildir:{root}"
         self._root = root.rstrip("/")
+        self._states = UidStates(self._root)
 
     def _directory(self, name: str) -> str:
         """The Maildir of an existing mailbox.  Raises MailboxNotFound, BadMailboxName."""
@@ -184,7 +186,7 @@ class MaildirStore(Store):
 
     def open(self, name: str, read_only: bool = False) -> MaildirMailbox:
         directory = self._directory(name)
-        return MaildirMailbox(folders.canonical(name), directory, self._root, read_only, self._directory)
+        return MaildirMailbox(folders.canonical(name), directory, self._states, read_only, self._directory)
 
     def status(self, name: str, with_size: bool = False) -> MailboxStatus:
         with self.open(name, read_only=True) as mailbox:
@@ -201,7 +203,7 @@ class MaildirStore(Store):
             )
 
     def begin_append(self, name: str) -> Appender:
-        return MaildirAppender(self._directory(name), self._root)
+        return MaildirAppender(self._directory(name), self._states)
 
     @contextmanager
     def session_lock(self, name: str) -> Iterator[None]:

@@ -17,7 +17,7 @@ from pillarbox.lib.store.interface import Copied, MessageGone
 from pillarbox.lib.store.lines import CHUNK
 from pillarbox.lib.store.maildir.filename import INFO, format_info, moved_base
 from pillarbox.lib.store.maildir.keywords import Keywords
-from pillarbox.lib.store.maildir.state import UidState
+from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.system.files import sync_directory, write_all
 
 _NO_LINKS: Final = frozenset((errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS))
@@ -35,7 +35,7 @@ class Item(NamedTuple):
     keywords: frozenset[str]
 
 
-def transfer(items: Sequence[Item], directory: str, root: str, with_place: WithPlace, move: bool) -> Copied:
+def transfer(items: Sequence[Item], directory: str, states: UidStates, with_place: WithPlace, move: bool) -> Copied:
     """Bring `items` into the Maildir `directory`.  A copy brings all or none; vanished messages are left out.
 
     Raises OSError and the errors of `UidState.locked`.
@@ -52,14 +52,14 @@ def transfer(items: Sequence[Item], directory: str, root: str, with_place: WithP
         bases.append(base)
         names.append(f"{base}{INFO}{format_info(item.flags, keyword_letters)}")
     if move:
-        return _move(sources, bases, names, directory, root, with_place)
-    return _copy(sources, bases, names, directory, root, with_place)
+        return _move(sources, bases, names, directory, states, with_place)
+    return _copy(sources, bases, names, directory, states, with_place)
 
 
 def _move(
-    sources: list[int], bases: list[str], names: list[str], directory: str, root: str, with_place: WithPlace
+    sources: list[int], bases: list[str], names: list[str], directory: str, states: UidStates, with_place: WithPlace
 ) -> Copied:
-    state = UidState(directory, root)
+    state = states.of(directory)
     moved: list[tuple[int, int]] = []
     with state.locked() as known:
         validity = known.uid_validity
@@ -89,7 +89,7 @@ def _move_file(path: str, directory: str, base: str, name: str) -> None:
 
 
 def _copy(
-    sources: list[int], bases: list[str], names: list[str], directory: str, root: str, with_place: WithPlace
+    sources: list[int], bases: list[str], names: list[str], directory: str, states: UidStates, with_place: WithPlace
 ) -> Copied:
     ready: list[tuple[int, str, str]] = []
     try:
@@ -99,7 +99,7 @@ def _copy(
             except MessageGone:
                 continue
             ready.append((source, base, name))
-        state = UidState(directory, root)
+        state = states.of(directory)
         with state.locked() as known:
             validity = known.uid_validity
             given = state.assign(known, [base for _, base, _ in ready]) if ready else []

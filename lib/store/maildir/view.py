@@ -26,7 +26,7 @@ from pillarbox.lib.store.interface import (
 from pillarbox.lib.store.maildir.filename import INFO, arrival_key, parse_info, split
 from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.store.maildir.scan import DirectoryWatch, list_names
-from pillarbox.lib.store.maildir.state import UidState
+from pillarbox.lib.store.maildir.state import UidStates
 
 _T = TypeVar("_T")
 _RETRIES: Final = 5
@@ -38,16 +38,18 @@ _NO_CHANGES = Changes()
 class MaildirView(Mailbox):
     """The snapshot of the Maildir at `directory`; `resolve` gives the directory of another mailbox of the account."""
 
-    def __init__(self, name: str, directory: str, root: str, read_only: bool, resolve: Callable[[str], str]) -> None:
+    def __init__(
+        self, name: str, directory: str, states: UidStates, read_only: bool, resolve: Callable[[str], str]
+    ) -> None:
         """Raises MailboxNotFound, MailboxBusy, StoreUnavailable."""
         self.name = name
         self.read_only = read_only
         self.highest_modseq = 0
         self.messages: list[MessageState] = []
         self._directory = directory
-        self._root = root
+        self._states = states
         self._resolve = resolve
-        self._state = UidState(directory, root)
+        self._state = states.of(directory)
         self._keywords = Keywords(directory)
         self._watch = DirectoryWatch(directory)
         self._places: dict[int, str] = {}  # UID -> "cur/NAME" or "new/NAME"

@@ -10,7 +10,7 @@ import ctypes
 import errno
 import os
 
-from pillarbox.lib.tables.errors import LookupFailed, TableError
+from pillarbox.lib.tables.errors import LookupFailed, TableChanged, TableError
 from pillarbox.lib.tables.registry import Registry
 from pillarbox.lib.tables.table import Options, Table
 from pillarbox.lib.tables.watch import Identity, identity
@@ -104,7 +104,7 @@ class UnixTable(Table):
         if status in _NOT_FOUND and not self._changed():
             return None
         if status in _NOT_FOUND:
-            raise LookupFailed(f"table {self.spec}: {self._file} has changed and is read again")
+            raise TableChanged(f"table {self.spec}: {self._file} has changed")
         raise LookupFailed(f"table {self.spec}: {os.strerror(status)}")
 
     def _changed(self) -> bool:

@@ -1,0 +1,136 @@
+"""What each program may do of all that the attackers try; everything else must be denied.
+
+A room is a program of `master.yaml`.  The reason for a permission stands beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_UNIX = {
+    "connect-foreign",  # Landlock cannot see sockets with a path; permissions guard those of the suite
+    "connect-public-qmgr",  # public: any user of the machine may
+}
+_FOR_NET = {"connect-cleanup", "connect-lookup", "connect-auth", "connect-anvil"}
+_FOR_LOGIN = {"connect-imap", "connect-imap-system", "connect-pop3", "connect-pop3-system"}
+_NET_OWNER = _UNIX | _FOR_NET | _FOR_LOGIN  # one uid: the sockets cannot tell its programs apart
+_MAIL_OWNER = _UNIX | {
+    "connect-cleanup",
+    "connect-lookup",
+    "connect-auth",
+    "connect-bounce",
+    *(f"connect-{agent}" for agent in ("virtual", "local", "smtp", "relay", "lmtp")),
+}
+_OTHERS = _UNIX | {"connect-lookup", "connect-auth"}
+
+_LOG_WRITTEN_BY_FEW = {
+    # They shorten files of their own after a failure, and a filter cannot tell one descriptor from another.
+    "truncate-inherited-log",
+}
+
+_QUEUES = ("incoming", "active", "deferred", "hold", "corrupt")
+_CHANGE_MESSAGES = {
+    "write-held-message",
+    "remove-held-message",
+    "truncate-held-message",
+    "link-message",
+    "list-hold",
+}
+_ATTRIBUTES = {
+    # As the owner of the queue, where the program must set modes or times of its own files: Landlock has no rule for it.
+    "chmod-held-message",
+    "chmod-queue",
+    "touch-deferred-message",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """`may`: attacks that succeed by design.  `parent`: a root parent of a few lines, whose children are attacked."""
+
+    may: frozenset[str] = frozenset()
+    parent: bool = False
+
+
+def _may(*sets: set[str]) -> Room:
+    return Room(frozenset[str]().union(*sets))
+
+
+ROOMS: dict[str, Room] = {
+    # --- before the network: no file at all
+    "smtpd": _may(_NET_OWNER, {"send-udp"}),  # DNS
+    "smtp_client": _may({"connect-tcp", "connect-tcp-fast-open", "send-udp"}),
+    "anvil": _may(),
+    "imapd.login": _may(_NET_OWNER),
+    "pop3d.login": _may(_NET_OWNER),
+    # --- the queue
+    "pickup": _may(
+        _MAIL_OWNER,
+        {f"{verb}-{place}" for verb in ("read", "write") for place in ("maildrop", "corrupt")},
+    ),
+    "cleanup": _may(_MAIL_OWNER, {"read-incoming", "write-incoming"}),
+    "qmgr": _may(
+        _MAIL_OWNER,
+        _CHANGE_MESSAGES,
+        _ATTRIBUTES,
+        {f"{verb}-{place}" for verb in ("read", "write") for place in _QUEUES},
+    ),
+    "bounce": _may(
+        _MAIL_OWNER,
+        _LOG_WRITTEN_BY_FEW,
+        _ATTRIBUTES,
+        {f"{verb}-{place}" for verb in ("read", "write") for place in ("defer", "bounce")},
+    ),
+    "showq": _may({f"read-{place}" for place in (*_QUEUES, "defer", "maildrop")}, {"list-hold"}),
+    # --- mailboxes of hosted users
+    "virtual": _may(_OTHERS, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
+    "imapd.session": _may(_OTHERS, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
+    "pop3d.session": _may(_OTHERS, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
+    # --- what the others ask
+    "lookup": _may(_OTHERS),
+    "auth": _may(_LOG_WRITTEN_BY_FEW, {"read-accounts", "write-accounts"}),
+    # --- root parents
+    "local": Room(parent=True),
+    "imapd.system": Room(parent=True),
+    "pop3d.system": Room(parent=True),
+}
+
+_SESSION = _may(_UNIX, {"truncate-inherited-log"})
+CHILDREN: dict[str, Room] = {
+    # service-child: a child of a root parent.  None has the suite's group, so no private socket is in its reach.
+    "local-child": _may(_UNIX),  # the expander
+    "local-deliverer": _may(  # runs a user's commands, and so may do what that user may
+        _UNIX,
+        {
+            "connect-abstract",
+            "connect-multipath",
+            "connect-tcp",
+            "connect-tcp-fast-open",
+            "listen-tcp",
+            "listen-tcp-unbound",
+            "netlink-socket",
+            "send-udp",
+        },
+        {"exec-from-memory", "exec-interpreter", "exec-shell", "fork"},
+        {"limit-victim", "renice-victim", "schedule-victim"},
+        {"signal-victim", "signal-group", "signal-everyone", "signal-by-descriptor", "signal-by-ownership"},
+        {"trace-victim", "read-memory-of-victim", "open-memory-of-victim", "write-memory-of-victim"},
+        {"take-descriptor-of-victim", "read-process-environment", "use-io-ring", "use-keyring"},
+        {"clone-namespace", "unshare-user"},
+        {"list-root", "list-instance", "read-configuration"},
+        {"make-symbolic-link", "write-maildrop", "write-outside", "write-shm", "write-tmp"},
+    ),
+    "imap-system-child": _SESSION,
+    "pop3-system-child": _SESSION,
+}
+
+BY_USER = frozenset(
+    {
+        # What only the difference between users denies: nothing in an instance that runs wholly as one user.
+        *(f"connect-{name}" for name in ("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp")),
+        *(f"connect-{name}" for name in ("lookup", "auth", "anvil", "imap", "imap-system", "pop3", "pop3-system")),
+        "chmod-held-message",
+        "chmod-queue",
+        "touch-deferred-message",
+    }
+)

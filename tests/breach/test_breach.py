@@ -1,0 +1,324 @@
+"""Attackers inside every program: what its room does not need, the kernel denies it.
+
+One instance runs with attackers in all its workers; each test looks at what came of one attack in one service.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import poplib
+import pwd
+import smtplib
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from pillarbox.lib.ipc import Channel
+from pillarbox.lib.login.handover import SessionRequest
+from pillarbox.lib.system.landlock import abi_version
+from tests.breach.attacks import ATTACKS, DENIED, SUCCEEDED
+from tests.breach.rooms import BY_USER, CHILDREN, ROOMS
+from tests.breach.stage import REPOSITORY, Stage
+from tests.lab.ports import SERVICE_PORTS
+
+SERVICES: dict[str, str] = {
+    name: service["command"]
+    for name, service in yaml.safe_load((REPOSITORY / "etc" / "master.yaml").read_text()).items()
+}
+ATTACKED = [name for name, command in SERVICES.items() if not ROOMS[command].parent]
+
+PIPE_USER, SESSION_USER, NOBODY, STARTER = 61501, 61502, 65534, 61503
+"""Users without a name; the last starts an instance of its own."""
+FORWARDER = "games"
+"""A user that every Debian has, whose forward file the tests write."""
+
+PROBE = """#!/bin/sh
+# Says what it is and what it can reach.
+exec >"{report}.$$" 2>/dev/null
+grep -E '^(Uid|Gid|Groups|CapBnd|CapPrm):' /proc/self/status
+for number in /proc/$$/fd/*; do echo "descriptor ${{number##*/}}"; done
+for path in etc/tls/key.pem state/accounts.sqlite spool/hold/victim spool/private/lookup home/other/victim \\
+    mail/example.org/bob/new/victim log/mail.log spool/maildrop/.victim; do
+    if test -r "{root}/$path" || test -w "{root}/$path"; then echo "reaches $path"; fi
+done
+if test -r /etc/shadow; then echo "reaches shadow"; fi
+if kill -0 {master}; then echo "reaches master"; fi
+for place in etc run log state mail spool/incoming spool/hold spool/private; do
+    if touch "{root}/$place/.probe"; then echo "reaches $place"; rm -f "{root}/$place/.probe"; fi
+done
+echo done
+"""
+
+
+def _denied(attack: str, outcome: str) -> bool:
+    # A link or rename across the border of what may be written is EXDEV for Landlock (landlock(7)).
+    allowed = ("EPERM", "EACCES", "EXDEV") if attack in ("link-message",) else ("EPERM", "EACCES")
+    return outcome.startswith(DENIED) and outcome.removeprefix(DENIED) in allowed
+
+
+def _pipe(user: dict[str, str], option: str, probe: str) -> dict[str, object]:
+    command = f"{option}argv=/bin/sh OUTSIDE/{probe}"
+    return {"command": "pipe", "listen": "private", **user, "options": {"pipe_command": command}}
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    assert os.geteuid() == 0, "these tests need root: an instance with a user for each room"
+    assert abi_version() >= 6, "these tests need a kernel with Landlock ABI 6 (Linux 6.12)"
+    made = Stage(
+        list(SERVICES),
+        main={
+            "forward_path": "OUTSIDE/forward-$user",
+            "mail_spool_directory": "OUTSIDE/spool/",
+            "relay_domains": "by-service.example, by-option.example",
+            "transport_maps": "inline:{by-service.example=by-service:, by-option.example=by-option:}",
+        },
+        further={
+            "by-service": _pipe({"user": str(PIPE_USER)}, "", "probe-service"),
+            "by-option": _pipe({}, f"user={PIPE_USER} ", "probe-option"),
+        },
+        aliases=['trap: "|/bin/sh OUTSIDE/probe-alias"'],
+        users=[NOBODY, SESSION_USER, pwd.getpwnam(FORWARDER).pw_uid],
+    )
+    with made:
+        _write_probes(made)
+        yield made
+
+
+def _write_probes(stage: Stage) -> None:
+    for name in ("alias", "forward", "service", "option", "root"):
+        path = stage.outside / f"probe-{name}"
+        report = stage.outside / f"probed-{name}"
+        path.write_text(PROBE.format(root=stage.root, master=stage.process.pid, report=report))
+        path.chmod(0o755)
+    forward = stage.outside / f"forward-{FORWARDER}"
+    forward.write_text(f'"|/bin/sh {stage.outside}/probe-forward"\n')
+    os.chown(forward, pwd.getpwnam(FORWARDER).pw_uid, -1)
+    forward.chmod(0o644)
+
+
+def _send(stage: Stage, recipient: str) -> None:
+    with smtplib.SMTP("127.0.0.1", stage.port("smtp"), timeout=30) as client:
+        client.sendmail("sender@example.org", [recipient], "Subject: probe\r\n\r\nhello\r\n")
+
+
+def _probed(stage: Stage, name: str) -> list[str]:
+    """What a probe said of itself."""
+
+    def reports() -> list[list[str]]:
+        found = [path.read_text().splitlines() for path in stage.outside.glob(f"probed-{name}.*")]
+        return [lines for lines in found if lines[-1:] == ["done"]]
+
+    stage.wait_for(reports)
+    return reports()[0]
+
+
+# --- the programs
+
+
+def test_every_program_of_master_yaml_has_a_room() -> None:
+    assert set(SERVICES.values()) == set(ROOMS)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_attack_is_real(stage: Stage, attack: str) -> None:
+    """As root and not confined it succeeds; so where it is denied, it is denied by confinement."""
+    assert stage.outcomes["control"][attack].startswith(SUCCEEDED)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("service", ATTACKED)
+def test_inside(stage: Stage, service: str, attack: str) -> None:
+    outcome = stage.outcomes[service][attack]
+    if attack in ROOMS[SERVICES[service]].may:
+        assert outcome.startswith(SUCCEEDED), f"{service} may do this by the table, but cannot: narrow the table"
+    else:
+        assert _denied(attack, outcome), f"an attacker inside {service}: {outcome}"
+
+
+@pytest.mark.parametrize("service", ATTACKED)
+def test_a_worker_has_its_own_user_and_the_group_of_the_suite_only(stage: Stage, service: str) -> None:
+    (mail_owner, *_), *_ = stage.reported("cleanup", "ids")
+    for ids, groups in zip(stage.reported(service, "ids"), stage.reported(service, "groups"), strict=True):
+        assert len(set(ids)) == 1 and ids[0] != 0
+        assert groups == [mail_owner]
+
+
+def test_the_rooms_have_different_users(stage: Stage) -> None:
+    users = {
+        service: stage.reported(service, "ids")[0][0] for service in ("smtpd", "cleanup", "lookup", "auth", "imap")
+    }
+    assert len(set(users.values())) == len(users)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_worker_holds_no_descriptor_of_another_service(stage: Stage, service: str) -> None:
+    """Standard three, the log, its own listeners, the status socket, and for lookup its tables; not master's lock."""
+    allowed = {str(stage.root / "log" / "mail.log"): "w"}
+    if SERVICES[service] == "lookup":
+        allowed[str(stage.root / "etc" / "aliases.cdb")] = "r"
+    for descriptors in stage.reported(service, "descriptors"):
+        listeners, sockets = [], 0
+        for number, kind, name, ways in descriptors:
+            if number <= 2:
+                continue
+            if kind == "listener":
+                listeners.append(name)
+            elif kind == "socket":
+                assert name == "", f"a socket with a name: {name}"
+                sockets += 1
+            else:
+                assert allowed.get(name) == ways, f"{name} is open ({ways})"
+        assert sockets == 1, "the status socket, and no other"
+        assert len(listeners) == 1, "its listener and no other"
+        path, port = listeners[0], listeners[0].rpartition(":")[2]
+        assert path.endswith(f"/{service}") or int(port) - stage.base_port in SERVICE_PORTS.values()
+
+
+def test_no_two_services_share_a_listener(stage: Stage) -> None:
+    holders: dict[str, set[str]] = {}
+    for service in SERVICES:
+        for descriptors in stage.reported(service, "descriptors"):
+            for _, kind, name, _ in descriptors:
+                if kind == "listener":
+                    holders.setdefault(name, set()).add(service)
+    assert all(len(services) == 1 for services in holders.values()), holders
+
+
+def test_after_the_attacks_mail_is_delivered_and_read(stage: Stage) -> None:
+    _send(stage, "bob@example.org")
+    new = stage.root / "mail" / "example.org" / "bob" / "new"
+    stage.wait_for(lambda: any("probe" in path.read_text() for path in new.iterdir()))
+    with contextlib.closing(poplib.POP3("127.0.0.1", stage.port("pop3"), timeout=30)) as client:
+        client.user("bob@example.org")
+        client.pass_("secret")
+        assert client.stat()[0] == 2, "the message, and the one that was there"
+
+
+# --- what runs for a user
+
+
+@pytest.mark.parametrize(
+    ("probe", "recipient", "uid", "groups"),
+    [
+        ("alias", "trap@mx.example.org", NOBODY, None),
+        ("forward", f"{FORWARDER}@mx.example.org", pwd.getpwnam(FORWARDER).pw_uid, None),
+        ("service", "someone@by-service.example", PIPE_USER, []),
+        ("option", "someone@by-option.example", PIPE_USER, []),
+    ],
+)
+def test_a_command_has_the_rights_of_its_user_only(
+    stage: Stage, probe: str, recipient: str, uid: int, groups: list[int] | None
+) -> None:
+    _send(stage, recipient)
+    said = _probed(stage, probe)
+    status = dict(line.split(":\t", 1) for line in said if ":\t" in line)
+    assert status["Uid"].split() == [str(uid)] * 4
+    if groups is None:
+        entry = pwd.getpwuid(uid)
+        groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    assert set(map(int, status["Groups"].split())) <= {*groups, int(status["Gid"].split()[0])}
+    assert {status["CapPrm"], status["CapBnd"]} == {"0" * 16}
+    # 10 and up are the shell's own (the script, saved descriptors).
+    assert {line for line in said if line.startswith("descriptor")} - {"descriptor 10"} == {
+        f"descriptor {number}" for number in (0, 1, 2)
+    }
+    assert [line for line in said if line.startswith("reaches")] == []
+
+
+def test_the_probe_of_commands_is_real(stage: Stage) -> None:
+    subprocess.run(["/bin/sh", str(stage.outside / "probe-root")], check=True, stdin=subprocess.DEVNULL)
+    assert len([line for line in _probed(stage, "root") if line.startswith("reaches")]) == 17
+
+
+@pytest.fixture(scope="module")
+def children(stage: Stage) -> Stage:
+    """The stage when a child of each root parent has been attacked."""
+    _send(stage, f"{FORWARDER}@mx.example.org")
+    home = stage.root / "home" / "own"
+    home.mkdir(mode=0o700)
+    os.chown(home, SESSION_USER, SESSION_USER)
+    request = SessionRequest(str(SESSION_USER), "other", "PLAIN", "127.0.0.1", "127.0.0.1", False, extra={"tag": "a"})
+    clients = []
+    for service in ("imap-system", "pop3-system"):
+        ours, theirs = socket.socketpair()
+        channel = Channel.connect(f"{stage.root}/spool/private/{service}", 30)
+        channel.send(request.encode(), (theirs.fileno(),))
+        assert channel.receive(30).boolean("ok")
+        theirs.close()
+        clients.append(ours)
+    for child in CHILDREN:
+        stage.wait_for_child(child)
+    return stage
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("child", CHILDREN)
+def test_inside_a_child(children: Stage, child: str, attack: str) -> None:
+    outcome = children.outcomes[child][attack]
+    if attack in CHILDREN[child].may:
+        assert outcome.startswith(SUCCEEDED), f"{child} may do this by the table, but cannot: narrow the table"
+    else:
+        assert _denied(attack, outcome), f"an attacker inside {child}: {outcome}"
+
+
+@pytest.mark.parametrize(
+    ("child", "uid"),
+    [
+        ("local-child", NOBODY),
+        ("local-deliverer", pwd.getpwnam(FORWARDER).pw_uid),
+        ("imap-system-child", SESSION_USER),
+        ("pop3-system-child", SESSION_USER),
+    ],
+)
+def test_a_child_is_its_user_without_the_group_of_the_suite(children: Stage, child: str, uid: int) -> None:
+    (mail_owner, *_), *_ = children.reported("cleanup", "ids")
+    for ids, groups in zip(children.reported(child, "ids"), children.reported(child, "groups"), strict=True):
+        assert ids[:3] == [uid] * 3
+        assert mail_owner not in groups
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_a_child_holds_nothing_of_its_parent(children: Stage, child: str) -> None:
+    """Its standard three, the socket to the parent or client, and for sessions the log."""
+    for descriptors in children.reported(child, "descriptors"):
+        sockets = 0
+        for number, kind, name, ways in descriptors:
+            if number <= 2:
+                continue
+            assert kind != "listener", name
+            if kind == "socket":
+                sockets += 1
+            else:
+                assert (name, ways) == (str(children.root / "log" / "mail.log"), "w")
+        # The expander has its two connections to lookup and cleanup besides.
+        assert sockets <= (3 if child == "local-child" else 1), descriptors
+
+
+# --- an instance of an ordinary user
+
+
+@pytest.fixture(scope="module")
+def unprivileged() -> Iterator[Stage]:
+    uid = STARTER if os.geteuid() == 0 else 0
+    with Stage(list(SERVICES), uid=uid) as made:
+        yield made
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("service", ATTACKED)
+def test_inside_an_instance_of_an_ordinary_user(unprivileged: Stage, service: str, attack: str) -> None:
+    """No attack that this user's own programs could carry out, unless one uid for all makes the difference."""
+    if attack in BY_USER or attack in ROOMS[SERVICES[service]].may:
+        return
+    outcome = unprivileged.outcomes[service][attack]
+    assert _denied(attack, outcome), f"an attacker inside {service}: {outcome}"
+
+
+def test_most_attacks_are_real_for_an_ordinary_user_too(unprivileged: Stage) -> None:
+    real = [attack for attack, outcome in unprivileged.outcomes["control"].items() if outcome.startswith(SUCCEEDED)]
+    assert len(real) > 0.8 * len(ATTACKS)

@@ -1,0 +1,135 @@
+"""An instance lives and dies as its tests tell it, and other servers find it by MX records."""
+
+from __future__ import annotations
+
+import os
+import smtplib
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.certificates import Authority
+from tests.lab.dns import DnsServer, mail_zone
+from tests.lab.instance import Instance
+from tests.lab.ports import loopback_address
+from tests.lab.processes import alive, tree
+from tests.lab.sinks import SmtpSink
+from tests.peers.postfix import Postfix
+
+MAIL = b"Subject: test\r\n\r\nhello\r\n"
+BOB = "bob@example.org"
+
+
+@pytest.fixture
+def instance() -> Iterator[Instance]:
+    with Instance(users={BOB: "secret"}) as running:
+        yield running
+
+
+def send(instance: Instance, recipient: str) -> None:
+    with smtplib.SMTP(instance.address, instance.port("smtp"), timeout=30) as client:
+        client.sendmail("alice@example.com", [recipient], MAIL)
+
+
+def test_mail_reaches_a_mailbox_and_the_log_says_so(instance: Instance) -> None:
+    send(instance, BOB)
+    instance.wait_for(lambda: instance.mailbox(BOB))
+    assert b"\n\nhello\n" in instance.mailbox(BOB)[0]
+    instance.wait_for(lambda: instance.log_matching(f"to=<{BOB}>.*status=sent"))
+    instance.wait_for(lambda: not instance.queue_ids())
+
+
+@pytest.mark.parametrize("way", ["stop", "kill"])
+def test_no_process_is_left(instance: Instance, way: str) -> None:
+    members = [each.pid for each in tree(instance.master_pid())]
+    getattr(instance, way)()
+    assert len(members) > 1
+    assert not any(map(alive, members))
+    with pytest.raises(ConnectionRefusedError):
+        instance.connect("smtp")
+
+
+def test_it_can_be_started_again_after_a_power_failure(instance: Instance) -> None:
+    instance.kill()
+    instance.start()
+    send(instance, BOB)
+    instance.wait_for(lambda: instance.mailbox(BOB))
+
+
+def test_sendmail_submits(instance: Instance) -> None:
+    instance.run(["sendmail", "-f", "alice@example.com", BOB], input=MAIL.replace(b"\r\n", b"\n"), check=True)
+    instance.wait_for(lambda: instance.mailbox(BOB))
+
+
+def test_a_setting_counts_after_a_reload(instance: Instance) -> None:
+    instance.set("smtpd_banner", "changed.test ESMTP")
+    instance.reload()
+
+    def changed() -> bool:
+        with instance.connect("smtp") as client:
+            return client.recv(512).startswith(b"220 changed.test")
+
+    instance.wait_for(changed)
+
+
+def test_a_failed_command_shows_what_it_said(instance: Instance) -> None:
+    with pytest.raises(AssertionError, match="already running"):
+        instance.run(["pillarbox", "start"], check=True)
+
+
+def test_mail_for_another_domain_goes_where_the_private_dns_says() -> None:
+    if os.geteuid() != 0:
+        raise AssertionError("this test needs root: mail exchangers are on port 25")
+    address = loopback_address()
+    with (
+        SmtpSink(address=address, port=25) as sink,
+        DnsServer(mail_zone("example.net", address)) as dns,
+        Instance(settings={"dns_resolver": dns.resolver}) as instance,
+    ):
+        send(instance, "eve@example.net")
+        instance.wait_for(lambda: sink.received("eve@example.net"))
+
+
+def test_postfix_and_an_instance_find_each_other_by_mx_records(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    dns_address, our_address = loopback_address(), loopback_address()
+    with (
+        DnsServer(mail_zone("example.org", our_address), address=dns_address, port=53) as dns,
+        Postfix(hostname="mx.example.net", mailboxes=["eve@example.net"], dns=dns, authority=authority) as postfix,
+        Instance(
+            users={BOB: "secret"}, address=our_address, port_base=0, settings={"dns_resolver": dns.resolver}
+        ) as instance,
+    ):
+        dns.add(mail_zone("example.net", postfix.address))
+        send(instance, "eve@example.net")
+        postfix.wait_for(lambda: postfix.mailbox("eve@example.net"))
+        with smtplib.SMTP(postfix.address, postfix.port, timeout=30) as client:
+            client.sendmail("eve@example.net", [BOB], MAIL)
+        instance.wait_for(lambda: instance.mailbox(BOB))
+        assert b"with ESMTPS" in postfix.mailbox("eve@example.net")[0], "outbound mail did not use STARTTLS"
+        assert b"with ESMTPS" in instance.mailbox(BOB)[0], "inbound mail did not use STARTTLS"
+
+
+def test_a_test_that_ends_badly_still_stops_the_instance() -> None:
+    code = (
+        "from tests.lab.instance import Instance\n"
+        "with Instance() as instance:\n"
+        "    print(instance.master_pid(), instance.directory, flush=True)\n"
+        "    raise SystemExit(3)\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
+    pid, directory = done.stdout.split()
+    assert done.returncode == 3
+    assert not alive(int(pid))
+    assert not Path(directory).exists()
+
+
+def test_connections_go_to_the_named_service(instance: Instance) -> None:
+    with instance.connect("submission") as client:
+        assert isinstance(client, socket.socket)
+        assert client.recv(512).startswith(b"220 ")
