@@ -27,7 +27,7 @@ def run(worker: Worker) -> None:
     async def handler(channel: AsyncChannel) -> None:
         await service.handle(channel)
 
-    serve_channels(worker, handler)
+    serve_channels(worker, handler, descriptors=True)
 
 
 PROGRAM = Program(name="bounce", owner="mail_owner", confinement=confinement, run=run, callers=("mail_owner",))

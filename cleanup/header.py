@@ -6,10 +6,7 @@ Only whole fields are added in front or cut out; nothing else of the message is 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
-from datetime import datetime
-from email.utils import format_datetime
 from functools import lru_cache
 
 from pillarbox.lib.config import Config
@@ -19,10 +16,16 @@ from pillarbox.lib.config.parameters.cleanup import (
     MESSAGE_DROP_HEADERS,
 )
 from pillarbox.lib.config.parameters.general import MYHOSTNAME, MYORIGIN
+from pillarbox.lib.message.date import format_date
+from pillarbox.lib.message.message_id import make_message_id, read_message_id
+from pillarbox.lib.message.trace import count_hops
 from pillarbox.lib.queue import Envelope
 
-_MESSAGE_ID = re.compile(rb"^(?:resent-)?message-id[ \t]*:[ \t]*((?:[^\n]|\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
-_RECEIVED = re.compile(rb"^received:", re.IGNORECASE | re.MULTILINE)
+_MESSAGE_ID = re.compile(rb"^message-id[ \t]*:((?:[^\n]|\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
+
+# Whole fields with their continuation lines (RFC 5322 section 2.2); one call for the whole block.
+_FIELDS = re.compile(rb"(?>[!-9;-~]++[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+)*+")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 LOCAL_ORIGINS = ("pickup", "local")
 """Programs whose messages are local submissions and get the header fields that are missing (RFC 6409 section 8)."""
@@ -39,9 +42,15 @@ def _has(header: bytes, name: str) -> bool:
 
 
 def message_id(header: bytes) -> str:
-    """The message id for the log, or ""."""
+    """The message id for the log, `<>` where there is none."""
     match = _MESSAGE_ID.search(header)
-    return b" ".join(match[1].split()).decode("utf-8", "replace") if match else ""
+    return read_message_id(match[1]) if match else "<>"
+
+
+def fields_end(block: bytes) -> int:
+    """Where the header fields at the beginning of `block` end: what follows is the empty line, or no header at all."""
+    match = _FIELDS.match(block)
+    return match.end() if match else 0
 
 
 class HeaderRules:
@@ -56,7 +65,7 @@ class HeaderRules:
 
     def too_many_hops(self, header: bytes) -> bool:
         """Whether the message has been through so many hosts that it must be running in a circle."""
-        return len(_RECEIVED.findall(header)) > self._hop_limit
+        return count_hops(header) > self._hop_limit
 
     def apply(self, header: bytes, envelope: Envelope, queue_id: str) -> bytes:
         """The header block (each line with its LF, without the empty line) as it goes into the queue file."""
@@ -70,24 +79,22 @@ class HeaderRules:
         resent = "Resent-" if _has(header, "resent-from") or _has(header, "resent-to") else ""
         added = []
         if not _has(header, f"{resent}message-id"):
-            stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(envelope.arrival))
-            added.append(f"{resent}Message-ID: <{stamp}.{queue_id}@{self._hostname}>\n")
+            identifier = make_message_id(queue_id, self._hostname, envelope.arrival)
+            added.append(f"{resent}Message-ID: {identifier}\n")
         if not _has(header, f"{resent}date"):
-            added.append(f"{resent}Date: {_date(envelope.arrival)}\n")
+            added.append(f"{resent}Date: {format_date(envelope.arrival)}\n")
         if not _has(header, f"{resent}from"):
             added.append(f"{resent}From: {self._from(envelope)}\n")
-        return "".join(added).encode("utf-8")
+        return "".join(added).encode("utf-8", "replace")
 
     def _from(self, envelope: Envelope) -> str:
         if not envelope.sender:
             return f"MAILER-DAEMON@{self._origin} (Mail Delivery System)"
-        name = envelope.full_name
+        # Neither may end the field and begin another one.
+        sender = _CONTROLS.sub("?", envelope.sender)
+        name = _CONTROLS.sub(" ", envelope.full_name).strip()
         if not name:
-            return envelope.sender
+            return sender
         if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+", name):
             name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        return f"{name} <{envelope.sender}>"
-
-
-def _date(seconds: float) -> str:
-    return format_datetime(datetime.fromtimestamp(seconds).astimezone())
+        return f"{name} <{sender}>"

@@ -32,10 +32,13 @@ class IncomingFile:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._name = f"{directory}/.{os.getpid()}-{next(self._numbers)}"
-        self.descriptor = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self.inode = os.fstat(self.descriptor).st_ino
+        self.descriptor = self._create()
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.inode = os.fstat(self.descriptor).st_ino
+        except OSError:
+            self.discard()
+            raise
         self._prepared = time.time_ns() // 1000
         self._pieces: list[bytes] = []
         self._gathered = 0
@@ -43,6 +46,15 @@ class IncomingFile:
         self._offset = 0
         self._recipients = 0
         self.length = 0
+
+    def _create(self) -> int:
+        """Make an empty file under a name that is new: a process of this number may have died here before."""
+        while True:
+            self._name = f"{self._directory}/.{os.getpid()}-{next(self._numbers)}"
+            try:
+                return os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            except FileExistsError:
+                continue
 
     def accepts(self, queue_id: str) -> bool:
         """Whether the id is one for this file: its inode, and a time since it was made.

@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 
 from pillarbox.cleanup.expansion import expand_recipients
-from pillarbox.cleanup.header import HeaderRules, message_id
+from pillarbox.cleanup.header import HeaderRules, fields_end, message_id
 from pillarbox.cleanup.incoming import IncomingFile, sync_files, sync_names
 from pillarbox.lib.clients.cleanup import Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
@@ -26,6 +26,7 @@ RECIPIENT_LIMIT = 100_000
 """Most recipients of one message; a bound on memory, far above every sender's own limit."""
 
 WRITE_ERROR = Rejected(451, "4.3.0", "Error: queue file write error")
+BAD_ENVELOPE = Rejected(554, "5.6.0", "Error: the envelope cannot be stored")
 TOO_BIG = Rejected(552, "5.3.4", "Error: message file too big")
 TOO_MANY_HOPS = Rejected(554, "5.4.0", "Error: too many hops")
 HEADER_BLOCK_LIMIT = 1024 * 1024
@@ -67,7 +68,11 @@ class Intake:
     # --- connections
     def opened(self, channel: Channel) -> _Connection:
         connection = _Connection()
-        channel.send(self._prepare(connection))
+        try:
+            channel.send(self._prepare(connection))
+        except ChannelClosed:
+            self.closed(channel, connection)
+            raise
         return connection
 
     def _prepare(self, connection: _Connection) -> dict[str, object]:
@@ -147,6 +152,9 @@ class Intake:
             connection.file.begin(connection.envelope)
         except Rejected as refusal:
             connection.failure = refusal
+        except ValueError as error:
+            log.warning(f"{connection.queue_id}: envelope: {error}")
+            connection.failure = BAD_ENVELOPE
         except ServiceUnavailable as error:
             log.warning(f"{connection.queue_id}: virtual alias look-up: {error.reason}")
             connection.failure = Rejected(451, "4.3.0", "Temporary lookup failure")
@@ -161,16 +169,20 @@ class Intake:
             else:
                 connection.head += chunk
                 self._header(connection, final=False)
-            if self._size_limit and connection.file.size > self._size_limit:
-                log.warning(f"{connection.queue_id}: queue file size limit exceeded")
-                raise TOO_BIG
+            self._check_size(connection)
         except Rejected as refusal:
             connection.failure = refusal
         except OSError as error:
             self._write_error(connection, error)
 
+    def _check_size(self, connection: _Connection) -> None:
+        assert connection.file is not None
+        if self._size_limit and connection.file.size + len(connection.head or b"") > self._size_limit:
+            log.warning(f"{connection.queue_id}: queue file size limit exceeded")
+            raise TOO_BIG
+
     def _header(self, connection: _Connection, *, final: bool) -> None:
-        """Once the header block is complete: treat it and write it."""
+        """Once the header block is complete: treat it and write it.  `final`: the content has ended."""
         head = connection.head
         assert head is not None and connection.envelope is not None and connection.file is not None
         if head.startswith(b"\n"):
@@ -178,20 +190,34 @@ class Intake:
         else:
             end = head.find(b"\n\n") + 1
             if not end:
-                if not final and len(head) < self._header_limit:
+                if not final:
+                    if len(head) >= self._header_limit:
+                        self._endless_header(connection, head)
                     return
+                if head and not head.endswith(b"\n"):
+                    head += b"\n"
                 end = len(head)
         header, rest = head[:end], head[end:]
+        if (fields := fields_end(header)) < end:
+            # A line that is no field ends the header; the empty line that belongs there is missing.
+            header, rest = head[:fields], b"\n" + head[fields:]
         connection.head = None
         if self._rules.too_many_hops(header):
             raise TOO_MANY_HOPS
-        if final and header and not header.endswith(b"\n"):
-            header += b"\n"
         header = self._rules.apply(header, connection.envelope, connection.queue_id)
         log.info(f"{connection.queue_id}: message-id={message_id(header)}")
         connection.file.write(header)
         if rest:
             connection.file.write(rest)
+
+    def _endless_header(self, connection: _Connection, head: bytes) -> None:
+        """The header is longer than what is looked at: it stays as it is."""
+        assert connection.file is not None
+        connection.head = None
+        if self._rules.too_many_hops(head):
+            raise TOO_MANY_HOPS
+        log.info(f"{connection.queue_id}: message-id={message_id(head)}")
+        connection.file.write(head)
 
     def _write_error(self, connection: _Connection, error: OSError) -> None:
         log.warning(f"{connection.queue_id}: queue file write error: {error.strerror}")
@@ -204,6 +230,7 @@ class Intake:
             try:
                 if connection.head is not None:
                     self._header(connection, final=True)
+                    self._check_size(connection)
                 connection.file.complete()
             except Rejected as refusal:
                 connection.failure = refusal

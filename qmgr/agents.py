@@ -35,8 +35,15 @@ class Agent:
         self._tag = 0
         self._outgoing: list[tuple[bytes, int]] = []
         self._flush_asked = False
+        self._more = False
         self._saying_goodbye = False
         self._loop.add_reader(channel.socket.fileno(), self._readable)
+        self._loop.call_soon(self._take_answers)  # what came right behind the greeting
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it takes no further request."""
+        return self._saying_goodbye
 
     @property
     def free(self) -> int:
@@ -88,7 +95,7 @@ class Agent:
                 self._loop.add_writer(self._channel.socket.fileno(), self._writable)
                 return
             except OSError as error:
-                self._broken(error.strerror or str(error))
+                self._unreachable(error)
                 return
             del self._outgoing[: len(part)]
             if sent < len(data):
@@ -104,7 +111,7 @@ class Agent:
         except BlockingIOError:
             return
         except OSError as error:
-            self._broken(error.strerror or str(error))
+            self._unreachable(error)
             return
         if sent < len(data):
             self._outgoing[0] = (data[sent:], -1)
@@ -116,13 +123,28 @@ class Agent:
         self._loop.remove_writer(self._channel.socket.fileno())
         self._flush()
 
+    def _unreachable(self, error: OSError) -> None:
+        """The agent takes nothing more; what it had answered before must not be lost, or it is delivered twice."""
+        while not self._channel.closed:
+            self._readable()
+            if not self._more:
+                break
+        self._broken(error.strerror or str(error))
+
     def _readable(self) -> None:
+        self._more = False
         try:
-            if not self._channel.fill():
-                return
-            while (frame := self._channel.next_frame()) is not None:
+            self._more = self._channel.fill()
+        except ChannelClosed as error:
+            self._broken(str(error))
+            return
+        self._take_answers()
+
+    def _take_answers(self) -> None:
+        try:
+            while not self._channel.closed and (frame := self._channel.next_frame()) is not None:
                 self._answer(frame)
-        except (ChannelClosed, ProtocolError) as error:
+        except ProtocolError as error:
             self._broken(str(error))
 
     def _answer(self, frame: Attributes) -> None:
@@ -130,11 +152,12 @@ class Agent:
             self._saying_goodbye = True
             self._close_when_idle()
             return
-        job = self.under_way.pop(frame.integer("tag"), None)
+        tag, site = frame.integer("tag"), frame.text("site", "")
+        results = [parse_result(item) for item in frame.groups("results")]
+        job = self.under_way.pop(tag, None)
         if job is None:
             raise ProtocolError("an answer to no request")
-        results = [parse_result(item) for item in frame.groups("results")]
-        self._pool.finished(job, results, frame.text("site", ""))
+        self._pool.finished(job, results, site)
         if self._saying_goodbye:
             self._close_when_idle()
 
@@ -202,7 +225,8 @@ class AgentPool:
         for agent in self._agents:
             if agent.free > most:
                 best, most = agent, agent.free
-        if best is None and not self._connecting and len(self._agents) < self._limit:
+        staying = sum(not agent.leaving for agent in self._agents)
+        if best is None and not self._connecting and staying < self._limit:
             task = asyncio.get_running_loop().create_task(self._connect())
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
@@ -220,6 +244,9 @@ class AgentPool:
         except (ChannelClosed, ProtocolError) as error:
             if not self._agents:
                 self._unavailable(self.transport, str(error))
+            return
+        except OSError as error:
+            self._unavailable(self.transport, error.strerror or str(error))
             return
         self._agents.append(Agent(self, channel, max(1, capacity)))
         self._room()

@@ -13,6 +13,7 @@ from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.bounce import DELAY_WARNING_TIME
 from pillarbox.lib.delivery.result import Result
+from pillarbox.lib.ipc import ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import StoredRecipient
 from pillarbox.qmgr.message import ActiveMessage
@@ -66,7 +67,7 @@ class Failures:
     async def _try(self, message: ActiveMessage, request: Awaitable[object]) -> bool:
         try:
             await request
-        except ServiceUnavailable as error:
-            log.warning(f"{message.queue_id}: {error.reason}")
+        except (ServiceUnavailable, ProtocolError, OSError) as error:
+            log.warning(f"{message.queue_id}: {error}")
             return False
         return True

@@ -89,7 +89,7 @@ class Intake:
         self._look_again = True
 
     def pump(self) -> bool:
-        """Take up what is due, a burst at most; whether there is more."""
+        """Take up what is due, a burst at most; whether there is more that can be taken up at once."""
         assert self.scheduler is not None
         now = self._clock()
         if now >= self._next_run:
@@ -105,11 +105,11 @@ class Intake:
             queue_id = self._incoming.popleft() if self._incoming else None
             if queue_id is not None and not self.scheduler.admit(queue_id, "incoming"):
                 self._look_again = True
-                break
+                return False
             due = self._timetable.next_due(now) if not self.scheduler.full else None
             if due is not None and not self.scheduler.admit(due, "deferred"):
                 self._timetable.enter(due, now)
-                break
+                return False
             if queue_id is None and due is None:
                 return False
             taken += 1

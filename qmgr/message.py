@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
+import stat
 from dataclasses import dataclass, field
 
-from pillarbox.lib.queue import Envelope, Queue, QueueFile, StoredRecipient, mark_done
+from pillarbox.lib.queue import QUEUES, CorruptQueueFile, Envelope, Queue, QueueFile, StoredRecipient, mark_done
+from pillarbox.lib.queue.listing import FORCED_EXPIRE
+
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Why a good file may not be openable for a while."""
 
 
 class StillInDelivery(Exception):
@@ -64,7 +70,9 @@ class ActiveMessage:
                 self.next_record = stored.n
                 self.unread = True
                 break
-            if not stored.done:
+            if stored.done:
+                self.has_logs = True  # it may have failed, in a pass that did not come to its end
+            else:
                 found.append(stored)
         return found
 
@@ -72,12 +80,37 @@ class ActiveMessage:
         """Mark recipients done in the file.  Raises OSError."""
         if not recipients:
             return
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path, flags)
+        except FileNotFoundError:
+            descriptor = os.open(self.whereabouts(), flags)
         try:
             for n in recipients:
                 mark_done(descriptor, n)
         finally:
             os.close(descriptor)
+
+    def whereabouts(self) -> str:
+        """The path of the file: in active/, or where an administrator has moved it meanwhile.
+
+        Raises FileNotFoundError where it is gone.
+        """
+        ours = os.fstat(self.descriptor)
+        spool = self.path.rsplit("/", 2)[0]
+        for queue in ("active", *QUEUES):
+            path = f"{spool}/{queue}/{self.queue_id}"
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
+                return path
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
+
+    def to_expire(self) -> bool:
+        """Whether an administrator wants the message returned instead of tried again (`postsuper -e`)."""
+        return bool(os.fstat(self.descriptor).st_mode & FORCED_EXPIRE)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -87,18 +120,31 @@ class ActiveMessage:
 def take_up(queue: Queue, queue_id: str, source: str, now: float) -> ActiveMessage:
     """Move a message from `source` into active/ and open it.
 
-    Raises FileNotFoundError (gone meanwhile), StillInDelivery, CorruptQueueFile, OSError.
+    Raises FileNotFoundError (gone meanwhile), StillInDelivery, CorruptQueueFile: what is there cannot be a message of
+    ours; OSError: not now, the file is where it was.
     """
     path = queue.path("active", queue_id)
     if source != "active":
         os.rename(queue.path(source, queue_id), path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in SHORTAGES:
+            raise CorruptQueueFile(error.strerror or str(error)) from None
+        if source != "active":
+            os.rename(path, queue.path(source, queue_id))
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise CorruptQueueFile("it is not a regular file")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file = QueueFile(descriptor)
     except BlockingIOError:
         os.close(descriptor)
         raise StillInDelivery(queue_id) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise CorruptQueueFile(error.strerror or str(error)) from None
     except BaseException:
         os.close(descriptor)
         raise

@@ -10,6 +10,7 @@ from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError
+from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.queue import QUEUES
 from pillarbox.lib.system.confinement import Confinement
@@ -57,7 +58,12 @@ class QueueManager:
 
     async def _pump(self) -> None:
         while True:
-            if self._intake.pump():
+            try:
+                more = self._intake.pump()
+            except Exception as error:  # whatever one message or one directory does, the next look must come
+                log.panic(f"looking for messages: {type(error).__name__}: {error}")
+                more = False
+            if more:
                 await asyncio.sleep(0)
                 continue
             try:

@@ -13,7 +13,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from pillarbox.lib.clients.lookup import AsyncLookupClient, LookupUnavailable, Route
 from pillarbox.lib.config import Config
@@ -32,12 +32,13 @@ from pillarbox.lib.config.parameters.qmgr import (
     TRANSPORT_RETRY_TIME,
 )
 from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result, format_delay
+from pillarbox.lib.ipc import FRAME_LIMIT, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import CorruptQueueFile, Queue, StoredRecipient
 from pillarbox.qmgr.agents import AgentPool
 from pillarbox.qmgr.destination import Destination
 from pillarbox.qmgr.failures import Failures
-from pillarbox.qmgr.message import ActiveMessage, Job, StillInDelivery, take_up
+from pillarbox.qmgr.message import SHORTAGES, ActiveMessage, Job, StillInDelivery, take_up
 from pillarbox.qmgr.retry import RetrySchedule
 
 CRASH_RETRIES = 2
@@ -45,6 +46,18 @@ CRASH_RETRIES = 2
 
 CRASH_PAUSE = 1.0
 """Seconds before such a repetition."""
+
+REQUEST_RECIPIENTS = 200
+"""Most recipients in one request to an agent, whatever the configuration allows: the answer must fit into a frame."""
+
+REQUEST_SIZE = FRAME_LIMIT // 2
+"""Bytes that the recipients of one request may take, estimated; the other half is for the envelope."""
+
+SMALL_BATCH = 10
+"""So many recipients fit without counting: their addresses have at most some thousand characters."""
+
+REMEMBERED = 1000
+"""Destinations without work that are kept in memory for what was learned about them."""
 
 BUILT_IN = ("error", "retry", "discard")
 """Transports that need no agent: the next hop is the reason."""
@@ -78,6 +91,7 @@ class Scheduler:
         self._pools: dict[str, AgentPool] = {}
         self._dead_transports: dict[str, tuple[float, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sweep_at = REMEMBERED
         self._dispatch_asked = False
         self.stopping = False
         self.on_room: Callable[[], None] = lambda: None
@@ -100,7 +114,7 @@ class Scheduler:
         return queue_id in self._messages
 
     def admit(self, queue_id: str, source: str) -> bool:
-        """Take a message up from `source`; False where the active queue is full or the message must wait."""
+        """Take a message up from `source`; False where that is not possible now: the caller asks again later."""
         if self.stopping or self.full:
             self._was_full = True
             return False
@@ -110,7 +124,8 @@ class Scheduler:
         try:
             message = take_up(self._queue, queue_id, source, now)
         except FileNotFoundError:
-            return True  # an administrator or an earlier notice was faster
+            # An administrator or an earlier notice was faster; or the way back from active/ had failed.
+            return source == "active" or not self._stranded(queue_id) or self.admit(queue_id, "active")
         except StillInDelivery:
             self._set_aside(queue_id, now + CRASH_PAUSE * 5)
             return True
@@ -119,7 +134,12 @@ class Scheduler:
             return True
         except OSError as error:
             log.error(f"{queue_id}: {source}: {error.strerror}")
-            return False
+            if error.errno in SHORTAGES:
+                return False
+            # It stays where it is, and must not be in the way of others.
+            if source == "deferred":
+                self._defer(queue_id, now + self._dead_pause)
+            return True
         self._messages[queue_id] = message
         envelope = message.envelope
         log.info(
@@ -129,11 +149,18 @@ class Scheduler:
         self._read_on(message)
         return True
 
+    def _stranded(self, queue_id: str) -> bool:
+        return os.path.lexists(self._queue.path("active", queue_id))
+
     def _set_aside(self, queue_id: str, when: float) -> None:
-        path = self._queue.path("active", queue_id)
+        """Defer a message until `when`.  Where that fails, it is taken up from active/ again at that time."""
         try:
-            os.utime(path, (when, when))
-            self._queue.move(queue_id, "active", "deferred")
+            try:
+                os.utime(self._queue.path("active", queue_id), (when, when))
+            finally:
+                self._queue.move(queue_id, "active", "deferred")
+        except FileNotFoundError:
+            return  # an administrator has moved or removed it
         except OSError as error:
             log.error(f"{queue_id}: defer: {error.strerror}")
         self._defer(queue_id, when)
@@ -149,13 +176,12 @@ class Scheduler:
         """Take in the next recipients of a message."""
         try:
             recipients = message.read_recipients(self._recipient_window)
-        except CorruptQueueFile as error:
-            del self._messages[message.queue_id]
-            message.close()
+        except (CorruptQueueFile, OSError) as error:
             self._corrupt(message.queue_id, str(error))
+            self._forget(message)
             return
         if not recipients:
-            self._complete(message)
+            self._pass_ended(message)
             return
         message.outstanding += len(recipients)
         sender = message.envelope.sender
@@ -184,8 +210,8 @@ class Scheduler:
         for index, stored in enumerate(unknown):
             try:
                 known.append((stored, await self._lookup.resolve(stored.recipient.address, sender)))
-            except LookupUnavailable as error:
-                log.warning(f"{message.queue_id}: look-up of <{stored.recipient.address}>: {error.reason}")
+            except (LookupUnavailable, ProtocolError) as error:
+                log.warning(f"{message.queue_id}: look-up of <{stored.recipient.address}>: {error}")
                 self._divide(message, known)
                 reason = "address resolver failure"
                 for rest in unknown[index:]:
@@ -205,9 +231,9 @@ class Scheduler:
                 for stored in recipients:
                     self._decide(message, stored, _built_in(transport, nexthop, stored))
                 continue
-            limit = self._limit(RECIPIENT_LIMITS, transport, DEFAULT_DESTINATION_RECIPIENT_LIMIT) or len(recipients)
-            for start in range(0, len(recipients), limit):
-                self._enqueue(Job(message, transport, nexthop, recipients[start : start + limit]))
+            limit = self._limit(RECIPIENT_LIMITS, transport, DEFAULT_DESTINATION_RECIPIENT_LIMIT)
+            for batch in _batches(recipients, min(limit or REQUEST_RECIPIENTS, REQUEST_RECIPIENTS)):
+                self._enqueue(Job(message, transport, nexthop, batch))
         self._ask_dispatch()
 
     def _limit(self, table: dict[str, Parameter[int]], transport: str, default: Parameter[int]) -> int:
@@ -221,6 +247,7 @@ class Scheduler:
             limit = self._limit(CONCURRENCY_LIMITS, transport, DEFAULT_DESTINATION_CONCURRENCY_LIMIT)
             initial = self._config[INITIAL_DESTINATION_CONCURRENCY]
             initial = min(initial, limit) if limit else initial
+            self._sweep()
             destination = self._destinations[key] = Destination(
                 transport,
                 nexthop,
@@ -230,6 +257,16 @@ class Scheduler:
                 self._config[DEFAULT_DESTINATION_CONCURRENCY_FAILED_COHORT_LIMIT],
             )
         return destination
+
+    def _sweep(self) -> None:
+        """Keep a destination in memory only while there is something to remember."""
+        if len(self._destinations) < self._sweep_at:
+            return
+        now = self._clock()
+        for key, one in list(self._destinations.items()):
+            if not (one.busy or one.waiting or one.queued or one.dead(now)):
+                del self._destinations[key]
+        self._sweep_at = max(REMEMBERED, 2 * len(self._destinations))
 
     def _enqueue(self, job: Job) -> None:
         now = self._clock()
@@ -259,7 +296,7 @@ class Scheduler:
         self._dispatch_asked = False
         if self.stopping:
             return
-        for transport, ready in self._ready.items():
+        for transport, ready in list(self._ready.items()):
             while ready:
                 pool = self._pool(transport)
                 if pool is None:
@@ -270,10 +307,17 @@ class Scheduler:
                     break
                 destination = ready.popleft()
                 destination.queued = False
+                if not destination.may_start():
+                    continue  # its window has shrunk, or its jobs were given up, while it stood in line
                 job = destination.waiting.popleft()
-                destination.busy += 1
+                try:
+                    agent.deliver(job)
+                except ProtocolError as error:
+                    log.error(f"{job.message.queue_id}: {transport}: {error}")
+                    self._decide_all(job, DEFERRED, "4.3.0", "the envelope is too large for the delivery agent")
+                else:
+                    destination.busy += 1
                 self._make_ready(destination)
-                agent.deliver(job)
 
     def _pool(self, transport: str) -> AgentPool | None:
         pool = self._pools.get(transport)
@@ -294,14 +338,6 @@ class Scheduler:
         destination.busy -= 1
         return destination
 
-    def _tidy(self, destination: Destination) -> None:
-        """Keep a destination in memory only while there is something to remember."""
-        if not destination.busy and not destination.waiting and not destination.dead(self._clock()):
-            if destination.window <= destination.initial and len(self._destinations) > 1000:
-                self._destinations.pop((destination.transport, destination.nexthop), None)
-        else:
-            self._make_ready(destination)
-
     def _finished(self, job: Job, results: list[Result], site: str) -> None:
         """An agent has answered."""
         destination = self._released(job)
@@ -320,7 +356,7 @@ class Scheduler:
             if result is None:
                 result = Result(stored.n, DEFERRED, "4.3.0", "the delivery agent gave no result")
             self._record(job.message, stored, result)
-        self._tidy(destination)
+        self._make_ready(destination)
         self._ask_dispatch()
 
     def _lost(self, job: Job, reason: str) -> None:
@@ -329,9 +365,9 @@ class Scheduler:
         job.crashes += 1
         if job.crashes > CRASH_RETRIES or self.stopping:
             self._decide_all(job, DEFERRED, "4.3.0", "unknown mail transport error")
-            self._tidy(destination)
         else:
             asyncio.get_running_loop().call_later(CRASH_PAUSE, self._again, job)
+        self._make_ready(destination)
 
     def _again(self, job: Job) -> None:
         self._enqueue(job)
@@ -379,10 +415,16 @@ class Scheduler:
 
     def _expired(self, message: ActiveMessage) -> bool:
         envelope = message.envelope
-        if not message.expired and self._schedule.expired(envelope.sender, envelope.arrival, self._clock()):
+        if not message.expired:
+            if self._schedule.expired(envelope.sender, envelope.arrival, self._clock()):
+                status = "expired"
+            elif message.to_expire():
+                status = "force-expired"
+            else:
+                return False
             message.expired = True
-            log.info(f"{message.queue_id}: from=<{envelope.sender}>, status=expired, returned to sender")
-        return message.expired
+            log.info(f"{message.queue_id}: from=<{envelope.sender}>, status={status}, returned to sender")
+        return True
 
     async def _report(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> None:
         """A failure, or a success that the sender asked to hear of: into the log of `bounce`, then done."""
@@ -413,15 +455,21 @@ class Scheduler:
         if message.outstanding:
             return
         if message.unread:
-            self._read_on(message)
-        elif message.failed or message.deferred:
+            # Not at once: built-in transports give their results on the spot, and this would go ever deeper.
+            asyncio.get_running_loop().call_soon(self._read_on, message)
+        else:
+            self._pass_ended(message)
+
+    def _pass_ended(self, message: ActiveMessage) -> None:
+        """Nothing of the message is under way.  A former pass may have left reports that the sender has not got yet."""
+        if message.failed or message.deferred or message.has_logs:
             self._task(self._finish(message))
         else:
             self._complete(message)
 
     async def _finish(self, message: ActiveMessage) -> None:
         """The end of a pass in which not all went well: tell the sender, then remove or defer."""
-        if message.failed and not await self._failures.flush(message):
+        if (message.failed or message.has_logs) and not await self._failures.flush(message):
             message.deferred += 1  # the reports stay in the log of `bounce`; the next pass sends them
         if not message.deferred:
             self._complete(message)
@@ -435,7 +483,10 @@ class Scheduler:
     def _complete(self, message: ActiveMessage) -> None:
         """All recipients are done."""
         try:
-            os.unlink(message.path)
+            try:
+                os.unlink(message.path)
+            except FileNotFoundError:
+                os.unlink(message.whereabouts())
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -463,6 +514,24 @@ class Scheduler:
         """End the connections to agents."""
         for pool in self._pools.values():
             pool.close()
+
+
+def _batches(recipients: list[StoredRecipient], limit: int) -> Iterator[list[StoredRecipient]]:
+    """The recipients in groups of at most `limit` that fit into one request."""
+    if len(recipients) <= limit and len(recipients) <= SMALL_BATCH:
+        yield recipients
+        return
+    batch: list[StoredRecipient] = []
+    size = 0
+    for stored in recipients:
+        recipient = stored.recipient
+        needs = 100 + 6 * (len(recipient.address) + len(recipient.original) + len(recipient.orcpt))
+        if batch and (len(batch) >= limit or size + needs > REQUEST_SIZE):
+            yield batch
+            batch, size = [], 0
+        batch.append(stored)
+        size += needs
+    yield batch
 
 
 def _readdressed(stored: StoredRecipient, address: str) -> StoredRecipient:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
+from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.lib.store.interface import DELIMITER, INBOX
+
+WILDCARD_LIMIT = 32
+"""Runs of wildcards in one pattern; the work for each name grows with them."""
+
+_WILDCARDS = re.compile(r"[*%]+")
 
 
 class Pattern:
     """A pattern over whole mailbox names.
 
-    Matching takes time in proportion to name times pattern, whatever the wildcards (a regular expression would not).
+    Matching takes time in proportion to name times wildcards, however they stand (a regular expression would not).
     """
 
     def __init__(self, text: str) -> None:
+        """Raises BadSyntax where there are too many wildcards."""
+        text = _WILDCARDS.sub(lambda run: "*" if "*" in run[0] else "%", text)
+        if len(_WILDCARDS.findall(text)) > WILDCARD_LIMIT:
+            raise BadSyntax("too many wildcards")
         parts = text.split(DELIMITER)
         if parts[0].upper() == INBOX:
             parts[0] = INBOX  # case-insensitive, as the name is

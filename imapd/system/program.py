@@ -21,7 +21,7 @@ from pillarbox.lib.system.confinement import Confinement
 
 def session_confinement(config: Config, start: SessionStart) -> Confinement:
     """What the user owns; inside, the kernel keeps the user's rights."""
-    return Confinement(write=(start.account.home, config[MAIL_SPOOL_DIRECTORY]), fork=False)
+    return Confinement(write=(start.account.home, config[MAIL_SPOOL_DIRECTORY]), unix=False, fork=False)
 
 
 def serve(worker: Worker, start: SessionStart) -> None:

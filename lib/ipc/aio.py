@@ -10,10 +10,9 @@ import asyncio
 import contextlib
 import os
 import socket
-import struct
 from collections.abc import Callable, Mapping, Sequence
 
-from pillarbox.lib.ipc.blocking import MAX_FDS, READ_SIZE, peer_uid
+from pillarbox.lib.ipc.blocking import READ_SIZE, UNCLAIMED_LIMIT, peer_uid, receive_with_descriptors
 from pillarbox.lib.ipc.frames import (
     ABORT_CONTENT,
     END_OF_CONTENT,
@@ -37,6 +36,8 @@ class AsyncChannel:
         sock.setblocking(False)
         self.socket = sock
         self.closed = False
+        self.takes_descriptors = True
+        """See `Channel.takes_descriptors`."""
         self.on_drain: Callable[[], None] | None = None
         """What a server does with this connection when it is told to stop, instead of ending it when it is idle."""
         self._draining = False
@@ -125,18 +126,18 @@ class AsyncChannel:
         if self.closed:
             raise ChannelClosed("the channel is closed")
         try:
-            data, ancillary, _, _ = self.socket.recvmsg(
-                READ_SIZE, socket.CMSG_SPACE(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC
-            )
+            if self.takes_descriptors:
+                data = receive_with_descriptors(self.socket, 0, self._fds)
+            else:
+                data = self.socket.recv(READ_SIZE)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
             self._end = ChannelClosed(f"receive: {error.strerror or error}")
             raise self._end from None
-        for level, kind, payload in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                count = len(payload) // 4
-                self._fds += struct.unpack(f"{count}i", payload[: count * 4])
+        if len(self._fds) > UNCLAIMED_LIMIT:
+            self._end = ChannelClosed("the peer sends descriptors that it does not name")
+            raise self._end
         if not data:
             self._end = ChannelClosed("the peer closed the connection")
             raise self._end

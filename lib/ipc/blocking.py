@@ -23,13 +23,27 @@ READ_SIZE = 64 * 1024
 MAX_FDS = 16
 """Most descriptors taken from one frame; those beyond it are closed by the kernel."""
 
+UNCLAIMED_LIMIT = 256
+"""Most descriptors that wait for the frames that name them: more than any program has requests under way."""
+
 _CREDENTIALS = struct.Struct("3i")
+_ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_FDS * 4)
 
 
 def peer_uid(sock: socket.socket) -> int:
     """The user id of the process at the other end, as the kernel recorded it when the connection was made."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return int(_CREDENTIALS.unpack(credentials)[1])
+
+
+def receive_with_descriptors(sock: socket.socket, flags: int, found: list[int]) -> bytes:
+    """Read what has arrived; descriptors that came with it are added to `found`.  Raises OSError."""
+    data, ancillary, _, _ = sock.recvmsg(READ_SIZE, _ANCILLARY_SIZE, flags | socket.MSG_CMSG_CLOEXEC)
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            count = len(payload) // 4
+            found += struct.unpack(f"{count}i", payload[: count * 4])
+    return data
 
 
 class Channel:
@@ -39,6 +53,8 @@ class Channel:
         self.socket = sock
         self._reader = FrameReader()
         self._fds: list[int] = []
+        self.takes_descriptors = True
+        """Where False, the kernel closes descriptors that a peer sends: a server that wants none keeps none."""
         self.in_request = False
         """Set by a server that holds a half-finished request of this connection: stopping waits for its end."""
 
@@ -101,17 +117,16 @@ class Channel:
     def fill(self, flags: int = 0) -> bool:
         """Read once what has arrived.  False where nothing had (only with MSG_DONTWAIT)."""
         try:
-            data, ancillary, _, _ = self.socket.recvmsg(
-                READ_SIZE, socket.CMSG_SPACE(MAX_FDS * 4), flags | socket.MSG_CMSG_CLOEXEC
-            )
+            if self.takes_descriptors:
+                data = receive_with_descriptors(self.socket, flags, self._fds)
+            else:
+                data = self.socket.recv(READ_SIZE, flags)
         except BlockingIOError:
             return False
         except OSError as error:
             raise ChannelClosed(f"receive: {error.strerror or error}") from None
-        for level, kind, payload in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                count = len(payload) // 4
-                self._fds += struct.unpack(f"{count}i", payload[: count * 4])
+        if len(self._fds) > UNCLAIMED_LIMIT:
+            raise ChannelClosed("the peer sends descriptors that it does not name")
         if not data:
             raise ChannelClosed("the peer closed the connection")
         self._reader.feed(data)

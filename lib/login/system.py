@@ -74,11 +74,13 @@ class _Parent:
         self._serve = serve
         self._auth = AuthClient(worker.config)
         self._children: set[int] = set()
+        self._own: tuple[socket.socket, ...] = ()
+        """Sockets by which the parent wakes itself."""
 
     def run(self) -> None:
         worker = self._worker
-        waker, wake = socket.socketpair()
-        for end in (waker, wake):
+        waker, wake = self._own = socket.socketpair()
+        for end in self._own:
             end.setblocking(False)
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)  # wakes the loop; children are reaped in it
@@ -105,14 +107,18 @@ class _Parent:
         self._drain()
 
     def _drain(self) -> None:
-        for child in self._children:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(child, signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         deadline = time.monotonic() + DRAIN
         while self._children and time.monotonic() < deadline:
             self._worker.tick()
             time.sleep(0.02)
             self._reap()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for child in self._children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, number)
 
     def _reap(self) -> None:
         for child in list(self._children):
@@ -164,9 +170,10 @@ class _Parent:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
             signal.alarm(0)
-            for inherited in (*self._worker.listeners, self._worker.status):
+            for inherited in (*self._worker.listeners, self._worker.status, *self._own):
                 inherited.close()
             self._auth.close()
             if os.getuid() == 0 and account.uid is not None and account.gid is not None:

@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 
 from pillarbox.lib.delivery import DEFERRED, DeliveryRequest, Result
 from pillarbox.lib.delivery.request import parse_request
-from pillarbox.lib.ipc import AsyncChannel, Channel, ChannelClosed, encode_frame
+from pillarbox.lib.ipc import FRAME_LIMIT, AsyncChannel, Channel, ChannelClosed, ProtocolError, encode_frame
 from pillarbox.lib.log import log
 from pillarbox.lib.process.events import serve_channels
 from pillarbox.lib.process.rounds import serve_rounds
@@ -28,6 +29,12 @@ AsyncDelivery = Callable[[DeliveryRequest], Awaitable[tuple[Sequence[Result], st
 
 INTERNAL_ERROR = "4.3.0"
 BYE = {"bye": True}
+_RESULT_OVERHEAD = 512
+"""Bytes of a result beside its text, at most, once that is cut; the longest relay is 64 characters."""
+
+_LONGEST_ESCAPE = 6
+"""Bytes that one character may take in a frame."""
+
 ONE_QUEUE_MANAGER = 1
 """Connections that an agent process serves; a further one of the queue manager is meant for a further process."""
 
@@ -36,8 +43,18 @@ def _hello(worker: Worker, capacity: int) -> dict[str, object]:
     return {"hello": worker.service.name, "capacity": capacity}
 
 
-def _reply(request: DeliveryRequest, results: Sequence[Result], site: str) -> dict[str, object]:
-    return {"tag": request.tag, "results": [result.frame() for result in results], "site": site}
+def _reply(request: DeliveryRequest, results: Sequence[Result], site: str) -> bytes:
+    """The frame of an answer.  Where a remote host has said more than fits, its words are cut: it must arrive."""
+    try:
+        return encode_frame({"tag": request.tag, "results": [result.frame() for result in results], "site": site})
+    except ProtocolError:
+        room = FRAME_LIMIT // (len(results) + 1)
+        most = max(0, room - _RESULT_OVERHEAD) // _LONGEST_ESCAPE
+        short = [
+            replace(result, text=result.text[:most], relay=result.relay[:64], remote_mta="", diagnostic="").frame()
+            for result in results
+        ]
+        return encode_frame({"tag": request.tag, "results": short, "site": site[:most]})
 
 
 def _fault(request: DeliveryRequest, error: Exception) -> list[Result]:
@@ -58,8 +75,10 @@ class _AgentRounds:
         self._channels: set[Channel] = set()
 
     def opened(self, channel: Channel) -> None:
-        self._channels.add(channel)
         channel.send(_hello(self._worker, self._capacity))
+        self._channels.add(channel)
+        if self._worker.stopping:
+            self._say_bye(channel)
 
     def arrived(self, channel: Channel, state: None) -> None:
         while (frame := channel.next_frame()) is not None:
@@ -67,9 +86,13 @@ class _AgentRounds:
 
     def stopping(self) -> None:
         for channel in self._channels:
-            channel.in_request = True  # until the queue manager has closed its side
-            with contextlib.suppress(ChannelClosed):
-                channel.send(BYE)
+            self._say_bye(channel)
+
+    @staticmethod
+    def _say_bye(channel: Channel) -> None:
+        channel.in_request = True  # until the queue manager has closed its side
+        with contextlib.suppress(ChannelClosed):
+            channel.send(BYE)
 
     def closed(self, channel: Channel, state: None) -> None:
         self._channels.discard(channel)
@@ -86,11 +109,11 @@ class _AgentRounds:
             replies: dict[Channel, list[bytes]] = {}
             try:
                 for request, results, site in self._deliver([request for _, request in batch]):
-                    replies.setdefault(channels[id(request)], []).append(encode_frame(_reply(request, results, site)))
+                    replies.setdefault(channels[id(request)], []).append(_reply(request, results, site))
                     del open_requests[id(request)]
             except Exception as error:
                 for request in open_requests.values():
-                    frame = encode_frame(_reply(request, _fault(request, error), ""))
+                    frame = _reply(request, _fault(request, error), "")
                     replies.setdefault(channels[id(request)], []).append(frame)
             for channel, frames in replies.items():
                 try:
@@ -107,7 +130,7 @@ def serve_agent(worker: Worker, deliver: BatchDelivery, capacity: int = 16) -> N
     The descriptors of the requests are closed afterwards.
     """
     worker.ceiling = ONE_QUEUE_MANAGER
-    serve_rounds(worker, _AgentRounds(worker, deliver, capacity))
+    serve_rounds(worker, _AgentRounds(worker, deliver, capacity), descriptors=True)
 
 
 def serve_async_agent(
@@ -141,13 +164,15 @@ def serve_async_agent(
 
         async def one(request: DeliveryRequest) -> None:
             site = ""
+            worker.request_started()
             try:
                 results, site = await deliver(request)
             except Exception as error:
                 results = _fault(request, error)
             finally:
                 request.close()
-            replies.append(encode_frame(_reply(request, results, site)))
+                worker.request_ended()
+            replies.append(_reply(request, results, site))
             start_sending()
 
         channel.on_drain = say_bye
@@ -166,4 +191,5 @@ def serve_async_agent(
                     await sending
 
     worker.ceiling = ONE_QUEUE_MANAGER
-    serve_channels(worker, handler, start)
+    worker.sessions_may_idle = True
+    serve_channels(worker, handler, start, descriptors=True)

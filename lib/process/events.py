@@ -195,10 +195,13 @@ def serve_connections(worker: Worker, handler: ConnectionHandler, start: Start |
     run_events(worker, _task_per(worker, handler), start)
 
 
-def serve_channels(worker: Worker, handler: ChannelHandler, start: Start | None = None) -> None:
+def serve_channels(
+    worker: Worker, handler: ChannelHandler, start: Start | None = None, *, descriptors: bool = False
+) -> None:
     """Run `await handler(AsyncChannel)` as a task per connection.
 
     A ProtocolError that the handler lets out ends the connection with a warning, ChannelClosed ends it silently.
+    `descriptors` says that peers may send open files; without it the kernel closes what they send.
     """
 
     channels: set[AsyncChannel] = set()
@@ -214,7 +217,10 @@ def serve_channels(worker: Worker, handler: ChannelHandler, start: Start | None 
 
     async def with_channel(connection: socket.socket) -> None:
         channel = AsyncChannel(connection)
+        channel.takes_descriptors = descriptors
         channels.add(channel)
+        if worker.stopping:
+            channel.drain()
         try:
             await handler(channel)
         finally:

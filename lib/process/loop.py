@@ -48,6 +48,8 @@ _LATE_IMPORTS = (
     "encodings.latin_1",
     "encodings.utf_8",
     "_strptime",
+    "pillarbox.lib.store.maildir.store",
+    "pillarbox.lib.store.mbox.store",
 )
 
 

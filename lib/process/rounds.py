@@ -8,9 +8,11 @@ answers a single request at once.
 
 from __future__ import annotations
 
+import errno
 import selectors
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
@@ -22,6 +24,12 @@ from pillarbox.lib.process.worker import IdleTimer, Worker
 TICK = 1.0
 """Seconds between two rounds of housekeeping."""
 
+SEND_LIMIT = 30
+"""Seconds that one peer which does not read its answers can hold up all others; then its connection ends."""
+
+_SEND_LIMIT = struct.pack("ll", SEND_LIMIT, 0)
+_LACK = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
 S = TypeVar("S")
 
 
@@ -29,7 +37,7 @@ class RoundHandler(Protocol[S]):
     """What a program does in its rounds.  `S` is its state of one connection."""
 
     def opened(self, channel: Channel) -> S:
-        """A connection was accepted; returns its state."""
+        """A connection was accepted; returns its state.  Where it raises, `closed` is not called."""
 
     def arrived(self, channel: Channel, state: S) -> None:
         """Bytes have arrived; take frames and chunks with `channel.next_frame()` and `next_chunk()` until None."""
@@ -45,8 +53,10 @@ class RoundHandler(Protocol[S]):
 
 
 class _Server(Generic[S]):
-    def __init__(self, worker: Worker, handler: RoundHandler[S]) -> None:
+    def __init__(self, worker: Worker, handler: RoundHandler[S], descriptors: bool) -> None:
         self._worker = worker
+        self._descriptors = descriptors
+        self._accept_after = 0.0
         self._handler = handler
         self._selector = selectors.DefaultSelector()
         self._states: dict[Channel, S] = {}
@@ -72,6 +82,7 @@ class _Server(Generic[S]):
             if now >= next_tick:
                 next_tick = now + TICK
                 worker.tick()
+                self._adjust()
                 if idle.expired():
                     worker.stop()
             if worker.stopping:
@@ -90,7 +101,7 @@ class _Server(Generic[S]):
         return any(channel.pending or channel.in_request for channel in self._states)
 
     def _adjust(self) -> None:
-        wanted = not self._worker.stopping and not self._worker.at_ceiling
+        wanted = not self._worker.stopping and not self._worker.at_ceiling and time.monotonic() >= self._accept_after
         if wanted != self._listening:
             self._listening = wanted
             for listener in self._worker.listeners:
@@ -118,10 +129,17 @@ class _Server(Generic[S]):
     def _accept(self, listener: socket.socket) -> None:
         try:
             connection, _ = listener.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in _LACK:
+                log.warning(f"{self._worker.service.name}: accept: {error.strerror}")
+                self._accept_after = time.monotonic() + TICK
+                self._adjust()
             return
         connection.setblocking(True)
+        # Not settimeout(): with it Python would wait for bytes also where MSG_DONTWAIT forbids it.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_LIMIT)
         channel = Channel(connection)
+        channel.takes_descriptors = self._descriptors
         try:
             self._states[channel] = self._handler.opened(channel)
         except (ChannelClosed, ProtocolError) as error:
@@ -135,6 +153,7 @@ class _Server(Generic[S]):
     def _arrived(self, channel: Channel) -> None:
         try:
             if channel.fill(socket.MSG_DONTWAIT):
+                self._worker.served += 1
                 self._handler.arrived(channel, self._states[channel])
         except (ChannelClosed, ContentAborted):
             self._close(channel)
@@ -153,9 +172,13 @@ class _Server(Generic[S]):
             self._adjust()
 
 
-def serve_rounds(worker: Worker, handler: RoundHandler[S]) -> None:
-    """Serve until the worker is told to stop and no connection is in the middle of a request."""
-    _Server(worker, handler).run()
+def serve_rounds(worker: Worker, handler: RoundHandler[S], *, descriptors: bool = False) -> None:
+    """Serve until the worker is told to stop and no connection is in the middle of a request.
+
+    `descriptors` says that peers may send open files; without it the kernel closes what they send.
+    """
+    worker.sessions_may_idle = True
+    _Server(worker, handler, descriptors).run()
 
 
 class _PerRequest:
@@ -166,7 +189,7 @@ class _PerRequest:
         self._handle = handle
 
     def opened(self, channel: Channel) -> None:
-        channel.socket.settimeout(None)
+        pass
 
     def arrived(self, channel: Channel, state: None) -> None:
         while (frame := channel.next_frame()) is not None:

@@ -53,8 +53,15 @@ class Worker:
         self.status = status
         self.spare = spare
         """Whether this process is beyond the warm ones of its service and may end when idle."""
+        self.started = False
         self.stopping = False
         self.sessions = 0
+        self.sessions_may_idle = False
+        """Whether clients keep their connections open between requests: work is then counted, not sessions."""
+        self.served = 0
+        """Requests that were begun or ended, ever; it need only change when there is work."""
+        self.under_way = 0
+        """Requests being worked on."""
         self.ceiling = service.sessions
         """Most sessions at once; beyond it connections wait for another process."""
         self.on_wakeup: Callable[[], None] | None = None
@@ -85,11 +92,24 @@ class Worker:
             self._full = False
             self.tell(FREE)
 
+    def request_started(self) -> None:
+        """Count a request, where `sessions_may_idle`."""
+        self.served += 1
+        self.under_way += 1
+
+    def request_ended(self) -> None:
+        """Uncount a request."""
+        self.served += 1
+        self.under_way -= 1
+
     # --- the master's side
     def ready(self) -> None:
-        """Say that the process accepts work."""
+        """Say that the process accepts work.  Where it was told to stop before, it learns so now."""
         self.tick()
+        self.started = True
         self.tell(READY)
+        if self.stopping and self.on_stop:
+            self.on_stop()
 
     def tell(self, message: bytes) -> None:
         """Send a status byte; a master that is gone is noticed elsewhere."""
@@ -110,12 +130,13 @@ class Worker:
             self.on_wakeup()
         return bool(data)
 
-    def tick(self) -> None:
-        """Show life: re-arm the watchdog and bring the title that `ps` shows up to date.  Called about once a second.
-
-        The watchdog is the kernel's alarm with its default action, so that it ends a process whatever it hangs in.
-        """
+    def watch(self) -> None:
+        """Arm the watchdog: the kernel's alarm with its default action, which ends a process whatever it hangs in."""
         signal.alarm(self._watchdog)
+
+    def tick(self) -> None:
+        """Show life: re-arm the watchdog, bring the title that `ps` shows up to date.  Called about once a second."""
+        self.watch()
         if self._titled != self.sessions:
             self._titled = self.sessions
             setproctitle.setproctitle(self.title())
@@ -133,7 +154,7 @@ class Worker:
         """Begin to drain: no new session; `run` returns when the running ones have ended."""
         if not self.stopping:
             self.stopping = True
-            if self.on_stop:
+            if self.started and self.on_stop:
                 self.on_stop()
 
 
@@ -181,6 +202,7 @@ def _begin(worker: Worker, announce: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the master decides
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    worker.watch()  # a process that hangs before it is ready must end too
     signal.signal(signal.SIGTERM, lambda _number, _frame: worker.stop())
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     random.seed()
@@ -222,9 +244,16 @@ class IdleTimer:
         self._worker = worker
         self._clock = clock
         self._since = clock()
+        self._served = worker.served
 
     def expired(self) -> bool:
-        """Whether the process is spare and has had no session for `max_idle` seconds; call it about once a second."""
-        if self._worker.sessions or not self._worker.spare:
+        """Whether the process is spare and has had no work for `max_idle` seconds; call it about once a second.
+
+        Work is a session, or, where sessions may be idle, a request.
+        """
+        worker = self._worker
+        busy = worker.under_way or (worker.sessions and not worker.sessions_may_idle) or worker.served != self._served
+        if busy or not worker.spare:
             self._since = self._clock()
-        return self._clock() - self._since > self._worker.max_idle
+            self._served = worker.served
+        return self._clock() - self._since > worker.max_idle

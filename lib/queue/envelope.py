@@ -10,6 +10,9 @@ from pillarbox.lib.ipc import Attributes, ProtocolError
 NOTIFY = ("never", "success", "failure", "delay")
 """Values of the DSN NOTIFY parameter (RFC 3461 section 4.1)."""
 
+LATEST_ARRIVAL = 1 << 40
+"""Seconds since the epoch; computing with it never overflows."""
+
 BODIES = ("7bit", "8bitmime", "binarymime")
 
 
@@ -101,6 +104,11 @@ class Envelope:
             values[name] = value
         if "sender" not in values or "arrival" not in values:
             raise ProtocolError("an envelope needs a sender and an arrival time")
+        arrival, attributes = values["arrival"], values.get("attributes", {})
+        if not (isinstance(arrival, int | float) and 0 <= arrival <= LATEST_ARRIVAL):  # neither does NaN pass
+            raise ProtocolError("the arrival time of the envelope is out of range")
+        if not (isinstance(attributes, dict) and all(type(value) is str for value in attributes.values())):
+            raise ProtocolError("an attribute of the envelope is not a text")
         return cls(recipients=recipients, **values)  # type: ignore[arg-type]
 
 

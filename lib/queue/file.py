@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pillarbox.lib.ipc import Attributes, ProtocolError
@@ -49,13 +49,21 @@ class StoredRecipient:
 def compose_header(envelope: Envelope) -> tuple[bytes, int]:
     """The part of the file before the content, for content of unknown length: (bytes, offset of the content).
 
-    The first line is blank; `first_line` fills it when the length is known.
+    The first line is blank; `first_line` fills it when the length is known.  Raises ValueError where a record would be
+    longer than a reader accepts.
     """
-    records = [_encode(envelope.members()).encode("ascii"), b"\n"]
+    records = [_record(envelope.members())]
     for recipient in envelope.recipients:
-        records += (TODO, _encode(recipient.members()).encode("ascii"), b"\n")
+        records += (TODO, _record(recipient.members()))
     body = b"".join(records)
     return b" " * (HEADER_SIZE - 1) + b"\n" + body, HEADER_SIZE + len(body)
+
+
+def _record(members: Mapping[str, object]) -> bytes:
+    record = _encode(members).encode("ascii") + b"\n"
+    if len(record) >= RECORD_LIMIT:
+        raise ValueError(f"a record of {len(record)} bytes is longer than {RECORD_LIMIT}")
+    return record
 
 
 def first_line(offset: int, length: int, recipients: int) -> bytes:
@@ -80,6 +88,8 @@ class QueueFile:
         if match is None:
             raise CorruptQueueFile("the first line is not that of a queue file")
         self.offset, self.length, self.recipient_count = int(match[1]), int(match[2]), int(match[3])
+        if self.offset <= HEADER_SIZE:
+            raise CorruptQueueFile("there is no place for an envelope")
         size = os.fstat(descriptor).st_size
         if size != self.offset + self.length:
             raise CorruptQueueFile(f"the file has {size} bytes, not {self.offset + self.length}")

@@ -15,7 +15,7 @@ from pillarbox.pop3d.session.service import SERVICE, make_session, run_session
 
 def confinement(config: Config, start: SessionStart) -> Confinement:
     """The user's home and the mail spool; the kernel keeps the user's rights there."""
-    return Confinement(write=(start.account.home, config[MAIL_SPOOL_DIRECTORY]), fork=False)
+    return Confinement(write=(start.account.home, config[MAIL_SPOOL_DIRECTORY]), unix=False, fork=False)
 
 
 def run(worker: Worker) -> None:

@@ -1,4 +1,4 @@
-"""Small named attacks.  Each is a function of the world that says what it reached, or ends in the OSError that denied it.
+"""Small named attacks: functions of the world that say what they reached, or end in the OSError that denied it.
 
 `ATTACKS` has them all by name.  An attack that succeeds leaves things as they were, as far as it can.
 """
@@ -137,7 +137,7 @@ def _log_descriptor(world: World) -> int:
                 return descriptor
         except OSError:
             continue
-    raise AssertionError("no descriptor of the log was inherited")
+    raise OSError(errno.EBADF, "no descriptor of the log was inherited")
 
 
 def truncate_inherited_log(world: World) -> str:
@@ -177,37 +177,38 @@ def punch_inherited_log(world: World) -> str:
 # --- programs
 
 
-def _shell(world: World, attack: str) -> list[str]:
-    """A shell that reports its own existence: if exec works, nobody else can."""
-    line = json.dumps({**_identity, "attack": attack, "outcome": SUCCEEDED + "a shell runs"})
-    return ["sh", "-c", f"echo '{line}' >&{_report_descriptor}"]
-
-
 _identity: dict[str, object] = {}
 _report_descriptor = -1
 
 
-def exec_shell(world: World) -> str:
-    os.set_inheritable(_report_descriptor, True)
-    os.execve("/bin/sh", _shell(world, "exec-shell"), {})
+def _execute(program: str | int, arguments: list[str], attack: str) -> str:
+    """Run a shell that reports its own existence on its standard output: if exec works, nobody else can."""
+    line = json.dumps({**_identity, "attack": attack, "outcome": SUCCEEDED + "a shell runs"})
+    saved = os.dup(1)
+    os.dup2(_report_descriptor, 1)
+    try:
+        os.execve(program, [*arguments, "-c", f"echo '{line}'"], {})
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
     return ""
+
+
+def exec_shell(world: World) -> str:
+    return _execute("/bin/sh", ["sh"], "exec-shell")
 
 
 def exec_from_memory(world: World) -> str:
     """A program that is no file of the file system."""
     descriptor = os.memfd_create("program", 0)
     os.write(descriptor, worlds.shell)
-    os.set_inheritable(_report_descriptor, True)
-    os.execve(descriptor, _shell(world, "exec-from-memory"), {})
-    return ""
+    return _execute(descriptor, ["sh"], "exec-from-memory")
 
 
 def exec_interpreter(world: World) -> str:
     """Through the loader in /lib, which may be read."""
-    os.set_inheritable(_report_descriptor, True)
     loader = "/lib64/ld-linux-x86-64.so.2" if platform.machine() == "x86_64" else "/lib/ld-linux-aarch64.so.1"
-    os.execve(loader, ["ld.so", "/bin/sh", *_shell(world, "exec-interpreter")[1:]], {})
-    return ""
+    return _execute(loader, ["ld.so", "/bin/sh"], "exec-interpreter")
 
 
 def fork(world: World) -> str:
@@ -478,7 +479,7 @@ SIMPLE: dict[str, Attack] = {
     **_file_attacks(),
     "fork": fork,
     "signal-victim": partial(_signal, lambda world: world.victim),
-    "signal-master": partial(_signal, lambda world: os.getppid()),
+    "signal-master": partial(_signal, lambda world: world.master),
     "signal-group": partial(_signal, lambda world: 0),
     "signal-everyone": partial(_signal, lambda world: -1),
     "signal-by-descriptor": signal_by_descriptor,
@@ -549,33 +550,38 @@ def attempt(attack: Attack, world: World) -> str:
 
 def attack_all(world: World, identity: dict[str, object], report: int) -> None:
     """Try everything and report each outcome as a line of JSON to the descriptor `report`."""
-    global _report_descriptor
-    _identity.clear()
-    _identity.update(identity)
-    _report_descriptor = report
+    _introduce(identity, report)
     for name, attack in ATTACKS.items():
         tell(report, {**identity, "attack": name, "outcome": attempt(attack, world)})
 
 
-def control(world: World, report: int) -> None:
-    """Try everything in a process of its own each, not confined, to show that the attacks are real."""
-    global _report_descriptor
-    identity: dict[str, object] = {"service": "control"}
-    _identity.update(identity)
-    _report_descriptor = report
-    log = os.open(world.log, os.O_WRONLY | os.O_APPEND)
+def attack_apart(world: World, identity: dict[str, object], report: int) -> None:
+    """The same, each in a process of its own: for attackers who are not confined, whose attacks would add up."""
+    _introduce(identity, report)
     for name, attack in ATTACKS.items():
         pid = os.fork()
         if pid == 0:
             try:
-                if name.startswith("signal-group"):
+                if name == "signal-group":
                     os.setpgid(0, 0)
                 tell(report, {**identity, "attack": name, "outcome": attempt(attack, world)})
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
-    os.close(log)
-    tell(report, {**identity, "done": True})
+
+
+def control(world: World, report: int) -> None:
+    """Try everything without confinement, to show that the attacks are real."""
+    os.open(world.log, os.O_WRONLY | os.O_APPEND)  # as workers inherit it
+    attack_apart(world, {"service": "control"}, report)
+    tell(report, {"service": "control", "done": True})
+
+
+def _introduce(identity: dict[str, object], report: int) -> None:
+    global _report_descriptor
+    _identity.clear()
+    _identity.update(identity)
+    _report_descriptor = report
 
 
 def tell(report: int, line: dict[str, object]) -> None:

@@ -20,6 +20,7 @@ import stat
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,9 @@ from pillarbox.lib.system.libc import prctl
 from pillarbox.local import children
 from pillarbox.local.users import User
 from pillarbox.master.__main__ import run_master
-from tests.breach.attacks import attack_all, control, tell
+from tests.breach.attacks import attack_all, attack_apart, control, tell
 from tests.breach.rooms import ROOMS
-from tests.breach.world import HOSTED, World, make_world
+from tests.breach.world import HOSTED, READER, World, make_world
 
 SYSTEM_USER = "other"
 """The user of system sessions; known to nobody but the stand-in for auth."""
@@ -47,9 +48,14 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
 Order = dict[str, Any]
 
+_inherited_report = -1
+"""The tests' own descriptor, which is no part of what a worker holds."""
+
 
 def main(order: Order) -> int:
     """Make, set up, run; returns when the suite has ended."""
+    global _inherited_report
+    _inherited_report = order["report"]
     root, outside, report = order["root"], order["outside"], order["report"]
     os.umask(0o077)
     if order["uid"]:
@@ -77,7 +83,8 @@ def _become(uid: int) -> None:
 
 
 def _make(order: Order) -> Config:
-    make_instance(Path(order["root"]), "mx.example.org", ["example.org"], order["base_port"], [f"{HOSTED}:secret"])
+    users = [f"{address}:secret" for address in (HOSTED, READER)]
+    make_instance(Path(order["root"]), "mx.example.org", ["example.org"], order["base_port"], users)
     etc = Path(order["root"], "etc")
     (etc / "main.yaml").write_text(set_values((etc / "main.yaml").read_text(), order["main"]))
     with (etc / "aliases").open("a") as aliases:
@@ -118,7 +125,7 @@ def _inside(worker: Worker, world: World, report: int) -> None:
     name = worker.service.name
     room = ROOMS.get(worker.service.command)
     if room is None or not room.parent:
-        _attack(name, world, report, quiet=room is None)
+        _attack(name, world, report, None if room is None else attack_all)
         return
     _describe_to(report, name)
     tell(report, {"service": name, "done": True})
@@ -126,9 +133,10 @@ def _inside(worker: Worker, world: World, report: int) -> None:
     begin_deliverer, apply = children.begin_deliverer, Confinement.apply
 
     def attacked_deliverer(config: Config, user: User) -> children.Serve:
-        with _report_file(world, f"{name}-deliverer") as own:
+        child = f"{name}-deliverer-{user.name}"
+        with _report_file(world, child) as own:
             serve = begin_deliverer(config, user)
-            _attack(f"{name}-deliverer", world, own)
+            _attack(child, world, own, attack_apart)
         return serve
 
     def attacked_apply(confinement: Confinement) -> ConfinementReport:
@@ -148,11 +156,16 @@ def _inside(worker: Worker, world: World, report: int) -> None:
     AuthClient.redeem = redeem  # type: ignore[method-assign]
 
 
-def _attack(name: str, world: World, report: int, *, quiet: bool = False) -> None:
+def _attack(
+    name: str,
+    world: World,
+    report: int,
+    attacks: Callable[[World, dict[str, object], int], None] | None = attack_all,
+) -> None:
     try:
         _describe_to(report, name)
-        if not quiet:
-            attack_all(world, {"service": name}, report)
+        if attacks is not None:
+            attacks(world, {"service": name}, report)
     except Exception:
         tell(report, {"service": name, "attack": "launcher", "outcome": traceback.format_exc()[-2000:]})
     tell(report, {"service": name, "done": True})
@@ -173,7 +186,7 @@ class _report_file:
 
 
 def _describe_to(report: int, name: str) -> None:
-    descriptors = [each for each in describe_descriptors() if each[0] != report]
+    descriptors = [each for each in describe_descriptors() if each[0] not in (report, _inherited_report)]
     tell(report, {"service": name, "descriptors": descriptors})
     tell(report, {"service": name, "ids": [*os.getresuid(), *os.getresgid()], "groups": os.getgroups()})
 

@@ -37,7 +37,7 @@ _CHANGE_MESSAGES = {
     "list-hold",
 }
 _ATTRIBUTES = {
-    # As the owner of the queue, where the program must set modes or times of its own files: Landlock has no rule for it.
+    # As the owner of the queue, where the program must set modes or times of its own files: Landlock has no such rule.
     "chmod-held-message",
     "chmod-queue",
     "touch-deferred-message",
@@ -95,31 +95,32 @@ ROOMS: dict[str, Room] = {
     "pop3d.system": Room(parent=True),
 }
 
-_SESSION = _may(_UNIX, {"truncate-inherited-log"})
+_SESSION = _may({"truncate-inherited-log"})
+_DELIVERER = _may(  # runs a user's commands, and so may do what that user may
+    _UNIX,
+    {
+        "connect-abstract",
+        "connect-multipath",
+        "connect-tcp",
+        "connect-tcp-fast-open",
+        "listen-tcp",
+        "listen-tcp-unbound",
+        "netlink-socket",
+        "send-udp",
+    },
+    {"exec-from-memory", "exec-interpreter", "exec-shell", "fork"},
+    {"limit-victim", "renice-victim", "schedule-victim"},
+    {"signal-victim", "signal-group", "signal-everyone", "signal-by-descriptor", "signal-by-ownership"},
+    {"trace-victim", "read-memory-of-victim", "open-memory-of-victim", "write-memory-of-victim"},
+    {"take-descriptor-of-victim", "read-process-environment", "use-io-ring", "use-keyring"},
+    {"clone-namespace", "unshare-user"},
+    {"list-root", "list-instance", "read-configuration"},
+    {"make-symbolic-link", "write-maildrop", "write-outside", "write-shm", "write-tmp"},
+)
 CHILDREN: dict[str, Room] = {
     # service-child: a child of a root parent.  None has the suite's group, so no private socket is in its reach.
     "local-child": _may(_UNIX),  # the expander
-    "local-deliverer": _may(  # runs a user's commands, and so may do what that user may
-        _UNIX,
-        {
-            "connect-abstract",
-            "connect-multipath",
-            "connect-tcp",
-            "connect-tcp-fast-open",
-            "listen-tcp",
-            "listen-tcp-unbound",
-            "netlink-socket",
-            "send-udp",
-        },
-        {"exec-from-memory", "exec-interpreter", "exec-shell", "fork"},
-        {"limit-victim", "renice-victim", "schedule-victim"},
-        {"signal-victim", "signal-group", "signal-everyone", "signal-by-descriptor", "signal-by-ownership"},
-        {"trace-victim", "read-memory-of-victim", "open-memory-of-victim", "write-memory-of-victim"},
-        {"take-descriptor-of-victim", "read-process-environment", "use-io-ring", "use-keyring"},
-        {"clone-namespace", "unshare-user"},
-        {"list-root", "list-instance", "read-configuration"},
-        {"make-symbolic-link", "write-maildrop", "write-outside", "write-shm", "write-tmp"},
-    ),
+    **dict.fromkeys(("local-deliverer-nobody", "local-deliverer-games"), _DELIVERER),
     "imap-system-child": _SESSION,
     "pop3-system-child": _SESSION,
 }

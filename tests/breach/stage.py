@@ -17,7 +17,7 @@ from tests.lab.ports import SERVICE_PORTS, base_port
 from tests.lab.processes import stop_process
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0
+PATIENCE = 40.0
 """Seconds until the attackers must have reported; they take about three."""
 
 

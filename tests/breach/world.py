@@ -25,6 +25,9 @@ from pillarbox.lib.system.privileges import resolve_identity
 QUEUE_DIRECTORIES = ("incoming", "active", "deferred", "hold", "corrupt", "defer", "bounce", "maildrop")
 VICTIM = "victim"
 HOSTED = "bob@example.org"
+"""Whose mailbox is attacked."""
+READER = "alice@example.org"
+"""Who gets and reads mail after the attacks."""
 DROPPED = ".victim"
 """In maildrop/, where pickup takes every other name."""
 
@@ -52,6 +55,8 @@ class World:
     root: str
     outside: str
     """A directory that everyone may write to, with a socket that everyone may connect to."""
+    master: int
+    """The process id of the master: the launcher becomes it."""
     tcp_port: int
     udp_port: int
     abstract: str
@@ -112,6 +117,7 @@ def make_world(config: Config, root: str, outside: str, users: set[int]) -> Worl
     world = World(
         root,
         outside,
+        os.getpid(),
         listener.getsockname()[1],
         datagrams.getsockname()[1],
         name,
@@ -165,8 +171,9 @@ def _fork_victim(uid: int) -> int:
     if pid:
         return pid
     if os.getuid() == 0 and uid:
+        gid = resolve_identity(str(uid)).gid
         os.setgroups([])
-        os.setresgid(uid, uid, uid)
+        os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     prctl("dumpable", _PR_SET_DUMPABLE, 1)
 

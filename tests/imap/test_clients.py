@@ -143,12 +143,12 @@ def in_terminal(command: list[str], environment: dict[str, str]) -> None:
 
 def test_mutt_reads_flags_and_saves(server: Server, tmp_path: Path) -> None:
     rc = tmp_path / "muttrc"
-    saved = tmp_path / "saved.mbox"
+    saved = tmp_path / "saved"
     url = f"imap://127.0.0.1:{server.port}/INBOX"
     rc.write_text(
         f"""
 set imap_user="{ACCOUNT}" imap_pass="{PASSWORD}" ssl_starttls=no ssl_force_tls=no
-set folder="imap://127.0.0.1:{server.port}/" header_cache="" mbox_type=mbox
+set folder="imap://127.0.0.1:{server.port}/" header_cache="" mbox_type=Maildir
 set confirmappend=no confirmcreate=no delete=yes move=no mark_old=no wait_key=no sleep_time=0 quit=yes copy=no
 push "{"".join(KEYS).format(saved=saved)}"
 """
@@ -159,7 +159,8 @@ push "{"".join(KEYS).format(saved=saved)}"
     )
     lines = server.say(f"a LOGIN {ACCOUNT} {PASSWORD}\r\nb SELECT INBOX\r\nc SEARCH FLAGGED\r\ne LOGOUT\r\n".encode())
     assert b"* SEARCH 7" in lines, lines
-    assert b"<7@example.org>" in saved.read_bytes()
+    (message,) = mailbox.Maildir(saved, create=False)
+    assert message["Message-ID"] == "<7@example.org>"
 
 
 def test_curl_lists_searches_and_fetches(server: Server) -> None:

@@ -444,3 +444,14 @@ def test_stop_tells_an_idle_client_only() -> None:
 
 def test_with_soft_bounce_nothing_is_refused_for_good() -> None:
     assert talk(OPEN + b"RCPT TO:<no@d.example>\r\nMAIL FROM:<>\r\n", profile(soft_bounce=True)).codes[4:] == [454, 403]
+
+
+@pytest.mark.parametrize("content", [b"DATA\r\nx\r\n.\r\n", b"BDAT 3 LAST\r\nx\r\n", b"BDAT 1\r\nxBDAT 2 LAST\r\n\r\n"])
+@pytest.mark.parametrize("first", [b"", b"RSET\r\n", b"BDAT 1\r\nyRSET\r\n", b"BDAT 99 LAST\r\n" + b"z" * 99])
+def test_every_message_begins_from_nothing(first: bytes, content: bytes) -> None:
+    """Whatever was left behind, the next transaction asks for its content anew and holds only its own."""
+    result = talk(OPEN + first + b"RSET\r\n" + OPEN + content + OPEN + content, profile(size_limit=50))
+    after = [event for event in result.events if isinstance(event, (Data, End))][-4:]
+    assert [type(event) for event in after] == [Data, End, Data, End]
+    assert result.messages[-2:] == [b"x\n", b"x\n"]
+    assert result.session.content_size == 0

@@ -1,0 +1,25 @@
+"""One instance for all tests of a process, and an account for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients.site import DOMAIN, Account, Site
+from tests.lab.certificates import Authority
+from tests.lab.instance import Instance
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    certificate = authority.issue("localhost", "127.0.0.1")
+    settings = {"smtpd_tls_chain_files": [str(certificate.chain)], "auth_failure_delay": "0s"}
+    with Instance(domains=[DOMAIN], settings=settings) as mail:
+        yield Site(mail, authority)
+
+
+@pytest.fixture
+def account(site: Site) -> Account:
+    return site.new_account()

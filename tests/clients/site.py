@@ -1,0 +1,108 @@
+"""What the tests of foreign clients stand on: one instance with a trusted certificate, and accounts made for one test.
+
+An instance serves all tests of a process, because each test has an account, and so mailboxes, of its own.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import itertools
+import smtplib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.certificates import Authority
+from tests.lab.instance import Instance
+
+DOMAIN = "example.org"
+PASSWORD = "open Sesame 1"  # with spaces, which clients must quote
+
+
+class Site:
+    """A running instance whose certificate `authority` has signed, for 127.0.0.1 and localhost."""
+
+    def __init__(self, mail: Instance, authority: Authority) -> None:
+        self.mail, self.authority = mail, authority
+        self._numbers = itertools.count(1)
+
+    @property
+    def trust(self) -> Path:
+        """The PEM file of the authority that clients are to trust."""
+        return self.authority.certificate
+
+    def port(self, service: str) -> int:
+        return self.mail.port(service)
+
+    def new_account(self) -> Account:
+        """An account that no other test knows."""
+        address = f"user{next(self._numbers)}@{DOMAIN}"
+        self.mail.run(["pillarbox", "user", "add", address], input=f"{PASSWORD}\n", check=True)
+        return Account(self, address)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A hosted account of a site."""
+
+    site: Site
+    address: str
+    password: str = PASSWORD
+
+    def deliver(self, *messages: bytes) -> None:
+        """Hand messages in by LMTP, one after the other, and return when all are in the mailbox."""
+        before = len(self.messages())
+        with smtplib.LMTP("127.0.0.1", self.site.port("lmtp"), timeout=30) as client:
+            for count, message in enumerate(messages, 1):
+                client.sendmail("sender@example.com", [self.address], message)
+                self.site.mail.wait_for(lambda count=count: len(self.messages()) == before + count)  # type: ignore[misc]
+
+    def messages(self) -> list[bytes]:
+        """What is in the INBOX, oldest first, as stored."""
+        return self.site.mail.mailbox(self.address)
+
+    def arrived(self, count: int = 1) -> list[bytes]:
+        """Wait for `count` messages and give them."""
+        self.site.mail.wait_for(lambda: len(self.messages()) >= count)
+        return self.messages()
+
+    @contextmanager
+    def imap(self) -> Iterator[imaplib.IMAP4]:
+        """An independent, logged-in look at the mailboxes."""
+        with imaplib.IMAP4("127.0.0.1", self.site.port("imap"), timeout=30) as client:
+            client.login(self.address, f'"{self.password}"' if " " not in self.password else self.password)
+            yield client
+
+    def flags(self, mailbox: str = "INBOX") -> dict[str, set[str]]:
+        """For each message of a mailbox its flags (\\Recent left out), by subject."""
+        found = {}
+        with self.imap() as client:
+            assert client.select(mailbox, readonly=True)[0] == "OK", f"no mailbox {mailbox}"
+            for number in client.search(None, "ALL")[1][0].split():
+                data = client.fetch(number.decode(), "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+                part = next(part for part in data if isinstance(part, tuple))
+                rest = b" ".join(part if isinstance(part, bytes) else part[0] for part in data)
+                subject = part[1].decode().partition(":")[2].strip()
+                found[subject] = {flag.decode() for flag in imaplib.ParseFlags(rest)} - {"\\Recent"}
+        return found
+
+
+def letter(subject: str, *, to: str = f"someone@{DOMAIN}", sender: str = "sender@example.com", body: str = "") -> bytes:
+    """A message with CRLF line ends; the body has what gateways trip over: dots, 8-bit text and an empty line."""
+    body = body or "Hello,\r\n\r\n.\r\n..two dots\r\nFrom here on: grün, 水.\r\n"
+    return (
+        f"From: <{sender}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nDate: Mon, 17 Nov 2025 10:00:00 +0000\r\n"
+        f"Message-ID: <{subject.replace(' ', '.')}@example.com>\r\nMIME-Version: 1.0\r\n"
+        f"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{body}"
+    ).encode()
+
+
+def stored(message: bytes) -> bytes:
+    """A message as a mailbox holds it: with LF."""
+    return message.replace(b"\r\n", b"\n")
+
+
+def body_of(message: bytes) -> bytes:
+    """What stands behind the header, whatever the line ends."""
+    return stored(message).partition(b"\n\n")[2]

@@ -1,0 +1,171 @@
+"""The parent of system users' sessions: it becomes the user in a child, and serves nobody else."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pillarbox.imapd.system.program import serve
+from pillarbox.lib.clients.auth import Account
+from pillarbox.lib.clients.auth_messages import encode_account
+from pillarbox.lib.config import Config, Service
+from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed
+from pillarbox.lib.login import serve_system_sessions
+from pillarbox.lib.login.handover import SessionRequest
+from pillarbox.lib.process import Program, Worker
+
+
+def system_user() -> pwd.struct_passwd:
+    """Whom to become: nobody where the tests run as root, else the caller."""
+    return pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
+
+
+def fake_auth(listener: socket.socket, accounts: dict[str, Account]) -> None:
+    """An auth service that only redeems tokens; ends when the listener is closed."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        channel = Channel(connection)
+        try:
+            while True:
+                request = channel.receive()
+                account = accounts.pop(request.text("token"), None)
+                channel.send({"ok": True, "tag": 0, **encode_account(account)})
+        except ChannelClosed:
+            channel.close()
+
+
+class Parent:
+    """The parent as a process, with tokens `good`, `hosted`, `root` and `other` waiting to be redeemed."""
+
+    def __init__(self, folder: Path) -> None:
+        user = system_user()
+        home = folder / "home"
+        home.mkdir(parents=True)
+        os.chown(home, user.pw_uid, user.pw_gid)
+        for path in (folder, *folder.parents):
+            if path.stat().st_uid == os.getuid() and str(path).startswith("/tmp/"):
+                path.chmod(0o755)
+        (folder / "spool" / "private").mkdir(parents=True)
+        self.config = Config.for_tests(queue_directory=str(folder / "spool"))
+        mail = f"maildir:{home}/Maildir"
+        self.accounts = {
+            "good": Account(user.pw_name, user.pw_uid, user.pw_gid, str(home), mail, True),
+            "hosted": Account("ann@example.com", None, None, str(home), mail, False),
+            "root": Account("root", 0, 0, str(home), mail, True),
+            "other": Account("other", 4242, 4242, str(home), mail, True),
+        }
+        self._auth = socket.socket(socket.AF_UNIX)
+        self._auth.bind(self.config.socket_path("auth"))
+        self._auth.listen()
+        self._thread = threading.Thread(target=fake_auth, args=(self._auth, self.accounts), daemon=True)
+        self._thread.start()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.config.socket_path("imap-system"))
+        self._listener.listen()
+        self._listener.setblocking(False)
+        self.status, theirs = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.status.close()
+            self._run(theirs)
+        theirs.close()
+        self.status.settimeout(20)
+        assert self.status.recv(1) == b"R", "the parent did not become ready"
+
+    def _run(self, status: socket.socket) -> None:
+        try:
+            program = Program(name="imap-system", run=lambda worker: None)
+            service = Service("imap-system", "imapd.system", confine=False)
+            worker = Worker(program, service, self.config, [self._listener], status)
+            signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+
+            serve_system_sessions(worker, "imap", lambda start: serve(worker, start))
+        finally:
+            os._exit(0)
+
+    def start_session(self, token: str) -> tuple[Attributes, socket.socket]:
+        """Bring a client with that token; gives the reply and the client's end."""
+        ours, theirs = socket.socketpair()
+        channel = Channel.connect(self.config.socket_path("imap-system"), 10)
+        request = SessionRequest(token, "who", "PLAIN", "127.0.0.1", "127.0.0.1", False, extra={"tag": "a1"})
+        channel.send(request.encode(), [theirs.fileno()])
+        reply = channel.receive(20)
+        channel.close()
+        theirs.close()
+        ours.settimeout(20)
+        return reply, ours
+
+    def stop(self) -> None:
+        """End the parent."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGTERM)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+    def close(self) -> None:
+        self.stop()
+        for each in (self._auth, self._listener, self.status):
+            each.close()
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Iterator[Parent]:
+    running = Parent(tmp_path / "instance")
+    yield running
+    running.close()
+
+
+def test_session_runs_as_the_user(parent: Parent, tmp_path: Path) -> None:
+    reply, client = parent.start_session("good")
+    assert reply.boolean("ok"), reply
+    assert client.recv(4096).startswith(b"a1 OK [CAPABILITY ")
+    client.sendall(b"b APPEND INBOX {12+}\r\nSubject: x\r\n\r\n")
+    assert client.recv(4096).startswith(b"b OK [APPENDUID ")
+    messages = [path for path in (tmp_path / "instance/home/Maildir").glob("*/*") if path.parent.name in ("new", "cur")]
+    assert [path.stat().st_uid for path in messages] == [system_user().pw_uid]
+    client.close()
+
+
+@pytest.mark.parametrize("token", ["hosted", "root", "unknown", ""])
+def test_others_are_refused(parent: Parent, token: str) -> None:
+    reply, client = parent.start_session(token)
+    assert reply.boolean("ok") is False
+    assert client.recv(10) == b"", "the refused client's descriptor must be closed"
+
+
+def test_an_ordinary_user_cannot_serve_another(parent: Parent) -> None:
+    if os.getuid() == 0:
+        pytest.skip("root can become anyone: this is about an unprivileged instance")
+    reply, _ = parent.start_session("other")
+    assert "cannot become" in reply.text("why")
+
+
+def test_a_token_is_good_for_one_session(parent: Parent) -> None:
+    assert parent.start_session("good")[0].boolean("ok")
+    assert not parent.start_session("good")[0].boolean("ok")
+
+
+def test_nonsense_does_not_end_the_parent(parent: Parent) -> None:
+    for data in (b"", b"\0\0\0\5hello", b"\xff" * 100):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(parent.config.socket_path("imap-system"))
+            sock.sendall(data)
+    assert parent.start_session("good")[0].boolean("ok")
+
+
+def test_stop_ends_the_children_too(parent: Parent) -> None:
+    _, client = parent.start_session("good")
+    client.recv(4096)
+    parent.stop()
+    assert client.recv(4096) == b"* BYE Server shutting down.\r\n"
+    assert client.recv(4096) == b""
