@@ -7,9 +7,11 @@ The process keeps `run/master.pid` locked (flock) as long as it lives.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import os
 import sys
+import time
 
 import setproctitle
 
@@ -30,16 +32,21 @@ from pillarbox.master.supervisor import Inside, StartFailed, Supervisor
 
 EX_OK, EX_CONFIG, EX_UNAVAILABLE = 0, 78, 69
 LOG_MODE = 0o640
+LOCK_TRIES, LOCK_PAUSE = 20, 0.025
+"""How often, and after how many seconds, the lock on the pid file is tried again."""
 
 
-def open_log(config: Config) -> None:
-    """Point the log where `maillog_file` says; workers inherit the open file.  Raises StartFailed."""
+def open_log(config: Config) -> int:
+    """Point the log where `maillog_file` says; workers inherit the open file.
+
+    Returns its descriptor, -1 for syslog.  Raises StartFailed.
+    """
     target = config[MAILLOG_FILE]
     json_lines = config[LOG_FORMAT] == "json"
     tag, host = f"{config[SYSLOG_NAME]}/master", config[MYHOSTNAME]
     if target == "syslog":
         log.configure(tag, syslog_destination(), json_lines=json_lines, syslog=True, host=host)
-        return
+        return -1
     try:
         if target in ("/dev/stdout", "/dev/stderr"):
             descriptor = os.dup(1 if target.endswith("stdout") else 2)
@@ -48,6 +55,7 @@ def open_log(config: Config) -> None:
     except OSError as error:
         raise StartFailed(f"cannot open the log {target}: {error.strerror}") from None
     log.configure(tag, file_destination(descriptor), json_lines=json_lines, host=host)
+    return descriptor
 
 
 def lock_pid_file(config: Config) -> int:
@@ -57,11 +65,17 @@ def lock_pid_file(config: Config) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise StartFailed(f"cannot open {path}: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(descriptor, 32).decode("ascii", "replace").strip()
-        raise StartFailed(f"the mail system is already running: PID: {pid}") from None
+    for patience in reversed(range(LOCK_TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            # Commands that only look whether a master runs hold the lock for a moment too.
+            if not patience:
+                pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+                os.close(descriptor)
+                raise StartFailed(f"the mail system is already running: PID: {pid}") from None
+            time.sleep(LOCK_PAUSE)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, b"%32d\n" % os.getpid(), 0)
     return descriptor
@@ -75,12 +89,13 @@ def run_master(directory: str, notify_fd: int = -1, inside: Inside | None = None
 
     def tell(text: str) -> None:
         if notify_fd >= 0:
-            os.write(notify_fd, " ".join(text.splitlines()).encode("utf-8", "replace") + b"\n")
+            with contextlib.suppress(OSError):  # the command may be gone; the suite runs all the same
+                os.write(notify_fd, " ".join(text.splitlines()).encode("utf-8", "replace") + b"\n")
             os.close(notify_fd)
 
     try:
         config = load(directory)
-        open_log(config)
+        log_file = open_log(config)
         lock = lock_pid_file(config)
     except ConfigError as error:
         tell(str(error))
@@ -92,8 +107,11 @@ def run_master(directory: str, notify_fd: int = -1, inside: Inside | None = None
         return EX_UNAVAILABLE
 
     def reload_config() -> Config:
+        nonlocal log_file
         changed = load(directory)
-        open_log(changed)
+        former, log_file = log_file, open_log(changed)
+        if former >= 0:
+            os.close(former)  # else every reload would leave one open, in all workers after it
         return changed
 
     os.chdir("/")
@@ -109,6 +127,7 @@ def run_master(directory: str, notify_fd: int = -1, inside: Inside | None = None
         return EX_UNAVAILABLE
     log.info(f"daemon started -- version {__version__}, configuration {config[CONFIG_DIRECTORY]}")
     tell("ok")
+    supervisor.own_descriptors = [lock]  # the number of the closed one is given out again, to the log for one
     supervisor.run()
     log.info("stopped")
     os.ftruncate(lock, 0)
@@ -122,7 +141,7 @@ def main() -> int:
     parser.add_argument("--notify-fd", type=int, default=-1)
     options = parser.parse_args()
     os.umask(0o077)
-    return run_master(options.directory, options.notify_fd)
+    return run_master(os.path.abspath(options.directory), options.notify_fd)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pillarbox.lib.process import Program, Worker
 from pillarbox.lib.process.loop import preload
 from pillarbox.lib.process.worker import FAILED, FREE, FULL, READY, WAKE, enter
 from pillarbox.lib.system.notify import Notifier
-from pillarbox.lib.system.privileges import resolve_identity
+from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
 from pillarbox.master.roster import STAGES, Child, Station, in_stage
 from pillarbox.master.sockets import GROUP_MODE, OPEN_MODE, OWNER_MODE, BindError, bind_service
 from pillarbox.master.throttle import Throttle
@@ -41,6 +41,10 @@ class StartFailed(Exception):
     """The suite could not be started; the text says why."""
 
 
+UNUSABLE = (BindError, ImportError, PrivilegeError)
+"""Why a configuration that can be read may not be usable."""
+
+
 def load_program(command: str) -> Program:
     """The program that a service names.  Master is the one place where programs are found by name."""
     program = importlib.import_module(f"pillarbox.{command}.program").PROGRAM
@@ -51,8 +55,9 @@ def load_program(command: str) -> Program:
 class Supervisor:
     """Runs the services of one instance.
 
-    `reload_config` reads the configuration again; `own_descriptors` are the master's, closed in every worker; `inside` is code that every worker runs once it is confined (for the
-    breach tests; nothing outside the caller's own code can set it).
+    `reload_config` reads the configuration again; `own_descriptors` are the master's, closed in every worker; `inside`
+    is code that every worker runs once it is confined (for the breach tests; nothing outside the caller's own code can
+    set it).
     """
 
     def __init__(
@@ -66,14 +71,14 @@ class Supervisor:
     ) -> None:
         self.config = config
         self._reload_config = reload_config
-        self._own_descriptors = list(own_descriptors)
+        self.own_descriptors = list(own_descriptors)
         self._inside = inside
         self._clock = clock
         self._selector = selectors.DefaultSelector()
         self._stations: dict[str, Station] = {}
         self._retired: list[Station] = []
         self._children: dict[int, Child] = {}
-        self._knocking: set[socket.socket] = set()
+        self._knocking: dict[socket.socket, Station] = {}
         self._stop_stage: int | None = None
         self._stop_deadline = 0.0
         self._reload_asked = False
@@ -88,7 +93,8 @@ class Supervisor:
         try:
             for service in self.config.services.values():
                 self._stations[service.name] = self._station(service, self.config)
-        except (BindError, ImportError) as error:
+        except UNUSABLE as error:
+            self._close_listeners()
             raise StartFailed(str(error)) from None
         preload()
         gc.collect()
@@ -145,11 +151,10 @@ class Supervisor:
         self._reap()
 
     # --- starting workers
-    def _station(self, service: Service, config: Config, listeners: list[socket.socket] | None = None) -> Station:
+    def _station(self, service: Service, config: Config, inherited: Sequence[socket.socket] = ()) -> Station:
         program = load_program(service.command)
         view = config.for_service(service)
-        if listeners is None:
-            listeners = bind_service(view, service, *_socket_owners(program, view))
+        listeners = bind_service(view, service, *_socket_owners(program, view), inherited=inherited)
         station = Station(service, program, view, listeners, Throttle(config[SERVICE_THROTTLE_TIME]))
         if service.wakeup:
             station.next_wakeup = self._clock() + service.wakeup
@@ -202,7 +207,8 @@ class Supervisor:
             self._wake_end.close()
             for child in self._children.values():
                 child.status.close()
-            for descriptor in self._own_descriptors:
+            self._notifier.close()
+            for descriptor in self.own_descriptors:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
             for other in (*self._stations.values(), *self._retired):
@@ -220,11 +226,13 @@ class Supervisor:
             for station in self._stations.values():
                 if station.crowded(now) and not self._waits_for_predecessor(station):
                     wanted.update(dict.fromkeys(station.listeners, station))
-        for listener in self._knocking - wanted.keys():
-            self._selector.unregister(listener)
-        for listener in wanted.keys() - self._knocking:
-            self._selector.register(listener, selectors.EVENT_READ, wanted[listener])
-        self._knocking = set(wanted)
+        for listener, station in self._knocking.items():
+            if wanted.get(listener) is not station:  # after a reload the same socket belongs to another station
+                self._selector.unregister(listener)
+        for listener, station in wanted.items():
+            if self._knocking.get(listener) is not station:
+                self._selector.register(listener, selectors.EVENT_READ, station)
+        self._knocking = wanted
 
     def _knock(self, station: Station) -> None:
         """A client waits, and no process is free for it."""
@@ -282,7 +290,11 @@ class Supervisor:
         child.status.close()
         del station.children[child.pid]
         name, code = station.service.name, os.waitstatus_to_exitcode(status)
-        if code == 0 or child.stopping:
+        if child.stopping:
+            return
+        if code == 0:
+            # It has ended of its own accord, as spare processes do, and others that want to begin anew.
+            station.throttle.ended(self._clock() - child.started, self._clock())
             return
         if code < 0:
             number = -code
@@ -324,7 +336,7 @@ class Supervisor:
         try:
             config = self._reload_config()
             stations = self._new_stations(config)
-        except (ConfigError, BindError, ImportError) as error:
+        except (ConfigError, StartFailed, *UNUSABLE) as error:
             log.error(f"reload refused, the old configuration stays: {'; '.join(str(error).splitlines())}")
             self._notifier.ready()
             return
@@ -348,20 +360,16 @@ class Supervisor:
     def _new_stations(self, config: Config) -> dict[str, Station]:
         """The stations of a new configuration; sockets that stay the same are taken over."""
         stations: dict[str, Station] = {}
-        fresh: list[Station] = []
+        fresh: list[socket.socket] = []
         try:
             for service in config.services.values():
                 old = self._stations.get(service.name)
-                view = config.for_service(service)
-                same = old is not None and _address_of(old.service, old.config) == _address_of(service, view)
-                station = self._station(service, config, old.listeners if old is not None and same else None)
-                stations[service.name] = station
-                if not same:
-                    fresh.append(station)
-        except (BindError, ImportError):
-            for station in fresh:
-                for listener in station.listeners:
-                    listener.close()
+                inherited = old.listeners if old is not None else []
+                station = stations[service.name] = self._station(service, config, inherited)
+                fresh += [listener for listener in station.listeners if listener not in inherited]
+        except UNUSABLE:
+            for listener in fresh:
+                listener.close()
             raise
         return stations
 
@@ -401,6 +409,9 @@ class Supervisor:
             if self._clock() > deadline:
                 for child in self._children.values():
                     _signal(child, signal.SIGKILL)
+        self._close_listeners()
+
+    def _close_listeners(self) -> None:
         for station in self._stations.values():
             for listener in station.listeners:
                 listener.close()
@@ -419,11 +430,6 @@ def _socket_owners(program: Program, config: Config) -> tuple[int, int, int]:
         identity = resolve_identity(config[MAIL_OWNER])
         return identity.uid, identity.gid, OPEN_MODE
     return callers[0].uid, callers[-1].gid, OWNER_MODE if len(callers) == 1 else GROUP_MODE
-
-
-def _address_of(service: Service, config: Config) -> object:
-    """What decides where a service listens."""
-    return service.listen, config.expanded("inet_interfaces"), config.expanded("base_port"), service.name
 
 
 def _signal(child: Child, number: int) -> None:

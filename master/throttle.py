@@ -34,6 +34,11 @@ class Throttle:
         self.until = now + self.pause
         return self.pause
 
+    def ended(self, lived: float, now: float) -> None:
+        """A process has ended without a fault after `lived` seconds: no pause, unless it has not even begun."""
+        if lived < FIRST_PAUSE:
+            self.until = now + FIRST_PAUSE
+
     def allows(self, now: float) -> bool:
         """Whether a process may be started."""
         return now >= self.until

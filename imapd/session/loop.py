@@ -175,8 +175,6 @@ class SessionLoop(Session):
         try:
             action = command.parse(syntax)
             reply = await action(self)
-            if command.report is Report.ALL or syntax.by_uid:
-                self.report(with_uid=syntax.by_uid)
         except BadSyntax as error:
             self._wrong(tag, f"Error in IMAP command {command.name}: {error}")
             return
@@ -190,7 +188,13 @@ class SessionLoop(Session):
             self._failed(tag, CommandFailed("Internal error, see the server's log.", "SERVERBUG"))
             return
         self._bad = 0
-        self.send(response.status(tag, b"OK", reply.text, reply.code))
+        try:
+            if command.report is Report.ALL or syntax.by_uid:
+                self.report(with_uid=syntax.by_uid)
+        except StoreError as error:  # the command itself is done, and NO would make the client do it again
+            log.warning(f"imap({self.username}): {error}")
+        finally:
+            self.send(response.status(tag, b"OK", reply.text, reply.code))
 
     def _failed(self, tag: bytes, error: CommandFailed | StoreError) -> None:
         self._bad = 0

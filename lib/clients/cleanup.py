@@ -34,8 +34,8 @@ from pillarbox.lib.ipc.frames import END_OF_CONTENT
 from pillarbox.lib.queue.envelope import Envelope
 from pillarbox.lib.queue.ids import encode_id
 
-RECIPIENTS_PER_FRAME = 400
-"""With addresses of the greatest length a frame of so many stays below the frame limit."""
+RECIPIENTS_PER_FRAME = 50
+"""With addresses of the greatest length, each escaped, a frame of so many stays below the frame limit."""
 
 GATHER = 64 * 1024
 """Content is sent in pieces of about this size; a smaller message goes in one send, together with its envelope."""
@@ -88,14 +88,22 @@ class _Outgoing:
         self._pieces: list[bytes] = []
         self._gathered = 0
         self._begun = False
+        self._refusal: Rejected | None = None
         self.sent = False
 
     def _begin(self, envelope: Envelope) -> None:
         self._begun = True
-        self._pieces.append(envelope_frames(self.queue_id, envelope))
+        try:
+            frames = envelope_frames(self.queue_id, envelope)
+        except ProtocolError:
+            self._refusal = Rejected(554, "5.6.0", "Error: the envelope is too large")
+            return
+        self._pieces.append(frames)
 
     def _gather(self, content: bytes) -> bool:
         """Take content; whether it is time to send."""
+        if self._refusal is not None:
+            return False
         self._pieces.append(encode_chunk(content))
         self._gathered += len(content)
         return self._gathered >= GATHER
@@ -115,6 +123,11 @@ def _prepared(reply: Attributes) -> int:
     return inode
 
 
+def _next_inode(reply: Attributes) -> int:
+    inode = reply.get("prepared", 0)
+    return inode if type(inode) is int else 0
+
+
 def _receipt(reply: Attributes, queue_id: str) -> Receipt:
     if reply.boolean("ok"):
         return Receipt(queue_id, reply.integer("size"))
@@ -131,7 +144,7 @@ class Message(_Outgoing):
         self._inode = inode
 
     def begin(self, envelope: Envelope) -> None:
-        """Give the envelope; once, before the content."""
+        """Give the envelope; once, before the content.  One that is too large is refused by `commit`."""
         self._begin(envelope)
 
     def write(self, content: bytes) -> None:
@@ -142,14 +155,20 @@ class Message(_Outgoing):
     def commit(self) -> Receipt:
         """End the content and wait until the message is safe.  Raises Rejected, ServiceUnavailable."""
         assert self._begun
+        if self._refusal is not None:
+            self.abort()
+            raise self._refusal
         self._pieces.append(END_OF_CONTENT)
         self._send(self._take())
         assert self._channel is not None
         try:
             reply = self._channel.receive()
-            channel, self._channel = self._channel, None
-            self._client.give_back(channel, reply)
-            return _receipt(reply, self.queue_id)
+            receipt = _receipt(reply, self.queue_id)
+            self._give_back(reply)
+            return receipt
+        except Rejected:
+            self._give_back(reply)
+            raise
         except (ChannelClosed, ProtocolError) as error:
             self._drop()
             raise ServiceUnavailable(f"cleanup: {error}") from None
@@ -161,8 +180,12 @@ class Message(_Outgoing):
         if self.sent:
             self._drop()
         else:
-            channel, self._channel = self._channel, None
-            self._client.give_back(channel, Attributes({"prepared": self._inode}))
+            self._give_back(Attributes({"prepared": self._inode}))
+
+    def _give_back(self, reply: Attributes) -> None:
+        assert self._channel is not None
+        channel, self._channel = self._channel, None
+        self._client.give_back(channel, reply)
 
     def _send(self, data: bytes) -> None:
         if self._channel is None:
@@ -205,15 +228,22 @@ class CleanupClient:
             channel.close()
         try:
             channel = Channel.connect(self._path, CONNECT_TIMEOUT)
+        except ChannelClosed as error:
+            raise ServiceUnavailable(f"cleanup: {error}") from None
+        try:
             inode = _prepared(channel.receive())
             channel.socket.settimeout(self._timeout)
         except (ChannelClosed, ProtocolError) as error:
+            channel.close()
             raise ServiceUnavailable(f"cleanup: {error}") from None
+        except ServiceUnavailable:
+            channel.close()
+            raise
         return Message(self, channel, inode, self._clock)
 
     def give_back(self, channel: Channel, reply: Attributes) -> None:
         """For `Message`: the connection is free again, with its next prepared file."""
-        inode = reply.integer("prepared", 0)
+        inode = _next_inode(reply)
         if inode:
             self._idle.append((channel, inode))
         else:
@@ -250,7 +280,7 @@ class AsyncMessage(_Outgoing):
         self._inode = inode
 
     def begin(self, envelope: Envelope) -> None:
-        """Give the envelope; once, before the content.  Sends nothing yet."""
+        """Give the envelope; once, before the content.  Sends nothing; `commit` refuses one that is too large."""
         self._begin(envelope)
 
     def gather(self, content: bytes) -> bool:
@@ -269,14 +299,20 @@ class AsyncMessage(_Outgoing):
     async def commit(self) -> Receipt:
         """End the content and wait until the message is safe.  Raises Rejected, ServiceUnavailable."""
         assert self._begun
+        if self._refusal is not None:
+            self.abort()
+            raise self._refusal
         self._pieces.append(END_OF_CONTENT)
         await self._send(self._take())
         assert self._channel is not None
         try:
             reply = await self._channel.receive()
-            channel, self._channel = self._channel, None
-            self._client.give_back(channel, reply)
-            return _receipt(reply, self.queue_id)
+            receipt = _receipt(reply, self.queue_id)
+            self._give_back(reply)
+            return receipt
+        except Rejected:
+            self._give_back(reply)
+            raise
         except (ChannelClosed, ProtocolError) as error:
             self.drop()
             raise ServiceUnavailable(f"cleanup: {error}") from None
@@ -288,8 +324,12 @@ class AsyncMessage(_Outgoing):
         if self.sent:
             self.drop()
         else:
-            channel, self._channel = self._channel, None
-            self._client.give_back(channel, Attributes({"prepared": self._inode}))
+            self._give_back(Attributes({"prepared": self._inode}))
+
+    def _give_back(self, reply: Attributes) -> None:
+        assert self._channel is not None
+        channel, self._channel = self._channel, None
+        self._client.give_back(channel, reply)
 
     async def _send(self, data: bytes) -> None:
         if self._channel is None:
@@ -330,14 +370,21 @@ class AsyncCleanupClient:
             return message
         try:
             channel = await AsyncChannel.connect(self._path, CONNECT_TIMEOUT)
+        except ChannelClosed as error:
+            raise ServiceUnavailable(f"cleanup: {error}") from None
+        try:
             inode = _prepared(await channel.receive(CONNECT_TIMEOUT))
         except (ChannelClosed, ProtocolError) as error:
+            channel.close()
             raise ServiceUnavailable(f"cleanup: {error}") from None
+        except BaseException:
+            channel.close()  # cleanup has no file for us, or our task was cancelled
+            raise
         return AsyncMessage(self, channel, inode, self._clock)
 
     def give_back(self, channel: AsyncChannel, reply: Attributes) -> None:
         """For `AsyncMessage`: the connection is free again, with its next prepared file."""
-        inode = reply.integer("prepared", 0)
+        inode = _next_inode(reply)
         if inode and len(self._idle) < IDLE_LIMIT:
             self._idle.append((channel, inode))
         else:

@@ -81,7 +81,7 @@ class Confinement:
     unix            make AF_UNIX sockets (socketpair works always)
     signals         False: to itself only; "children": also to processes that it starts; True: to anyone that uids allow
     attributes      change modes, owners and times of files; None = where there is something to write
-    shorten         shorten open files, the log's inherited descriptor included; None = where there is something to write
+    shorten         shorten open files, the inherited log included; None = where there is something to write
     runtime         read access to the interpreter, its packages, libraries, time zone and resolver files
     """
 

@@ -42,6 +42,12 @@ class Notifier:
             return False
         return True
 
+    def close(self) -> None:
+        """Let go of the socket, as a child of the process that the manager knows must."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
     def ready(self, status: str = "") -> bool:
         """All services accept connections (also the end of a reload)."""
         return self.send("READY=1", *_status(status))

@@ -55,9 +55,7 @@ def test_it_sends_to_the_relay_port(site: Site, account: Account, tmp_path: Path
 @pytest.mark.parametrize("way", SUBMISSION, ids=["starttls", "wrapped"])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "*"])
 def test_it_submits_with_a_password(site: Site, account: Account, tmp_path: Path, way: Way, mechanism: str) -> None:
-    send(
-        site, way, letter("mine"), tmp_path, account.address, "--login-options", f"AUTH={mechanism}", account=account
-    )
+    send(site, way, letter("mine"), tmp_path, account.address, "--login-options", f"AUTH={mechanism}", account=account)
     (message,) = account.arrived()
     assert b"with ESMTPSA" in message
 

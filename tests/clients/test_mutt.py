@@ -16,7 +16,7 @@ Mutt = Callable[..., str]
 
 _SETTINGS = """\
 set imap_user="{user}" imap_pass="{password}" pop_user="{user}" pop_pass="{password}"
-set certificate_file="{trust}" ssl_force_tls={tls} ssl_starttls={tls} ssl_usesystemcerts=no
+set certificate_file="{trust}" ssl_force_tls={tls} ssl_starttls={tls}
 set folder="{folder}" spoolfile="{folder}INBOX" record="" postponed="" header_cache="" mbox_type=Maildir
 set confirmappend=no confirmcreate=no delete=yes move=no mark_old=no wait_key=no sleep_time=0 quit=yes copy=no
 set from="{user}" realname="A Person" hostname=client.test use_envelope_from=yes send_charset=utf-8
@@ -54,17 +54,15 @@ def mutt(site: Site, account: Account, tmp_path: Path) -> Mutt:
 
 
 def folder(site: Site, service: str, name: str = "") -> str:
-    scheme = service if service.startswith("pop3") is False else service.replace("pop3", "pop")
-    return f"{scheme}://127.0.0.1:{site.port(service)}/{name}"
+    """The URL by which mutt knows a mailbox; it calls POP3 pop."""
+    return f"{service.replace('pop3', 'pop')}://127.0.0.1:{site.port(service)}/{name}"
 
 
 WAYS = [("imap", False), ("imap", True), ("imaps", True)]
 
 
 @pytest.mark.parametrize("service, tls", WAYS, ids=["clear", "starttls", "wrapped"])
-def test_it_reads_a_message(
-    site: Site, account: Account, mutt: Mutt, tmp_path: Path, service: str, tls: bool
-) -> None:
+def test_it_reads_a_message(site: Site, account: Account, mutt: Mutt, tmp_path: Path, service: str, tls: bool) -> None:
     account.deliver(letter("first"), letter("second"))
     keys = f"2<enter><display-message><exit><copy-message>{tmp_path}/saved<enter><quit>"
     mutt("-f", folder(site, service, "INBOX"), keys=keys, tls=tls)
@@ -75,7 +73,9 @@ def test_it_reads_a_message(
 
 def test_it_flags_and_deletes(site: Site, account: Account, mutt: Mutt) -> None:
     account.deliver(*(letter(name) for name in ("one", "two", "three", "four")))
-    mutt("-f", folder(site, "imaps", "INBOX"), keys="1<enter><flag-message>3<enter><delete-message><sync-mailbox><quit>")
+    mutt(
+        "-f", folder(site, "imaps", "INBOX"), keys="1<enter><flag-message>3<enter><delete-message><sync-mailbox><quit>"
+    )
     flags = account.flags()
     assert set(flags) == {"one", "two", "four"}
     assert "\\Flagged" in flags["one"]
@@ -92,8 +92,8 @@ def test_it_moves_messages_into_a_new_folder(site: Site, account: Account, mutt:
 
 def test_it_marks_what_it_answers(site: Site, account: Account, mutt: Mutt) -> None:
     account.deliver(letter("question", sender=account.address))
-    settings = 'set editor="true" abort_unmodified=no include=no fast_reply=yes autoedit=yes'
-    mutt("-f", folder(site, "imaps", "INBOX"), keys="<reply><send-message><sync-mailbox><quit>", settings=settings)
+    settings = 'set editor="true" abort_unmodified=no include=no fast_reply=yes reply_self=yes'
+    mutt("-f", folder(site, "imaps", "INBOX"), keys="<reply>y<sync-mailbox><quit>", settings=settings)
     account.arrived(2)
     assert "\\Answered" in account.flags()["question"]
     assert "Re: question" in account.flags()
@@ -114,7 +114,7 @@ def test_it_submits_and_keeps_a_copy_in_an_imap_folder(site: Site, account: Acco
     (message,) = account.arrived()
     assert b"with ESMTPSA" in message
     assert b"\n\nHello,\n.\n" in message
-    assert [flags for flags in account.flags("Sent").values()] == [{"\\Seen"}]
+    assert list(account.flags("Sent").values()) == [{"\\Seen"}]
 
 
 @pytest.mark.parametrize("mechanism", ["plain", "login", "scram-sha-256"])

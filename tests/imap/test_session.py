@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pillarbox.lib.store.interface import Changes, StoreUnavailable
 from tests.imap.dialogue import MESSAGE, Client, location, run
 
 
@@ -654,3 +655,35 @@ def test_fault_of_ours_is_a_no_and_a_line_in_the_log(tmp_path: Path, monkeypatch
     with log.capture() as lines:
         run(dialogue())
     assert any("STATUS: RuntimeError: boom" in line for line in lines)
+
+
+def test_command_that_is_done_says_so_even_if_the_mailbox_cannot_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dialogue() -> None:
+        client = await filled(tmp_path, 1)
+
+        def broken() -> None:
+            raise StoreUnavailable("disk on fire")
+
+        assert client.session.selected is not None
+        monkeypatch.setattr(client.session.selected.mailbox, "refresh", broken)
+        assert (await client.command("APPEND INBOX", MESSAGE))[-1].startswith(b"OK [APPENDUID")
+        await client.close()
+
+    run(dialogue())
+
+
+def test_mailbox_that_was_replaced_ends_the_session_after_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dialogue() -> None:
+        client = await filled(tmp_path, 1)
+        assert client.session.selected is not None
+        changes = Changes(uid_validity_changed=True)
+        monkeypatch.setattr(client.session.selected.mailbox, "refresh", lambda: changes)
+        assert (await client.command("NOOP"))[-1].startswith(b"OK")
+        assert (await client.line()).startswith(b"* BYE")
+        assert await client.line() == b""
+
+    run(dialogue())

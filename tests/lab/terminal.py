@@ -7,7 +7,7 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 
-_TIMEOUT = 60  # seconds; a program that waits for a key that nobody presses is ended
+_TIMEOUT = 20  # seconds; a program that waits for a key that nobody presses is ended
 
 
 def in_terminal(command: Sequence[str], environment: Mapping[str, str]) -> str:

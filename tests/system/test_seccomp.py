@@ -39,7 +39,7 @@ def run(code: bytes, call: int, architecture: int, arguments: tuple[int, ...] = 
 
 
 EVERY_FILTER = [
-    Filter(exec=e, fork=f, unix=u, network=n, guard_ports=g, signals=s)  # type: ignore[arg-type]
+    Filter(exec=e, fork=f, unix=u, network=n, guard_ports=g, signals=s, listen=f, attributes=u, shorten=e)  # type: ignore[arg-type]
     for e, f, u, n, g, s in product(
         (True, False), (True, False), (True, False), ("none", "tcp", "tcp+udp"), (True, False), ("self", "any")
     )

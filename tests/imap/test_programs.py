@@ -1,0 +1,131 @@
+"""auth, the login part and the session part as real worker processes, each with its own user and confinement."""
+
+from __future__ import annotations
+
+import datetime
+import imaplib
+import os
+import socket
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from pillarbox.auth.program import PROGRAM as AUTH
+from pillarbox.commands import user
+from pillarbox.imapd.login.program import PROGRAM as LOGIN
+from pillarbox.imapd.session.program import PROGRAM as SESSION
+from pillarbox.lib.config import Config, Service
+from pillarbox.lib.tls.certificate import write_certificate
+from tests.auth.worker import running
+from tests.imap.dialogue import MESSAGE
+
+VMAIL, NET, AUTH_UID, MAIL = 54341, 54342, 54343, 54344
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A directory that every user may enter (pytest's own may not be)."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o755)
+        (path / "spool/private").mkdir(parents=True)
+        (path / "mail").mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(path / "mail", VMAIL, VMAIL)
+        write_certificate(path / "cert.pem", path / "key.pem", "localhost", now=datetime.datetime.now(datetime.UTC))
+        yield path
+
+
+@pytest.fixture
+def config(folder: Path) -> Config:
+    return Config.for_tests(
+        queue_directory=f"{folder}/spool",
+        mail_directory=f"{folder}/mail",
+        auth_database=f"{folder}/accounts.sqlite",
+        smtpd_tls_cert_file=f"{folder}/cert.pem",
+        smtpd_tls_key_file=f"{folder}/key.pem",
+        mail_owner=str(MAIL),
+        auth_owner=str(AUTH_UID),
+        net_owner=str(NET),
+        vmail_owner=str(VMAIL),
+    )
+
+
+def owner(pid: int) -> int:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:"))
+    (uid,) = set(line.split()[1:])
+    return int(uid)
+
+
+def test_mail_is_read_through_three_confined_processes(config: Config, folder: Path) -> None:
+    assert user.main(["add", "ann@example.com", "pw"], config) == 0
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    with ExitStack() as workers:
+        workers.enter_context(running(AUTH, Service("auth", "auth"), config))
+        session = workers.enter_context(running(SESSION, Service("imap", "imapd.session"), config))
+        login = workers.enter_context(running(LOGIN, Service("imap-login", "imapd.login"), config, listener))
+        for secured in (False, True):
+            client = imaplib.IMAP4("localhost", port, timeout=20)
+            if secured:
+                client.starttls(ssl.create_default_context(cafile=str(folder / "cert.pem")))
+            client.login("ann@example.com", "pw")
+            assert client.append("INBOX", "", "", MESSAGE)[0] == "OK"
+            client.select()
+            status, data = client.fetch("1", "(BODY[])")
+            assert status == "OK" and isinstance(data[0], tuple) and data[0][1] == MESSAGE
+            client.logout()
+        if os.geteuid() == 0:
+            assert (owner(session), owner(login)) == (VMAIL, NET)
+            assert (folder / "mail/example.com/ann").stat().st_uid == VMAIL
+
+
+def test_idle_is_told_of_deliveries_inside_the_confinement(config: Config, folder: Path) -> None:
+    assert user.main(["add", "ann@example.com", "pw"], config) == 0
+    listener = socket.create_server(("127.0.0.1", 0))
+    with ExitStack() as workers:
+        workers.enter_context(running(AUTH, Service("auth", "auth"), config))
+        workers.enter_context(running(SESSION, Service("imap", "imapd.session"), config))
+        workers.enter_context(running(LOGIN, Service("imap-login", "imapd.login"), config, listener))
+        client = socket.create_connection(("127.0.0.1", listener.getsockname()[1]), timeout=20)
+        with client, client.makefile("rb") as lines:
+            lines.readline()
+            client.sendall(
+                b"a LOGIN ann@example.com pw\r\nb APPEND INBOX {11+}\r\nSubject: x\n\r\nc SELECT INBOX\r\nd IDLE\r\n"
+            )
+            while not lines.readline().startswith(b"+"):
+                pass
+            maildir = folder / "mail/example.com/ann"
+            if not (maildir / "new").exists():
+                maildir = next(maildir.rglob("new")).parent
+            (maildir / "tmp/1.x").write_bytes(b"Subject: y\n\nz\n")
+            os.chown(maildir / "tmp/1.x", maildir.stat().st_uid, maildir.stat().st_gid)
+            (maildir / "tmp/1.x").rename(maildir / "new/1.x")
+            assert lines.readline() == b"* 2 EXISTS\r\n"
+
+
+def test_login_part_cannot_redeem_a_token(config: Config) -> None:
+    """What makes a login part that was taken over harmless: auth refuses its user (and only that one)."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: unprivileged, all programs are one user")
+    from pillarbox.lib.clients.auth import AuthClient
+    from pillarbox.lib.clients.errors import ServiceUnavailable
+
+    assert user.main(["add", "ann@example.com", "pw"], config) == 0
+    with running(AUTH, Service("auth", "auth"), config):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.setresgid(NET, NET, NET)
+                os.setresuid(NET, NET, NET)
+                AuthClient(config).redeem("0" * 32, "imap")
+            except ServiceUnavailable:
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, "the login part's user redeemed a token"
