@@ -1,8 +1,8 @@
 """The queue files that cleanup writes: prepared, filled, synced, renamed.
 
-A file is born in incoming/ under a name that begins with a dot, and locked (flock) as long as its writer lives, so
-that the queue manager can tell a file in the making from what a crash has left.  Its inode number is part of the
-message's queue id, so the id is known before the first byte has been written.
+A file is made in incoming/ under a name that begins with a dot, or moved there from spare/, and locked (flock) as long
+as its writer lives, so that the queue manager can tell a file in the making from what a crash has left.  Its inode
+number is part of the message's queue id, so the id is known before the first byte has been written.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterable
 
+from pillarbox.cleanup.spares import OPEN_FLAGS, Spares
 from pillarbox.lib.queue import Envelope, compose_header, decode_id
 from pillarbox.lib.queue.file import HEADER_SIZE, first_line
 from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
@@ -30,15 +31,18 @@ class IncomingFile:
 
     _numbers = itertools.count()
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, spares: Spares | None = None) -> None:
         self._directory = directory
-        self.descriptor = self._create()
+        self.descriptor = -1
         try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.inode = os.fstat(self.descriptor).st_ino
+            if not self._reuse(spares):
+                self._create()
+            status = os.fstat(self.descriptor)
         except OSError:
             self.discard()
             raise
+        self.inode = status.st_ino
+        self._old_size = status.st_size
         self._prepared = time.time_ns() // 1000
         self._pieces: list[bytes] = []
         self._gathered = 0
@@ -47,14 +51,26 @@ class IncomingFile:
         self._recipients = 0
         self.length = 0
 
-    def _create(self) -> int:
+    def _new_name(self) -> str:
+        self._name = f"{self._directory}/.{os.getpid()}-{next(self._numbers)}"
+        return self._name
+
+    def _reuse(self, spares: Spares | None) -> bool:
+        descriptor = spares.take(self._new_name()) if spares is not None else None
+        if descriptor is not None:
+            self.descriptor = descriptor
+        return descriptor is not None
+
+    def _create(self) -> None:
         """Make an empty file under a name that is new: a process of this number may have died here before."""
         while True:
-            self._name = f"{self._directory}/.{os.getpid()}-{next(self._numbers)}"
             try:
-                return os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                descriptor = os.open(self._new_name(), OPEN_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
             except FileExistsError:
                 continue
+            self.descriptor = descriptor
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
 
     def accepts(self, queue_id: str) -> bool:
         """Whether the id is one for this file: its inode, and a time since it was made.
@@ -96,6 +112,8 @@ class IncomingFile:
     def complete(self) -> None:
         """Write what remains, and last the line that says that all is there."""
         line = first_line(self._offset, self.length, self._recipients)
+        if self._old_size > self.size:
+            self._pieces.append(bytes(self._old_size - self.size))
         if self._written:
             self._flush()
             os.pwrite(self.descriptor, line, 0)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pillarbox.cleanup.expansion import expand_recipients
 from pillarbox.cleanup.header import HeaderRules, fields_end, message_id
 from pillarbox.cleanup.incoming import IncomingFile, sync_files, sync_names
+from pillarbox.cleanup.spares import Spares
 from pillarbox.lib.clients.cleanup import Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.lookup import LookupClient
@@ -54,7 +55,8 @@ class _Connection:
 class Intake:
     """The round handler of cleanup."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, spares: Spares | None = None) -> None:
+        self._spares = spares
         self._incoming = f"{config[QUEUE_DIRECTORY]}/incoming"
         self._directory = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._size_limit = config[MESSAGE_SIZE_LIMIT]
@@ -78,7 +80,7 @@ class Intake:
     def _prepare(self, connection: _Connection) -> dict[str, object]:
         """Make the next empty file; the attributes that tell the client."""
         try:
-            connection.file = IncomingFile(self._incoming)
+            connection.file = IncomingFile(self._incoming, self._spares)
         except OSError as error:
             log.error(f"create file in {self._incoming}: {error.strerror}")
             connection.file = None
@@ -256,6 +258,8 @@ class Intake:
             self._answer(channel, connection)
         if stored:
             self._qmgr.arrived(stored)
+        if self._spares is not None:
+            self._spares.refill()
 
     def _store(self, batch: list[_Connection]) -> list[str]:
         """Sync, rename, sync the names; the ids of the messages that are safe.  Sets `failure` on the others."""

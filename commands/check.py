@@ -29,7 +29,7 @@ from pillarbox.lib.config.parameters.general import (
     VMAIL_OWNER,
 )
 from pillarbox.lib.config.parameters.lookup import ALIAS_DATABASE
-from pillarbox.lib.queue.directories import LOGS, MAILDROP, QUEUES
+from pillarbox.lib.queue.directories import LOGS, MAILDROP, QUEUES, SPARE
 from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
 from pillarbox.lib.tls import TlsError, server_context
 
@@ -69,7 +69,7 @@ def _users(config: Config) -> Iterator[str]:
 
 def _directories(config: Config) -> Iterator[str]:
     spool = config[QUEUE_DIRECTORY]
-    wanted = [(f"{spool}/{name}", MAIL_OWNER) for name in (*QUEUES, *LOGS, MAILDROP)]
+    wanted = [(f"{spool}/{name}", MAIL_OWNER) for name in (*QUEUES, *LOGS, SPARE, MAILDROP)]
     wanted += [(config[MAIL_DIRECTORY], VMAIL_OWNER), (config[DATA_DIRECTORY], AUTH_OWNER)]
     for path, owner in wanted:
         try:

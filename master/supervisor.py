@@ -422,13 +422,17 @@ class Supervisor:
 
 
 def _socket_owners(program: Program, config: Config) -> tuple[int, int, int]:
-    """Owner, group and mode of a program's private socket: who owns it and, for a second caller, its group connect."""
+    """Owner, group and mode of a program's private socket: who owns it and, for a second caller, its group connect.
+
+    Where master.yaml gives one of the callers another user, all programs of the suite may connect.
+    """
     if os.getuid() != 0:
-        return -1, -1, OPEN_MODE if len(program.callers) != 1 else OWNER_MODE
-    callers = [resolve_identity(str(config.expanded(name))) for name in program.callers]
-    if not callers:
+        return -1, -1, OPEN_MODE
+    moved = {load_program(service.command).owner for service in config.services.values() if service.user}
+    if not program.callers or moved & set(program.callers):
         identity = resolve_identity(config[MAIL_OWNER])
         return identity.uid, identity.gid, OPEN_MODE
+    callers = [resolve_identity(str(config.expanded(name))) for name in program.callers]
     return callers[0].uid, callers[-1].gid, OWNER_MODE if len(callers) == 1 else GROUP_MODE
 
 

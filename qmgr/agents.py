@@ -249,6 +249,7 @@ class AgentPool:
             self._unavailable(self.transport, error.strerror or str(error))
             return
         self._agents.append(Agent(self, channel, max(1, capacity)))
+        self._connecting.clear()  # should this agent be gone at once, the next connection is made at once
         self._room()
 
     def gone(self, agent: Agent, lost: list[Job], reason: str) -> None:

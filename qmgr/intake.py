@@ -96,6 +96,7 @@ class Intake:
             self._next_run = now + self._run_delay
             self._look_again = True
             self._purge()
+            self.scheduler.trim()
         if self._look_again and not self._incoming and not self.scheduler.full:
             self._look_again = False
             self._incoming.extend(sorted(self._queue.ids("incoming")))

@@ -13,6 +13,7 @@ from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.queue import QUEUES
+from pillarbox.lib.queue.directories import SPARE
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.qmgr.failures import Failures
 from pillarbox.qmgr.intake import Intake
@@ -28,7 +29,7 @@ def confinement(config: Config) -> Confinement:
     queue = config[QUEUE_DIRECTORY]
     return Confinement(
         read=(f"{queue}/private", f"{queue}/public"),
-        write=tuple(f"{queue}/{name}" for name in QUEUES),
+        write=tuple(f"{queue}/{name}" for name in (*QUEUES, SPARE)),
         fork=False,
         shorten=False,
     )

@@ -40,6 +40,7 @@ from pillarbox.qmgr.destination import Destination
 from pillarbox.qmgr.failures import Failures
 from pillarbox.qmgr.message import SHORTAGES, ActiveMessage, Job, StillInDelivery, take_up
 from pillarbox.qmgr.retry import RetrySchedule
+from pillarbox.qmgr.spares import Spares
 
 CRASH_RETRIES = 2
 """How often a delivery that its agent did not survive is given to another one at once; then it is deferred."""
@@ -76,6 +77,7 @@ class Scheduler:
     ) -> None:
         self._config = config
         self._queue = Queue(config[QUEUE_DIRECTORY])
+        self._spares = Spares(self._queue, clock)
         self._lookup = lookup
         self._failures = failures
         self._defer = defer
@@ -484,7 +486,8 @@ class Scheduler:
         """All recipients are done."""
         try:
             try:
-                os.unlink(message.path)
+                if not self._spares.keep(message):
+                    os.unlink(message.path)
             except FileNotFoundError:
                 os.unlink(message.whereabouts())
         except FileNotFoundError:
@@ -502,6 +505,10 @@ class Scheduler:
         if self._was_full and len(self._messages) < self._active_limit:
             self._was_full = False
             self.on_room()
+
+    def trim(self) -> None:
+        """Delete what is kept without need."""
+        self._spares.trim()
 
     # --- the administrator's hand
     def revive(self, transports: Sequence[str] = ()) -> None:

@@ -6,6 +6,7 @@
     hold/       set aside by the administrator
     corrupt/    unreadable, kept for a person to look at
     defer/ bounce/   why recipients of a message were deferred or have failed, one log per message
+    spare/      files of small messages that have been delivered, kept to be written over: cheaper than new ones
     maildrop/   local submissions not yet picked up
 
 A message moves by rename only, within one file system; `docs/queue.md` is the table of all states.
@@ -25,6 +26,7 @@ QUEUES = ("incoming", "active", "deferred", "hold", "corrupt")
 
 LOGS = ("defer", "bounce")
 SOCKETS = ("private", "public")
+SPARE = "spare"
 MAILDROP = "maildrop"
 
 PRIVATE_MODE = 0o700
@@ -54,7 +56,7 @@ class Queue:
             top.mkdir(parents=True)
             top.chmod(PUBLIC_MODE)  # whatever the umask says
         modes = {
-            **dict.fromkeys((*QUEUES, *LOGS), PRIVATE_MODE),
+            **dict.fromkeys((*QUEUES, *LOGS, SPARE), PRIVATE_MODE),
             "private": SOCKETS_MODE,
             "public": PUBLIC_MODE,
             MAILDROP: MAILDROP_MODE,

@@ -4,7 +4,8 @@
     {"sender":"alice@example.org","arrival":1795319643.935049, ...}        the envelope, one JSON object
     T{"address":"bob@example.net"}                                         a recipient still to do
     D{"address":"carol@example.net"}                                       a recipient that is done
-    <content: `length` bytes from `offset` to the end of the file; lines end in LF>
+    <content: `length` bytes from `offset`; lines end in LF>
+    <zeros up to the end of the file, where it was longer before>
 
 A recipient is known by the position of its record in the file, and marked done by overwriting that one byte.
 The first line is written last, so that its presence means that the rest has been written; the file gets its final
@@ -91,7 +92,7 @@ class QueueFile:
         if self.offset <= HEADER_SIZE:
             raise CorruptQueueFile("there is no place for an envelope")
         size = os.fstat(descriptor).st_size
-        if size != self.offset + self.length:
+        if size < self.offset + self.length:
             raise CorruptQueueFile(f"the file has {size} bytes, not {self.offset + self.length}")
         line, self._first_record = self._line(HEADER_SIZE)
         try:

@@ -191,7 +191,6 @@ def _execute(program: str | int, arguments: list[str], attack: str) -> str:
     finally:
         os.dup2(saved, 1)
         os.close(saved)
-    return ""
 
 
 def exec_shell(world: World) -> str:

@@ -152,8 +152,8 @@ def _inside(worker: Worker, world: World, report: int) -> None:
         return Account(SYSTEM_USER, uid, uid, home, f"maildir:{home}/Maildir", True)
 
     children.begin_deliverer = attacked_deliverer
-    Confinement.apply = attacked_apply  # type: ignore[method-assign]
-    AuthClient.redeem = redeem  # type: ignore[method-assign]
+    Confinement.apply = attacked_apply  # type: ignore[method-assign, assignment]
+    AuthClient.redeem = redeem  # type: ignore[method-assign, assignment]
 
 
 def _attack(

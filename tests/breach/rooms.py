@@ -68,12 +68,15 @@ ROOMS: dict[str, Room] = {
         _MAIL_OWNER,
         {f"{verb}-{place}" for verb in ("read", "write") for place in ("maildrop", "corrupt")},
     ),
-    "cleanup": _may(_MAIL_OWNER, {"read-incoming", "write-incoming"}),
+    "cleanup": _may(
+        _MAIL_OWNER,
+        {f"{verb}-{place}" for verb in ("read", "write") for place in ("incoming", "spare")},
+    ),
     "qmgr": _may(
         _MAIL_OWNER,
         _CHANGE_MESSAGES,
         _ATTRIBUTES,
-        {f"{verb}-{place}" for verb in ("read", "write") for place in _QUEUES},
+        {f"{verb}-{place}" for verb in ("read", "write") for place in (*_QUEUES, "spare")},
     ),
     "bounce": _may(
         _MAIL_OWNER,
@@ -124,6 +127,9 @@ CHILDREN: dict[str, Room] = {
     "imap-system-child": _SESSION,
     "pop3-system-child": _SESSION,
 }
+
+SINCE_ABI = {"truncate-held-message": 3, "connect-tcp": 4, "connect-abstract": 6}
+"""What nothing but Landlock denies, and only since this ABI (landlock(7)); all else holds on older kernels too."""
 
 BY_USER = frozenset(
     {

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.lab.ports import SERVICE_PORTS, base_port
 from tests.lab.processes import stop_process
@@ -57,7 +58,7 @@ class Stage:
             "aliases": list(aliases),
             "uid": uid,
         }
-        self.reports: list[dict[str, object]] = []
+        self.reports: list[dict[str, Any]] = []
         self.outcomes: dict[str, dict[str, str]] = {}
         """service -> attack -> what came of it, of the worker that reported last."""
         self._done: set[str] = set()
@@ -107,7 +108,7 @@ class Stage:
                     self._take(report)
                     self._changed.notify_all()
 
-    def _take(self, report: dict[str, object]) -> None:
+    def _take(self, report: dict[str, Any]) -> None:
         self.reports.append(report)
         service = str(report["service"])
         if "attack" in report:
@@ -135,16 +136,18 @@ class Stage:
         while not condition():
             ended = self.process.poll() is not None
             if ended or time.monotonic() > end:
+                log = [line for line in self.log().splitlines() if ": confined: " not in line]
                 raise AssertionError(
                     f"the instance {'ended' if ended else 'does not get there'};"
-                    f" missing: {sorted({*self.services, 'control'} - self._done)}\n{self.errors()}\n{self.log()}"
+                    f" missing: {sorted({*self.services, 'control'} - self._done)}\n"
+                    + "\n".join([*self.errors().splitlines()[-10:], *log[-20:]])
                 )
             with self._changed:
                 self._changed.wait(0.05)
 
-    def reported(self, service: str, member: str) -> list[list[object]]:
+    def reported(self, service: str, member: str) -> list[list[Any]]:
         """A member of the reports of all workers of a service."""
-        return [report[member] for report in self.reports if report["service"] == service and member in report]  # type: ignore[misc]
+        return [report[member] for report in self.reports if report["service"] == service and member in report]
 
     def port(self, service: str) -> int:
         """The port of "smtp", "submission", ..."""

@@ -23,7 +23,7 @@ from pillarbox.lib.ipc import Channel
 from pillarbox.lib.login.handover import SessionRequest
 from pillarbox.lib.system.landlock import abi_version
 from tests.breach.attacks import ATTACKS, DENIED, SUCCEEDED
-from tests.breach.rooms import BY_USER, CHILDREN, ROOMS
+from tests.breach.rooms import BY_USER, CHILDREN, ROOMS, SINCE_ABI, Room
 from tests.breach.stage import REPOSITORY, Stage
 from tests.breach.world import READER
 from tests.lab.sinks import SmtpSink
@@ -67,6 +67,17 @@ echo done
 """
 
 
+def _judge(who: str, room: Room, attack: str, outcome: str) -> None:
+    if attack in room.may:
+        assert outcome.startswith(SUCCEEDED), (
+            f"{who} may do this by the table, but cannot ({outcome}): narrow the table"
+        )
+    elif not _denied(attack, outcome):
+        if outcome.startswith(SUCCEEDED) and abi_version() < SINCE_ABI.get(attack, 0):
+            pytest.skip(f"this kernel's Landlock (ABI {abi_version()}) is too old to deny it")
+        pytest.fail(f"an attacker inside {who}: {outcome}")
+
+
 def _denied(attack: str, outcome: str) -> bool:
     allowed = {"EPERM", "EACCES"}
     if attack == "link-message":
@@ -89,8 +100,8 @@ def sink() -> Iterator[SmtpSink]:
 
 @pytest.fixture(scope="module")
 def stage(sink: SmtpSink) -> Iterator[Stage]:
-    assert os.geteuid() == 0, "these tests need root: an instance with a user for each room"
-    assert abi_version() >= 6, "these tests need a kernel with Landlock ABI 6 (Linux 6.12)"
+    if os.geteuid() != 0:
+        pytest.skip("only root can start an instance with a user for each room")
     made = Stage(
         list(SERVICES),
         main={
@@ -156,11 +167,7 @@ def test_the_attack_is_real(stage: Stage, attack: str) -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("service", ATTACKED)
 def test_inside(stage: Stage, service: str, attack: str) -> None:
-    outcome = stage.outcomes[service][attack]
-    if attack in ROOMS[SERVICES[service]].may:
-        assert outcome.startswith(SUCCEEDED), f"{service} may do this by the table, but cannot: narrow the table"
-    else:
-        assert _denied(attack, outcome), f"an attacker inside {service}: {outcome}"
+    _judge(service, ROOMS[SERVICES[service]], attack, stage.outcomes[service][attack])
 
 
 @pytest.mark.parametrize("service", ATTACKED)
@@ -184,8 +191,10 @@ def test_a_worker_holds_no_descriptor_of_another_service(stage: Stage, service: 
 
 
 def _check_descriptors(stage: Stage, service: str) -> None:
-    """Standard three, the log, its own listener, the status socket, and for lookup its tables; not master's lock."""
+    """Standard three, the log, its own listener, the status socket, for cleanup and lookup what they prepare; not master's lock."""
     allowed = {str(stage.root / "log" / "mail.log"): "w"}
+    if service == "cleanup":  # to sync them; what is in active/ stays out of reach
+        allowed |= {str(stage.root / "spool" / name): "r" for name in ("active", "spare")}
     if SERVICES[service] == "lookup":
         allowed[str(stage.root / "etc" / "aliases.cdb")] = "r"
     for descriptors in stage.reported(service, "descriptors"):
@@ -285,11 +294,7 @@ def children(stage: Stage) -> Stage:
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("child", CHILDREN)
 def test_inside_a_child(children: Stage, child: str, attack: str) -> None:
-    outcome = children.outcomes[child][attack]
-    if attack in CHILDREN[child].may:
-        assert outcome.startswith(SUCCEEDED), f"{child} may do this by the table, but cannot: narrow the table"
-    else:
-        assert _denied(attack, outcome), f"an attacker inside {child}: {outcome}"
+    _judge(child, CHILDREN[child], attack, children.outcomes[child][attack])
 
 
 @pytest.mark.parametrize(
@@ -353,8 +358,7 @@ def test_inside_an_instance_of_an_ordinary_user(unprivileged: Stage, service: st
     """No attack that this user's own programs could carry out, unless one uid for all makes the difference."""
     if attack in BY_USER or attack in ROOMS[SERVICES[service]].may:
         return
-    outcome = unprivileged.outcomes[service][attack]
-    assert _denied(attack, outcome), f"an attacker inside {service}: {outcome}"
+    _judge(service, ROOMS[SERVICES[service]], attack, unprivileged.outcomes[service][attack])
 
 
 def test_most_attacks_are_real_for_an_ordinary_user_too(unprivileged: Stage) -> None:

@@ -22,7 +22,7 @@ from pillarbox.lib.config.parameters.general import AUTH_OWNER, LOOKUP_OWNER, MA
 from pillarbox.lib.system.libc import prctl
 from pillarbox.lib.system.privileges import resolve_identity
 
-QUEUE_DIRECTORIES = ("incoming", "active", "deferred", "hold", "corrupt", "defer", "bounce", "maildrop")
+QUEUE_DIRECTORIES = ("incoming", "active", "deferred", "hold", "corrupt", "defer", "bounce", "spare", "maildrop")
 VICTIM = "victim"
 HOSTED = "bob@example.org"
 """Whose mailbox is attacked."""

@@ -62,6 +62,10 @@ class Account:
         """What is in the INBOX, oldest first, as stored."""
         return self.site.mail.mailbox(self.address)
 
+    def files(self) -> list[str]:
+        """The names of all stored messages in all mailboxes; flags are part of them."""
+        return sorted(path.name for path in self.site.mail.maildir(self.address).rglob("cur/*"))
+
     def arrived(self, count: int = 1) -> list[bytes]:
         """Wait for `count` messages and give them."""
         self.site.mail.wait_for(lambda: len(self.messages()) >= count)
