@@ -7,6 +7,10 @@ import os
 from collections.abc import Iterator
 
 
+STALE = 1000
+"""Entries that no longer hold, beyond as many as hold, that are kept until their time comes."""
+
+
 class Timetable:
     """Times are in seconds since the epoch.  A message may be entered again; its last time counts."""
 
@@ -27,6 +31,9 @@ class Timetable:
         """The message is to be tried at `when`."""
         self._due[queue_id] = when
         heapq.heappush(self._heap, (when, queue_id))
+        if len(self._heap) > 2 * len(self._due) + STALE:
+            self._heap = [(time, name) for name, time in self._due.items()]
+            heapq.heapify(self._heap)
 
     def remove(self, queue_id: str) -> None:
         """The message is no longer deferred."""

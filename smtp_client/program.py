@@ -34,7 +34,6 @@ def confinement(config: Config) -> Confinement:
         connect_tcp=(*map(parse_port, ports), *resolvers) if ports else None,
         bind_tcp=(0,) if binds else (),
         udp=True,
-        unix=False,
         fork=False,
     )
 

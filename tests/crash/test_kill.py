@@ -28,6 +28,7 @@ SENDERS = 6
 SEED = 20261123
 
 NUMBER = re.compile(rb"^X-Number: (\d+)$", re.MULTILINE)
+FILLER = b"line of message %d " + b"x" * 50
 PROGRAMS = ("smtpd", "cleanup", "qmgr", "virtual", "smtp_client", "lookup", "bounce", "anvil", "pickup")
 
 
@@ -52,9 +53,8 @@ class Load:
                 self._next += 1
                 number = self._next
             recipient = self._recipients[number % len(self._recipients)]
-            # Now and then a message that is streamed to cleanup in many pieces.
-            filler = "x" * 70 + "\r\n"
-            body = filler * (3000 if number % 50 == 0 else 20)
+            body = (FILLER % number).decode() + "\r\n"
+            body *= lines_of(number)
             text = f"Subject: {number}\r\nX-Number: {number}\r\n\r\n{body}"
             try:
                 with smtplib.SMTP("127.0.0.1", self._instance.port("smtp"), timeout=30) as client:
@@ -104,8 +104,22 @@ def kill_at_random(instance: Instance, times: int) -> Counter[str]:
     return killed
 
 
+def lines_of(number: int) -> int:
+    """Now and then a message that is streamed to cleanup in many pieces."""
+    return 3000 if number % 50 == 0 else 20
+
+
 def numbers(messages: list[bytes]) -> Counter[int]:
-    return Counter(int(match[1]) for message in messages if (match := NUMBER.search(message)))
+    """How often each message has arrived; each must be whole and its own, not mixed with another's content."""
+    found: Counter[int] = Counter()
+    for message in messages:
+        if match := NUMBER.search(message):
+            number = int(match[1])
+            assert b"\nSubject: %d\n" % number in message, f"message {number} is mixed with another"
+            body = message.partition(b"\n\n")[2].rstrip(b"\n")
+            assert body == b"\n".join([FILLER % number] * lines_of(number)), f"message {number} is not whole"
+            found[number] += 1
+    return found
 
 
 @pytest.fixture
@@ -154,3 +168,30 @@ def test_no_accepted_message_is_lost_when_programs_are_killed(remote: SmtpSink) 
         )
         corrupt = list((instance.root / "spool" / "corrupt").iterdir())
         assert not corrupt, "a kill left a file that the queue manager could not read"
+
+
+@pytest.mark.timeout(280)
+def test_no_accepted_message_is_lost_when_the_whole_suite_is_killed() -> None:
+    """Every process at once, master included, as when the machine's power fails (but for what the disk forgets)."""
+    settings = {"service_throttle_time": "1s", "minimal_backoff_time": "1s", "queue_run_delay": "2s"}
+    with Instance(
+        hostname="mx.example.org", domains=["example.org"], users={"bob@example.org": "secret"}, settings=settings
+    ) as instance:
+        load = Load(instance, ["bob@example.org"])
+        chance = random.Random(SEED)
+        rounds = 8
+        try:
+            for _ in range(rounds):
+                time.sleep(chance.uniform(0.3, 1.0))
+                instance.kill()
+                instance.start()
+        finally:
+            load.end()
+        assert load.accepted
+        instance.wait_for(lambda: not instance.queue_ids(), 60)
+        here = numbers(instance.mailbox("bob@example.org"))
+        lost = sorted(set(load.accepted) - set(here))
+        assert not lost, f"{len(lost)} of {len(load.accepted)} accepted messages are lost: {lost[:20]}"
+        doubled = sum(here.values()) - len(here)
+        assert doubled <= rounds * 64, "more copies than deliveries can have been under way"
+        print(f"\n{rounds} times killed; {len(load.accepted)} accepted, 0 lost, {doubled} copies more")

