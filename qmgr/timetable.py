@@ -6,7 +6,6 @@ import heapq
 import os
 from collections.abc import Iterator
 
-
 STALE = 1000
 """Entries that no longer hold, beyond as many as hold, that are kept until their time comes."""
 

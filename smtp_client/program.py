@@ -10,7 +10,7 @@ import random
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
-from pillarbox.lib.config.parameters.general import SYSLOG_NAME
+from pillarbox.lib.config.parameters.general import SERVICE_NAME, SYSLOG_NAME
 from pillarbox.lib.config.parameters.smtp_client import SMTP_BIND_ADDRESS, SMTP_BIND_ADDRESS6, SMTP_CLIENT_PORTS
 from pillarbox.lib.dns import configured_resolver, parse_server
 from pillarbox.lib.dns.servers import DNS_PORT
@@ -22,11 +22,11 @@ from pillarbox.smtp_client.delivery import Deliverer
 from pillarbox.smtp_client.destination import parse_port
 from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
-from pillarbox.smtp_client.settings import read_settings
+from pillarbox.smtp_client.settings import is_lmtp, read_settings
 
 
 def confinement(config: Config) -> Confinement:
-    """Any server's port and the DNS; of the file system nothing but what an interpreter needs."""
+    """Any server's port and the DNS, for LMTP UNIX sockets too; no file but what an interpreter needs."""
     ports = config[SMTP_CLIENT_PORTS]
     binds = config[SMTP_BIND_ADDRESS] or config[SMTP_BIND_ADDRESS6]
     resolvers = [parse_server(server).port for server in config[DNS_RESOLVER]] or [DNS_PORT]
@@ -34,6 +34,7 @@ def confinement(config: Config) -> Confinement:
         connect_tcp=(*map(parse_port, ports), *resolvers) if ports else None,
         bind_tcp=(0,) if binds else (),
         udp=True,
+        unix=is_lmtp(config, config[SERVICE_NAME]),
         fork=False,
     )
 

@@ -175,8 +175,8 @@ class AsyncChannel:
     @property
     def alive(self) -> bool:
         """Whether an idle connection is usable: neither ended nor holding bytes that nobody asked for."""
-        if not self._watching and self._end is None and not self.closed:
-            with contextlib.suppress(ChannelClosed):
+        if self._end is None and not self.closed:
+            with contextlib.suppress(ChannelClosed):  # its end may have come since the loop last looked
                 self.fill()
         return not self.closed and self._end is None and not self._reader.pending
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import ssl
 from typing import Any
 
 from pillarbox.lib.system.confinement import runtime_paths
@@ -61,6 +62,8 @@ def preload() -> None:
     for name in _LATE_IMPORTS:
         importlib.import_module(name)
     runtime_paths()
+    # Makes the TLS library load its tables once for all; nothing of a session, no key and no random state is in it.
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         importlib.import_module("uvloop")
     except ImportError:

@@ -256,4 +256,5 @@ class IdleTimer:
         if busy or not worker.spare:
             self._since = self._clock()
             self._served = worker.served
+            return False
         return self._clock() - self._since > worker.max_idle

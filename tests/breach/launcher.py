@@ -38,7 +38,7 @@ from pillarbox.local import children
 from pillarbox.local.users import User
 from pillarbox.master.__main__ import run_master
 from tests.breach.attacks import attack_all, attack_apart, control, tell
-from tests.breach.rooms import ROOMS
+from tests.breach.rooms import room_of
 from tests.breach.world import HOSTED, READER, World, make_world
 
 SYSTEM_USER = "other"
@@ -123,7 +123,7 @@ def _log(world: World) -> str:
 def _inside(worker: Worker, world: World, report: int) -> None:
     """What runs in each worker, confined as it is."""
     name = worker.service.name
-    room = ROOMS.get(worker.service.command)
+    room = room_of(name, worker.service.command)
     if room is None or not room.parent:
         _attack(name, world, report, None if room is None else attack_all)
         return

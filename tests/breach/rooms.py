@@ -44,6 +44,9 @@ _ATTRIBUTES = {
 }
 
 
+_SMTP_CLIENT = {"connect-tcp", "connect-tcp-fast-open", "send-udp"}
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """`may`: attacks that succeed by design.  `parent`: a root parent of a few lines, whose children are attacked."""
@@ -59,7 +62,7 @@ def _may(*sets: set[str]) -> Room:
 ROOMS: dict[str, Room] = {
     # --- before the network: no file at all
     "smtpd": _may(_NET_OWNER, {"send-udp"}),  # DNS
-    "smtp_client": _may({"connect-tcp", "connect-tcp-fast-open", "send-udp"}),
+    "smtp_client": _may(_SMTP_CLIENT),
     "anvil": _may(),
     "imapd.login": _may(_NET_OWNER),
     "pop3d.login": _may(_NET_OWNER),
@@ -130,6 +133,15 @@ CHILDREN: dict[str, Room] = {
 
 SINCE_ABI = {"truncate-held-message": 3, "connect-tcp": 4, "connect-abstract": 6}
 """What nothing but Landlock denies, and only since this ABI (landlock(7)); all else holds on older kernels too."""
+
+SERVICE_ROOMS = {"lmtp": _may(_SMTP_CLIENT, _NET_OWNER)}  # LMTP servers have UNIX sockets
+"""Services that differ from others of their program."""
+
+
+def room_of(service: str, command: str) -> Room | None:
+    """The room of a service, None where the table has none."""
+    return SERVICE_ROOMS.get(service, ROOMS.get(command))
+
 
 BY_USER = frozenset(
     {

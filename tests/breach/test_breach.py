@@ -23,7 +23,7 @@ from pillarbox.lib.ipc import Channel
 from pillarbox.lib.login.handover import SessionRequest
 from pillarbox.lib.system.landlock import abi_version
 from tests.breach.attacks import ATTACKS, DENIED, SUCCEEDED
-from tests.breach.rooms import BY_USER, CHILDREN, ROOMS, SINCE_ABI, Room
+from tests.breach.rooms import BY_USER, CHILDREN, ROOMS, SERVICE_ROOMS, SINCE_ABI, Room
 from tests.breach.stage import REPOSITORY, Stage
 from tests.breach.world import READER
 from tests.lab.sinks import SmtpSink
@@ -32,7 +32,8 @@ SERVICES: dict[str, str] = {
     name: service["command"]
     for name, service in yaml.safe_load((REPOSITORY / "etc" / "master.yaml").read_text()).items()
 }
-ATTACKED = [name for name, command in SERVICES.items() if not ROOMS[command].parent]
+ROOM_OF = {name: SERVICE_ROOMS.get(name, ROOMS[command]) for name, command in SERVICES.items()}
+ATTACKED = [name for name, room in ROOM_OF.items() if not room.parent]
 
 PIPE_USER, SESSION_USER, NOBODY, STARTER = 61501, 61502, 65534, 61503
 """Users without a name; the last starts an instance of its own."""
@@ -167,7 +168,7 @@ def test_the_attack_is_real(stage: Stage, attack: str) -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("service", ATTACKED)
 def test_inside(stage: Stage, service: str, attack: str) -> None:
-    _judge(service, ROOMS[SERVICES[service]], attack, stage.outcomes[service][attack])
+    _judge(service, ROOM_OF[service], attack, stage.outcomes[service][attack])
 
 
 @pytest.mark.parametrize("service", ATTACKED)
@@ -356,9 +357,9 @@ def unprivileged() -> Iterator[Stage]:
 @pytest.mark.parametrize("service", ATTACKED)
 def test_inside_an_instance_of_an_ordinary_user(unprivileged: Stage, service: str, attack: str) -> None:
     """No attack that this user's own programs could carry out, unless one uid for all makes the difference."""
-    if attack in BY_USER or attack in ROOMS[SERVICES[service]].may:
+    if attack in BY_USER or attack in ROOM_OF[service].may:
         return
-    _judge(service, ROOMS[SERVICES[service]], attack, unprivileged.outcomes[service][attack])
+    _judge(service, ROOM_OF[service], attack, unprivileged.outcomes[service][attack])
 
 
 def test_most_attacks_are_real_for_an_ordinary_user_too(unprivileged: Stage) -> None:

@@ -44,6 +44,7 @@ class Agent:
                 "net_owner": NOBODY,
                 "mail_owner": NOBODY,
                 "myhostname": "me.test",
+                "service_name": service,
                 **parameters,
             }
         )
@@ -61,7 +62,8 @@ class Agent:
         self.hello = self.channel.receive(10)
 
     def send(self, tag: int, nexthop: str, file: Path) -> None:
-        file.write_bytes(CONTENT)
+        if not file.exists():  # it is being read for the requests before this one
+            file.write_bytes(CONTENT)
         descriptor = os.open(file, os.O_RDONLY)
         now = time.time()
         self.channel.send(
