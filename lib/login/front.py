@@ -290,8 +290,9 @@ class LoginFront:
         await login.start_tls()
 
     async def _dismiss(self, login: Login, text: bytes) -> None:
-        with contextlib.suppress(ClientGone):
-            await login.connection.write(text)
+        if login.encrypted or not self._wrapper:  # a client in a TLS handshake understands no text
+            with contextlib.suppress(ClientGone):
+                await login.connection.write(text)
         login.farewell("Disconnected")
 
     def _start_clock(self, login: Login) -> None:

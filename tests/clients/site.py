@@ -35,11 +35,11 @@ class Site:
     def port(self, service: str) -> int:
         return self.mail.port(service)
 
-    def new_account(self) -> Account:
+    def new_account(self, password: str = PASSWORD) -> Account:
         """An account that no other test knows."""
         address = f"user{next(self._numbers)}@{DOMAIN}"
-        self.mail.run(["pillarbox", "user", "add", address], input=f"{PASSWORD}\n", check=True)
-        return Account(self, address)
+        self.mail.run(["pillarbox", "user", "add", address], input=f"{password}\n", check=True)
+        return Account(self, address, password)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Account:
     def imap(self) -> Iterator[imaplib.IMAP4]:
         """An independent, logged-in look at the mailboxes."""
         with imaplib.IMAP4("127.0.0.1", self.site.port("imap"), timeout=30) as client:
-            client.login(self.address, f'"{self.password}"' if " " not in self.password else self.password)
+            client.login(self.address, self.password)
             yield client
 
     def flags(self, mailbox: str = "INBOX") -> dict[str, set[str]]:
@@ -86,7 +86,7 @@ class Account:
             for number in client.search(None, "ALL")[1][0].split():
                 data = client.fetch(number.decode(), "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
                 part = next(part for part in data if isinstance(part, tuple))
-                rest = b" ".join(part if isinstance(part, bytes) else part[0] for part in data)
+                rest = b" ".join(each if isinstance(each, bytes) else each[0] for each in data if each)
                 subject = part[1].decode().partition(":")[2].strip()
                 found[subject] = {flag.decode() for flag in imaplib.ParseFlags(rest)} - {"\\Recent"}
         return found

@@ -27,7 +27,7 @@ def curl(
     """Run curl on a path of a service; line ends are kept as the server sends them."""
     scheme, service, how = way
     user = ["--user", f"{account.address}:{account.password}"] if account else []
-    trust = ["--cacert", site.trust]
+    trust: list[str | Path] = ["--cacert", site.trust]
     url = f"{scheme}://127.0.0.1:{site.port(service)}/{path}"
     return peer("curl").run(["curl", "-sS", *trust, *how, *user, *options, url], check=check)
 
@@ -90,6 +90,20 @@ def test_an_unknown_recipient_among_others_does_not_stop_the_rest(site: Site, ac
     more = ["--mail-rcpt", "nobody@example.org", "--mail-rcpt-allowfails"]
     send(site, ("smtp", "smtp", []), letter("two"), tmp_path, account.address, *more)
     assert len(account.arrived()) == 1
+
+
+ODD_PASSWORDS = ['quote"and\\backslash', "%d{}*()", "grün 水", " blanks ", "x" * 200]
+
+
+@pytest.mark.parametrize("password", ODD_PASSWORDS)
+@pytest.mark.parametrize("way", [SUBMISSION[1], IMAP[2], POP3[2]], ids=["smtp", "imap", "pop3"])
+@pytest.mark.parametrize("options", [[], ["--login-options", "AUTH=PLAIN"]], ids=["default", "plain"])
+def test_odd_passwords_arrive(site: Site, tmp_path: Path, password: str, way: Way, options: list[str]) -> None:
+    account = site.new_account(password)
+    if way[0] == "smtps":
+        send(site, way, letter("x"), tmp_path, account.address, *options, account=account)
+    else:
+        curl(site, way, "", *options, account=account)
 
 
 # IMAP

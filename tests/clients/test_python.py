@@ -32,6 +32,17 @@ def test_smtplib_submits_a_message_with_names_in_other_scripts(site: Site, accou
     account.arrived()
 
 
+def test_smtplib_sends_mail_with_international_addresses(site: Site, account: Account) -> None:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "grün@example.com", account.address, "水"
+    message.set_content("Hello\n")
+    with smtplib.SMTP(HOST, site.port("smtp"), timeout=30) as client:
+        client.send_message(message)
+    (arrived,) = account.arrived()
+    assert "Return-Path: <grün@example.com>\n".encode() in arrived
+    assert b"with UTF8SMTP id" in arrived
+
+
 def test_smtplib_is_told_which_recipients_were_refused(site: Site, account: Account) -> None:
     with smtplib.SMTP(HOST, site.port("smtp"), timeout=30) as client:
         refused = client.sendmail("a@example.com", [account.address, "nobody@example.org"], letter("x"))
@@ -95,7 +106,7 @@ def test_imaplib_searches_and_asks_for_status(site: Site, account: Account) -> N
     client = imap_of(site, account)
     assert b"MESSAGES 2" in client.status("INBOX", "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN)")[1][0]
     client.select()
-    client.literal = "grün".encode()
+    client.literal = "grün".encode()  # type: ignore[assignment]
     assert client.uid("SEARCH", "CHARSET", "UTF-8", "BODY")[1] == [b"1"]
     assert client.search(None, "NOT", "SUBJECT", "apples")[1] == [b"2"]
     assert client.search(None, "OR", "SUBJECT", "apples", "SUBJECT", "pears")[1] == [b"1 2"]

@@ -48,8 +48,9 @@ PROGRAM = {
 def mail() -> Iterator[Instance]:
     # One process per service, so that the one that was spoken to is known.
     settings = {
-        "smtpd_timeout": "5s",
-        "login_timeout": "5s",
+        "smtpd_timeout": "2s",
+        "smtpd_starttls_timeout": "2s",
+        "login_timeout": "2s",
         "smtpd_error_sleep_time": "0s",
         "auth_failure_delay": "0s",
         "smtpd_client_event_limit_exceptions": "",
@@ -105,7 +106,7 @@ def test_an_unknown_command_is_refused_and_the_session_goes_on(mail: Instance, s
         works(dialogue, service)
 
 
-@pytest.mark.parametrize("service", EVERY)
+@pytest.mark.parametrize("service", (*SMTP, *POP3))
 def test_an_empty_line_is_refused_and_the_session_goes_on(mail: Instance, service: str) -> None:
     with greeted(mail, service) as dialogue:
         dialogue.ask(b"", REFUSAL[service])
@@ -115,6 +116,9 @@ def test_an_empty_line_is_refused_and_the_session_goes_on(mail: Instance, servic
 @pytest.mark.parametrize("service", EVERY)
 def test_bytes_that_are_no_text_are_refused(mail: Instance, service: str) -> None:
     with greeted(mail, service) as dialogue:
+        if service in SMTP:  # a verb that begins with no letter: another protocol, or an attack
+            dialogue.ask(b"\x00\xff\xfe\x01 \x80", rb"^221 2\.7\.0 Error: I can break rules, too\. Goodbye\.")
+            return
         dialogue.ask(b"\x00\xff\xfe\x01 \x80", REFUSAL[service])
         works(dialogue, service)
 
@@ -148,11 +152,11 @@ def test_a_line_of_100_megabytes_costs_no_memory(mail: Instance, service: str) -
     before = resident(mail)
     most = 0
     piece = b"x" * MEGABYTE
-    with greeted(mail, service) as dialogue:
-        with contextlib.suppress(OSError):  # the server may close; the rest then has nowhere to go
-            for _ in range(100):
-                dialogue.send(piece)
-                most = max(most, resident(mail))
+    # The server may close; the rest then has nowhere to go.
+    with greeted(mail, service) as dialogue, contextlib.suppress(OSError):
+        for _ in range(100):
+            dialogue.send(piece)
+            most = max(most, resident(mail))
     assert most < before + 16 * MEGABYTE, f"{before >> 20} MB before, {most >> 20} MB at the most"
     with greeted(mail, service) as dialogue:
         works(dialogue, service)
@@ -188,23 +192,27 @@ def log_in_first(mail: Instance) -> None:
         assert dialogue.ask(b"DATA").startswith((b"503", b"554", b"530"))
 
 
-@pytest.mark.parametrize("service", EVERY)
-def test_a_client_that_never_speaks_is_dismissed(mail: Instance, service: str) -> None:
+def test_clients_that_never_speak_are_dismissed_and_logged(mail: Instance) -> None:
     lines = len(mail.log_lines())
-    with greeted(mail, service) as dialogue:
-        said = dialogue.rest()
-    assert re.match(rb"421 4\.4\.2 .*timeout|-ERR|\* BYE|$", said), said
-    mail.wait_for(
-        lambda: [line for line in mail.log_lines()[lines:] if re.search(r"timeout|timed out|disconnect|idle", line)]
-    )
+    with contextlib.ExitStack() as stack:
+        silent = {service: stack.enter_context(greeted(mail, service)) for service in EVERY}
+        said = {service: dialogue.rest() for service, dialogue in silent.items()}
+    farewells = {
+        **dict.fromkeys(SMTP, rb"421 4\.4\.2 mx\.example\.org Error: timeout exceeded\r\n$"),
+        **dict.fromkeys(POP3, rb"-ERR Idle for too long"),
+        **dict.fromkeys(IMAP, rb"\* BYE Disconnected for inactivity"),
+    }
+    for service, farewell in farewells.items():
+        assert re.match(farewell, said[service]), (service, said[service])
+        pattern = re.escape(PROGRAM[service]) + r"\[\d+\]: (timeout after CONNECT from|Disconnected.*Inactivity)"
+        mail.wait_for(lambda: [line for line in mail.log_lines()[lines:] if re.search(pattern, line)])  # noqa: B023
 
 
-@pytest.mark.parametrize("service", ["submissions", "pop3s", "imaps"])
-def test_a_client_that_never_begins_tls_is_dismissed(mail: Instance, service: str) -> None:
-    with mail.connect(service) as connection:
-        connection.settimeout(60)
-        with contextlib.suppress(ConnectionError):
-            assert connection.recv(100) == b""
+def test_clients_that_never_begin_tls_are_dismissed(mail: Instance) -> None:
+    with contextlib.ExitStack() as stack:
+        for connection in [stack.enter_context(mail.connect(each)) for each in ("submissions", "pop3s", "imaps")]:
+            with contextlib.suppress(ConnectionError):
+                assert connection.recv(100) == b"", "text where a TLS record was expected"
 
 
 @pytest.mark.parametrize("service", ["submissions", "pop3s", "imaps"])
@@ -219,7 +227,7 @@ def test_clear_text_on_a_tls_port_is_dismissed_and_logged(mail: Instance, servic
     mail.wait_for(lambda: [line for line in mail.log_lines()[lines:] if re.search("(?i)SSL|TLS", line)])
 
 
-@pytest.mark.parametrize("service", SMTP[:2] + ("lmtp",))
+@pytest.mark.parametrize("service", ("smtp", "submission", "lmtp"))
 def test_garbage_before_the_greeting_does_no_harm(mail: Instance, service: str) -> None:
     with Dialogue(mail, service) as dialogue:
         dialogue.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03garbage\r\n" * 5)
@@ -266,7 +274,7 @@ def test_commands_before_their_time_are_refused(mail: Instance) -> None:
             (b"DATA", b"503 5.5.1 Error: need RCPT command"),
             (b"MAIL FROM:<>", b"250 2.1.0 Ok"),
             (b"MAIL FROM:<>", b"503 5.5.1 Error: nested MAIL command"),
-            (b"DATA", b"503 5.5.1 Error: need RCPT command"),
+            (b"DATA", b"554 5.5.1 Error: no valid recipients"),
         ):
             assert dialogue.ask(command) == reply
 
@@ -281,8 +289,8 @@ def test_commands_before_their_time_are_refused(mail: Instance) -> None:
         (b"MAIL FROM:<bob@exa mple.org>", rb"501 5\.1\.7 Bad sender address syntax"),
         (b"MAIL FROM:<" + b"a" * 600 + b"@example.org>", rb"501 5\.1\.7 "),
         (b"HELO", rb"501 (5\.5\.4 )?Syntax: HELO hostname"),
-        (b"BDAT x", rb"(501|503) 5\.5\."),
-        (b"BDAT -1 LAST", rb"(501|503) 5\.5\."),
+        (b"BDAT x", rb"521 5\.5\.4 Syntax: BDAT count \[LAST\]"),
+        (b"BDAT -1 LAST", rb"521 5\.5\.4 Syntax: BDAT count \[LAST\]"),
         (b"AUTH", rb"50[0-9] 5\.5\."),
         (b"STARTTLS now", rb"501 5\.5\.4 Syntax: STARTTLS"),
         (b"QUIT now", rb"501 5\.5\.4 Syntax: QUIT|221 2\.0\.0 Bye"),

@@ -1,4 +1,4 @@
-"""The next server is down or refuses: the message waits and is shown, goes out later, or comes back as RFC 3464 says."""
+"""The next server is down or refuses: the message waits and is shown, goes out later, or comes back with a report."""
 
 from __future__ import annotations
 
@@ -343,7 +343,7 @@ def test_the_sender_is_told_once_that_a_message_is_late(hasty: Peer, label: byte
     send(hasty.mail, EVE, marked(label), sender=BOB)
     report = hasty.returned(label)
     assert report["Subject"] == "Delayed Mail (still being retried)"
-    message, (recipient,) = status_fields(report)
+    _, (recipient,) = status_fields(report)
     assert (recipient["Action"], recipient["Status"]) == ("delayed", "4.4.1")
     assert recipient["Will-Retry-Until"]
     before = len(hasty.mail.log_matching("status=deferred"))
