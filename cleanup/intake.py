@@ -70,6 +70,9 @@ class Intake:
     # --- connections
     def opened(self, channel: Channel) -> _Connection:
         connection = _Connection()
+        # Until the client closes its side: it may have told the world the id of the prepared file, as smtpd does at the
+        # first recipient, so that a process which is replaced or spare must not go before its clients have.
+        channel.in_request = True
         try:
             channel.send(self._prepare(connection))
         except ChannelClosed:
@@ -131,7 +134,6 @@ class Intake:
                 raise ProtocolError(f'"{connection.queue_id}" is not the id of the prepared file')
             connection.envelope = Envelope.parse(frame.attributes("envelope"), ())
             connection.state = "recipients"
-            channel.in_request = True
         elif verb != "recipients" or connection.state != "recipients":
             raise ProtocolError(f'"{verb}" does not fit here')
         connection.recipients += recipients
@@ -244,7 +246,6 @@ class Intake:
         if connection.file is not None:
             connection.file.discard()
         connection.reset()
-        channel.in_request = False
         channel.send(self._prepare(connection))
 
     # --- the commit
@@ -300,7 +301,6 @@ class Intake:
             file.discard()
         connection.file = None
         connection.reset()
-        channel.in_request = False
         reply.update(self._prepare(connection))
         try:
             channel.send(reply)

@@ -34,6 +34,9 @@ KILL_GRACE = 5.0
 
 WATCHDOG_SIGNAL = signal.SIGALRM
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+"""What the supervisor listens to."""
+
 Inside = Callable[[Worker], None]
 
 
@@ -178,9 +181,13 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         spare = len(station.serving()) >= station.service.warm
         announce = not station.announced
+        # Until the child has its own handlers a signal to it would be taken by ours, which tell the supervisor; so it
+        # waits until the child's `enter` lets signals in.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             pid = os.fork()
         except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             log.error(f"{station.service.name}: fork: {error.strerror}")
             ours.close()
             theirs.close()
@@ -189,6 +196,7 @@ class Supervisor:
         if pid == 0:
             ours.close()
             self._become(station, theirs, spare=spare, announce=announce)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         theirs.close()
         ours.setblocking(False)
         station.announced = True
@@ -313,7 +321,7 @@ class Supervisor:
         self._waker, self._wake_end = socket.socketpair()
         for end in (self._waker, self._wake_end):
             end.setblocking(False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        for number in SIGNALS:
             signal.signal(number, lambda _number, _frame: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.set_wakeup_fd(self._wake_end.fileno(), warn_on_full_buffer=False)

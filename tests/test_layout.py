@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from pillarbox.lib import LAYERS
 
 ROOT = Path(__file__).parents[1]

@@ -115,7 +115,7 @@ def _entries(node: yaml.MappingNode, file: str, problems: list[Problem]) -> list
 
 
 def _scalar(node: yaml.ScalarNode) -> str:
-    if node.style is None:
+    if not node.style:  # plain: None or "", which of the two depends on the loader
         if node.value in ("~", "null"):
             return ""
         return str(_WRITTEN_BOOLEANS.get(node.value, node.value))
@@ -157,6 +157,7 @@ def _read_main(
 def _read_services(
     file: str, parameters: Mapping[str, Parameter[object]], problems: list[Problem]
 ) -> tuple[dict[str, Service], dict[str, dict[str, int]]]:
+    before = len(problems)
     services: dict[str, Service] = {}
     option_lines: dict[str, dict[str, int]] = {}
     node = _document(file, problems)
@@ -191,7 +192,7 @@ def _read_services(
             problems.append(place("command", f'there is no program "{service.command}"'))
         elif service:
             services[name] = service
-    if node is not None and not services and not problems:
+    if not services and len(problems) == before:
         problems.append(Problem(file, 0, "", "no service is defined"))
     return services, option_lines
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TypeVar, cast
 
 from pillarbox.lib.config import parameters as groups
+from pillarbox.lib.config.errors import nearest
 from pillarbox.lib.config.expansion import expand
 from pillarbox.lib.config.parameter import REGISTER, Parameter, Raw, joined
 from pillarbox.lib.config.parameters.general import CONFIG_DIRECTORY, QUEUE_DIRECTORY
@@ -63,7 +64,10 @@ class Config:
         return tuple(expand(item, self._text) for item in raw)
 
     def _text(self, name: str) -> str:
-        return joined(self.raw(name))
+        try:
+            return joined(self.raw(name))
+        except KeyError:
+            raise ValueError(f'"${name}" names no parameter{nearest(name, REGISTER)}') from None
 
     def for_service(self, service: Service) -> Config:
         """The view of one service: its `options` laid over the values of `main.yaml`."""

@@ -2,12 +2,18 @@
 
 Only codecs that turn octets into text run; a charset that is not known is read as ASCII with replacement characters,
 so that a search still finds the ASCII words.
+
+All codecs are loaded with this module, because they are found in files, and a confined process can open none of those
+any more: it would take every charset for an unknown one.
 """
 
 from __future__ import annotations
 
 import codecs
+import encodings
+import pkgutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 
 _ALIASES = {
@@ -30,6 +36,15 @@ _ALIASES = {
     "default": "ascii",
 }
 """Names that mail uses: unknown to the codec registry, or in practice the superset that vendors' programs write."""
+
+
+def _load_codecs() -> None:
+    for module in pkgutil.iter_modules(encodings.__path__):
+        with suppress(LookupError):  # those of other operating systems
+            codecs.lookup(module.name)
+
+
+_load_codecs()
 
 
 @lru_cache(maxsize=256)

@@ -27,6 +27,10 @@ TICK = 1.0
 SEND_LIMIT = 30
 """Seconds that one peer which does not read its answers can hold up all others; then its connection ends."""
 
+READS_WITH_DESCRIPTORS = 64
+"""Reads from one connection in one round: the kernel ends a read behind each message that brought descriptors, and
+what waits behind it belongs into the same round."""
+
 _SEND_LIMIT = struct.pack("ll", SEND_LIMIT, 0)
 _LACK = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -56,6 +60,7 @@ class _Server(Generic[S]):
     def __init__(self, worker: Worker, handler: RoundHandler[S], descriptors: bool) -> None:
         self._worker = worker
         self._descriptors = descriptors
+        self._reads = READS_WITH_DESCRIPTORS if descriptors else 1
         self._accept_after = 0.0
         self._handler = handler
         self._selector = selectors.DefaultSelector()
@@ -152,7 +157,9 @@ class _Server(Generic[S]):
 
     def _arrived(self, channel: Channel) -> None:
         try:
-            if channel.fill(socket.MSG_DONTWAIT):
+            for _ in range(self._reads):
+                if not channel.fill(socket.MSG_DONTWAIT):
+                    break
                 self._worker.served += 1
                 self._handler.arrived(channel, self._states[channel])
         except (ChannelClosed, ContentAborted):

@@ -5,12 +5,16 @@ Decoding never fails: a name that is not valid stays as it is, so that every fol
 
 from __future__ import annotations
 
+import codecs
 import re
 from base64 import b64decode, b64encode
 from functools import lru_cache
 
 _SHIFTED = re.compile(r"[^\x20-\x7e]+|&")
 _ENCODED = re.compile(r"&([^-&]*)-")
+
+# Loads the codec now: a process that is confined by the time of the first such name could not read its file any more.
+_UTF_16 = codecs.lookup("utf-16-be").name
 
 
 @lru_cache(maxsize=1024)
@@ -22,7 +26,7 @@ def encode(name: str) -> str:
 def _encode_run(run: str) -> str:
     if run == "&":
         return "&-"
-    text = b64encode(run.encode("utf-16-be", "surrogatepass")).decode("ascii").rstrip("=")
+    text = b64encode(run.encode(_UTF_16, "surrogatepass")).decode("ascii").rstrip("=")
     return "&" + text.replace("/", ",") + "-"
 
 
@@ -42,4 +46,4 @@ def _decode_run(run: str) -> str:
     if not run:
         return "&"
     text = run.replace(",", "/")
-    return b64decode(text + "=" * (-len(text) % 4), validate=True).decode("utf-16-be")
+    return b64decode(text + "=" * (-len(text) % 4), validate=True).decode(_UTF_16)

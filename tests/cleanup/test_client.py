@@ -30,7 +30,9 @@ def spool(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def config(spool: Path) -> Config:
-    return Config.for_tests(queue_directory=str(spool), message_size_limit="100000", myhostname="mx.test")
+    return Config.for_tests(
+        queue_directory=str(spool), message_size_limit="100000", myhostname="mx.test", drain_timeout="1s"
+    )
 
 
 @pytest.fixture

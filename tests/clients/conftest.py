@@ -18,6 +18,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = {"smtpd_tls_chain_files": [str(certificate.chain)], "auth_failure_delay": "0s"}
     with Instance(domains=[DOMAIN], settings=settings) as mail:
         yield Site(mail, authority)
+        # Whatever the clients got to see: no program may have come upon something that it was not made for.
+        assert mail.log_matching(r"\]: (panic|fatal|error): |Traceback") == []
 
 
 @pytest.fixture

@@ -145,3 +145,41 @@ def test_it_uploads_a_whole_folder(site: Site, account: Account, mutt: Mutt, tmp
     target = folder(site, "imaps", "Uploaded")
     mutt("-f", tmp_path / "local", keys=f"<tag-pattern>~A<enter><tag-prefix><copy-message>{target}<enter>y<quit>")
     assert set(account.flags("Uploaded")) == {f"upload {number}" for number in range(20)}
+
+
+def test_it_works_in_a_folder_with_a_name_in_another_script(site: Site, account: Account, mutt: Mutt) -> None:
+    account.deliver(letter("one"))
+    keys = "<copy-message>=Gr\u00fcn/\u65e5\u672c<enter>y<quit>"
+    mutt("-f", folder(site, "imaps", "INBOX"), keys=keys, settings=f'set folder="{folder(site, "imaps")}"')
+    assert set(account.flags("Gr&APw-n/&ZeVnLA-")) == {"one"}
+
+
+def test_it_recalls_a_draft_that_it_postponed(site: Site, account: Account, mutt: Mutt) -> None:
+    settings = f'set postponed="{folder(site, "imaps", "Drafts")}" editor="true" abort_unmodified=no postpone=yes'
+    with account.imap() as client:
+        client.create("Drafts")
+    mutt(
+        "-f",
+        folder(site, "imaps", "INBOX"),
+        keys=f"<mail>{account.address}<enter>unfinished<enter>Py<quit>",
+        settings=settings,
+    )
+    assert list(account.flags("Drafts")) == ["unfinished"]
+    mutt("-f", folder(site, "imaps", "INBOX"), keys="<recall-message>y<quit>", settings=settings)
+    assert b"\nSubject: unfinished\n" in account.arrived()[0]
+    assert account.flags("Drafts") == {}
+
+
+def test_it_keeps_a_header_cache_across_sessions(site: Site, account: Account, mutt: Mutt, tmp_path: Path) -> None:
+    account.deliver(letter("one"), letter("two"))
+    settings = f'set header_cache="{tmp_path}/cache"'
+    mutt("-f", folder(site, "imaps", "INBOX"), keys="<quit>", settings=settings)
+    with account.imap() as client:
+        client.select()
+        client.store("1", "+FLAGS", r"\Deleted")
+        client.expunge()
+    account.deliver(letter("three"))
+    keys = f"<tag-pattern>~A<enter><tag-prefix><copy-message>{tmp_path}/saved<enter><quit>"
+    mutt("-f", folder(site, "imaps", "INBOX"), keys=keys, settings=settings)
+    saved = mailbox.Maildir(tmp_path / "saved", create=False)
+    assert sorted(message["Subject"] for message in saved) == ["three", "two"]

@@ -6,7 +6,9 @@ import imaplib
 import poplib
 import smtplib
 import time
+from email.header import Header
 from email.message import EmailMessage
+from email.mime.text import MIMEText
 
 import pytest
 
@@ -113,6 +115,25 @@ def test_imaplib_searches_and_asks_for_status(site: Site, account: Account) -> N
     client.logout()
 
 
+@pytest.mark.parametrize("charset", ["iso-8859-2", "windows-1251", "koi8-r", "shift_jis", "gb2312", "euc-kr", "utf-16"])
+def test_imaplib_finds_words_in_old_charsets(site: Site, account: Account, charset: str) -> None:
+    word = {"iso-8859-2": "\u017elu\u0165", "gb2312": "\u4e2d\u6587", "euc-kr": "\ud55c\uad6d"}.get(
+        charset, "\u0436\u0443\u043a" if charset in ("windows-1251", "koi8-r") else "\u65e5\u672c"
+    )
+    message = MIMEText(word, "plain", charset)
+    message["Subject"] = Header(word, charset).encode()
+    client = imap_of(site, account)
+    client.append("INBOX", "", "", message.as_bytes())
+    client.append("INBOX", "", "", letter("other"))
+    client.select()
+    for key in ("BODY", "SUBJECT"):
+        client.literal = word.encode()  # type: ignore[assignment]
+        assert client.search("UTF-8", key) == ("OK", [b"1"]), key
+    client.literal = word.encode(charset)  # type: ignore[assignment]
+    assert client.search(charset.upper(), "TEXT") == ("OK", [b"1"])
+    client.logout()
+
+
 def test_imaplib_sees_new_mail_with_noop(site: Site, account: Account) -> None:
     client = imap_of(site, account)
     assert client.select() == ("OK", [b"0"])
@@ -138,7 +159,7 @@ def test_poplib_reads_and_deletes(site: Site, account: Account, way: str) -> Non
     lines = client.retr(1)[1]
     assert b"\r\n".join(lines).endswith(letter("one").rstrip())
     assert count == 2
-    assert int(client.list(1).split()[2]) == sum(len(line) + 2 for line in lines)
+    assert int(client.list()[1][0].split()[1]) == sum(len(line) + 2 for line in lines)
     assert size == sum(int(line.split()[1]) for line in client.list()[1])
     client.dele(1)
     client.quit()

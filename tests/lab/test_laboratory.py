@@ -145,6 +145,6 @@ def test_a_setting_replaces_the_earlier_one_with_its_continuation(tmp_path: Path
 
 def test_commands_name_the_instance(tmp_path: Path) -> None:
     instance = Instance(port_base=10000, parent=tmp_path)
-    assert instance.command(["mailq", "-j"])[-2:] == ["pillarbox.commands.mailq", "-j"]
+    assert instance.command(["postqueue", "-j"])[-2:] == ["pillarbox.commands.postqueue", "-j"]
     assert instance.environment()["MAIL_CONFIG"] == str(instance.config)
     assert instance.port("submission") == 10587

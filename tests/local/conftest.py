@@ -155,7 +155,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
+    for parent in (tmp_path, *tmp_path.parents[:3]):  # one more below pytest-xdist
         if os.geteuid() == 0:
             parent.chmod(parent.stat().st_mode | 0o011)
     (tmp_path / "private").mkdir()

@@ -54,7 +54,10 @@ def with_events(worker: Worker) -> None:
 BOTH = pytest.mark.parametrize(
     "program", [Program("agent", blocking), Program("agent", with_events)], ids=["blocking", "events"]
 )
-CONFIG = Config.for_tests()
+CONFIG = Config.for_tests(drain_timeout="0.1s")
+"""Most tests leave their connection open to the end; that is no reason to wait for it."""
+
+PATIENT = Config.for_tests()
 
 
 class Manager:
@@ -148,14 +151,14 @@ class TestBoth:
             import socket
 
             data = b"\0\0\1\0 "
-            with pytest.raises((ChannelClosed, OSError)):  # noqa: PT012
+            with pytest.raises((ChannelClosed, OSError)):
                 for _ in range(1000):
                     socket.send_fds(manager.channel.socket, [data[:1] if data == b"\0" else b"\0"], [0] * 16)
                     data = b"\0"
                     time.sleep(0.0005)
 
     def test_told_to_stop_it_says_bye_and_finishes_what_it_has(self, tmp_path: Path, program: Program) -> None:
-        with running(program, CONFIG, tmp_path / "agent") as process:
+        with running(program, PATIENT, tmp_path / "agent") as process:
             manager = Manager(tmp_path / "agent")
             manager.ask(1, "slow")
             time.sleep(0.1)
@@ -169,7 +172,7 @@ class TestBoth:
             assert process.end() == 0
 
     def test_a_connection_made_while_it_stops_hears_bye_too(self, tmp_path: Path, program: Program) -> None:
-        with running(program, CONFIG, tmp_path / "agent") as process:
+        with running(program, PATIENT, tmp_path / "agent") as process:
             first = Manager(tmp_path / "agent")
             process.kill(signal.SIGTERM)
             assert first.channel.receive(10.0).boolean("bye")
@@ -194,7 +197,9 @@ class TestBoth:
             assert process.alive
 
     def test_a_spare_agent_with_nothing_to_do_leaves(self, tmp_path: Path, program: Program) -> None:
-        with running(program, Config.for_tests(max_idle="0s"), tmp_path / "agent", spare=True) as process:
+        with running(
+            program, Config.for_tests(max_idle="0s", drain_timeout="10s"), tmp_path / "agent", spare=True
+        ) as process:
             manager = Manager(tmp_path / "agent")
             manager.ask(1)
             manager.answers(1)
@@ -203,7 +208,9 @@ class TestBoth:
             assert process.end() == 0
 
     def test_a_spare_agent_with_work_stays(self, tmp_path: Path, program: Program) -> None:
-        with running(program, Config.for_tests(max_idle="1s"), tmp_path / "agent", spare=True) as process:
+        with running(
+            program, Config.for_tests(max_idle="1s", drain_timeout="0.1s"), tmp_path / "agent", spare=True
+        ) as process:
             manager = Manager(tmp_path / "agent")
             for tag in range(8):
                 manager.ask(tag, "slow")

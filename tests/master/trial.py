@@ -1,0 +1,237 @@
+"""A supervisor over trial programs: services whose code is a function of the test, not a folder of the suite."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pillarbox.lib.config import Config, Service
+from pillarbox.lib.config.values import all_parameters
+from pillarbox.lib.ipc import AsyncChannel, Channel, ChannelClosed
+from pillarbox.lib.log import log
+from pillarbox.lib.log.logger import file_destination
+from pillarbox.lib.process import Program, Worker, serve_channels
+from pillarbox.lib.queue import Queue
+from pillarbox.master import supervisor as supervision
+from pillarbox.master.supervisor import StartFailed, Supervisor
+
+PATIENCE = 20.0
+
+all_parameters()
+
+
+async def answers(channel: AsyncChannel) -> None:
+    """Tell who we are; `hang`, `die` and `leave` as the words say."""
+    while True:
+        frame = await channel.receive()
+        verb = frame.text("do", "")
+        if verb == "hang":
+            time.sleep(600)
+        elif verb == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif verb == "leave":
+            os._exit(0)
+        await channel.send({"ok": True, "pid": os.getpid()})
+
+
+def serve(worker: Worker) -> None:
+    serve_channels(worker, answers)
+
+
+def cannot(worker: Worker) -> None:
+    raise RuntimeError("no such key file")
+
+
+def dies_at_once(worker: Worker) -> None:
+    os._exit(7)
+
+
+def ends_at_once(worker: Worker) -> None:
+    worker.ready()
+
+
+PROGRAMS: dict[str, Program] = {
+    "serve": Program("serve", serve, owner=""),
+    "cannot": Program("cannot", cannot, owner=""),
+    "dies": Program("dies", dies_at_once, owner=""),
+    "ends": Program("ends", ends_at_once, owner=""),
+    "prepares": Program("prepares", serve, owner="", prepare=cannot),
+}
+
+
+class Suite:
+    """A supervisor in a process of its own, seen from outside."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.spool = root / "spool"
+        Queue(str(self.spool)).create()
+        self.logfile = root / "log"
+        self.plan = root / "plan"
+        self.pid = 0
+        self.code: int | None = None
+        self.values: dict[str, str] = {}
+        self._services: dict[str, Service] = {}
+
+    def config(self) -> Config:
+        """The plan in force: read anew at each reload."""
+        space: dict[str, object] = {}
+        exec(self.plan.read_text(), {"Service": Service}, space)
+        values, services = space["values"], space["services"]
+        assert isinstance(values, dict) and isinstance(services, list)
+        return Config(
+            {"queue_directory": str(self.spool), "mail_owner": str(os.getuid()), **values},
+            {one.name: one for one in services},
+        )
+
+    def set(self, *services: Service, **values: str) -> None:
+        """Write the plan."""
+        self.plan.write_text(f"values = {values!r}\nservices = {list(services)!r}\n")
+
+    def start(self, notify: str = "") -> str:
+        """Fork the supervisor; "ok" or the reason why it did not start."""
+        ours, theirs = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(ours)
+            if notify:
+                os.environ["NOTIFY_SOCKET"] = notify
+            code = 70
+            try:
+                descriptor = os.open(self.logfile, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+                log.configure("trial/master", file_destination(descriptor))
+                supervision.load_program = PROGRAMS.__getitem__
+                supervisor = Supervisor(self.config(), self.config, own_descriptors=[theirs])
+                try:
+                    supervisor.start()
+                except StartFailed as error:
+                    os.write(theirs, str(error).encode())
+                    os._exit(69)
+                os.write(theirs, b"ok")
+                os.close(theirs)
+                supervisor.own_descriptors = []
+                supervisor.run()
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(theirs)
+        answer = b""
+        while piece := os.read(ours, 4096):
+            answer += piece
+        os.close(ours)
+        return answer.decode()
+
+    # --- what can be seen
+    @property
+    def lines(self) -> list[str]:
+        return [line.partition("]: ")[2] for line in self.logfile.read_text().splitlines()]
+
+    def logged(self, text: str) -> bool:
+        return any(text in line for line in self.lines)
+
+    def children(self, name: str = "") -> set[int]:
+        """The workers of a service, by what ps shows."""
+        found = set()
+        for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                title = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+                if not name or f"[{name}]" in title:
+                    found.add(int(pid))
+        return found
+
+    def until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, f"it did not come to pass; log: {self.lines}"
+            time.sleep(0.005)
+
+    def connect(self, name: str, folder: str = "private") -> Channel:
+        return Channel.connect(str(self.spool / folder / name), PATIENCE)
+
+    def ask(self, name: str) -> int:
+        """The process id of the worker that answers."""
+        channel = self.connect(name)
+        try:
+            return channel.call({"do": "pid"}).integer("pid")
+        finally:
+            channel.close()
+
+    def tell(self, name: str, verb: str) -> None:
+        """Say something that is not answered."""
+        channel = self.connect(name)
+        try:
+            channel.call({"do": verb})
+        except ChannelClosed:
+            pass
+        finally:
+            channel.close()
+
+    # --- what is done to it
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def reload(self) -> None:
+        before = sum(line.startswith(("reload -- ", "error: reload refused")) for line in self.lines)
+        self.signal(signal.SIGHUP)
+        self.until(
+            lambda: sum(line.startswith(("reload -- ", "error: reload refused")) for line in self.lines) > before
+        )
+
+    def end(self) -> int:
+        """Wait for its end; the exit status."""
+        deadline = time.monotonic() + PATIENCE
+        while self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+                break
+            if time.monotonic() > deadline:
+                workers = self.children()
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                self.code = -9
+                for worker in workers:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(worker, signal.SIGKILL)
+                raise AssertionError(f"the supervisor does not end; log: {self.lines}")
+            time.sleep(0.005)
+        return self.code
+
+    def stop(self) -> int:
+        if self.code is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.signal(signal.SIGTERM)
+        return self.end()
+
+
+def service(name: str, command: str = "serve", **more: object) -> Service:
+    """A service with a name that ps shows in brackets."""
+    return replace(Service(name, command), **more)  # type: ignore[arg-type]
+
+
+def free_port() -> int:
+    """A port where nothing listens now."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+@pytest.fixture
+def suite() -> Iterator[Suite]:
+    """Not under tmp_path: the path of a UNIX socket has at most 107 bytes."""
+    assert importlib.import_module("pillarbox.master.supervisor")
+    with tempfile.TemporaryDirectory() as root:
+        made = Suite(Path(root))
+        yield made
+        if made.pid:
+            made.stop()
