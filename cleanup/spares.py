@@ -9,12 +9,14 @@ new one, but must never let an old message come back with a new one's content, n
   any of them still holds open is not touched, but deleted by name;
 - it is used only if nobody else has it open, lock or no lock (fcntl(2): a write lease is given for no other file): an
   agent that was broken into could give up the lock, keep the descriptor, and wait for others' messages;
+- it is used only if it has no other name: a file system may have lost the removal of a name, but not its count;
 - it is taken out of spare/ by a rename, so two processes never use the same;
 - what the new message does not cover is overwritten with zeros before the file is synced.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 
@@ -52,8 +54,11 @@ class Spares:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
                 fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+                if os.fstat(descriptor).st_nlink != 1:
+                    raise OSError("it has another name, under which it may be a message")
             except OSError:
-                os.unlink(name)
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
                 os.close(descriptor)
                 continue
             return descriptor

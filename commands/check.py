@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pillarbox.commands.control import running_pid
 from pillarbox.lib.config import Config, ConfigError, load
+from pillarbox.lib.config.errors import nearest
 from pillarbox.lib.config.parameters.general import (
     AUTH_OWNER,
     BASE_PORT,
@@ -28,10 +29,19 @@ from pillarbox.lib.config.parameters.general import (
     RUN_DIRECTORY,
     VMAIL_OWNER,
 )
-from pillarbox.lib.config.parameters.lookup import ALIAS_DATABASE
+from pillarbox.lib.config.parameters.lookup import (
+    ALIAS_DATABASE,
+    DEFAULT_TRANSPORT,
+    LOCAL_TRANSPORT,
+    RELAY_TRANSPORT,
+    VIRTUAL_TRANSPORT,
+)
 from pillarbox.lib.queue.directories import LOGS, MAILDROP, QUEUES, SPARE
 from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
 from pillarbox.lib.tls import TlsError, server_context
+
+BUILT_IN_TRANSPORTS = ("error", "retry", "discard")
+"""Those that the queue manager carries out itself."""
 
 
 def check(directory: str) -> int:
@@ -41,7 +51,8 @@ def check(directory: str) -> int:
     except ConfigError as error:
         findings = [str(problem) for problem in error.problems]
     else:
-        findings = [*_users(config), *_directories(config), *_certificate(config), *_aliases(config), *_ports(config)]
+        parts = (_users, _directories, _certificate, _aliases, _transports, _ports)
+        findings = [finding for part in parts for finding in part(config)]
     for finding in findings:
         print(f"pillarbox: {finding}", file=sys.stderr)
     if findings:
@@ -118,16 +129,27 @@ def _aliases(config: Config) -> Iterator[str]:
 def _ports(config: Config) -> Iterator[str]:
     if running_pid(config):
         return
-    names = config[INET_INTERFACES]
-    address = "127.0.0.1" if "loopback-only" in names else "0.0.0.0" if "all" in names else names[0].strip("[]")
     for service in config.services.values():
+        view = config.for_service(service)
+        names = view[INET_INTERFACES]
+        address = "127.0.0.1" if "loopback-only" in names else "0.0.0.0" if "all" in names or not names else names[0]
         for host, port in service.inet:
-            number = config[BASE_PORT] + port
-            where = host or address
+            number = view[BASE_PORT] + port
+            where = host or address.strip("[]")
             family = socket.AF_INET6 if ":" in where else socket.AF_INET
-            with socket.socket(family) as trial:
-                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
+            try:
+                with socket.socket(family) as trial:
+                    trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     trial.bind((where, number))
-                except OSError as error:
-                    yield f"{service.name}: cannot listen on {where} port {number}: {error.strerror}"
+            except OSError as error:
+                yield f"{service.name}: cannot listen on {where} port {number}: {error.strerror}"
+            except OverflowError:
+                yield f"{service.name}: there is no port {number}; choose a smaller base_port"
+
+
+def _transports(config: Config) -> Iterator[str]:
+    known = [*config.services, *BUILT_IN_TRANSPORTS]
+    for parameter in (LOCAL_TRANSPORT, VIRTUAL_TRANSPORT, RELAY_TRANSPORT, DEFAULT_TRANSPORT):
+        name = config[parameter].partition(":")[0]
+        if name not in known:
+            yield f'{parameter.name}: master.yaml has no service "{name}"{nearest(name, known)}'

@@ -16,8 +16,8 @@ from pillarbox.lib.config.parameters.general import CONFIG_DIRECTORY, DRAIN_TIME
 STAGES = 3
 """The suite stops in so many steps, each of which may take the drain timeout."""
 
-STOP_SLACK = 10.0
-"""Seconds beyond the drain timeout that stop waits."""
+STOP_SLACK = 20.0
+"""Seconds beyond the drain timeouts that stop waits: in each step the master gives processes a few more to end."""
 
 EX_NOT_RUNNING = 1
 

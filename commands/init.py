@@ -35,6 +35,9 @@ OWNERS = (MAIL_OWNER, NET_OWNER, LOOKUP_OWNER, AUTH_OWNER, VMAIL_OWNER)
 FIRST_FREE_UID, LAST_FREE_UID = 61000, 61183
 """Where numbers for users without a name are taken from: above people's, below those that systemd gives out."""
 
+HIGHEST_BASE_PORT = 60000
+"""As the parameter base_port allows."""
+
 _HOSTNAME = re.compile(r"(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9-]{1,63}")
 
 
@@ -84,6 +87,8 @@ def make_instance(
         if not colon or not password or "@" not in address:
             raise InitFailed(f'--user "{address}" needs the form ADDRESS:PASSWORD')
         accounts.append((address, password))
+    if not 0 <= base_port <= HIGHEST_BASE_PORT:
+        raise InitFailed(f"--base-port must be from 0 to {HIGHEST_BASE_PORT}")
     etc = root / "etc"
     if (etc / "main.yaml").exists():
         raise InitFailed(f"there is an instance in {root} already")
@@ -107,6 +112,15 @@ def make_instance(
         (etc / name).write_text((shipped / name).read_text())
     for name in ("main.yaml", "master.yaml", "aliases"):
         (etc / name).chmod(0o644)
+    try:
+        return _complete(etc, hostname, accounts)
+    except BaseException:
+        (etc / "main.yaml").unlink()  # so that init can be called again
+        raise
+
+
+def _complete(etc: Path, hostname: str | None, accounts: Sequence[tuple[str, str]]) -> Config:
+    """All that the configuration of a new instance names."""
     config = load(str(etc))
     _make_directories(config)
     tls = etc / "tls"

@@ -72,8 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; `argv` without the program's name."""
     try:
         request = parse(sys.argv[1:] if argv is None else argv)
-        for path in _paths(request):
-            _show(request, path)
+        for path, label in _paths(request):
+            _show(request, path, label)
         sys.stdout.flush()
     except Refused as error:
         print(f"{PROGRAM}: fatal: {error}", file=sys.stderr)
@@ -110,9 +110,10 @@ def parse(argv: Sequence[str]) -> Request:
     return request
 
 
-def _paths(request: Request) -> Iterator[str]:
+def _paths(request: Request) -> Iterator[tuple[str, str]]:
+    """The files to show, each with the name that it is shown under: in the queue that is `deferred/ID`."""
     if not request.by_id:
-        yield from request.files
+        yield from zip(request.files, request.files, strict=True)
         return
     queue = Queue(load(config_directory(request.directory))[QUEUE_DIRECTORY])
     for queue_id in request.files:
@@ -121,10 +122,10 @@ def _paths(request: Request) -> Iterator[str]:
         name = find(queue, queue_id, QUEUES)
         if name is None:
             raise Refused(f"open queue file {queue_id}: No such file or directory")
-        yield queue.path(name, queue_id)
+        yield queue.path(name, queue_id), f"{name}/{queue_id}"
 
 
-def _show(request: Request, path: str) -> None:
+def _show(request: Request, path: str, label: str) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -135,7 +136,7 @@ def _show(request: Request, path: str) -> None:
         else:
             file = QueueFile(descriptor)
             envelope, content = _envelope_records(file), Content(descriptor, file.offset, file.length)
-        _print(request, path, envelope, content)
+        _print(request, label, envelope, content)
     except (CorruptQueueFile, BadSubmission, EOFError) as error:
         raise Refused(f"{path}: {error}") from None
     except BrokenPipeError:

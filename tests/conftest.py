@@ -1,5 +1,8 @@
-"""What all tests share: Hypothesis without time limits (machines differ), no example database in the tree, and the state
-of the test process put back after each test."""
+"""What all tests share.
+
+Hypothesis has no time limits (machines differ) and no example database in the tree; the state of the test process is
+put back after each test.
+"""
 
 from __future__ import annotations
 

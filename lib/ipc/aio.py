@@ -166,7 +166,8 @@ class AsyncChannel:
             except TimeoutError:
                 raise ChannelClosed(f"no answer within {timeout:g} seconds") from None
         while (frame := self.next_frame()) is None:
-            if self._watching or not self.fill():
+            # When draining, what has arrived and the loop has not read yet is a request that wants its answer.
+            if (self._watching and not self._draining) or not self.fill():
                 if self._draining and not self._reader.pending:
                     raise ChannelClosed("the service is stopping")
                 await self._wait_readable()

@@ -1,130 +1,108 @@
-"""Files of delivered messages are written over, and no byte of the old message is ever seen again."""
+"""New messages over the files of old ones: neither ever shows through the other."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from pillarbox.cleanup import spares as module
 from pillarbox.cleanup.incoming import IncomingFile
-from pillarbox.cleanup.spares import WORTH_A_SYNC, Spares
+from pillarbox.cleanup.spares import Spares
 from pillarbox.lib.queue import Envelope, Queue, QueueFile, Recipient, encode_id
 
-OLD = b"SECRET OF ANOTHER MESSAGE\n" * 300
+ENVELOPE = Envelope("a@x.test", (Recipient("b@y.test"),), 1.5)
 
 
-def spool_with_spares(directory: Path, count: int = WORTH_A_SYNC, content: bytes = OLD) -> Path:
-    Queue(str(directory)).create()
-    for number in range(count):
-        (directory / "spare" / encode_id(time.time_ns() // 1000, number + 1)).write_bytes(content)
-    return directory
+@pytest.fixture
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    Queue(str(tmp_path / "spool")).create()
+    monkeypatch.setattr(module, "WORTH_A_SYNC", 1)
+    yield tmp_path / "spool"
 
 
-def spares_of(spool: Path) -> Spares:
+def old(spool: Path, content: bytes = b"SECRET" * 500, name: str = "4jXFYl6dnjzKD6m") -> Path:
+    path = spool / "spare" / name
+    path.write_bytes(content)
+    return path
+
+
+def ready(spool: Path) -> Spares:
     spares = Spares(str(spool))
     spares.refill()
     return spares
 
 
-def new_message(spool: Path, spares: Spares | None, content: bytes) -> tuple[str, int]:
-    """Write a message as cleanup does; (its id, its inode)."""
-    file = IncomingFile(str(spool / "incoming"), spares)
-    queue_id = encode_id(time.time_ns() // 1000, file.inode)
-    assert file.accepts(queue_id)
-    file.begin(Envelope("a@example.org", (Recipient("b@example.net"),), time.time()))
+def store(spool: Path, file: IncomingFile, content: bytes) -> Path:
+    file.begin(ENVELOPE)
     file.write(content)
     file.complete()
+    queue_id = encode_id(time.time_ns() // 1000, file.inode)
     file.publish(queue_id)
-    return queue_id, file.inode
+    return spool / "incoming" / queue_id
 
 
-def test_a_spare_file_becomes_the_new_message(tmp_path: Path) -> None:
-    spool = spool_with_spares(tmp_path)
-    inodes = {path.stat().st_ino for path in (spool / "spare").iterdir()}
-    queue_id, inode = new_message(spool, spares_of(spool), b"Subject: new\n\nnew\n")
-    assert inode in inodes
-    assert len(list((spool / "spare").iterdir())) == WORTH_A_SYNC - 1
-    descriptor = os.open(spool / "incoming" / queue_id, os.O_RDONLY)
-    file = QueueFile(descriptor)
-    assert os.pread(descriptor, file.length, file.offset) == b"Subject: new\n\nnew\n"
-    assert [stored.recipient.address for stored in file.recipients()] == ["b@example.net"]
-    file.close()
+@pytest.mark.parametrize("size", [0, 10, 2000, 200_000])
+def test_the_old_content_is_gone_and_the_new_one_whole(spool: Path, size: int) -> None:
+    inode = old(spool).stat().st_ino
+    file = IncomingFile(str(spool / "incoming"), ready(spool))
+    assert file.inode == inode
+    path = store(spool, file, b"n" * size)
+    assert b"SECRET" not in path.read_bytes()
+    found = QueueFile(descriptor := os.open(path, os.O_RDONLY))
+    assert os.pread(descriptor, found.length, found.offset) == b"n" * size
+    assert [stored.recipient.address for stored in found.recipients()] == ["b@y.test"]
+    found.close()
 
 
-def test_nothing_of_the_old_message_is_left_in_a_shorter_new_one(tmp_path: Path) -> None:
-    spool = spool_with_spares(tmp_path)
-    queue_id, _ = new_message(spool, spares_of(spool), b"Subject: short\n\n")
-    data = (spool / "incoming" / queue_id).read_bytes()
-    assert b"SECRET" not in data
-    assert data.endswith(b"\0" * 100)
+def test_a_file_that_someone_has_open_is_not_used(spool: Path) -> None:
+    """Lock or no lock: an agent that was broken into could give the lock up and wait."""
+    path = old(spool)
+    with path.open("rb") as held:
+        file = IncomingFile(str(spool / "incoming"), ready(spool))
+        store(spool, file, b"another's mail")
+        assert held.read() == b"SECRET" * 500
+    assert not path.exists()
 
 
-def test_a_longer_new_message_is_whole(tmp_path: Path) -> None:
-    spool = spool_with_spares(tmp_path, content=b"tiny")
-    content = b"Subject: long\n\n" + b"line\n" * 60_000
-    queue_id, _ = new_message(spool, spares_of(spool), content)
-    assert (spool / "incoming" / queue_id).read_bytes().endswith(content)
+def test_a_file_with_a_second_name_is_not_used(spool: Path) -> None:
+    path = old(spool)
+    message = spool / "incoming" / "4jXFYl6dnjzKD6n"
+    os.link(path, message)
+    store(spool, IncomingFile(str(spool / "incoming"), ready(spool)), b"another's mail")
+    assert message.read_bytes() == b"SECRET" * 500
 
 
-def test_a_file_that_an_agent_still_holds_is_not_touched(tmp_path: Path) -> None:
-    """The agent reads on; the name is gone, the content is not."""
-    spool = spool_with_spares(tmp_path)
-    held = [os.open(path, os.O_RDONLY) for path in (spool / "spare").iterdir()]
-    for descriptor in held:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    _, inode = new_message(spool, spares_of(spool), b"Subject: new\n\n")
-    assert inode not in {os.fstat(descriptor).st_ino for descriptor in held}
-    for descriptor in held:
-        assert os.pread(descriptor, len(OLD), 0) == OLD
-        os.close(descriptor)
-
-
-def test_a_lock_shared_by_an_agent_counts_though_the_queue_manager_has_closed(tmp_path: Path) -> None:
-    """qmgr locks, hands a copy of the descriptor to an agent, and closes its own."""
-    spool = spool_with_spares(tmp_path)
-    locked = [os.open(path, os.O_RDONLY) for path in (spool / "spare").iterdir()]
-    agents = []
-    for descriptor in locked:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        agents.append(os.dup(descriptor))
-        os.close(descriptor)
-    _, inode = new_message(spool, spares_of(spool), b"Subject: new\n\n")
-    assert inode not in {os.fstat(descriptor).st_ino for descriptor in agents}
-    for descriptor in agents:
-        os.close(descriptor)
-
-
-def test_two_processes_never_take_the_same_file(tmp_path: Path) -> None:
-    spool = spool_with_spares(tmp_path)
-    one, other = spares_of(spool), spares_of(spool)
-    inodes = [new_message(spool, spares, b"\n")[1] for _ in range(WORTH_A_SYNC) for spares in (one, other)]
-    assert len(set(inodes)) == len(inodes)
-
-
-def test_both_directories_are_synced_before_a_file_is_used(tmp_path: Path, monkeypatch) -> None:
-    spool = spool_with_spares(tmp_path)
-    synced = []
-    monkeypatch.setattr(
-        "pillarbox.cleanup.spares.sync_directory",
-        lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")),
-    )
-    spares = spares_of(spool)
+def test_nothing_is_used_before_its_move_is_on_disk(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old(spool)
+    synced: list[str] = []
+    monkeypatch.setattr(module, "sync_directory", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    spares = Spares(str(spool))
+    assert spares.take(str(spool / "incoming" / ".x")) is None
+    spares.refill()
     assert sorted(synced) == [str(spool / "active"), str(spool / "spare")]
-    assert spares.take(str(spool / "incoming" / ".1")) is not None
+    descriptor = spares.take(str(spool / "incoming" / ".x"))
+    assert descriptor is not None
+    os.close(descriptor)
 
 
-def test_a_file_is_not_used_when_a_sync_fails(tmp_path: Path, monkeypatch) -> None:
-    spool = spool_with_spares(tmp_path)
+def test_two_processes_never_use_the_same(spool: Path) -> None:
+    for n in range(4):
+        old(spool, name=f"4jXFYl6dnjzKD6{'mnpq'[n]}")
+    both = [ready(spool), ready(spool)]
+    files = [IncomingFile(str(spool / "incoming"), both[n % 2]) for n in range(8)]
+    assert len({file.inode for file in files}) == 8
+    for file in files:
+        file.discard()
+    assert os.listdir(spool / "incoming") == []
 
-    def fail(_descriptor: int) -> None:
-        raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("pillarbox.cleanup.spares.sync_directory", fail)
-    assert spares_of(spool).take(str(spool / "incoming" / ".1")) is None
-
-
-def test_few_spare_files_are_left_alone(tmp_path: Path) -> None:
-    """A sync for a handful would cost more than it saves."""
-    spool = spool_with_spares(tmp_path, WORTH_A_SYNC - 1)
-    assert spares_of(spool).take(str(spool / "incoming" / ".1")) is None
+def test_a_spare_file_that_has_gone_is_no_trouble(spool: Path) -> None:
+    path = old(spool)
+    spares = ready(spool)
+    path.unlink()
+    file = IncomingFile(str(spool / "incoming"), spares)
+    store(spool, file, b"x")

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import signal
-import smtplib
 import socket
 import subprocess
 import threading

@@ -146,7 +146,7 @@ class TestBlocking:
 
     def test_nobody_to_connect_to(self, tmp_path: Path) -> None:
         before = descriptors()
-        with pytest.raises(ChannelClosed, match="connect to .*: No such file or directory"):
+        with pytest.raises(ChannelClosed, match=r"connect to .*: No such file or directory"):
             Channel.connect(str(tmp_path / "x"))
         with pytest.raises(ChannelClosed, match="too long"):
             Channel.connect("/" + "x" * 200)

@@ -168,9 +168,17 @@ class TestAttributes:
 
     @pytest.mark.parametrize(
         ("getter", "name"),
-        [("text", "i"), ("text", "x"), ("text", "n"), ("integer", "b"), ("integer", "f"), ("number", "b"), ("number", "t"),
-         ("boolean", "i"), ("items", "t"), ("texts", "g"), ("texts", "t"), ("attributes", "l"), ("groups", "l"), ("groups", "d")],
-    )  # fmt: skip
+        [
+            *(("text", name) for name in "ixn"),
+            *(("integer", name) for name in "bft"),
+            *(("number", name) for name in "bt"),
+            *(("boolean", name) for name in "it"),
+            *(("items", name) for name in "td"),
+            *(("texts", name) for name in "gt"),
+            *(("attributes", name) for name in "lt"),
+            *(("groups", name) for name in "ld"),
+        ],
+    )
     def test_wrong_ones_are_protocol_errors(self, getter: str, name: str) -> None:
         with pytest.raises(ProtocolError, match=f'"{name}"'):
             getattr(self.FRAME, getter)(name)

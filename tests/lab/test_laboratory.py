@@ -25,7 +25,14 @@ from tests.lab.ports import (
 )
 from tests.lab.processes import alive, cpu_time, end_tree, memory, stop_process, tree
 
-_FAMILY = "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); print('up', flush=True); time.sleep(600)"
+# It works for some ticks of the clock that counts CPU time before it says that it is up.
+_FAMILY = """
+import subprocess, time
+sum(range(5_000_000))
+subprocess.Popen(['sleep', '600'])
+print('up', flush=True)
+time.sleep(600)
+"""
 
 
 def family() -> subprocess.Popen[bytes]:

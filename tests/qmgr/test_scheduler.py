@@ -866,3 +866,26 @@ def test_the_reason_reaches_bounce_word_for_word(tmp_path: Path, status: str) ->
         assert stage.bounce.appended[0][2:4] == ("x.7.1", "héllo \udcff")
 
     on_stage(tmp_path, work)
+
+
+class TestSpares:
+    def test_the_file_of_a_small_message_is_kept_and_of_a_large_one_is_not(self, tmp_path: Path) -> None:
+        async def work(stage: Stage) -> None:
+            stage.agents()
+            small, _ = stage.put("a@one.test"), stage.put("a@one.test", content=b"x" * 20_000)
+            await stage.settle()
+            assert os.listdir(stage.spool / "spare") == [small]
+
+        on_stage(tmp_path, work)
+
+    def test_the_mark_of_a_forced_expiry_is_not_handed_on(self, tmp_path: Path) -> None:
+        """A later message in the same file would be returned instead of tried again."""
+
+        async def work(stage: Stage) -> None:
+            stage.agents()
+            queue_id = stage.put("a@one.test")
+            stage.path("incoming", queue_id).chmod(0o600 | FORCED_EXPIRE)
+            await stage.settle()
+            assert stage.where(queue_id) == "" and os.listdir(stage.spool / "spare") == []
+
+        on_stage(tmp_path, work)

@@ -128,8 +128,13 @@ class TestCorruption:
     def test_a_file_that_is_cut(self) -> None:
         assert not any(attempt(data) for data in truncations(image(ENVELOPE)))
 
-    def test_a_file_with_more_behind_it(self) -> None:
-        assert not any(attempt(data) for data in with_trailing(image(ENVELOPE)))
+    def test_what_lies_behind_the_content_is_no_part_of_it(self) -> None:
+        """A file that was written over may be longer than its message."""
+        for data in (*with_trailing(image(ENVELOPE, b"content")), image(ENVELOPE, b"content") + bytes(5000)):
+            assert read(data)[2][:7] == b"content"
+            file = opened(data)
+            assert file.length == 7
+            file.close()
 
     def test_a_file_in_the_making(self) -> None:
         head, _ = compose_header(ENVELOPE)

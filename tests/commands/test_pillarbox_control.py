@@ -1,0 +1,284 @@
+"""`pillarbox check`, `status`, `start`, `stop`, `reload`, `flush`, `route`: what they say, and their exit status.
+
+The suite itself is started and stopped once, with few services and as it would be on a small machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pillarbox.commands.pillarbox import main
+from pillarbox.lib.ipc import Channel
+from tests.commands.running import Said, run
+
+FEW = "lookup: {command: lookup}\nqmgr: {command: qmgr, listen: public}\nlmtpd: {command: smtpd, listen: inet:lmtp}\n"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("init") / "inst"
+    assert run(main, "init", root, "--hostname", "mx.test", "--base-port", "30000").status == 0
+    return root
+
+
+@pytest.fixture
+def root(template: Path) -> Iterator[Path]:
+    """A fresh instance with a short path, on ports of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        copy = Path(directory) / "i"
+        shutil.copytree(template, copy, symlinks=True)
+        for name in ("spool", "mail", "state"):
+            for folder, names, files in os.walk(template / name):
+                for each in (".", *names, *files):
+                    there = os.stat(os.path.join(folder, each))
+                    here = copy / os.path.relpath(os.path.join(folder, each), template)
+                    os.chown(here, there.st_uid, there.st_gid)
+                    os.chmod(here, there.st_mode & 0o7777)
+        with socket.socket() as trial:
+            trial.bind(("127.0.0.1", 0))
+            base = trial.getsockname()[1] - 24
+        text = (copy / "etc" / "main.yaml").read_text().replace(str(template), str(copy))
+        (copy / "etc" / "main.yaml").write_text(text.replace('base_port: "30000"', f'base_port: "{base}"'))
+        (copy / "etc" / "master.yaml").write_text(FEW + "virtual: {command: virtual, warm: 0}\n")
+        yield copy
+
+
+def pillarbox(root: Path, *arguments: str) -> Said:
+    return run(main, "-c", root / "etc", *arguments)
+
+
+def add(root: Path, text: str) -> None:
+    with (root / "etc" / "main.yaml").open("a") as stream:
+        stream.write(text)
+
+
+TRANSPORTS = "local_transport: virtual\nrelay_transport: virtual\ndefault_transport: virtual\n"
+
+
+class TestCheck:
+    def test_nothing_wrong(self, root: Path) -> None:
+        add(root, TRANSPORTS)
+        assert pillarbox(root, "check") == Said(0, "pillarbox: no mistake found\n")
+
+    def found(self, root: Path) -> list[str]:
+        said = pillarbox(root, "check")
+        assert said.status == os.EX_CONFIG and said.out == ""
+        return [line.removeprefix("pillarbox: ") for line in said.err.splitlines()]
+
+    def test_the_configuration(self, root: Path) -> None:
+        add(root, "nosuch: 1\n")
+        (line,) = self.found(root)
+        assert line.startswith(f"{root}/etc/main.yaml, line ") and line.endswith(": nosuch: unknown parameter")
+
+    def test_transports_that_no_service_serves(self, root: Path) -> None:
+        add(root, TRANSPORTS.replace("default_transport: virtual", "default_transport: vitrual:x"))
+        assert self.found(root) == ['default_transport: master.yaml has no service "vitrual"; did you mean "virtual"?']
+
+    def test_directories(self, root: Path) -> None:
+        add(root, TRANSPORTS)
+        (root / "spool" / "hold").rmdir()
+        (root / "spool" / "corrupt").rmdir()
+        (root / "spool" / "corrupt").touch()
+        os.chmod(root / "spool" / "active", 0o777)
+        assert self.found(root) == [
+            f"{root}/spool/active: others may write into it (mode 777); chmod go-w it",
+            f"{root}/spool/hold: No such file or directory; pillarbox init makes it",
+            f"{root}/spool/corrupt: is not a directory",
+        ]
+
+    def test_a_wrong_owner(self, root: Path) -> None:
+        assert os.getuid() == 0, "only root can give a directory away"
+        add(root, TRANSPORTS)
+        os.chown(root / "mail", 12345, 12345)
+        (line,) = self.found(root)
+        assert line.startswith(f"{root}/mail: belongs to uid 12345, not to vmail_owner (")
+
+    def test_users(self, root: Path) -> None:
+        assert os.getuid() == 0, "users matter only to root"
+        add(root, TRANSPORTS)
+        text = (root / "etc" / "main.yaml").read_text().splitlines()
+        text = [line for line in text if not line.startswith(("net_owner:", "lookup_owner:"))]
+        (root / "etc" / "main.yaml").write_text("\n".join([*text, "net_owner: no-such", "lookup_owner: root", ""]))
+        found = self.found(root)
+        assert found[0].startswith("net_owner: no such user: 'no-such'")
+        assert found[1] == "lookup_owner: no program may run as root; name another user"
+
+    def test_a_port_in_use(self, root: Path) -> None:
+        add(root, TRANSPORTS)
+        port = base(root) + 24
+        with socket.create_server(("127.0.0.1", port)):
+            assert self.found(root) == [f"lmtpd: cannot listen on 127.0.0.1 port {port}: Address already in use"]
+
+    def test_a_port_that_cannot_be(self, root: Path) -> None:
+        add(root, TRANSPORTS)
+        (root / "etc" / "master.yaml").write_text(
+            FEW.replace("inet:lmtp", "inet:60000") + "virtual: {command: virtual}\n"
+        )
+        assert self.found(root) == [f"lmtpd: there is no port {base(root) + 60000}; choose a smaller base_port"]
+
+    def test_aliases_that_were_not_built(self, root: Path) -> None:
+        add(root, TRANSPORTS)
+        (root / "etc" / "aliases.cdb").unlink()
+        assert self.found(root) == [f"{root}/etc/aliases.cdb: does not exist; run newaliases"]
+
+
+def base(root: Path) -> int:
+    (line,) = (line for line in (root / "etc" / "main.yaml").read_text().splitlines() if line.startswith("base_port:"))
+    return int(line.partition(":")[2].strip().strip('"'))
+
+
+class TestNotRunning:
+    @pytest.mark.parametrize("verb", ["status", "stop", "reload"])
+    def test_is_said(self, root: Path, verb: str) -> None:
+        assert pillarbox(root, verb) == Said(1, "", "pillarbox: the mail system is not running\n")
+
+    def test_a_pid_that_a_dead_master_has_left_is_not_believed(self, root: Path) -> None:
+        (root / "run" / "master.pid").write_text(f"{os.getpid()}\n")
+        assert pillarbox(root, "status").status == 1
+
+    def test_flush_and_route_have_nobody_to_ask(self, root: Path) -> None:
+        said = pillarbox(root, "flush")
+        assert said.status == os.EX_UNAVAILABLE and said.err.startswith(
+            "pillarbox: cannot flush the queue: qmgr: connect to"
+        )
+        said = pillarbox(root, "route", "a@b.test")
+        assert said.status == os.EX_TEMPFAIL and said.err.startswith("pillarbox route: lookup service: connect to")
+
+    @pytest.mark.parametrize("arguments", [(), ("nosuch",), ("start", "--no-such")])
+    def test_a_wrong_command_line(self, root: Path, arguments: tuple[str, ...]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            pillarbox(root, *arguments)
+        assert caught.value.code == 2
+
+    def test_a_configuration_that_is_not_there(self, tmp_path: Path) -> None:
+        said = pillarbox(tmp_path, "status")
+        assert said.status == os.EX_CONFIG
+        assert (
+            said.err.splitlines()[0]
+            == f"pillarbox: {tmp_path}/etc/main.yaml: cannot be read: No such file or directory"
+        )
+
+
+def command(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, as `start` needs."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "pillarbox.commands.pillarbox", "-c", str(root / "etc"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class TestRunning:
+    def test_the_whole_life(self, root: Path) -> None:
+        started = command(root, "start")
+        assert (started.returncode, started.stdout, started.stderr) == (0, "", "")
+        pid = (root / "run" / "master.pid").read_text().strip()
+        try:
+            with socket.create_connection(("127.0.0.1", base(root) + 24), timeout=10) as client:
+                assert client.recv(100).startswith(b"220 mx.test LMTP")
+            assert pillarbox(root, "status") == Said(0, f"pillarbox: the mail system is running: PID: {pid}\n")
+            again = command(root, "start")
+            assert (again.returncode, again.stderr) == (
+                69,
+                f"pillarbox: the mail system is already running: PID: {pid}\n",
+            )
+            assert pillarbox(root, "flush") == Said(0, "pillarbox: 0 deferred messages will be tried now\n")
+            assert "transport  a@b.test -> smtp:b.test\n" in pillarbox(root, "route", "a@b.test").out
+            assert "already" not in pillarbox(root, "check").err, "its own ports are no mistake"
+            self.reload(root)
+        finally:
+            stopped = pillarbox(root, "stop")
+        assert stopped == Said(0)
+        assert pillarbox(root, "status").status == 1
+        log = (root / "log" / "mail.log").read_text()
+        assert "pillarbox/master[" in log and "daemon started -- version " in log and log.endswith(": stopped\n")
+        assert not [line for line in log.splitlines() if "warning:" in line or "panic:" in line or "fatal:" in line]
+
+    def reload(self, root: Path) -> None:
+        """The log is still written by workers that were forked after it: their descriptor is the right one."""
+        log = root / "log" / "mail.log"
+        for n in (1, 2):
+            log.rename(root / "log" / f"mail.log.{n}")
+            assert pillarbox(root, "reload") == Said(0)
+            until(lambda: log.exists() and "reload -- configuration" in log.read_text())
+            until(lambda: "pillarbox/smtpd[" in log.read_text())
+            with socket.create_connection(("127.0.0.1", base(root) + 24), timeout=10) as client:
+                client.recv(100)
+                client.sendall(b"LHLO x\r\nQUIT\r\n")
+                while client.recv(1000):
+                    pass
+            until(lambda: "disconnect from" in log.read_text())
+
+    def test_start_says_why_not(self, root: Path) -> None:
+        port = base(root) + 24
+        with socket.create_server(("127.0.0.1", port)):
+            started = command(root, "start")
+        assert started.returncode == 69
+        assert started.stderr == (
+            f"pillarbox: lmtpd: cannot listen on 127.0.0.1 port {port}: Address already in use; another program listens there\n"
+        )
+        assert pillarbox(root, "status").status == 1
+
+    def test_a_service_that_cannot_start_is_named(self, root: Path) -> None:
+        (root / "spool" / "incoming").rmdir()
+        started = command(root, "start")
+        assert started.returncode == 69
+        assert started.stderr.startswith("pillarbox: qmgr: FileNotFoundError:")
+
+    def test_looking_whether_it_runs_does_not_keep_it_from_starting(self, root: Path) -> None:
+        done = threading.Event()
+
+        def look() -> None:
+            descriptor = os.open(root / "run" / "master.pid", os.O_RDWR | os.O_CREAT)
+            while not done.is_set():
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                time.sleep(0.001)
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                time.sleep(0.001)
+            os.close(descriptor)
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            time.sleep(0.05)
+            started = command(root, "start")
+        finally:
+            done.set()
+            thread.join()
+        assert (started.returncode, started.stderr) == (0, "")
+        assert pillarbox(root, "stop").status == 0
+
+
+def until(condition: object) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_control_socket_takes_no_nonsense(root: Path) -> None:
+    assert command(root, "start").returncode == 0
+    try:
+        for frame in ({"do": "dance"}, {"do": "arrived", "ids": [1]}, {"do": "flush", "id": 7}, {}):
+            channel = Channel.connect(str(root / "spool" / "public" / "qmgr"), 10)
+            channel.send(frame, [0])
+            assert channel.socket.recv(10) == b""
+            channel.close()
+        assert pillarbox(root, "flush").status == 0
+    finally:
+        assert pillarbox(root, "stop").status == 0
