@@ -97,7 +97,7 @@ def make_instance(
     for name in ("etc", "run", "log"):
         (root / name).mkdir(exist_ok=True)
         (root / name).chmod(0o755)
-    values = {"instance_directory": str(root), **choose_owners()}
+    values = {"instance_directory": str(root).replace("$", "$$"), **choose_owners()}
     if hostname:
         values["myhostname"] = hostname
         values["mydomain"] = hostname.partition(".")[2] or hostname
@@ -124,7 +124,8 @@ def _complete(etc: Path, hostname: str | None, accounts: Sequence[tuple[str, str
     config = load(str(etc))
     _make_directories(config)
     tls = etc / "tls"
-    tls.mkdir(mode=0o755, exist_ok=True)
+    tls.mkdir(exist_ok=True)
+    tls.chmod(0o755)
     write_certificate_files(tls, hostname or "localhost")
     _build_aliases(etc)
     try:

@@ -312,7 +312,7 @@ class Session(asyncio.Protocol):
 
     def _log_tls(self) -> None:
         self.cipher = cipher_text(self.transport.get_extra_info("ssl_object"))
-        if self.server.tls_log:
+        if self._connect_logged and self.server.tls_log:  # else it waits for the client's name, as that line does
             log.info(f"Anonymous TLS connection established from {self.client.tag}: {self.cipher}")
 
     # --- the log, and refusals
@@ -346,6 +346,8 @@ class Session(asyncio.Protocol):
         if not self._connect_logged:
             self._connect_logged = True
             log.info(f"connect from {self.client.tag}")
+            if self.cipher and self.server.tls_log:
+                log.info(f"Anonymous TLS connection established from {self.client.tag}: {self.cipher}")
 
     def _where(self) -> str:
         core = self.core

@@ -45,9 +45,10 @@ def examine(directory: str) -> tuple[Config, list[Problem]]:
     main_file, master_file = os.path.join(directory, MAIN), os.path.join(directory, MASTER)
     problems: list[Problem] = []
     values, lines = _read_main(main_file, parameters, problems)
-    values["config_directory"] = directory
+    literal = directory.replace("$", "$$")
+    values["config_directory"] = literal
     if os.path.basename(directory) == "etc":
-        values.setdefault("instance_directory", os.path.dirname(directory))
+        values.setdefault("instance_directory", os.path.dirname(literal))
     services, option_lines = _read_services(master_file, parameters, problems)
     config = Config(values, services)
     problems += _check_values(config, config.values, main_file, lines, parameters)

@@ -23,7 +23,11 @@ from pillarbox.commands.pillarbox import main
 from pillarbox.lib.ipc import Channel
 from tests.commands.running import Said, run
 
-FEW = "lookup: {command: lookup}\nqmgr: {command: qmgr, listen: public}\nlmtpd: {command: smtpd, listen: inet:lmtp}\n"
+FEW = """\
+lookup: {command: lookup}
+qmgr: {command: qmgr, listen: public}
+lmtpd: {command: smtpd, listen: inet:lmtp, options: {smtpd_protocol: lmtp}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +51,11 @@ def root(template: Path) -> Iterator[Path]:
                     here = copy / os.path.relpath(os.path.join(folder, each), template)
                     os.chown(here, there.st_uid, there.st_gid)
                     os.chmod(here, there.st_mode & 0o7777)
-        with socket.socket() as trial:
-            trial.bind(("127.0.0.1", 0))
-            base = trial.getsockname()[1] - 24
+        base = 60_001
+        while base > 60_000:
+            with socket.socket() as trial:
+                trial.bind(("127.0.0.1", 0))
+                base = trial.getsockname()[1] - 24
         text = (copy / "etc" / "main.yaml").read_text().replace(str(template), str(copy))
         (copy / "etc" / "main.yaml").write_text(text.replace('base_port: "30000"', f'base_port: "{base}"'))
         (copy / "etc" / "master.yaml").write_text(FEW + "virtual: {command: virtual, warm: 0}\n")
@@ -230,7 +236,8 @@ class TestRunning:
             started = command(root, "start")
         assert started.returncode == 69
         assert started.stderr == (
-            f"pillarbox: lmtpd: cannot listen on 127.0.0.1 port {port}: Address already in use; another program listens there\n"
+            f"pillarbox: lmtpd: cannot listen on 127.0.0.1 port {port}: Address already in use; "
+            "another program listens there\n"
         )
         assert pillarbox(root, "status").status == 1
 
