@@ -83,7 +83,6 @@ def _start(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from pillarbox.commands.check import check
-
     from pillarbox.lib.config import config_directory
 
     return check(config_directory(options.directory))
