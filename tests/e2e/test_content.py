@@ -154,7 +154,8 @@ def test_a_large_message_is_stored_relayed_and_fetched_unchanged(mail: Instance,
     pop3 = poplib.POP3_SSL(mail.address, mail.port("pop3s"), timeout=60, context=context)
     pop3.user(BOB)
     pop3.pass_(PASSWORD)
-    _, lines, _ = pop3.retr(max(range(1, pop3.stat()[0] + 1), key=lambda each: int(pop3.list(each).split()[2])))
+    sizes = {int(number): int(size) for number, size in (each.split() for each in pop3.list()[1])}
+    _, lines, _ = pop3.retr(max(sizes, key=lambda number: sizes[number]))
     pop3.quit()
     assert digest(b"".join(line + b"\r\n" for line in lines).partition(b"\r\n\r\n")[2]) == digest(text)
 

@@ -5,6 +5,7 @@ Needs root: mail exchangers are on port 25, and the foreign servers run in mount
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import smtplib
@@ -119,7 +120,9 @@ def test_outbound_tls_can_be_made_to_depend_on_the_certificate(town: Neighbourho
         count = itertools.count()
 
         def verified() -> bool:
-            send(town.ours, address, marked(f"verified-{name}-{next(count)}"))
+            # A session that the reload meets before MAIL is told to come back.
+            with contextlib.suppress(smtplib.SMTPException, ConnectionError):
+                send(town.ours, address, marked(f"verified-{name}-{next(count)}"))
             return "Verified" in established(town, name)
 
         town.ours.wait_for(verified)
@@ -180,12 +183,9 @@ def test_a_recipient_that_the_peer_refuses_comes_back(town: Neighbourhood, name:
     found = only(arrived(lambda: town.ours.mailbox(BOB), f"refused-{name}"), town.ours)
     report = parsed(found)
     assert report.get_content_type() == "multipart/report"
-    status = report.get_payload(1)
-    assert not isinstance(status, str)
-    fields = status.get_payload(1)  # type: ignore[union-attr]
-    assert fields["Action"] == "failed"  # type: ignore[index]
-    assert fields["Remote-MTA"] == f"dns; mx.{domain}"  # type: ignore[index]
-    assert fields["Diagnostic-Code"].startswith("smtp; 550")  # type: ignore[index, union-attr]
+    assert re.search(rb"(?m)^Action: failed$", found)
+    assert re.search(rb"(?m)^Remote-MTA: dns; mx\.%s$" % re.escape(domain.encode()), found)
+    assert re.search(rb"(?m)^Diagnostic-Code: smtp; 550", found)
 
 
 def test_a_recipient_that_we_refuse_comes_back_to_the_peer(town: Neighbourhood, name: str) -> None:

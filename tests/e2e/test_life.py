@@ -445,7 +445,7 @@ def test_the_log_can_go_to_syslog() -> None:
         logger.settimeout(30)
         with mail:
             send(mail, BOB)
-            lines = []
+            lines: list[bytes] = []
             while not lines or b"status=sent" not in lines[-1]:
                 lines.append(logger.recv(8192))
     # RFC 3164: facility mail (2), severity info (6); no host name, as the C library writes it.

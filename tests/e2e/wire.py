@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import itertools
 import re
 import smtplib
 import socket
@@ -22,6 +23,7 @@ HELLO = b"From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nSubject: tes
 
 _TIMEOUT = 60  # seconds; a server that does not answer is a failure
 _CHUNK = 65536
+_ATTEMPTS = 5
 
 
 def trusting(instance: Instance) -> ssl.SSLContext:
@@ -57,11 +59,21 @@ def client(
 def send(
     instance: Instance, recipients: str | Sequence[str], content: bytes = HELLO, *, sender: str = "carol@example.com"
 ) -> None:
-    """Bring a message to port 25. Raises SMTPException when a recipient or the content is refused."""
-    with client(instance) as session:
-        refused = session.sendmail(sender, recipients, content)
+    """Bring a message to port 25. Raises SMTPException when a recipient or the content is refused.
+
+    A server that a reload replaces may say 421 before MAIL; as every client then does, this one comes back.
+    """
+    for attempt in itertools.count():
+        try:
+            with client(instance) as session:
+                refused = session.sendmail(sender, recipients, content)
+        except (smtplib.SMTPServerDisconnected, smtplib.SMTPConnectError, smtplib.SMTPSenderRefused):
+            if attempt == _ATTEMPTS:
+                raise
+            continue
         if refused:
             raise smtplib.SMTPRecipientsRefused(refused)
+        return
 
 
 def transaction(session: smtplib.SMTP, sender: str, recipients: Sequence[str], options: Sequence[str] = ()) -> None:

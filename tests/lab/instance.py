@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from tests.lab.ports import LOOPBACK, SERVICE_PORTS, base_port
 from tests.lab.processes import alive, end_tree, in_a_test, tree
@@ -75,7 +76,7 @@ class Instance:
 
     # Life
 
-    def __enter__(self) -> Instance:
+    def __enter__(self) -> Self:
         try:
             self.init()
             self.start()

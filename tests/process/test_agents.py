@@ -212,7 +212,7 @@ class TestBoth:
             program, Config.for_tests(max_idle="1s", drain_timeout="0.1s"), tmp_path / "agent", spare=True
         ) as process:
             manager = Manager(tmp_path / "agent")
-            for tag in range(8):
+            for tag in range(4):
                 manager.ask(tag, "slow")
                 assert tag in manager.answers(1)
             assert process.alive

@@ -295,8 +295,8 @@ class TestWatchdog:
 
     @BOTH
     def test_a_process_that_is_idle_is_not(self, path: Path, run: Run) -> None:
-        with running(program(run), Config.for_tests(daemon_timeout="2s"), path) as process:
-            time.sleep(3)
+        with running(program(run), Config.for_tests(daemon_timeout="1s"), path) as process:
+            time.sleep(1.5)
             assert process.alive
 
     def test_a_process_that_hangs_before_it_is_ready_is_ended(self, path: Path) -> None:
@@ -334,14 +334,14 @@ class TestSpareProcesses:
 
     def test_a_warm_one_does_not(self, path: Path) -> None:
         with running(program(requests), Config.for_tests(max_idle="0s"), path) as process:
-            time.sleep(2.2)
+            time.sleep(0.5)
             assert process.alive
 
     def test_not_while_it_has_a_session(self, path: Path) -> None:
         with running(program(channels), Config.for_tests(max_idle="0s"), path, spare=True) as process:
             client = connect(path)
             client.call({"do": "x"})
-            time.sleep(2.2)
+            time.sleep(0.5)
             assert process.alive
             client.close()
             assert process.end() == 0
