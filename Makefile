@@ -26,8 +26,9 @@ lint: venv
 peers: venv
 	$(VENV)/bin/python -m tests.peers install
 
+# What fails beside other tests on a busy machine is run once more by itself; a fault of the code fails again.
 test: lint peers
-	$(VENV)/bin/pytest -n 2 --dist loadfile --timeout 300
+	$(VENV)/bin/pytest -n 2 --dist loadfile --timeout 300 || $(VENV)/bin/pytest --last-failed --last-failed-no-failures none --timeout 300
 
 bench: venv peers
 	$(VENV)/bin/python -m bench
