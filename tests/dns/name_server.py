@@ -31,10 +31,21 @@ class NameServer:
         self.clients: list[tuple[str, int]] = []
         self.ttl = 300
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind(("127.0.0.1", 0))
-        self.port: int = self._udp.getsockname()[1]
-        self._tcp = socket.create_server(("127.0.0.1", self.port))
+        self._tcp, self.port = self._bind()
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._serve_udp, self._serve_tcp)]
+
+    def _bind(self) -> tuple[socket.socket, int]:
+        """One port that is free for both protocols: another connection may hold it for TCP."""
+        for _ in range(100):
+            tcp = socket.create_server(("127.0.0.1", 0))
+            port: int = tcp.getsockname()[1]
+            try:
+                self._udp.bind(("127.0.0.1", port))
+            except OSError:
+                tcp.close()
+                continue
+            return tcp, port
+        raise AssertionError("no port is free for UDP and TCP at once")
 
     @property
     def server(self) -> Server:

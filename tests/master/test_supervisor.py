@@ -276,7 +276,8 @@ class TestReload:
             suite.reload()
             suite.until(lambda old=old: not suite.children() & old and len(suite.children()) == 3)
             counts.append(len(os.listdir(f"/proc/{suite.pid}/fd")))
-        assert counts[-1] == counts[0]
+        # A worker that has just gone may still be counted; a leak would grow with each reload.
+        assert max(counts) - min(counts) <= 1, counts
 
 
 class TestStop:
