@@ -1,7 +1,7 @@
 """What is done with each event of the protocol core: one function per event, found by a table.
 
-A function answers at once where everything is at hand (the usual case costs no task), or hands a coroutine to
-`session.later`.
+What may stand against a command is looked at first (`checks`).  A function answers at once where everything is at hand
+(the usual case costs no task), or hands a coroutine to `session.later`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from typing import Final
 
 from pillarbox.lib.address import AddressSyntaxError, parse_path
 from pillarbox.lib.clients import ServiceUnavailable
-from pillarbox.lib.clients.anvil import EventKind
 from pillarbox.lib.clients.cleanup import Rejected
-from pillarbox.lib.clients.lookup import RecipientVerdict
 from pillarbox.lib.log import log
 from pillarbox.lib.queue.envelope import Recipient
 from pillarbox.lib.smtp import replies
@@ -35,14 +33,22 @@ from pillarbox.lib.smtp.events import (
     Verify,
 )
 from pillarbox.lib.smtp.reply import Reply
-from pillarbox.lib.tables.errors import LookupFailed
-from pillarbox.smtpd.access import Request, check_recipient
+from pillarbox.smtpd.checks import decide
+from pillarbox.smtpd.recipients import judge
 from pillarbox.smtpd.session import Handlers, Session
 from pillarbox.smtpd.transaction import Transaction
 
 
 def hello(session: Session, event: Hello) -> None:
-    """HELO, EHLO, LHLO: whatever the name, it is taken; AUTH is announced where it may be used."""
+    """HELO, EHLO, LHLO: AUTH is announced where it may be used."""
+    decide(session, "HELO", event, _greet_back, _refuse_hello)
+
+
+def _refuse_hello(session: Session, event: Hello, reply: Reply) -> None:
+    session.reject(event.verb, reply)
+
+
+def _greet_back(session: Session, event: Hello) -> None:
     profile = session.server.profile
     if event.verb == "HELO" or not profile.auth or (profile.auth_needs_tls and not session.core.tls):
         session.core.answer_hello()
@@ -56,24 +62,18 @@ async def _hello_with_auth(session: Session) -> None:
 
 
 def mail(session: Session, event: Mail) -> None:
-    """MAIL: sender policy is looked at in RCPT (smtpd_delay_reject), rates here."""
-    server = session.server
-    if session.counted and server.limits.message_rate:
-        session.later(_mail_within_rate(session, event))
-    else:
-        _begin(session, event)
-
-
-async def _mail_within_rate(session: Session, event: Mail) -> None:
-    if await _exceeds(session, "message", session.server.limits.message_rate, "Message delivery request rate"):
-        session.reject("MAIL", replies.too_much_mail(session.client.address))
-    else:
-        _begin(session, event)
-
-
-def _begin(session: Session, event: Mail) -> None:
+    """MAIL: a transaction begins; the checks see its sender, a refusal ends it."""
     session.transaction = Transaction(event, complete(session, event.sender), session.server.clock())
+    decide(session, "MAIL", event, _take_sender, _refuse_sender)
+
+
+def _take_sender(session: Session, event: Mail) -> None:
     session.core.answer(replies.SENDER_OK)
+
+
+def _refuse_sender(session: Session, event: Mail, reply: Reply) -> None:
+    session.reject("MAIL", reply)
+    session.transaction = None
 
 
 def complete(session: Session, address: str) -> str:
@@ -85,56 +85,21 @@ def complete(session: Session, address: str) -> str:
 
 def rcpt(session: Session, event: Rcpt) -> None:
     """RCPT: policy, and with the first recipient a place in the queue."""
-    server = session.server
     transaction = session.transaction
     assert transaction is not None
-    recipient = complete(session, event.recipient)
-    verdict = server.lookup.known_recipient(recipient)
-    if verdict is None or not session.client.named or (session.counted and server.limits.recipient_rate):
-        session.later(_rcpt(session, transaction, event, recipient))
-    else:
-        _decide(session, transaction, event, recipient, verdict)
+    transaction.candidate = complete(session, event.recipient)
+    decide(session, "RCPT", event, _take_recipient, _refuse_recipient)
 
 
-async def _rcpt(session: Session, transaction: Transaction, event: Rcpt, recipient: str) -> None:
-    await session.name_settled()
-    limit = session.server.limits.recipient_rate
-    if session.counted and limit and await _exceeds(session, "recipient", limit, "Recipient address rate"):
-        session.reject("RCPT", replies.too_many_recipients_from(session.client.address), recipient)
-        return
-    verdict = await _ask(session, recipient)
-    if isinstance(verdict, Reply):
-        session.reject("RCPT", verdict, recipient)
-    else:
-        _decide(session, transaction, event, recipient, verdict)
+def _refuse_recipient(session: Session, event: Rcpt, reply: Reply) -> None:
+    assert session.transaction is not None
+    session.reject("RCPT", reply, session.transaction.candidate)
 
 
-async def _ask(session: Session, recipient: str) -> RecipientVerdict | Reply:
-    try:
-        return await session.server.lookup.recipient(recipient)
-    except LookupFailed as error:
-        log.warning(f"{recipient}: recipient look-up: {error}")
-        return replies.lookup_failure(recipient)
-
-
-def _request(session: Session, recipient: str, verdict: RecipientVerdict) -> Request:
+def _take_recipient(session: Session, event: Rcpt) -> None:
     transaction = session.transaction
-    return Request(
-        session.server.policy,
-        session.trusted,
-        session.core.authenticated,
-        transaction.sender if transaction is not None else "",
-        recipient,
-        verdict,
-    )
-
-
-def _decide(session: Session, transaction: Transaction, event: Rcpt, recipient: str, verdict: RecipientVerdict) -> None:
-    refusal = check_recipient(_request(session, recipient, verdict))
-    if refusal is not None:
-        session.reject("RCPT", refusal, recipient)
-        return
-    transaction.recipients.append(Recipient(recipient, "", event.orcpt, event.notify))
+    assert transaction is not None
+    transaction.recipients.append(Recipient(transaction.candidate, "", event.orcpt, event.notify))
     if transaction.message is not None:
         session.core.answer(replies.RECIPIENT_OK)
         return
@@ -164,22 +129,16 @@ def _opened(session: Session, transaction: Transaction) -> None:
     session.core.answer(replies.RECIPIENT_OK)
 
 
-async def _exceeds(session: Session, kind: EventKind, limit: int, what: str) -> bool:
-    """Count an event; whether it is beyond the limit.  A counter that is away limits nothing."""
-    server = session.server
-    try:
-        rate = await server.anvil.count(server.service, session.client.address, kind)
-    except ServiceUnavailable as error:
-        log.warning(error.reason)
-        return False
-    if rate <= limit:
-        return False
-    log.warning(f"{what} limit exceeded: {rate} from {session.client.tag} for service {server.service}")
-    return True
-
-
 def data(session: Session, event: Data) -> None:
     """DATA, or the first BDAT."""
+    decide(session, "DATA", event, _take_content, _refuse_content)
+
+
+def _refuse_content(session: Session, event: Data, reply: Reply) -> None:
+    session.reject("BDAT" if event.chunked else "DATA", reply)
+
+
+def _take_content(session: Session, event: Data) -> None:
     transaction = session.transaction
     assert transaction is not None
     transaction.begin_content(session)
@@ -216,6 +175,18 @@ def overflow(session: Session, event: Overflow) -> None:
 
 def end(session: Session, event: End) -> None:
     """The message is complete: 250 only when cleanup has it on disk."""
+    decide(session, "END-OF-MESSAGE", event, _take_message, _refuse_message)
+
+
+def _refuse_message(session: Session, event: End, reply: Reply) -> None:
+    session.log_rejection("END-OF-MESSAGE", str(reply))
+    transaction, session.transaction = session.transaction, None
+    assert transaction is not None
+    transaction.abort()
+    _answer_message(session, transaction, [reply] * len(transaction.recipients))
+
+
+def _take_message(session: Session, event: End) -> None:
     session.later(_commit(session, event), must_end=True)
 
 
@@ -237,18 +208,22 @@ async def _commit(session: Session, event: End) -> None:
             accepted = True
             queue_id = receipt.queue_id
             reply = replies.queued_chunks(event.size, queue_id) if event.chunked else replies.queued(queue_id)
+    if accepted and session.core.profile.lmtp:
+        each = [replies.recipient_queued(recipient.address, queue_id) for recipient in transaction.recipients]
+    else:
+        each = [reply] * len(transaction.recipients)
+    _answer_message(session, transaction, each)
+
+
+def _answer_message(session: Session, transaction: Transaction, each: list[Reply]) -> None:
+    """Answer `End`: LMTP clients wait for one reply per recipient (RFC 2033 section 4.2)."""
     core = session.core
     if not core.waiting:
         return
     if core.profile.lmtp:
-        core.answer_recipients(
-            [
-                replies.recipient_queued(recipient.address, queue_id) if accepted else reply
-                for recipient in transaction.recipients
-            ]
-        )
+        core.answer_recipients(each)
     else:
-        core.answer(reply)
+        core.answer(each[0])
 
 
 def reset(session: Session, event: Reset) -> None:
@@ -271,8 +246,7 @@ async def _verify(session: Session, event: Verify) -> None:
         session.core.answer(replies.BAD_RECIPIENT)
         return
     recipient = complete(session, str(address))
-    verdict = await _ask(session, recipient)
-    refusal = verdict if isinstance(verdict, Reply) else check_recipient(_request(session, recipient, verdict))
+    refusal = await judge(session, recipient)
     if refusal is not None:
         session.reject("VRFY", refusal, recipient)
     else:

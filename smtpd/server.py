@@ -27,6 +27,7 @@ from pillarbox.lib.smtp.networks import Networks
 from pillarbox.lib.smtp.profile import Profile
 from pillarbox.lib.tls import server_context
 from pillarbox.smtpd.access import Policy, check_restrictions, parse_restrictions
+from pillarbox.smtpd.checks import configured_checks
 from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.sweep import Sweeper
 
@@ -97,6 +98,7 @@ class Server:
         self.tls_received = config[smtpd.SMTPD_TLS_RECEIVED_HEADER]
         self.tls_log = config[smtpd.SMTPD_TLS_LOGLEVEL] > 0
         self.sasl_received = config[smtpd.SMTPD_SASL_AUTHENTICATED_HEADER]
+        self.checks = configured_checks(self)
         self._mechanisms: dict[tuple[bool, str], tuple[float, tuple[str, ...]]] = {}
         if self.profile.tls_required and tls is None:
             raise ValueError(f"smtpd_tls_security_level is encrypt for {service}, but there is no certificate")

@@ -15,7 +15,6 @@ from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.networks import plain_address
@@ -23,6 +22,7 @@ from pillarbox.lib.smtp.reply import Reply
 from pillarbox.lib.smtp.server import ServerSession
 from pillarbox.lib.tls import cipher_text
 from pillarbox.smtpd.authentication import Authentication
+from pillarbox.smtpd.checks import decide
 from pillarbox.smtpd.client import Client
 from pillarbox.smtpd.transaction import Transaction
 
@@ -62,10 +62,12 @@ class Session(asyncio.Protocol):
         self._since = self._loop.time()
         self._busy = False
         self._task: asyncio.Task[None] | None = None
+        self._next: tuple[Coroutine[Any, Any, None], bool] | None = None
         self._must_end = False
         self._name_task: asyncio.Task[None] | None = None
         self._connect_logged = False
-        self._registered = False
+        self.registered = False
+        """Whether anvil counts this connection."""
         self._tls_next = False
         self._in_handshake = False
         self._paused = False
@@ -111,40 +113,9 @@ class Session(asyncio.Protocol):
         if server.wrapper:
             self.core.tls = True
             self._log_tls()
-        if self.counted:
-            self.later(self._greet_counted(), must_end=True)
-        else:
-            self._greet()
-
-    def _greet(self) -> None:
-        if self.server.stopping:
-            self.core.shut(replies.stopping(self.server.host), "")
-        else:
-            self.core.greet()
-        self.pump()
-
-    async def _greet_counted(self) -> None:
-        server, client = self.server, self.client
-        limits = server.limits
-        try:
-            counts = await server.anvil.connect(server.service, client.address)
-        except ServiceUnavailable as error:
-            log.warning(error.reason)
-        else:
-            self._registered = True
-            problem = ""
-            if counts.connections > limits.connection_count > 0:
-                problem = f"Connection concurrency limit exceeded: {counts.connections}"
-            elif counts.rate > limits.connection_rate > 0:
-                problem = f"Connection rate limit exceeded: {counts.rate}"
-            if problem:
-                log.warning(f"{problem} from {client.tag} for service {server.service}")
-                self.core.shut(replies.too_many_connections(server.host, client.address), "")
-                return
-        if server.stopping:
-            self.core.shut(replies.stopping(server.host), "")
-        else:
-            self.core.greet()
+        decide(self, "CONNECT", None, _greet, _turn_away)
+        if not self._busy:
+            self.pump()
 
     async def _find_name(self) -> None:
         server, client = self.server, self.client
@@ -253,8 +224,13 @@ class Session(asyncio.Protocol):
     def later(self, work: Coroutine[Any, Any, None], *, must_end: bool = False) -> None:
         """Go on with a coroutine; no event is handled before it has ended.
 
-        With `must_end` it is not cancelled when the client goes.
+        With `must_end` it is not cancelled when the client goes.  What comes from within such a coroutine begins when
+        that one has ended.
         """
+        if self._task is not None:
+            assert self._next is None
+            self._next = work, must_end
+            return
         self._busy = True
         self._must_end = must_end
         self._task = self._loop.create_task(work)
@@ -264,6 +240,13 @@ class Session(asyncio.Protocol):
         self._busy = False
         self._task = None
         self._must_end = False
+        following, self._next = self._next, None
+        if following is not None:
+            work, must_end = following
+            if not task.cancelled() and task.exception() is None and (must_end or not self._lost):
+                self.later(work, must_end=must_end)
+                return
+            work.close()
         if not task.cancelled() and (error := task.exception()) is not None:
             trace = error.__traceback__
             while trace is not None and trace.tb_next is not None:
@@ -396,10 +379,21 @@ class Session(asyncio.Protocol):
         if self._authentication is not None:
             self._authentication.end("")
         log.info(f"disconnect from {self.client.tag} {core.summary()}")
-        if self._registered:
+        if self.registered:
             self.server.anvil.disconnect(self.server.service, self.client.address)
         self.server.sessions.discard(self)
         self._released()
+
+
+def _greet(session: Session, event: None) -> None:
+    if session.server.stopping:
+        session.core.shut(replies.stopping(session.server.host), "")
+    else:
+        session.core.greet()
+
+
+def _turn_away(session: Session, event: None, reply: Reply) -> None:
+    session.core.shut(reply, "")
 
 
 def _no_delay(transport: asyncio.BaseTransport) -> None:

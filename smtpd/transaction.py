@@ -16,13 +16,25 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Transaction:
-    """What has been said since MAIL.  `message` is there from the first accepted recipient on."""
+    """What has been said since MAIL, and what policy wants to be done with the message.
+
+    `message` is there from the first accepted recipient on.  `candidate` is the recipient that RCPT is deciding about,
+    in complete form.  `hold`, `filter`, `redirect` and `discard` are as in `Envelope`; `bcc` are recipients that the
+    client did not name, `prepended` whole header fields (each with its LF) that go in front of the message.
+    """
 
     mail: Mail
     sender: str
     arrival: float
     recipients: list[Recipient] = field(default_factory=list)
     message: AsyncMessage | None = None
+    candidate: str = ""
+    hold: str = ""
+    filter: str = ""
+    redirect: str = ""
+    discard: bool = False
+    bcc: list[str] = field(default_factory=list)
+    prepended: list[str] = field(default_factory=list)
 
     @property
     def queue_id(self) -> str:
@@ -41,18 +53,24 @@ class Transaction:
         assert message is not None
         message.begin(self.envelope(session))
         message.gather(self.trace_field(session, message.queue_id))
+        if self.prepended:
+            message.gather("".join(self.prepended).encode("utf-8", "replace"))
 
     def envelope(self, session: Session) -> Envelope:
         """The envelope for cleanup."""
         mail, client, core = self.mail, session.client, session.core
         return Envelope(
             self.sender,
-            tuple(self.recipients),
+            (*self.recipients, *(Recipient(address, notify=("never",)) for address in self.bcc)),
             self.arrival,
             envid=mail.envid,
             ret=mail.ret,
             body=mail.body,
             smtputf8=mail.smtputf8,
+            filter=self.filter,
+            hold=self.hold,
+            redirect=self.redirect,
+            discard=self.discard,
             client_name=client.name,
             client_address=client.address,
             client_port=str(client.port),

@@ -56,6 +56,12 @@ class Envelope:
     `attributes` holds what describes the message's way in: client_name, client_address, client_port, client_helo,
     protocol, sasl_method, sasl_username, sasl_sender, full_name, service and others; each a text.
     `origin` names the program that brought the message; `uid` is the local submitter's.
+
+    What was asked for, or decided, on the way in: `deliver_by` is "DEADLINE;MODE" (seconds since the epoch; R, N, RT or
+    NT: RFC 2852); before `release` (seconds since the epoch) nothing is delivered (RFC 4865); `filter` is the
+    transport:nexthop that all recipients go to first (FILTER in access(5)); `hold` is the reason why the message is to
+    wait in hold/; `redirect` is the one address that replaces all recipients; with `discard` the message is taken and
+    thrown away.
     """
 
     sender: str
@@ -66,6 +72,12 @@ class Envelope:
     body: str = ""
     smtputf8: bool = False
     requiretls: bool = False
+    deliver_by: str = ""
+    release: float = 0
+    filter: str = ""
+    hold: str = ""
+    redirect: str = ""
+    discard: bool = False
     client_name: str = ""
     client_address: str = ""
     client_port: str = ""
@@ -104,9 +116,11 @@ class Envelope:
             values[name] = value
         if "sender" not in values or "arrival" not in values:
             raise ProtocolError("an envelope needs a sender and an arrival time")
-        arrival, attributes = values["arrival"], values.get("attributes", {})
-        if not (isinstance(arrival, int | float) and 0 <= arrival <= LATEST_ARRIVAL):  # neither does NaN pass
-            raise ProtocolError("the arrival time of the envelope is out of range")
+        attributes = values.get("attributes", {})
+        for name in ("arrival", "release"):
+            moment = values.get(name, 0)
+            if not (isinstance(moment, int | float) and 0 <= moment <= LATEST_ARRIVAL):  # neither does NaN pass
+                raise ProtocolError(f"the {name} time of the envelope is out of range")
         if not (isinstance(attributes, dict) and all(type(value) is str for value in attributes.values())):
             raise ProtocolError("an attribute of the envelope is not a text")
         return cls(recipients=recipients, **values)  # type: ignore[arg-type]
@@ -118,6 +132,12 @@ _OPTIONAL = (
     "body",
     "smtputf8",
     "requiretls",
+    "deliver_by",
+    "release",
+    "filter",
+    "hold",
+    "redirect",
+    "discard",
     "client_name",
     "client_address",
     "client_port",
@@ -135,6 +155,8 @@ _KINDS: dict[str, type] = {
     **dict.fromkeys(_OPTIONAL, str),
     "smtputf8": bool,
     "requiretls": bool,
+    "discard": bool,
+    "release": float,
     "uid": int,
     "attributes": dict,
 }
