@@ -10,13 +10,16 @@ from collections.abc import Iterator
 
 from pillarbox.lib.queue import outcomes
 from pillarbox.lib.queue.directories import LOGS
-from pillarbox.lib.queue.outcomes import Outcome, log_path
+from pillarbox.lib.queue.outcomes import TRACED, Outcome, log_path
 from pillarbox.lib.system.files import sync_batch
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE = 0o600
-_WARNED = stat.S_IXUSR
+WARNED = stat.S_IXUSR
 """The execute bit of a log "defer" says that the sender has been warned; it survives emptying the log."""
+
+TOLD_LATE = stat.S_IXGRP
+"""The same for having told that the time by which the sender wanted the message delivered has passed (RFC 2852)."""
 
 
 class Logs:
@@ -71,16 +74,17 @@ class Logs:
         """The last word on each recipient."""
         return outcomes.latest(outcomes.read(self.path(kind, queue_id)))
 
-    def warned(self, queue_id: str) -> bool:
-        """Whether the sender has been warned, or there is nothing to warn of."""
+    def told(self, queue_id: str, mark: int) -> bool:
+        """Whether the sender has been told what `mark` stands for, or there is nothing to tell of."""
         try:
-            return bool(os.stat(self.path("defer", queue_id)).st_mode & _WARNED)
+            return bool(os.stat(self.path("defer", queue_id)).st_mode & mark)
         except FileNotFoundError:
             return True
 
-    def mark_warned(self, queue_id: str) -> None:
-        """Remember that the sender has been warned."""
-        os.chmod(self.path("defer", queue_id), _MODE | _WARNED)
+    def mark_told(self, queue_id: str, mark: int) -> None:
+        """Remember that the sender has been told."""
+        path = self.path("defer", queue_id)
+        os.chmod(path, os.stat(path).st_mode & 0o777 | mark)
 
     def remove(self, queue_id: str, kinds: tuple[str, ...] = LOGS) -> None:
         """Remove logs; one that does not exist is no error."""
@@ -106,8 +110,9 @@ class Selection:
     def __call__(self) -> Iterator[Outcome]:
         """The chosen outcomes, the last word on each recipient only."""
         for line, outcome in enumerate(outcomes.read(self._path)):
-            last = self._lines.get(outcome.n) == line
-            if last and outcome.action in self._actions and wants(outcome.recipient.notify, self._event):
+            if self._lines.get(outcome.n) != line or outcome.action not in self._actions:
+                continue
+            if wants(outcome.recipient.notify, "deadline" if outcome.action == TRACED else self._event):
                 yield outcome
 
     def __bool__(self) -> bool:
@@ -116,5 +121,7 @@ class Selection:
 
 def wants(notify: tuple[str, ...], event: str) -> bool:
     """Whether NOTIFY asks for a report on "failure", "delay" or "success"; without NOTIFY the first two
-    (RFC 3461 section 4.1)."""
+    (RFC 3461 section 4.1).  "deadline" is one of RFC 2852, which everyone gets who does not forbid all reports."""
+    if event == "deadline":
+        return "never" not in notify
     return event in notify if notify else event in ("failure", "delay")

@@ -19,13 +19,24 @@ from pillarbox.lib.config.parameters.general import MAIL_NAME, MYHOSTNAME, MYORI
 from pillarbox.lib.config.parameters.qmgr import MAXIMAL_QUEUE_LIFETIME
 from pillarbox.lib.delivery import Content
 from pillarbox.lib.log import log
-from pillarbox.lib.message.dsn import DELAY, FAILURE, POSTMASTER, SUCCESS, Kind, Original, Report, ReportedRecipient
+from pillarbox.lib.message.dsn import (
+    DELAY,
+    FAILURE,
+    LATE,
+    POSTMASTER,
+    SUCCESS,
+    Kind,
+    Original,
+    Report,
+    ReportedRecipient,
+)
 from pillarbox.lib.message.dsn import compose as compose_report
 from pillarbox.lib.message.header import compose as compose_field
 from pillarbox.lib.message.message_id import make_message_id
 from pillarbox.lib.message.trace import received_by
 from pillarbox.lib.queue import Envelope, Recipient
-from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, Outcome
+from pillarbox.lib.queue.deliver_by import EXPIRED, parse_deliver_by
+from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, TRACED, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +69,22 @@ class Notices:
         failures = Selection(path, (FAILED,), "failure")
         if failures:
             written.append(await self._failure(subject, failures))
-        successes = Selection(path, (DELIVERED, RELAYED, EXPANDED), "success")
+        successes = Selection(path, (DELIVERED, RELAYED, EXPANDED, TRACED), "success")
         if successes and subject.envelope.sender:
             written.append(await self._write(SUCCESS, subject, successes, subject.envelope.sender, ""))
         return [queue_id for queue_id in written if queue_id]
 
-    async def delay(self, subject: Subject, path: str) -> list[str]:
-        """The warning that the log "defer" at `path` calls for."""
-        delays = Selection(path, (DELAYED,), "delay")
+    def is_late(self, envelope: Envelope) -> bool:
+        """Whether the message should have been delivered by now, and its sender only wants to know (by-mode N)."""
+        by = parse_deliver_by(envelope.deliver_by)
+        return by is not None and not by.returns and by.passed(self._clock())
+
+    async def delay(self, subject: Subject, path: str, *, late: bool = False) -> list[str]:
+        """The warning that the log "defer" at `path` calls for; `late`: because of a deadline (RFC 2852 section 4)."""
+        delays = Selection(path, (DELAYED,), "deadline" if late else "delay")
         if not delays or not subject.envelope.sender or self._is_double_bounce(subject.envelope.sender):
             return []
-        queue_id = await self._write(DELAY, subject, delays, subject.envelope.sender, "")
+        queue_id = await self._write(LATE if late else DELAY, subject, delays, subject.envelope.sender, "")
         return [queue_id] if queue_id else []
 
     async def _failure(self, subject: Subject, failures: Selection) -> str:
@@ -123,7 +139,7 @@ class Notices:
             envid=envelope.envid,
             return_body=body,
             smtputf8=international,
-            retry_until=envelope.arrival + self._lifetime if kind is DELAY else 0.0,
+            retry_until=max(envelope.arrival, envelope.release) + self._lifetime if kind in (DELAY, LATE) else 0.0,
         )
         original = Original(
             header=header,
@@ -164,11 +180,11 @@ def _reported(chosen: Iterator[Outcome], report: Report) -> Iterator[ReportedRec
     for outcome in chosen:
         yield ReportedRecipient(
             address=outcome.recipient.address,
-            status=outcome.status,
-            text=outcome.text,
+            status="4.4.7" if report.kind is LATE else outcome.status,
+            text=f"{EXPIRED}: {outcome.text}" if report.kind is LATE else outcome.text,
             original=outcome.recipient.original,
             orcpt=outcome.recipient.orcpt,
-            action=outcome.action,
+            action=RELAYED if outcome.action == TRACED else outcome.action,
             remote_mta=outcome.remote_mta,
             diagnostic=outcome.diagnostic,
             last_attempt=outcome.when if outcome.action in (FAILED, DELAYED) else 0.0,

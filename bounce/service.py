@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-from pillarbox.bounce.logs import Logs
+from pillarbox.bounce.logs import TOLD_LATE, WARNED, Logs
 from pillarbox.bounce.notices import Notices, Subject
 from pillarbox.lib.clients.cleanup import Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
@@ -99,10 +99,12 @@ class Service:
 
     async def _warn(self, frame: Attributes) -> Reply:
         subject = _subject(frame)
-        if self._logs.warned(subject.queue_id):
+        queue_id = subject.queue_id
+        late = self._notices.is_late(subject.envelope)
+        if self._logs.told(queue_id, TOLD_LATE if late else WARNED):
             return {"ids": []}
-        ids = await self._notices.delay(subject, self._logs.path("defer", subject.queue_id))
-        self._logs.mark_warned(subject.queue_id)
+        ids = await self._notices.delay(subject, self._logs.path("defer", queue_id), late=late)
+        self._logs.mark_told(queue_id, TOLD_LATE | WARNED if late else WARNED)
         return {"ids": ids}
 
     async def _forget(self, frame: Attributes) -> Reply:

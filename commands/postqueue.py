@@ -3,8 +3,8 @@
     postqueue [-c DIR] -p | -j | -f | -i ID | -s SITE
 
 -p lists the queue as `mailq` does, -j as JSON lines; -f tries all deferred mail again now, -i one message, -s the
-mail to one domain.  Anyone may use it: the list comes from `showq`, attempts are asked of the queue manager.  While
-the mail system is down those who may read the queue directory get the list from there.
+mail to one domain of fast_flush_domains.  Anyone may use it: the list comes from `showq`, attempts are asked of the
+queue manager.  While the mail system is down those who may read the queue directory get the list from there.
 
 Exit status: 0, else a sysexits(3) code: 64 wrong use, 69 mail system down, 78 configuration.
 """
@@ -98,9 +98,11 @@ def _flush(config: Config, queue_id: str | None, site: str | None) -> int:
     if site is not None and not _SITE.fullmatch(site):
         return _fatal(f'Cannot flush mail queue - invalid destination: "{site}"', os.EX_USAGE)
     try:
-        QmgrClient(config).flush(queue_id or "", site or "")
+        count = QmgrClient(config).flush(queue_id or "", site or "")
     except ServiceUnavailable as error:
         return _fatal(f"Cannot flush mail queue - mail system is down ({error.reason})", os.EX_UNAVAILABLE)
+    if count is None:
+        return _fatal(f'Flush service is not configured for destination "{site}"', os.EX_UNAVAILABLE)
     return os.EX_OK
 
 

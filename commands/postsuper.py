@@ -2,9 +2,10 @@
 
     postsuper [-c DIR] [-v] [-d ID] [-h ID] [-H ID] [-r ID] [-e ID] [-f ID] [-p] [-s] [-S] [queue ...]
 
--d deletes, -h puts on hold, -H releases from hold, -r requeues, -e expires at the next attempt, -f does that and
-releases from hold.  ID is a queue id, ALL (in capitals), or - to read ids from standard input; the options may be
-repeated.  Queue names (hold incoming active deferred) limit where messages are looked for.
+-d deletes, -h puts on hold, -H releases from hold (and what waits for its release time, FUTURERELEASE), -r requeues,
+-e expires at the next attempt, -f does that and releases from hold.  ID is a queue id, ALL (in capitals), or - to read
+ids from standard input; the options may be repeated.  Queue names (hold incoming active deferred) limit where messages
+are looked for.
 -p removes what crashed programs have left behind, -s and -S look for files that do not belong into the queue.
 
 For the superuser or the owner of the queue.  Works while the mail system runs: a message moves by rename only, and the
@@ -28,9 +29,9 @@ from pillarbox.lib.clients.qmgr import QmgrClient
 from pillarbox.lib.config import Config, ConfigError, config_directory, load
 from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY, SYSLOG_NAME
 from pillarbox.lib.log import log
-from pillarbox.lib.queue import Queue, decode_id, is_queue_id
+from pillarbox.lib.queue import CorruptQueueFile, Queue, QueueFile, decode_id, is_queue_id
 from pillarbox.lib.queue.directories import LOGS, MAILDROP
-from pillarbox.lib.queue.listing import FORCED_EXPIRE
+from pillarbox.lib.queue.listing import FORCED_EXPIRE, FORCED_RELEASE
 from pillarbox.lib.queue.outcomes import log_path
 
 PROGRAM = "postsuper"
@@ -94,6 +95,25 @@ def _release(queue: Queue, name: str, queue_id: str) -> bool:
     return True
 
 
+def _release_early(queue: Queue, name: str, queue_id: str) -> bool:
+    """From hold/; or a message that waits for its release time (RFC 4865), which is then no longer waited for."""
+    if name == "hold":
+        return _release(queue, name, queue_id)
+    path = queue.path(name, queue_id)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if mode & FORCED_RELEASE or QueueFile(descriptor).envelope.release <= time.time():
+            return False
+        os.fchmod(descriptor, (mode & 0o777) | FORCED_RELEASE)
+        os.utime(descriptor)
+    except CorruptQueueFile:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def _requeue(queue: Queue, name: str, queue_id: str) -> bool:
     queue.move(queue_id, name, "incoming")
     return True
@@ -120,7 +140,7 @@ def _expire_and_release(queue: Queue, name: str, queue_id: str) -> bool:
 ACTIONS = {
     "d": Action(NAMES, _delete, "removed", "Deleted"),
     "h": Action(("incoming", "active", "deferred"), _hold, "placed on hold", "Placed on hold"),
-    "H": Action(("hold",), _release, "released from hold", "Released from hold"),
+    "H": Action(("hold", "deferred"), _release_early, "released from hold", "Released from hold"),
     "r": Action(NAMES, _requeue, "requeued", "Requeued"),
     "e": Action(NAMES, _expire, "expired", "Force-expired"),
     "f": Action(NAMES, _expire_and_release, "expired", "Force-expired"),

@@ -13,6 +13,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters.general import INET_INTERFACES, MYDESTINATION, MYORIGIN
 from pillarbox.lib.config.parameters.lookup import (
+    FAST_FLUSH_DOMAINS,
     PARENT_DOMAIN_MATCHES_SUBDOMAINS,
     RELAY_DOMAINS,
     VIRTUAL_ALIAS_DOMAINS,
@@ -22,6 +23,9 @@ from pillarbox.lib.log import log
 from pillarbox.lookup.domains import DomainList
 from pillarbox.lookup.own_addresses import own_addresses
 from pillarbox.lookup.tableset import TableSet
+
+LISTS = (FAST_FLUSH_DOMAINS,)
+"""Lists of domains that decide no class, but which programs ask for."""
 
 
 class Classes:
@@ -38,6 +42,12 @@ class Classes:
         self._alias = domain_list(VIRTUAL_ALIAS_DOMAINS)
         self._mailbox = domain_list(VIRTUAL_MAILBOX_DOMAINS)
         self._relay = domain_list(RELAY_DOMAINS)
+        self._others = {
+            parameter.name: self._relay
+            if config[parameter] == config[RELAY_DOMAINS] and {parameter.name, RELAY_DOMAINS.name} <= set(parents)
+            else domain_list(parameter)
+            for parameter in LISTS
+        }
         self._origin = normalize_domain(config[MYORIGIN])
         interfaces = config[INET_INTERFACES]
         self._addresses = own_addresses(interfaces)
@@ -56,6 +66,11 @@ class Classes:
         if self._relay and self._relay.matches(domain):
             return "relay"
         return "default"
+
+    def listed(self, parameter: str, domain: str) -> bool | None:
+        """Whether one of `LISTS` has `domain` (as written); None where it is no such list.  Raises LookupFailed."""
+        chosen = self._others.get(parameter)
+        return None if chosen is None else chosen.matches(normalize_domain(domain))
 
     def is_own(self, domain: str) -> bool:
         """Whether a bare user name is looked up for addresses in `domain`: it is ours in the local sense."""
@@ -77,10 +92,12 @@ class Classes:
 
     def preload(self) -> None:
         """Load the tables of the lists."""
-        for each in (self._local, self._alias, self._mailbox, self._relay):
+        for each in dict.fromkeys(self._all()):
             each.preload()
 
     def files(self) -> tuple[str, ...]:
         """The files that the lists read."""
-        lists = (self._local, self._alias, self._mailbox, self._relay)
-        return tuple(file for each in lists for file in each.files())
+        return tuple(file for each in self._all() for file in each.files())
+
+    def _all(self) -> tuple[DomainList, ...]:
+        return (self._local, self._alias, self._mailbox, self._relay, *self._others.values())

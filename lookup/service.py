@@ -53,6 +53,7 @@ class Lookup:
             "expand": self._expand,
             "canonical": self._canonical,
             "get": self._get,
+            "listed": self._listed,
         }
 
     def preload(self) -> None:
@@ -121,6 +122,12 @@ class Lookup:
             return {"ok": False, "why": f'"{name[:100]}" is no parameter that names tables'}
         value = maps.find(_key(request, "key"))
         return {"ok": True} if value is None else {"ok": True, "value": value}
+
+    def _listed(self, request: Attributes) -> Reply:
+        listed = self.classes.listed(request.text("parameter"), _key(request, "domain"))
+        if listed is None:
+            return {"ok": False, "why": "no such list of domains"}
+        return {"ok": True, "listed": listed}
 
 
 def _key(request: Attributes, name: str, default: str | None = None) -> str:

@@ -56,7 +56,7 @@ class Agent:
         envelope = message.envelope
         self._tag += 1
         options: dict[str, object] = {"fds": 1}
-        for name in ("envid", "ret", "body", "smtputf8", "requiretls"):
+        for name in ("envid", "ret", "body", "smtputf8", "requiretls", "deliver_by"):
             if value := getattr(envelope, name):
                 options[name] = value
         attributes = {name: value for name in _ORIGIN if (value := getattr(envelope, name))}

@@ -49,9 +49,12 @@ class Failures:
         )
 
     async def warn(self, message: ActiveMessage, now: float) -> None:
-        """Have a delay notice written, when the message has waited long enough for one."""
+        """Have a delay notice written, when the message has waited long enough for one, or for longer than its sender
+        thought right (by-mode N of RFC 2852)."""
         envelope = message.envelope
-        if self._warn_after and envelope.sender and now - envelope.arrival >= self._warn_after:
+        by = message.deliver_by
+        late = by is not None and not by.returns and by.passed(now)
+        if envelope.sender and (late or (self._warn_after and now - message.since >= self._warn_after)):
             file = message.file
             await self._try(
                 message, self._client.warn(message.queue_id, envelope, file.descriptor, file.offset, file.length)

@@ -6,6 +6,7 @@ has room again after it was full, and every `queue_run_delay`.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import time
@@ -116,12 +117,17 @@ class Intake:
             taken += 1
         return not self.scheduler.full and not self.scheduler.stopping
 
-    def flush(self, queue_id: str, site: str) -> int:
-        """Make deferred messages due at once: one, those with a recipient in the domain `site`, or all."""
+    async def flush(self, queue_id: str, site: str) -> int:
+        """Make deferred messages due at once: one, those with a recipient in the domain `site`, or all.
+
+        What waits for its release time (RFC 4865) goes on waiting: the scheduler puts it back.
+        """
         chosen = [queue_id] if queue_id else list(self._timetable)
         now = self._clock()
         count = 0
-        for each in chosen:
+        for number, each in enumerate(chosen, 1):
+            if number % BURST == 0:
+                await asyncio.sleep(0)  # a long queue is read, but deliveries go on
             if each not in self._timetable or (site and not self._goes_to(each, site)):
                 continue
             self._timetable.enter(each, now)
@@ -134,9 +140,9 @@ class Intake:
         except OSError:
             return False
         try:
-            suffix = f"@{site.strip('[]')}".lower()
+            suffixes = (f"@{site}".lower(), f"@{site.strip('[]')}".lower())
             return any(
-                not stored.done and stored.recipient.address.lower().endswith(suffix)
+                not stored.done and stored.recipient.address.lower().endswith(suffixes)
                 for stored in QueueFile(descriptor).recipients()
             )
         except CorruptQueueFile:

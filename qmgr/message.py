@@ -9,8 +9,10 @@ import os
 import stat
 from dataclasses import dataclass, field
 
+from pillarbox.lib.delivery.result import Result
 from pillarbox.lib.queue import QUEUES, CorruptQueueFile, Envelope, Queue, QueueFile, StoredRecipient, mark_done
-from pillarbox.lib.queue.listing import FORCED_EXPIRE
+from pillarbox.lib.queue.deliver_by import DeliverBy, parse_deliver_by
+from pillarbox.lib.queue.listing import FORCED_EXPIRE, FORCED_RELEASE
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Why a good file may not be openable for a while."""
@@ -47,6 +49,8 @@ class ActiveMessage:
     failed: int = 0
     expired: bool = False
     has_logs: bool = False
+    verdict: Result | None = None
+    """What all its recipients get instead of a delivery."""
     reasons_begun: bool = False
     reporting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a report of this message is under way, so that its logs grow in order."""
@@ -55,6 +59,17 @@ class ActiveMessage:
     def envelope(self) -> Envelope:
         """Sender, origin and conditions; without the recipients."""
         return self.file.envelope
+
+    @property
+    def since(self) -> float:
+        """When its waiting began, in seconds since the epoch: it arrived, or was released (RFC 4865)."""
+        return max(self.envelope.arrival, self.envelope.release)
+
+    @property
+    def deliver_by(self) -> DeliverBy | None:
+        """Its deadline (RFC 2852)."""
+        text = self.envelope.deliver_by
+        return parse_deliver_by(text) if text else None
 
     @property
     def descriptor(self) -> int:
@@ -111,6 +126,14 @@ class ActiveMessage:
     def to_expire(self) -> bool:
         """Whether an administrator wants the message returned instead of tried again (`postsuper -e`)."""
         return bool(os.fstat(self.descriptor).st_mode & FORCED_EXPIRE)
+
+    def released(self, now: float) -> bool:
+        """Whether it may be delivered: its release time has come, or an administrator does not want to wait for it."""
+        return self.envelope.release <= now or bool(os.fstat(self.descriptor).st_mode & FORCED_RELEASE)
+
+    def is_marked(self) -> bool:
+        """Whether an administrator has left a mark in the file's mode."""
+        return bool(os.fstat(self.descriptor).st_mode & (FORCED_EXPIRE | FORCED_RELEASE))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable
 
 from pillarbox.lib.clients.bounce import AsyncBounceClient
-from pillarbox.lib.clients.lookup import AsyncLookupClient
+from pillarbox.lib.clients.lookup import AsyncLookupClient, LookupUnavailable
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
+from pillarbox.lib.config.parameters.lookup import FAST_FLUSH_DOMAINS
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
@@ -49,7 +50,8 @@ class QueueManager:
         """Recover, then begin to deliver."""
         config = self._worker.config
         failures = Failures(config, AsyncBounceClient(config))
-        self._scheduler = Scheduler(config, AsyncLookupClient(config), failures, self._timetable.enter)
+        self._lookup = AsyncLookupClient(config)
+        self._scheduler = Scheduler(config, self._lookup, failures, self._timetable.enter)
         self._scheduler.on_room = self._intake.look_again
         self._intake.scheduler = self._scheduler
         self._intake.recover()
@@ -90,26 +92,34 @@ class QueueManager:
         """The control socket: notices of cleanup, requests of commands."""
         while True:
             frame = await channel.receive()
-            reply = self._answer(frame)
+            reply = await self._answer(frame)
             if reply is not None:
                 await channel.send(reply)
 
-    def _answer(self, frame: Attributes) -> dict[str, object] | None:
+    async def _answer(self, frame: Attributes) -> dict[str, object] | None:
         verb = frame.text("do")
         if verb == "arrived":
             self._intake.arrived(frame.texts("ids"))
             return None
         if verb == "flush":
-            self._scheduler.revive()
-            count = self._intake.flush(frame.text("id", ""), frame.text("site", ""))
-            self._intake.look_again()
-            self._wanted.set()
-            return {"ok": True, "count": count}
+            return await self._flush(frame.text("id", ""), frame.text("site", ""))
         if verb == "changed":
             self._intake.changed(frame.texts("ids"))
             self._wanted.set()
             return {"ok": True}
         raise ProtocolError(f'unknown request "{verb}"')
+
+    async def _flush(self, queue_id: str, site: str) -> dict[str, object]:
+        try:
+            if site and not await self._lookup.listed(FAST_FLUSH_DOMAINS.name, site):
+                return {"ok": True, "denied": True}
+        except LookupUnavailable as error:
+            return {"ok": False, "why": error.reason}
+        self._scheduler.revive()
+        count = await self._intake.flush(queue_id, site)
+        self._intake.look_again()
+        self._wanted.set()
+        return {"ok": True, "count": count}
 
 
 def run(worker: Worker) -> None:

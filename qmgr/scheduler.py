@@ -14,6 +14,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 
 from pillarbox.lib.clients.lookup import AsyncLookupClient, LookupUnavailable, Route
 from pillarbox.lib.config import Config
@@ -35,6 +36,8 @@ from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result, forma
 from pillarbox.lib.ipc import FRAME_LIMIT, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import CorruptQueueFile, Queue, StoredRecipient
+from pillarbox.lib.queue.deliver_by import EXPIRED
+from pillarbox.lib.queue.listing import held_until
 from pillarbox.qmgr.agents import AgentPool
 from pillarbox.qmgr.destination import Destination
 from pillarbox.qmgr.failures import Failures
@@ -148,7 +151,25 @@ class Scheduler:
             f"{queue_id}: from=<{envelope.sender}>, size={message.file.length}, "
             f"nrcpt={message.file.recipient_count} (queue active)"
         )
+        if (envelope.release or envelope.deliver_by) and not self._in_time(message, now):
+            return True
         self._read_on(message)
+        return True
+
+    def _in_time(self, message: ActiveMessage, now: float) -> bool:
+        """Whether the message's own times let its recipients be looked at now; if not, it waits for its release."""
+        envelope = message.envelope
+        if not message.released(now):
+            if not message.to_expire():
+                log.info(f"{message.queue_id}: from=<{envelope.sender}>, {held_until(envelope.release)}")
+                self._forget(message)
+                self._set_aside(message.queue_id, envelope.release)
+                return False
+            message.verdict = Result(0, DEFERRED, "4.3.2", "withdrawn before its release time")
+            return True
+        by = message.deliver_by
+        if by is not None and by.returns and by.passed(now):
+            message.verdict = Result(0, BOUNCED, "5.4.7", EXPIRED)  # RFC 2852 section 4: it is not delivered late
         return True
 
     def _stranded(self, queue_id: str) -> bool:
@@ -186,6 +207,10 @@ class Scheduler:
             self._pass_ended(message)
             return
         message.outstanding += len(recipients)
+        if message.verdict is not None:
+            for stored in recipients:
+                self._decide(message, stored, replace(message.verdict, n=stored.n))
+            return
         sender = message.envelope.sender
         known: list[tuple[StoredRecipient, Route]] = []
         unknown: list[StoredRecipient] = []
@@ -406,19 +431,29 @@ class Scheduler:
     def _record(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> None:
         """What became of one recipient.  Failures go to `bounce` before the recipient counts as done."""
         if result.status == SENT:
-            if "success" in stored.recipient.notify:
+            if result.wanted(stored.recipient.notify):
                 self._task(self._report(message, stored, result))
             else:
                 self._done(message, stored.n)
-        elif result.status == BOUNCED or self._expired(message):
+        elif result.status == BOUNCED:
+            self._task(self._report(message, stored, result))
+        elif self._too_late(message):
+            late = replace(result, status=BOUNCED, dsn="5.4.7", text=f"{EXPIRED}: {result.text}")
+            self._task(self._report(message, stored, late))
+        elif self._expired(message):
             self._task(self._report(message, stored, result))
         else:
             self._task(self._keep_reason(message, stored, result))
 
+    def _too_late(self, message: ActiveMessage) -> bool:
+        """Whether the time has passed after which the sender wants the message back (RFC 2852 section 4)."""
+        by = message.deliver_by
+        return by is not None and by.returns and by.passed(self._clock())
+
     def _expired(self, message: ActiveMessage) -> bool:
         envelope = message.envelope
         if not message.expired:
-            if self._schedule.expired(envelope.sender, envelope.arrival, self._clock()):
+            if self._schedule.expired(envelope.sender, message.since, self._clock()):
                 status = "expired"
             elif message.to_expire():
                 status = "force-expired"
@@ -477,7 +512,10 @@ class Scheduler:
             self._complete(message)
             return
         now = self._clock()
-        when = self._schedule.next_attempt(message.envelope.arrival, now)
+        when = self._schedule.next_attempt(message.since, now)
+        by = message.deliver_by
+        if by is not None and now < by.deadline < when:
+            when = by.deadline  # what the sender is to be told then is not to wait for the next attempt
         await self._failures.warn(message, now)
         self._forget(message)
         self._set_aside(message.queue_id, when)

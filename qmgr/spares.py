@@ -44,7 +44,7 @@ class Spares:
         """
         if message.file.offset + message.file.length > SIZE_LIMIT or not self._room():
             return False
-        if message.to_expire():
+        if message.is_marked():
             return False  # the mark is in the file's mode, and cleanup cannot take it off
         os.rename(message.path, f"{self._directory}/{message.queue_id}")
         self._count += 1

@@ -21,9 +21,10 @@ from collections.abc import Sequence
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
 from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, Result
+from pillarbox.lib.delivery.result import TRACED as HANDED_TRACED
 from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
 from pillarbox.lib.queue import Envelope, Recipient
-from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, FAILED, RELAYED, Outcome
+from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, FAILED, RELAYED, TRACED, Outcome
 
 SERVICE = "bounce"
 
@@ -38,12 +39,17 @@ def outcome(kind: str, recipient: Recipient, result: Result, when: float) -> Out
     """A delivery result at `when` as an outcome for the log of that kind.
 
     A deferral in the log "bounce" is one of a message that has expired: `failed`.  A success at another system is
-    `relayed`, at ours `delivered` (RFC 3464 section 2.3.3).
+    `relayed`, at ours `delivered` (RFC 3464 section 2.3.3).  It is `traced` where the sender hears of it unless
+    NOTIFY is NEVER.
     """
     if result.status == BOUNCED or (result.status == DEFERRED and kind == "bounce"):
         action = FAILED
     elif result.status == DEFERRED:
         action = DELAYED
+    elif result.handed == HANDED_TRACED:
+        action = TRACED
+    elif result.handed:
+        action = RELAYED
     else:
         action = RELAYED if NO_REPORTS in result.relay else DELIVERED
     return Outcome(

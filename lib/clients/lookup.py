@@ -107,6 +107,10 @@ class LookupClient:
             found = questions.value(kept, self._call({"do": "get", "parameter": parameter, "key": key}))
         return found
 
+    def listed(self, parameter: str, domain: str) -> bool:
+        """Whether the list of domains that the parameter named `parameter` holds has `domain`."""
+        return self._call({"do": "listed", "parameter": parameter, "domain": domain}).boolean("listed")
+
     def _call(self, request: dict[str, object]) -> Attributes:
         began = time.monotonic()
         tries = 0
@@ -196,6 +200,10 @@ class AsyncLookupClient:
         if found is None:
             found = questions.value(kept, await self._call({"do": "get", "parameter": parameter, "key": key}))
         return found
+
+    async def listed(self, parameter: str, domain: str) -> bool:
+        """Whether the list of domains that the parameter named `parameter` holds has `domain`."""
+        return (await self._call({"do": "listed", "parameter": parameter, "domain": domain})).boolean("listed")
 
     async def _call(self, request: dict[str, object]) -> Attributes:
         began = time.monotonic()

@@ -44,6 +44,8 @@ class DeliveryRequest:
     body: str = ""
     smtputf8: bool = False
     requiretls: bool = False
+    deliver_by: str = ""
+    """See `lib.queue.deliver_by`."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Where the message came from: client_name, client_address, client_port, client_helo, protocol, sasl_method,
     sasl_username, sasl_sender, and what else the envelope carried."""
@@ -115,6 +117,7 @@ def parse_request(frame: Attributes, now: float) -> DeliveryRequest:
             body=frame.text("body", ""),
             smtputf8=frame.boolean("smtputf8", False),
             requiretls=frame.boolean("requiretls", False),
+            deliver_by=frame.text("deliver_by", ""),
             attributes={name: value for name, value in attributes.items() if isinstance(value, str)},
         )
     except ProtocolError:

@@ -11,6 +11,10 @@ from pillarbox.lib.log import log
 
 SENT, DEFERRED, BOUNCED = "sent", "deferred", "bounced"
 
+ENTRUSTED, RELAYED, TRACED = "entrusted", "relayed", "traced"
+"""How a message was handed over: to a system that sends the reports itself; to one that sends none; and with a report
+that was asked for by other means than NOTIFY=SUCCESS (RFC 2852 section 4.1.4)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -27,6 +31,14 @@ class Result:
     relay: str = "none"
     remote_mta: str = ""
     diagnostic: str = ""
+    handed: str = ""
+    """What a success was, where another system took the message over: one of the words below; "" otherwise."""
+
+    def wanted(self, notify: tuple[str, ...]) -> bool:
+        """Whether the sender is to be told of a success; `notify` is what NOTIFY says (RFC 3461 section 5.2.3)."""
+        if self.handed == TRACED:
+            return "never" not in notify
+        return "success" in notify and self.handed != ENTRUSTED
 
     def frame(self) -> dict[str, object]:
         """The members that travel."""
@@ -37,6 +49,8 @@ class Result:
             members["remote_mta"] = self.remote_mta
         if self.diagnostic:
             members["diagnostic"] = self.diagnostic
+        if self.handed:
+            members["handed"] = self.handed
         return members
 
 
@@ -45,6 +59,9 @@ def parse_result(frame: Attributes) -> Result:
     status = frame.text("status")
     if status not in (SENT, DEFERRED, BOUNCED):
         raise ProtocolError(f'a delivery status is not "{status}"')
+    handed = frame.text("handed", "")
+    if handed not in ("", ENTRUSTED, RELAYED, TRACED):
+        raise ProtocolError(f'a message is not handed over as "{handed}"')
     return Result(
         n=frame.integer("n"),
         status=status,
@@ -53,6 +70,7 @@ def parse_result(frame: Attributes) -> Result:
         relay=frame.text("relay", "none"),
         remote_mta=frame.text("remote_mta", ""),
         diagnostic=frame.text("diagnostic", ""),
+        handed=handed,
     )
 
 

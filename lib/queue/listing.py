@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pillarbox.lib.message.date import format_date
 from pillarbox.lib.queue import outcomes
 from pillarbox.lib.queue.directories import MAILDROP, Queue
 from pillarbox.lib.queue.file import CorruptQueueFile, QueueFile
@@ -21,6 +23,9 @@ ORDER = (MAILDROP, "active", "incoming", "deferred", "hold")
 
 FORCED_EXPIRE = 0o100
 """The mode bit (execute, for the owner) of a queue file that is to expire at its next attempt (`postsuper -e`)."""
+
+FORCED_RELEASE = 0o010
+"""The mode bit (execute, for the group) of a queue file that does not wait for its release time (`postsuper -H`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +81,21 @@ def _submission(name: str, descriptor: int) -> Entry:
 
 def _message(queue: Queue, name: str, queue_id: str, descriptor: int) -> Entry:
     file = QueueFile(descriptor)
-    expire = bool(os.fstat(descriptor).st_mode & FORCED_EXPIRE)
+    mode = os.fstat(descriptor).st_mode
+    expire = bool(mode & FORCED_EXPIRE)
     envelope = file.envelope
-    recipients = _recipients(queue, queue_id, file)
+    held = envelope.release > time.time() and not mode & FORCED_RELEASE
+    recipients = _recipients(queue, queue_id, file, held_until(envelope.release) if held else "")
     return Entry(name, queue_id, envelope.arrival, file.length, envelope.sender, expire, recipients)
 
 
-def _recipients(queue: Queue, queue_id: str, file: QueueFile) -> Iterator[Waiting]:
-    """Those with a reason first, as the log has them, then those that were not tried."""
+def held_until(release: float) -> str:
+    """Why a message with a release time (RFC 4865) is not tried yet."""
+    return f"held until {format_date(release)} as its sender asked (FUTURERELEASE)"
+
+
+def _recipients(queue: Queue, queue_id: str, file: QueueFile, held: str) -> Iterator[Waiting]:
+    """Those with a reason first, as the log has them, then those that were not tried; `held` is the reason for all."""
     todo = {stored.n: stored.recipient for stored in file.recipients() if not stored.done}
     with contextlib.suppress(OSError, ValueError):
         for outcome in outcomes.latest(outcomes.read(outcomes.log_path(queue.directory, "defer", queue_id))):
@@ -91,4 +103,4 @@ def _recipients(queue: Queue, queue_id: str, file: QueueFile) -> Iterator[Waitin
             if recipient is not None:
                 yield Waiting(recipient.address, recipient.original, outcome.text)
     for recipient in todo.values():
-        yield Waiting(recipient.address, recipient.original, "")
+        yield Waiting(recipient.address, recipient.original, held)

@@ -21,8 +21,12 @@ from pillarbox.lib.queue.ids import is_queue_id
 from pillarbox.lib.system.files import write_all
 
 FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED = "failed", "delayed", "delivered", "relayed", "expanded"
-ACTIONS = (FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED)
 """What happened, in the words of RFC 3464 section 2.3.3."""
+
+TRACED = "traced"
+"""Relayed, and the sender is told unless NOTIFY is NEVER (RFC 2852 section 4.1.4); a report says `relayed`."""
+
+ACTIONS = (FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED, TRACED)
 
 TEXT_LIMIT = 4000
 """Characters kept of a reason; a remote server may say more."""

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,10 +16,11 @@ from pillarbox.bounce import logs as logs_module
 from pillarbox.bounce.logs import wants
 from pillarbox.lib.clients.bounce import BounceClient
 from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, Result
+from pillarbox.lib.delivery.result import ENTRUSTED, RELAYED, TRACED
 from pillarbox.lib.ipc import AsyncChannel
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import Recipient
-from tests.bounce.bounced import CONTENT, ID, OTHER_ID, Bench, Rejected, ServiceUnavailable, bounce_service
+from tests.bounce.bounced import CONTENT, ID, NOW, OTHER_ID, Bench, Rejected, ServiceUnavailable, bounce_service
 
 BOB = Recipient("bob@y.test")
 USER_UNKNOWN = Result(151, BOUNCED, "5.1.1", "unknown user", "mx.y.test[192.0.2.1]:25", "mx.y.test", "smtp; 550 no")
@@ -264,6 +266,60 @@ class TestReports:
             assert (bench.spool / "defer" / ID).exists()
 
         assert f"{ID}: sender delay notification: NEW1" in on_bench(tmp_path, work)
+
+
+class TestDeadlines:
+    """RFC 2852 section 4."""
+
+    def test_a_deadline_that_passes_is_told_once_even_after_a_warning(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, Recipient("bob@y.test", notify=("failure",)), REFUSED)
+            assert await bench.warn(deliver_by=f"{int(NOW) + 1};N") == ()
+            assert await bench.warn(deliver_by=f"{int(NOW) - 1};N") == ("NEW1",)
+            assert await bench.warn(deliver_by=f"{int(NOW) - 1};N") == ()
+            message = bench.cleanup.taken[0].message
+            assert message["Subject"] == "Mail Not Delivered in Time (still being retried)"
+            assert status_fields(bench)[1]["Action"] == "delayed"
+            assert status_fields(bench)[1]["Status"] == "4.4.7"
+            assert b"delivery time expired" in b" ".join(bench.cleanup.taken[0].data.split())
+
+        on_bench(tmp_path, work)
+
+    def test_who_wants_no_reports_gets_none(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, Recipient("bob@y.test", notify=("never",)), REFUSED)
+            assert await bench.warn(deliver_by=f"{int(NOW) - 1};N") == ()
+
+        on_bench(tmp_path, work)
+
+    def test_a_relaying_is_told_without_notify_but_not_against_never(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            traced = replace(HANDED_ON, handed=TRACED)
+            await bench.client.append("bounce", ID, BOB, traced)
+            await bench.client.append("bounce", ID, Recipient("c@y.test", notify=("never",)), replace(traced, n=152))
+            assert await bench.flush() == ("NEW1",)
+            _, *recipients = status_fields(bench)
+            assert [(one["Final-Recipient"], one["Action"]) for one in recipients] == [
+                ("rfc822; bob@y.test", "relayed")
+            ]
+
+        on_bench(tmp_path, work)
+
+    @pytest.mark.parametrize(
+        ("handed", "notify", "wanted"),
+        [
+            ("", ("success",), True),
+            ("", (), False),
+            (RELAYED, ("success",), True),
+            (RELAYED, ("failure",), False),
+            (ENTRUSTED, ("success",), False),
+            (TRACED, (), True),
+            (TRACED, ("failure",), True),
+            (TRACED, ("never",), False),
+        ],
+    )
+    def test_which_successes_are_told(self, handed: str, notify: tuple[str, ...], wanted: bool) -> None:
+        assert replace(HANDED_ON, handed=handed).wanted(notify) is wanted
 
 
 class TestNobodyIsToldTwice:

@@ -18,9 +18,10 @@ from pillarbox.commands.queue_listing import json_lines, listing
 from pillarbox.lib.clients.showq import ShowqClient
 from pillarbox.lib.config import Config, load
 from pillarbox.lib.ipc import AsyncChannel, ChannelClosed
+from pillarbox.lib.message.date import format_date
 from pillarbox.lib.queue import Queue, Recipient, outcomes
 from pillarbox.lib.queue.file import mark_done
-from pillarbox.lib.queue.listing import FORCED_EXPIRE, Entry, Waiting, entries
+from pillarbox.lib.queue.listing import FORCED_EXPIRE, FORCED_RELEASE, Entry, Waiting, entries
 from pillarbox.lib.queue.outcomes import DELAYED, Outcome, log_path
 from pillarbox.showq.program import answer
 from tests.commands.queued import put_message
@@ -122,6 +123,21 @@ def test_json() -> None:
         "sender": "",
         "recipients": [{"orig_address": "o@x", "address": "a@x", "delay_reason": REFUSED}, {"address": "b@x"}],
     }
+
+
+def test_a_message_that_waits_for_its_release_time_says_so(tmp_path: Path) -> None:
+    queue = Queue(str(tmp_path))
+    queue.create()
+    release = time.time() + 1000
+    put_message(tmp_path, "deferred", release=release)
+    (found,) = [json.loads(line) for line in json_lines(entries(queue))]
+    reason = f"held until {format_date(release)} as its sender asked (FUTURERELEASE)"
+    assert found["queue_name"] == "deferred"
+    assert found["recipients"] == [{"address": "b@y.test", "delay_reason": reason}]
+    (path,) = (tmp_path / "deferred").iterdir()
+    path.chmod(path.stat().st_mode | FORCED_RELEASE)
+    (found,) = [json.loads(line) for line in json_lines(entries(queue))]
+    assert found["recipients"] == [{"address": "b@y.test"}]
 
 
 class TestTheDirectory:

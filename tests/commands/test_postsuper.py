@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from pillarbox.commands import postsuper
 from pillarbox.lib.log import log
-from pillarbox.lib.queue.listing import FORCED_EXPIRE
+from pillarbox.lib.queue.listing import FORCED_EXPIRE, FORCED_RELEASE
 from tests.commands.queued import put_message
 
 
@@ -63,6 +64,24 @@ def test_holding_and_releasing(shell: Shell) -> None:
     assert where(shell.instance, queue_id) == "hold"
     assert shell.run("-H", queue_id)[-1] == "postsuper: Released from hold: 1 message"
     assert where(shell.instance, queue_id) == "deferred"
+
+
+def test_a_message_that_waits_for_its_release_time_is_let_go(shell: Shell) -> None:
+    now = time.time()
+    waiting = put_message(shell.instance / "spool", "deferred", release=now + 1000)
+    due = put_message(shell.instance / "spool", "deferred", release=now - 1)
+    ordinary = shell.put("deferred")
+    for queue_id in (waiting, due, ordinary):
+        os.utime(shell.instance / "spool" / "deferred" / queue_id, (now + 1000, now + 1000))
+    assert shell.run("-H", "ALL") == [
+        f"postsuper: {waiting}: released from hold",
+        "postsuper: Released from hold: 1 message",
+    ]
+    status = (shell.instance / "spool" / "deferred" / waiting).stat()
+    assert status.st_mode & FORCED_RELEASE
+    assert status.st_mtime < now + 500
+    assert (shell.instance / "spool" / "deferred" / ordinary).stat().st_mtime > now + 500
+    assert shell.run("-H", waiting) == []
 
 
 def test_all_of_one_queue(shell: Shell) -> None:

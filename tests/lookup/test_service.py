@@ -92,12 +92,20 @@ def concurrent(config: Config) -> Ask:
         ("get", ("alias_maps", "nobody"), None),
         ("canonical", ("bob@localhost", "sender"), "bob.b@own.example"),
         ("canonical", ("bob@localhost", "recipient"), None),
+        ("listed", ("fast_flush_domains", "Site.example"), True),
+        ("listed", ("fast_flush_domains", "sub.site.example"), True),
+        ("listed", ("fast_flush_domains", "other.example"), False),
     ],
 )
 def test_a_question_and_its_answer(
     tmp_path: Path, people: Accounts, client: Callable[[Config], Ask], method: str, arguments: Any, expected: object
 ) -> None:
-    config = configuration(tmp_path, virtual_alias_maps=ALIASES, sender_canonical_maps="inline:{bob=bob.b@own.example}")
+    config = configuration(
+        tmp_path,
+        virtual_alias_maps=ALIASES,
+        sender_canonical_maps="inline:{bob=bob.b@own.example}",
+        fast_flush_domains="site.example",
+    )
     with served(config):
         assert client(config)(method, arguments) == expected
 
@@ -109,6 +117,7 @@ def test_a_question_and_its_answer(
         ("get", ("alias_database", "x")),
         ("get", ("mydestination", "x")),
         ("get", ("no_such_parameter", "x")),
+        ("listed", ("mydestination", "own.example")),
         ("expand", ("a@b.example",)),
         ("recipient", ("a@b.example",)),
     ],

@@ -109,7 +109,7 @@ class TestRequests:
             for address in ("a@one.test", "b@one.test", "c@two.test"):
                 stage.put(address)
             await stage.settle()
-            assert stage.intake.flush("", site) == count
+            assert await stage.intake.flush("", site) == count
             await stage.until(lambda: len(stage.services[0].requests) == 3 + count and stage.scheduler.idle)
 
         on_stage(tmp_path, work)
@@ -120,9 +120,9 @@ class TestRequests:
             first = stage.put("a@one.test")
             stage.put("b@one.test")
             await stage.settle()
-            assert stage.intake.flush(first, "") == 1
-            assert stage.intake.flush("4jXFYl6dnjzKD6m", "") == 0
-            assert stage.intake.flush("../../etc/passwd", "") == 0
+            assert await stage.intake.flush(first, "") == 1
+            assert await stage.intake.flush("4jXFYl6dnjzKD6m", "") == 0
+            assert await stage.intake.flush("../../etc/passwd", "") == 0
 
         on_stage(tmp_path, work)
 

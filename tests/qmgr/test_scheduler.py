@@ -282,7 +282,7 @@ class TestExpiry:
             await stage.settle()
             path = stage.path("deferred", queue_id)
             path.chmod(0o600 | FORCED_EXPIRE)
-            stage.intake.flush(queue_id, "")
+            await stage.intake.flush(queue_id, "")
             await stage.until(lambda: stage.where(queue_id) == "")
             assert stage.bounce.log("bounce") == ["a@one.test"]
             assert stage.logged(f"{queue_id}: from=<sender@here.test>, status=force-expired, returned to sender")
@@ -365,7 +365,7 @@ class TestDeadHelpers:
             await stage.settle()
             assert stage.where(second) == "deferred" and not agents.requests, "the transport was tried in its pause"
             stage.scheduler.revive()
-            stage.intake.flush("", "")
+            await stage.intake.flush("", "")
             await stage.until(lambda: not stage.where(first) and not stage.where(second))
 
         on_stage(tmp_path, work)
@@ -432,7 +432,7 @@ class TestDestinations:
             await stage.settle()
             alive = True
             stage.scheduler.revive()
-            assert stage.intake.flush("", "") == 10
+            assert await stage.intake.flush("", "") == 10
             await stage.until(lambda: not any(stage.where(one) for one in ids))
 
         on_stage(tmp_path, work)

@@ -58,6 +58,12 @@ RELAY_DOMAINS = words(
     "",
     "Domains that this system passes on to another mail server (backup MX, gateway), subdomains included.",
 )
+FAST_FLUSH_DOMAINS = words(
+    "fast_flush_domains",
+    "$relay_domains",
+    """Domains whose waiting mail may be asked for: by their mail servers with ETRN, by anyone here with "postqueue -s".
+    Empty: none.""",
+)
 RELAY_RECIPIENT_MAPS = tables(
     "relay_recipient_maps",
     "",

@@ -3,13 +3,14 @@
 `report.compose` writes any of them as a stream; each kind of report is a small module that says its words.
 """
 
-from pillarbox.lib.message.dsn.kinds import DELAY, FAILURE, KINDS, POSTMASTER, SUCCESS, Kind
+from pillarbox.lib.message.dsn.kinds import DELAY, FAILURE, KINDS, LATE, POSTMASTER, SUCCESS, Kind
 from pillarbox.lib.message.dsn.report import Original, Report, ReportedRecipient, compose
 
 __all__ = [
     "DELAY",
     "FAILURE",
     "KINDS",
+    "LATE",
     "POSTMASTER",
     "SUCCESS",
     "Kind",

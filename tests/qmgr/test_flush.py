@@ -1,0 +1,81 @@
+"""Flush by site: ETRN and `postqueue -s` over the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.lookup import LookupUnavailable
+from pillarbox.lib.clients.qmgr import AsyncQmgrClient
+from pillarbox.lib.ipc import AsyncChannel
+from pillarbox.qmgr.program import QueueManager
+from tests.qmgr.stage import Stage, defers, on_stage
+
+
+class Lists:
+    """A lookup service that lists one domain."""
+
+    def __init__(self) -> None:
+        self.down = False
+
+    async def listed(self, parameter: str, domain: str) -> bool:
+        if self.down:
+            raise LookupUnavailable("lookup service: gone")
+        return parameter == "fast_flush_domains" and domain == "one.test"
+
+
+async def serving(stage: Stage, lists: Lists) -> asyncio.Server:
+    manager = QueueManager(cast(Any, SimpleNamespace(config=stage.config)))
+    manager._scheduler, manager._intake = stage.scheduler, stage.intake
+    manager._lookup = cast(Any, lists)
+    manager._wanted = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sock = writer.get_extra_info("socket").dup()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        channel = AsyncChannel(sock)
+        try:
+            await manager.serve(channel)
+        except Exception:
+            channel.close()
+
+    path = stage.config.socket_path("qmgr")
+    return await asyncio.start_unix_server(serve, path)
+
+
+@pytest.mark.parametrize(("domain", "count"), [("one.test", 2), ("two.test", None)])
+def test_only_listed_sites_are_flushed(tmp_path: Path, domain: str, count: int | None) -> None:
+    async def work(stage: Stage) -> None:
+        stage.agents(defers)
+        for address in ("a@one.test", "b@one.test", "c@two.test"):
+            stage.put(address)
+        await stage.settle()
+        async with await serving(stage, Lists()):
+            assert await AsyncQmgrClient(stage.config).flush_site(domain) == count
+        await stage.until(lambda: len(stage.services[0].requests) == 3 + (count or 0))
+
+    on_stage(tmp_path, work)
+
+
+def test_when_the_list_cannot_be_read_nothing_is_flushed(tmp_path: Path) -> None:
+    async def work(stage: Stage) -> None:
+        lists = Lists()
+        lists.down = True
+        async with await serving(stage, lists):
+            with pytest.raises(ServiceUnavailable, match="lookup service: gone"):
+                await AsyncQmgrClient(stage.config).flush_site("one.test")
+
+    on_stage(tmp_path, work)
+
+
+def test_without_a_queue_manager_the_service_is_unavailable(tmp_path: Path) -> None:
+    async def work(stage: Stage) -> None:
+        with pytest.raises(ServiceUnavailable, match="qmgr: connect to"):
+            await AsyncQmgrClient(stage.config).flush_site("one.test")
+
+    on_stage(tmp_path, work)
