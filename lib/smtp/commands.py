@@ -13,6 +13,8 @@ from pillarbox.lib.sasl.wire import RESPONSE_LIMIT, SaslAborted, SaslSyntaxError
 from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.events import Auth, Data, Etrn, Hello, Mail, Rcpt, StartTls, Verify
 from pillarbox.lib.smtp.grammar import parse_mail, parse_rcpt
+from pillarbox.lib.smtp.lifetimes import Chunk
+from pillarbox.lib.smtp.receiving import announce_chunk
 from pillarbox.lib.smtp.reply import Reply
 
 if TYPE_CHECKING:
@@ -77,10 +79,11 @@ def rcpt(session: ServerSession, argument: str) -> None:
     profile = session.profile
     event = parse_rcpt(argument, dsn=profile.offers("DSN"), smtputf8=session.smtputf8, strict=profile.strict)
     if type(event) is Rcpt:
-        if session.recipients >= profile.recipient_limit > 0:
+        transaction = session.transaction
+        if transaction.recipients >= profile.recipient_limit > 0:
             # A client with more recipients than fit is not at fault: it sends the rest in another transaction.
-            session.overshoot += 1
-            session.reply(replies.TOO_MANY_RECIPIENTS, excused=session.overshoot <= profile.recipient_overshoot)
+            transaction.overshoot += 1
+            session.reply(replies.TOO_MANY_RECIPIENTS, excused=transaction.overshoot <= profile.recipient_overshoot)
         else:
             session.ask(event)
     elif type(event) is Reply:
@@ -115,9 +118,9 @@ def _chunk(session: ServerSession, argument: str, refusal: Reply | None) -> None
         # Nobody can say where the next command begins.
         session.reply(replies.SYNTAX_BDAT)
     elif not session.profile.offers("CHUNKING"):
-        session.begin_chunk(int(match[1]), bool(match[2]), replies.NOT_IMPLEMENTED)
+        announce_chunk(session, Chunk(int(match[1]), bool(match[2]), replies.NOT_IMPLEMENTED))
     else:
-        session.begin_chunk(int(match[1]), bool(match[2]), refusal)
+        announce_chunk(session, Chunk(int(match[1]), bool(match[2]), refusal))
 
 
 def rset(session: ServerSession, argument: str) -> None:

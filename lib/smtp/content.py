@@ -80,24 +80,18 @@ class DataDecoder:
 
 
 class ChunkDecoder:
-    """The content of one transaction's BDAT chunks, taken as one text; `begin_chunk` before each."""
+    """The content of one transaction's BDAT chunks, taken as one text."""
 
-    __slots__ = ("_at_line_start", "_held", "_watch", "bare_newline", "remaining")
+    __slots__ = ("_at_line_start", "_held", "_watch", "bare_newline")
 
     def __init__(self, bare_newline: BareNewline = "normalize") -> None:
-        self.remaining = 0
         self._held = False  # the last octet was a CR
         self._at_line_start = True
         self._watch = bare_newline == "reject"
         self.bare_newline = False
 
-    def begin_chunk(self, size: int) -> None:
-        """`size` octets belong to the chunk that begins now."""
-        self.remaining = size
-
     def feed(self, data: bytes) -> bytes:
-        """Content decoded from the next octets of the chunk; `data` must not go beyond `remaining`."""
-        self.remaining -= len(data)
+        """Content decoded from the next octets."""
         if self._held:
             data = b"\r" + data
         self._held = data[-1:] == b"\r"

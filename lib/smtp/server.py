@@ -13,42 +13,29 @@ message; every way out of a transaction leaves the same state; plaintext behind 
 tarpit and policy are the driver's: `tarpit` says that replies are to be delayed, and only one is produced until it is
 taken.
 
+Here are the driver's side and what all parts of the session use.  Reading is in `reading` and `receiving`, the verbs
+in `commands` under the table of `states`, what answers lead to in `transitions`, what is remembered in `lifetimes`.
+
 RFC 5321, 1870, 2033, 2034, 2920, 3030, 3207, 3461, 4954, 6152, 6531.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from pillarbox.lib.sasl.wire import SaslAborted, SaslSyntaxError, decode_response
 from pillarbox.lib.smtp import replies
-from pillarbox.lib.smtp.commands import AUTH_LINE_LIMIT, refusing_chunk
-from pillarbox.lib.smtp.content import ChunkDecoder, DataDecoder
-from pillarbox.lib.smtp.events import (
-    Auth,
-    AuthEnded,
-    AuthResponse,
-    Close,
-    Content,
-    Data,
-    End,
-    Event,
-    Hello,
-    Mail,
-    Note,
-    Overflow,
-    Rcpt,
-    Reset,
-    StartTls,
-)
+from pillarbox.lib.smtp.events import Close, End, Event, Hello, Note, Reset
+from pillarbox.lib.smtp.input import Input
+from pillarbox.lib.smtp.lifetimes import Chunk, Introduction, State, Transaction
 from pillarbox.lib.smtp.profile import Profile
+from pillarbox.lib.smtp.reading import out_of_turn, read_command, read_nothing
+from pillarbox.lib.smtp.receiving import read_chunk, read_data
 from pillarbox.lib.smtp.reply import Reply
-from pillarbox.lib.smtp.states import BEFORE_TLS, JUNK, LAST_IN_GROUP, LMTP_TABLE, ORDER, TABLE, State
+from pillarbox.lib.smtp.states import LMTP_TABLE, TABLE
+from pillarbox.lib.smtp.tally import summary
+from pillarbox.lib.smtp.transitions import TRANSITIONS
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_QUOTE_LIMIT: Final = 100  # characters of the client's input in a note for the log
 _CLOSING_CODES: Final = frozenset((421, 521))
 
 
@@ -57,44 +44,63 @@ class ServerSession:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self.helo_name = ""
-        self.protocol = "LMTP" if profile.lmtp else "SMTP"
         self.tls = False
-        self.authenticated = False
-        self.smtputf8 = False
-        self.recipients = 0
-        self.overshoot = 0
         self.errors = 0
         self.where = "CONNECT"
         """What the client did last, for "lost connection after ..."."""
-        self.content_size = 0
         self.closed = False
         self.counts: dict[str, list[int]] = {}
         """For each verb how often it was done and how often it was tried."""
-        self._table = LMTP_TABLE if profile.lmtp else TABLE
+        self.introduction = Introduction("LMTP" if profile.lmtp else "SMTP")
+        self.transaction = Transaction()
+        self.chunk = Chunk()
+        # What the parts of the session share.
+        self.table = LMTP_TABLE if profile.lmtp else TABLE
+        self.input = Input()
+        self.events: list[Event] = []
+        self.output: list[bytes] = []
+        self.read: Callable[[ServerSession], bool] = read_command
         self._junk = 0
-        self._buffer = b""
-        self._start = 0
-        self._events: list[Event] = []
-        self._output: list[bytes] = []
         self._pending: Event | None = None
         self._count: list[int] | None = None
-        self._read = self._read_command
-        self._skipping = False
         self._greeted = False
-        self._data: DataDecoder | None = None
-        self._chunks: ChunkDecoder | None = None
-        self._chunk_size = 0
-        self._chunk_last = False
-        self._chunk_refusal: Reply | None = None
-        self._overflowed = False
-        self._enter(State.START)
+
+    # --- what the client has said
+    @property
+    def helo_name(self) -> str:
+        """The argument of HELO, EHLO or LHLO; "" before it."""
+        return self.introduction.helo_name
+
+    @property
+    def protocol(self) -> str:
+        """SMTP, ESMTP or LMTP."""
+        return self.introduction.protocol
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether AUTH has succeeded."""
+        return self.introduction.authenticated
+
+    @property
+    def recipients(self) -> int:
+        """How many recipients of the open transaction were accepted."""
+        return self.transaction.recipients
+
+    @property
+    def smtputf8(self) -> bool:
+        """Whether the open transaction has the SMTPUTF8 parameter."""
+        return self.transaction.smtputf8
+
+    @property
+    def content_size(self) -> int:
+        """Octets of content that the open transaction has had."""
+        return self.transaction.content_size
 
     # --- the driver's side
     @property
     def buffered(self) -> int:
         """Bytes that were fed and are not yet used."""
-        return len(self._buffer) - self._start
+        return len(self.input)
 
     @property
     def waiting(self) -> bool:
@@ -104,12 +110,12 @@ class ServerSession:
     @property
     def in_transaction(self) -> bool:
         """Whether MAIL was accepted and its transaction is not over."""
-        return self._state not in (State.START, State.READY)
+        return self.transaction.state is not State.IDLE
 
     @property
     def in_content(self) -> bool:
         """Whether the bytes that come next are content."""
-        return self._read == self._read_data or (self._read == self._read_chunk and self._chunk_refusal is None)
+        return self.read is read_data or (self.read is read_chunk and self.chunk.refusal is None)
 
     @property
     def tarpit(self) -> bool:
@@ -121,28 +127,26 @@ class ServerSession:
         """Say 220; or 554 to a client that has not waited for it (RFC 5321 section 3.1)."""
         self._greeted = True
         if self.buffered and self.profile.forbid_pipelining:
-            self._out_of_turn()
+            out_of_turn(self)
         else:
-            self._output.append(replies.greeting(self.profile.greeting).encode())
+            self.output.append(replies.greeting(self.profile.greeting).encode())
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived."""
-        if self.closed:
-            return
-        self._buffer = self._buffer[self._start :] + data if self._start < len(self._buffer) else data
-        self._start = 0
+        if not self.closed:
+            self.input.feed(data)
 
     def next_event(self) -> Event | None:
         """The next event; None until more is fed, or the event before is answered, or output is taken."""
-        events = self._events
+        events = self.events
         while not events:
-            if self._pending is not None or not self._greeted or not self._read():
+            if self._pending is not None or not self._greeted or not self.read(self):
                 return None
         return events.pop(0)
 
     def take_output(self) -> bytes:
         """What to write now."""
-        output = self._output
+        output = self.output
         if not output:
             return b""
         data = output[0] if len(output) == 1 else b"".join(output)
@@ -153,13 +157,13 @@ class ServerSession:
         """Accept the name; `mechanisms` are what AUTH offers."""
         event = self._pending
         assert type(event) is Hello
-        self.helo_name = event.name
-        self._enter(State.READY)
+        introduction = self.introduction
+        introduction.helo_name = event.name
         if event.verb == "HELO":
-            self.protocol = "SMTP"
+            introduction.protocol = "SMTP"
             self.answer(replies.hello(self.profile.host))
         else:
-            self.protocol = "ESMTP" if event.verb == "EHLO" else "LMTP"
+            introduction.protocol = "ESMTP" if event.verb == "EHLO" else "LMTP"
             self.answer(self.profile.extensions(self.tls, mechanisms))
 
     def answer(self, reply: Reply) -> None:
@@ -167,10 +171,9 @@ class ServerSession:
         event, self._pending = self._pending, None
         if event is None:
             raise RuntimeError("no event waits for an answer")
-        transition = _TRANSITIONS.get(type(event))
-        if transition is not None and transition(self, event, reply):
-            return
-        self.reply(reply)
+        transition = TRANSITIONS.get(type(event))
+        if transition is None or not transition(self, event, reply):
+            self.reply(reply)
 
     def answer_recipients(self, answers: list[Reply]) -> None:
         """Answer `End` for each recipient in order (RFC 2033 section 4.2)."""
@@ -179,20 +182,19 @@ class ServerSession:
         self.leave_transaction(silently=True)
         accepted = any(not reply.failed for reply in answers)
         for reply in answers[:-1]:
-            self._output.append((replies.softened(reply) if self.profile.soft_bounce else reply).encode())
-        last = answers[-1]
-        self.reply(last, excused=accepted)
+            self.output.append((replies.softened(reply) if self.profile.soft_bounce else reply).encode())
+        self.reply(answers[-1], excused=accepted)
         if accepted:
-            self._message_taken()
+            self.message_taken()
 
     def tls_started(self) -> None:
-        """The handshake is done; what the client said before is forgotten (RFC 3207 section 4.2)."""
+        """The handshake is done."""
         self.tls = True
-        self._read = self._read_command
+        self.read = read_command
 
     def stop(self) -> bool:
         """End with 421 if the client is between transactions and nothing waits; whether the session is over."""
-        if not self.closed and self._greeted and not self.waiting and not self.in_transaction and not self._events:
+        if not self.closed and self._greeted and not self.waiting and not self.in_transaction and not self.events:
             self.shut(replies.stopping(self.profile.host), "")
         return self.closed
 
@@ -201,17 +203,21 @@ class ServerSession:
         self._pending = None
         self._count = None
         self.leave_transaction()
-        self._output.append(reply.encode())
+        self.output.append(reply.encode())
         self.close(reason)
 
-    # --- what the commands use
+    def summary(self) -> str:
+        """`ehlo=1 mail=1/2 quit=1 commands=3/4`: done, and tried where that differs."""
+        return summary(self.counts)
+
+    # --- what the parts of the session use
     def reply(self, reply: Reply, *, excused: bool = False) -> None:
         """Give the final reply to the current command."""
         code = reply.code
         if code >= 500 and self.profile.soft_bounce:
             reply = replies.softened(reply)
             code = reply.code
-        self._output.append(reply.encode())
+        self.output.append(reply.encode())
         if code < 400:
             if self._count is not None and code != 334:
                 self._count[0] += 1
@@ -222,379 +228,55 @@ class ServerSession:
                 self.close(reply.text if code == 421 else "")
                 return
         if self.errors >= self.profile.hard_error_limit > 0 and not self.closed:
-            self._output.append(replies.too_many_errors(self.profile.host).encode())
+            self.output.append(replies.too_many_errors(self.profile.host).encode())
             self.close("too many errors")
 
     def ask(self, event: Event) -> None:
         """Put an event to the driver and wait for its answer."""
         self._pending = event
-        self._events.append(event)
+        self.events.append(event)
 
     def note(self, kind: str, text: str) -> None:
         """Tell the driver something for the log."""
-        self._events.append(Note(kind, text))
+        self.events.append(Note(kind, text))
+
+    def count(self, verb: str) -> None:
+        """A command was tried; its reply will say whether it was done."""
+        count = self.counts.get(verb)
+        if count is None:
+            count = self.counts[verb] = [0, 0]
+        count[1] += 1
+        self._count = count
+
+    def count_junk(self) -> None:
+        """A command that does no work."""
+        self._junk += 1
+        if self._junk > self.profile.junk_limit > 0:
+            self.errors += 1
+
+    def message_taken(self) -> None:
+        """A client that gets mail through has shown that it is no mere nuisance."""
+        self.errors = self._junk = 0
+
+    def read_commands(self) -> None:
+        """Commands come next."""
+        self.read = read_command
+
+    def introduce_anew(self) -> None:
+        """Forget who the client said that it is."""
+        self.introduction = Introduction("LMTP" if self.profile.lmtp else "SMTP")
+
+    def leave_transaction(self, *, silently: bool = False) -> None:
+        """The one way out of a transaction, whatever ended it."""
+        left, self.transaction = self.transaction, Transaction()
+        if left.state is not State.IDLE and not silently:
+            self.events.append(Reset())
 
     def close(self, reason: str) -> None:
         """Nothing more is read."""
         if not self.closed:
             self.leave_transaction()
             self.closed = True
-            self._buffer, self._start = b"", 0
-            self._read = self._read_nothing
-            self._events.append(Close(reason))
-
-    def leave_transaction(self, *, silently: bool = False) -> None:
-        """The one way out of a transaction, whatever ended it."""
-        if self._state is State.START or self._state is State.READY:
-            return
-        self._enter(State.READY)
-        self.recipients = 0
-        self.overshoot = 0
-        self.smtputf8 = False
-        self.content_size = 0
-        self._data = None
-        self._chunks = None
-        self._overflowed = False
-        if not silently:
-            self._events.append(Reset())
-
-    def begin_chunk(self, size: int, last: bool, refusal: Reply | None) -> None:
-        """A BDAT command was read; `size` octets follow whatever becomes of it."""
-        self._chunk_size, self._chunk_last, self._chunk_refusal = size, last, refusal
-        if refusal is None and self._chunks is None:
-            self.ask(Data(chunked=True))
-            return
-        self._begin_chunk()
-
-    # --- transitions, one per kind of event; True where the reply was given or must not be given
-    def _after_mail(self, event: Mail, reply: Reply) -> bool:
-        if not reply.failed:
-            self._enter(State.MAIL)
-            self.smtputf8 = event.smtputf8
-        return False
-
-    def _after_rcpt(self, event: Rcpt, reply: Reply) -> bool:
-        if not reply.failed:
-            self._enter(State.RCPT)
-            self.recipients += 1
-        return False
-
-    def _after_data(self, event: Data, reply: Reply) -> bool:
-        if event.chunked:
-            if reply.failed:
-                self._chunk_refusal = reply
-            self._begin_chunk()
-            return True
-        if reply.code == 354:
-            self.content_size = 0
-            self._data = DataDecoder(self.profile.bare_newline)
-            self._read = self._read_data
-            self._output.append(reply.encode())
-            return True
-        return False
-
-    def _after_end(self, event: End, reply: Reply) -> bool:
-        self.leave_transaction(silently=True)
-        if reply.failed:
-            return False
-        self.reply(reply)
-        self._message_taken()
-        return True
-
-    def _after_starttls(self, event: StartTls, reply: Reply) -> bool:
-        if reply.failed:
-            return False
-        self.reply(reply)
-        self._buffer, self._start = b"", 0
-        self._read = self._read_nothing
-        self.helo_name = ""
-        self.protocol = "LMTP" if self.profile.lmtp else "SMTP"
-        self.authenticated = False
-        self._enter(State.START)
-        return True
-
-    def _after_auth(self, event: Auth | AuthResponse, reply: Reply) -> bool:
-        self._read = self._read_command
-        if reply.code == 334:
-            self._read = self._read_response
-        elif not reply.failed:
-            self.authenticated = True
-        return False
-
-    def _message_taken(self) -> None:
-        # A client that gets mail through has shown that it is no mere nuisance.
-        self.errors = self._junk = 0
-
-    # --- reading
-    def _enter(self, state: State) -> None:
-        self._state = state
-        self._verbs = self._table[state]
-
-    def _read_nothing(self) -> bool:
-        return False
-
-    def _line(self, limit: int) -> bytes | None:
-        """The next line without its end; None until it is complete.  An overlong one is answered and passed over."""
-        buffer, start = self._buffer, self._start
-        end = buffer.find(b"\n", start)
-        if end < 0:
-            if len(buffer) - start > limit + 1:
-                self._skipping = True
-            if self._skipping:
-                self._buffer, self._start = b"", 0
-            return None
-        self._start = end + 1
-        if self._skipping or end - start > limit + 1:
-            self._skipping = False
-            return b"\n"
-        return buffer[start:end]
-
-    def _read_command(self) -> bool:
-        buffer, start = self._buffer, self._start
-        if start >= len(buffer):
-            return False
-        profile = self.profile
-        if self._output and self.tarpit:
-            return False
-        first = buffer[start]
-        limit = profile.command_limit
-        if (first == 65 or first == 97) and buffer[start : start + 5].upper() == b"AUTH ":
-            limit = max(limit, AUTH_LINE_LIMIT)
-        line = self._line(limit)
-        if line is None:
-            # A TLS handshake or another protocol's binary greeting will never send a line end.
-            if first < 32 and first not in b"\t\r\n" and not self._skipping:
-                self._break_rules(buffer[start:])
-                return True
-            return False
-        if line == b"\n":
-            self._unknown(replies.too_long(profile.host))
-            return True
-        if line[-1:] == b"\r":
-            line = line[:-1]
-        elif profile.bare_newline == "reject":
-            self._unknown(replies.bare_line_feed(profile.host))
-            return True
-        self._command(line)
-        return True
-
-    def _command(self, line: bytes) -> None:
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError:
-            if not line[:1].isalpha():
-                self._break_rules(line)
-            else:
-                self._unknown(replies.BAD_UTF8)
-            return
-        if not text.isprintable():
-            text = text.replace("\t", " ")
-            if _CONTROL.search(text):
-                if not line[:1].isalpha():
-                    self._break_rules(line)
-                else:
-                    self._unknown(replies.BAD_SYNTAX)
-                return
-        verb, _, argument = text.partition(" ")
-        verb = verb.upper()
-        entry = self._verbs.get(verb)
-        if entry is None:
-            self._no_verb(verb, line)
-            return
-        self.where = verb
-        profile = self.profile
-        if (
-            profile.forbid_pipelining
-            and self._start < len(self._buffer)
-            and (verb in LAST_IN_GROUP or self.protocol == "SMTP")
-            and verb != "STARTTLS"
-        ):
-            self._out_of_turn()
-            return
-        count = self.counts.get(verb)
-        if count is None:
-            count = self.counts[verb] = [0, 0]
-        count[1] += 1
-        self._count = count
-        if verb in JUNK:
-            self._junk += 1
-            if self._junk > profile.junk_limit > 0:
-                self.errors += 1
-        if profile.tls_required and not self.tls and verb not in BEFORE_TLS:
-            entry = replies.TLS_REQUIRED if verb != "BDAT" else refusing_chunk(replies.TLS_REQUIRED)
-        if isinstance(entry, Reply):
-            self.reply(entry)
-        else:
-            entry(self, argument.strip(" "))
-
-    def _no_verb(self, verb: str, line: bytes) -> None:
-        if not verb:
-            self._unknown(replies.BAD_SYNTAX)
-        elif verb in self.profile.forbidden or not verb[0].isalpha() or not verb.isascii():
-            self._break_rules(line)
-        else:
-            self._unknown(replies.NOT_RECOGNIZED)
-
-    def _unknown(self, reply: Reply) -> None:
-        self.where = "UNKNOWN"
-        self._count = self.counts.setdefault("UNKNOWN", [0, 0])
-        self._count[1] += 1
-        self.reply(reply)
-
-    def _break_rules(self, line: bytes) -> None:
-        """Not SMTP at all: a web browser made to speak to us, TLS on the wrong port."""
-        self._count = self.counts.setdefault("UNKNOWN", [0, 0])
-        self._count[1] += 1
-        self.where = "UNKNOWN"
-        self.note("non-SMTP command", _quoted(line))
-        self._output.append(replies.NOT_SMTP.encode())
-        self.close("")
-
-    def _out_of_turn(self) -> None:
-        self._events.append(
-            Note(f"improper command pipelining after {self.where}", _quoted(self._buffer[self._start :]))
-        )
-        self._output.append(replies.IMPROPER_PIPELINING.encode())
-        self.errors += 1
-        self.close("")
-
-    def _read_response(self) -> bool:
-        if self._start >= len(self._buffer):
-            return False
-        line = self._line(AUTH_LINE_LIMIT)
-        if line is None:
-            return False
-        try:
-            response = decode_response(line.removesuffix(b"\r"))
-        except SaslAborted:
-            self._end_auth(replies.AUTH_ABORTED, "aborted by the client")
-        except SaslSyntaxError as error:
-            self._end_auth(replies.AUTH_BAD_BASE64, str(error))
-        else:
-            self.ask(AuthResponse(response))
-        return True
-
-    def _end_auth(self, reply: Reply, reason: str) -> None:
-        self._read = self._read_command
-        self._events.append(AuthEnded(reason))
-        self.reply(reply)
-
-    def _read_data(self) -> bool:
-        if self._start >= len(self._buffer):
-            return False
-        decoder = self._data
-        assert decoder is not None
-        data = self._buffer[self._start :] if self._start else self._buffer
-        self._buffer, self._start = b"", 0
-        content = decoder.feed(data)
-        if content:
-            self._content(content)
-        if decoder.done:
-            self._buffer = decoder.rest
-            self._read = self._read_command
-            self.where = "END-OF-MESSAGE"
-            self._end(decoder.bare_newline, chunked=False)
-        return True
-
-    def _begin_chunk(self) -> None:
-        if self._chunk_refusal is None:
-            if self._chunks is None:
-                self.content_size = 0
-                self._chunks = ChunkDecoder(self.profile.bare_newline)
-                self._enter(State.CHUNKS)
-            self._chunks.begin_chunk(self._chunk_size)
-        self._chunk_left = self._chunk_size
-        self._read = self._read_chunk
-
-    def _read_chunk(self) -> bool:
-        left = self._chunk_left
-        if left:
-            if self._start >= len(self._buffer):
-                return False
-            data = self._buffer[self._start : self._start + left]
-            self._start += len(data)
-            self._chunk_left = left = left - len(data)
-            if self._chunk_refusal is None:
-                assert self._chunks is not None
-                content = self._chunks.feed(data)
-                if content:
-                    self._content(content)
-        if not left:
-            self._read = self._read_command
-            self._end_chunk()
-        return True
-
-    def _end_chunk(self) -> None:
-        refusal = self._chunk_refusal or (replies.TOO_BIG if self._overflowed else None)
-        if refusal is not None:
-            self._refuse_content(refusal, last=self._chunk_last)
-            return
-        assert self._chunks is not None
-        if self._chunk_last:
-            tail = self._chunks.finish()
-            if tail:
-                self._content(tail)
-            self._end(self._chunks.bare_newline, chunked=True)
-        else:
-            if not self._chunk_size:
-                self._junk += 1  # an empty chunk does no work
-                if self._junk > self.profile.junk_limit > 0:
-                    self.errors += 1
-            self.reply(replies.chunk_taken(self._chunk_size))
-
-    def _content(self, content: bytes) -> None:
-        if self._overflowed:
-            return
-        self.content_size += len(content)
-        if self.content_size > self.profile.size_limit > 0:
-            self._overflowed = True
-            self._events.append(Overflow())
-        else:
-            self._events.append(Content(content))
-
-    def _end(self, bare_newline: bool, *, chunked: bool) -> None:
-        if self._overflowed or bare_newline:
-            reply = replies.TOO_BIG if self._overflowed else replies.bare_line_feed(self.profile.host)
-            self._refuse_content(reply, last=True)
-        else:
-            self.ask(End(self.content_size, chunked))
-
-    def _refuse_content(self, reply: Reply, *, last: bool) -> None:
-        """End the transaction; LMTP clients wait for one reply per recipient after the last octet."""
-        others = self.recipients - 1 if self.profile.lmtp and last else 0
-        self.note("reject: END-OF-MESSAGE", str(reply))
-        self.leave_transaction()
-        if self.profile.soft_bounce:
-            reply = replies.softened(reply)
-        self._output += [reply.encode()] * others
-        self.reply(reply)
-
-    # --- for the log
-    def summary(self) -> str:
-        """`ehlo=1 mail=1/2 quit=1 commands=3/4`: done, and tried where that differs."""
-        words = []
-        done = tried = 0
-        for verb in (*ORDER, "UNKNOWN"):
-            count = self.counts.get(verb)
-            if count is not None:
-                good, total = count
-                done += good
-                tried += total
-                words.append(f"{verb.lower()}={good}" if good == total else f"{verb.lower()}={good}/{total}")
-        words.append(f"commands={done}" if done == tried else f"commands={done}/{tried}")
-        return " ".join(words)
-
-
-_TRANSITIONS: Final[dict[type, Callable[[ServerSession, Any, Reply], bool]]] = {
-    Mail: ServerSession._after_mail,
-    Rcpt: ServerSession._after_rcpt,
-    Data: ServerSession._after_data,
-    End: ServerSession._after_end,
-    StartTls: ServerSession._after_starttls,
-    Auth: ServerSession._after_auth,
-    AuthResponse: ServerSession._after_auth,
-}
-
-
-def _quoted(data: bytes) -> str:
-    return data[:_QUOTE_LIMIT].decode("utf-8", "replace")
+            self.input.clear()
+            self.read = read_nothing
+            self.events.append(Close(reason))

@@ -1,4 +1,4 @@
-"""The states of a server session and the one table of what each verb does in each of them.
+"""The one table of what each verb does in each state of a server session.
 
 An entry is a function of `commands`, or the reply that the verb gets there; a verb without an entry is not recognized.
 Whatever ends a transaction goes through `ServerSession.leave_transaction`, so that no path leaves old state behind.
@@ -6,24 +6,14 @@ Whatever ends a transaction goes through `ServerSession.leave_transaction`, so t
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from pillarbox.lib.smtp import commands, replies
+from pillarbox.lib.smtp.lifetimes import State
 from pillarbox.lib.smtp.reply import Reply
 
 if TYPE_CHECKING:
     from pillarbox.lib.smtp.server import ServerSession
-
-
-class State(enum.Enum):
-    """Where the session is."""
-
-    START = enum.auto()  # no HELO yet, or forgotten by STARTTLS
-    READY = enum.auto()  # between transactions
-    MAIL = enum.auto()  # a sender, no recipient
-    RCPT = enum.auto()  # a sender and at least one recipient
-    CHUNKS = enum.auto()  # at least one BDAT chunk taken, LAST not seen
 
 
 class Command(Protocol):
@@ -67,8 +57,7 @@ _INSIDE: Final[dict[str, Entry]] = {
 }
 
 TABLE: Final[dict[State, dict[str, Entry]]] = {
-    State.START: _BETWEEN,
-    State.READY: _BETWEEN,
+    State.IDLE: _BETWEEN,
     State.MAIL: {
         **_INSIDE,
         "RCPT": commands.rcpt,
@@ -104,9 +93,3 @@ BEFORE_TLS: Final = frozenset(("HELO", "EHLO", "LHLO", "STARTTLS", "NOOP", "RSET
 
 JUNK: Final = frozenset(("HELO", "EHLO", "LHLO", "NOOP", "RSET", "VRFY", "ETRN", "HELP"))
 """What does no work: beyond smtpd_junk_command_limit each counts as an error."""
-
-ORDER: Final = (
-    *("HELO", "EHLO", "LHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT"),
-    *("RSET", "NOOP", "HELP", "VRFY", "EXPN", "ETRN", "QUIT"),
-)
-"""The order in which the log counts commands."""

@@ -114,24 +114,19 @@ def test_chunks_are_one_text_whatever_their_borders(parts: list[bytes], sizes: l
     decoder = ChunkDecoder()
     content = b""
     for chunk in chunks(sizes, data):
-        decoder.begin_chunk(len(chunk))
         content += b"".join(decoder.feed(chunk[i : i + 2]) for i in range(0, len(chunk), 2))
-        assert decoder.remaining == 0
     assert content + decoder.finish() == expected
 
 
 def test_an_empty_text_stays_empty() -> None:
     decoder = ChunkDecoder()
-    decoder.begin_chunk(0)
     assert decoder.finish() == b""
 
 
 def test_a_lone_line_feed_in_chunks_is_noticed_but_not_a_split_line_end() -> None:
     decoder = ChunkDecoder("reject")
-    decoder.begin_chunk(4)
     decoder.feed(b"a\r")
     decoder.feed(b"\nb")
     assert not decoder.bare_newline
-    decoder.begin_chunk(1)
     decoder.feed(b"\n")
     assert decoder.bare_newline
