@@ -17,13 +17,17 @@ from collections.abc import Iterable
 from pillarbox.cleanup.spares import OPEN_FLAGS, Spares
 from pillarbox.lib.queue import Envelope, compose_header, decode_id
 from pillarbox.lib.queue.file import HEADER_SIZE, first_line
-from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
+from pillarbox.lib.system.files import move_within, sync_batch, sync_directory, write_all
 
 CLOCK_SLACK = 2_000_000
 """Microseconds by which the clocks of a client and of this process may differ (they are the same machine's)."""
 
 WRITE_SIZE = 128 * 1024
 """Content gathered before it is written."""
+
+
+PADDING_LIMIT = 4096
+"""Most blanks by which a shorter envelope is filled up; beyond it the content is moved instead."""
 
 
 class IncomingFile:
@@ -90,6 +94,27 @@ class IncomingFile:
         self._recipients = len(envelope.recipients)
         self._pieces.append(header)
 
+    def amend(self, envelope: Envelope) -> None:
+        """Another envelope in place of the one that `begin` was given; the content stays.  Raises ValueError as it."""
+        header, offset = compose_header(envelope)
+        self._recipients = len(envelope.recipients)
+        if not self._written:
+            self._pieces[0] = header
+            self._offset = offset
+            return
+        self._flush()
+        spare = self._offset - offset
+        if 0 <= spare <= PADDING_LIMIT:
+            # The envelope is JSON in a line of its own: blanks behind it mean nothing.
+            end = header.index(b"\n", HEADER_SIZE)
+            header = header[:end] + b" " * spare + header[end:]
+        else:
+            self._old_size = max(self._old_size, self.size)
+            move_within(self.descriptor, self._offset, offset, self.length)
+            self._offset = offset
+        os.pwrite(self.descriptor, header, 0)
+        os.lseek(self.descriptor, self.size, os.SEEK_SET)
+
     def write(self, content: bytes) -> None:
         """Take a piece of the content."""
         self._pieces.append(content)
@@ -121,9 +146,9 @@ class IncomingFile:
             self._pieces[0] = line + self._pieces[0][HEADER_SIZE:]
             self._flush()
 
-    def publish(self, queue_id: str) -> None:
-        """Give the synced file its final name."""
-        final = f"{self._directory}/{queue_id}"
+    def publish(self, queue_id: str, directory: str = "") -> None:
+        """Give the synced file its final name, in incoming/ or in another directory of the queue."""
+        final = f"{directory or self._directory}/{queue_id}"
         os.rename(self._name, final)
         self._name = final
         self.close()

@@ -6,19 +6,13 @@ An answer goes out only after the file has been synced, renamed and its name syn
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
-from pillarbox.cleanup.expansion import expand_recipients
-from pillarbox.cleanup.header import HeaderRules, fields_end, message_id
 from pillarbox.cleanup.incoming import IncomingFile, sync_files, sync_names
+from pillarbox.cleanup.message import NewMessage, Treatment
 from pillarbox.cleanup.spares import Spares
-from pillarbox.lib.clients.cleanup import Rejected
-from pillarbox.lib.clients.errors import ServiceUnavailable
-from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.clients.qmgr import QmgrNotifier
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.general import HEADER_SIZE_LIMIT, MESSAGE_SIZE_LIMIT, QUEUE_DIRECTORY
-from pillarbox.lib.config.parameters.lookup import VIRTUAL_ALIAS_MAPS
+from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
 from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed, ContentAborted, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import Envelope, Recipient
@@ -26,18 +20,11 @@ from pillarbox.lib.queue import Envelope, Recipient
 RECIPIENT_LIMIT = 100_000
 """Most recipients of one message; a bound on memory, far above every sender's own limit."""
 
-WRITE_ERROR = Rejected(451, "4.3.0", "Error: queue file write error")
-BAD_ENVELOPE = Rejected(554, "5.6.0", "Error: the envelope cannot be stored")
-TOO_BIG = Rejected(552, "5.3.4", "Error: message file too big")
-TOO_MANY_HOPS = Rejected(554, "5.4.0", "Error: too many hops")
-HEADER_BLOCK_LIMIT = 1024 * 1024
-"""Longest header block that is gathered before it is treated; what follows is content as it is."""
-
 
 class _Connection:
     """One client connection: its prepared file, and the message that is being received into it."""
 
-    __slots__ = ("envelope", "failure", "file", "head", "queue_id", "recipients", "state")
+    __slots__ = ("file", "message", "recipients", "state")
 
     def __init__(self) -> None:
         self.file: IncomingFile | None = None
@@ -45,25 +32,21 @@ class _Connection:
 
     def reset(self) -> None:
         self.state = "idle"  # -> recipients -> content -> idle
-        self.queue_id = ""
-        self.envelope: Envelope | None = None
+        self.message: NewMessage | None = None
         self.recipients: list[Recipient] = []
-        self.head: bytes | None = b""
-        self.failure: Rejected | None = None
 
 
 class Intake:
     """The round handler of cleanup."""
 
-    def __init__(self, config: Config, spares: Spares | None = None) -> None:
+    def __init__(self, config: Config, spares: Spares | None = None, hold: int = -1) -> None:
+        """`hold` is an open descriptor of hold/, for a process that may not open it any more."""
         self._spares = spares
         self._incoming = f"{config[QUEUE_DIRECTORY]}/incoming"
+        self._hold = f"{config[QUEUE_DIRECTORY]}/hold"
         self._directory = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._size_limit = config[MESSAGE_SIZE_LIMIT]
-        self._header_limit = max(config[HEADER_SIZE_LIMIT], HEADER_BLOCK_LIMIT)
-        self._rules = HeaderRules(config)
-        self._expands = bool(config[VIRTUAL_ALIAS_MAPS])
-        self._lookup = LookupClient(config)
+        self._hold_directory = hold if hold >= 0 else os.open(self._hold, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._treatment = Treatment(config)
         self._qmgr = QmgrNotifier(config)
         self._complete: list[tuple[Channel, _Connection]] = []
 
@@ -110,7 +93,8 @@ class Intake:
                 if chunk is None:
                     return
                 if chunk:
-                    self._content(connection, chunk)
+                    assert connection.message is not None
+                    connection.message.content(chunk)
                 else:
                     self._end(channel, connection)
             elif connection.state == "complete":
@@ -129,10 +113,11 @@ class Intake:
         if verb == "message" and connection.state == "idle":
             if connection.file is None:
                 raise ProtocolError("a message without a prepared file")
-            connection.queue_id = frame.text("id")
-            if not connection.file.accepts(connection.queue_id):
-                raise ProtocolError(f'"{connection.queue_id}" is not the id of the prepared file')
-            connection.envelope = Envelope.parse(frame.attributes("envelope"), ())
+            queue_id = frame.text("id")
+            if not connection.file.accepts(queue_id):
+                raise ProtocolError(f'"{queue_id}" is not the id of the prepared file')
+            envelope = Envelope.parse(frame.attributes("envelope"), ())
+            connection.message = NewMessage(self._treatment, connection.file, queue_id, envelope)
             connection.state = "recipients"
         elif verb != "recipients" or connection.state != "recipients":
             raise ProtocolError(f'"{verb}" does not fit here')
@@ -141,105 +126,14 @@ class Intake:
             raise ProtocolError(f"more than {RECIPIENT_LIMIT} recipients")
         if not frame.boolean("more", False):
             connection.state = "content"
-            self._begin(connection)
-
-    def _begin(self, connection: _Connection) -> None:
-        assert connection.envelope is not None and connection.file is not None
-        recipients = tuple(connection.recipients)
-        connection.recipients = []
-        try:
-            if self._expands:
-                recipients = expand_recipients(self._lookup, recipients)
-            if not recipients:
-                raise Rejected(554, "5.5.1", "Error: no recipients")
-            connection.envelope = replace(connection.envelope, recipients=recipients)
-            connection.file.begin(connection.envelope)
-        except Rejected as refusal:
-            connection.failure = refusal
-        except ValueError as error:
-            log.warning(f"{connection.queue_id}: envelope: {error}")
-            connection.failure = BAD_ENVELOPE
-        except ServiceUnavailable as error:
-            log.warning(f"{connection.queue_id}: virtual alias look-up: {error.reason}")
-            connection.failure = Rejected(451, "4.3.0", "Temporary lookup failure")
-
-    def _content(self, connection: _Connection, chunk: bytes) -> None:
-        if connection.failure is not None:
-            return
-        assert connection.file is not None
-        try:
-            if connection.head is None:
-                connection.file.write(chunk)
-            else:
-                connection.head += chunk
-                self._header(connection, final=False)
-            self._check_size(connection)
-        except Rejected as refusal:
-            connection.failure = refusal
-        except OSError as error:
-            self._write_error(connection, error)
-
-    def _check_size(self, connection: _Connection) -> None:
-        assert connection.file is not None
-        if self._size_limit and connection.file.size + len(connection.head or b"") > self._size_limit:
-            log.warning(f"{connection.queue_id}: queue file size limit exceeded")
-            raise TOO_BIG
-
-    def _header(self, connection: _Connection, *, final: bool) -> None:
-        """Once the header block is complete: treat it and write it.  `final`: the content has ended."""
-        head = connection.head
-        assert head is not None and connection.envelope is not None and connection.file is not None
-        if head.startswith(b"\n"):
-            end = 0
-        else:
-            end = head.find(b"\n\n") + 1
-            if not end:
-                if not final:
-                    if len(head) >= self._header_limit:
-                        self._endless_header(connection, head)
-                    return
-                if head and not head.endswith(b"\n"):
-                    head += b"\n"
-                end = len(head)
-        header, rest = head[:end], head[end:]
-        if (fields := fields_end(header)) < end:
-            # A line that is no field ends the header; the empty line that belongs there is missing.
-            header, rest = head[:fields], b"\n" + head[fields:]
-        connection.head = None
-        if self._rules.too_many_hops(header):
-            raise TOO_MANY_HOPS
-        header = self._rules.apply(header, connection.envelope, connection.queue_id)
-        log.info(f"{connection.queue_id}: message-id={message_id(header)}")
-        connection.file.write(header)
-        if rest:
-            connection.file.write(rest)
-
-    def _endless_header(self, connection: _Connection, head: bytes) -> None:
-        """The header is longer than what is looked at: it stays as it is."""
-        assert connection.file is not None
-        connection.head = None
-        if self._rules.too_many_hops(head):
-            raise TOO_MANY_HOPS
-        log.info(f"{connection.queue_id}: message-id={message_id(head)}")
-        connection.file.write(head)
-
-    def _write_error(self, connection: _Connection, error: OSError) -> None:
-        log.warning(f"{connection.queue_id}: queue file write error: {error.strerror}")
-        connection.failure = WRITE_ERROR
+            assert connection.message is not None
+            connection.message.begin(tuple(connection.recipients))
+            connection.recipients = []
 
     def _end(self, channel: Channel, connection: _Connection) -> None:
-        assert connection.file is not None
+        assert connection.message is not None
         connection.state = "complete"
-        if connection.failure is None:
-            try:
-                if connection.head is not None:
-                    self._header(connection, final=True)
-                    self._check_size(connection)
-                connection.file.complete()
-            except Rejected as refusal:
-                connection.failure = refusal
-            except OSError as error:
-                self._write_error(connection, error)
+        connection.message.end()
         self._complete.append((channel, connection))
 
     def _withdraw(self, channel: Channel, connection: _Connection) -> None:
@@ -253,8 +147,8 @@ class Intake:
         if not self._complete:
             return
         batch, self._complete = self._complete, []
-        good = [connection for _, connection in batch if connection.failure is None]
-        stored = self._store(good)
+        messages = [connection.message for _, connection in batch if connection.message is not None]
+        stored = self._store([one for one in messages if one.failure is None and not one.disposition.discard])
         for channel, connection in batch:
             self._answer(channel, connection)
         if stored:
@@ -262,43 +156,50 @@ class Intake:
         if self._spares is not None:
             self._spares.refill()
 
-    def _store(self, batch: list[_Connection]) -> list[str]:
-        """Sync, rename, sync the names; the ids of the messages that are safe.  Sets `failure` on the others."""
+    def _store(self, batch: list[NewMessage]) -> list[str]:
+        """Sync, rename, sync the names; the ids of the messages that qmgr is to take up.  Sets `failure` on others."""
         if not batch:
             return []
-        files = [connection.file for connection in batch if connection.file is not None]
         try:
-            sync_files(files)
+            sync_files([message.file for message in batch])
         except OSError as error:
-            for connection in batch:
-                self._write_error(connection, error)
+            for message in batch:
+                message.write_error(error)
             return []
-        stored = []
-        for connection in batch:
-            assert connection.file is not None
+        arrived: list[NewMessage] = []
+        held: list[NewMessage] = []
+        for message in batch:
+            hold = bool(message.disposition.hold)
             try:
-                connection.file.publish(connection.queue_id)
-                stored.append(connection.queue_id)
+                message.file.publish(message.queue_id, self._hold if hold else "")
             except OSError as error:
-                self._write_error(connection, error)
-        try:
-            sync_names(self._directory)
-        except OSError as error:
-            # The names may or may not be on disk: say "not accepted".  The message may then arrive twice, not never.
-            for connection in batch:
-                self._write_error(connection, error)
-            return []
-        return stored
+                message.write_error(error)
+            else:
+                (held if hold else arrived).append(message)
+        # The names may or may not be on disk: say "not accepted".  The message may then arrive twice, not never.
+        self._sync_names(arrived, self._directory)
+        self._sync_names(held, self._hold_directory)
+        return [message.queue_id for message in arrived if message.failure is None]
+
+    def _sync_names(self, messages: list[NewMessage], directory: int) -> None:
+        if messages:
+            try:
+                sync_names(directory)
+            except OSError as error:
+                for message in messages:
+                    message.write_error(error)
 
     def _answer(self, channel: Channel, connection: _Connection) -> None:
-        file, failure = connection.file, connection.failure
-        assert file is not None
+        message = connection.message
+        assert message is not None
         reply: dict[str, object]
-        if failure is None:
-            reply = {"ok": True, "id": connection.queue_id, "size": file.length}
-        else:
+        if (failure := message.failure) is not None:
             reply = {"ok": False, "code": failure.code, "enhanced": failure.enhanced, "text": failure.text}
-            file.discard()
+            message.file.discard()
+        else:
+            reply = {"ok": True, "id": message.queue_id, "size": message.file.length}
+            if message.disposition.discard:
+                message.file.discard()
         connection.file = None
         connection.reset()
         reply.update(self._prepare(connection))

@@ -29,7 +29,7 @@ FEW = 8
 WORTH_A_SYNC = 16
 """Files that must wait in spare/ before the directories are synced for them."""
 
-OPEN_FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Spares:

@@ -41,6 +41,7 @@ from pillarbox.lib.queue.listing import held_until
 from pillarbox.qmgr.agents import AgentPool
 from pillarbox.qmgr.destination import Destination
 from pillarbox.qmgr.failures import Failures
+from pillarbox.qmgr.filter import filter_route
 from pillarbox.qmgr.message import SHORTAGES, ActiveMessage, Job, StillInDelivery, take_up
 from pillarbox.qmgr.retry import RetrySchedule
 from pillarbox.qmgr.spares import Spares
@@ -212,6 +213,9 @@ class Scheduler:
                 self._decide(message, stored, replace(message.verdict, n=stored.n))
             return
         sender = message.envelope.sender
+        if message.envelope.filter:
+            self._divide(message, [(stored, filter_route(message.envelope.filter, stored)) for stored in recipients])
+            return
         known: list[tuple[StoredRecipient, Route]] = []
         unknown: list[StoredRecipient] = []
         for stored in recipients:

@@ -61,7 +61,7 @@ class Envelope:
     NT: RFC 2852); before `release` (seconds since the epoch) nothing is delivered (RFC 4865); `filter` is the
     transport:nexthop that all recipients go to first (FILTER in access(5)); `hold` is the reason why the message is to
     wait in hold/; `redirect` is the one address that replaces all recipients; with `discard` the message is taken and
-    thrown away.
+    thrown away; `overrides` are the words of receive_override_options, for cleanup.
     """
 
     sender: str
@@ -78,6 +78,7 @@ class Envelope:
     hold: str = ""
     redirect: str = ""
     discard: bool = False
+    overrides: str = ""
     client_name: str = ""
     client_address: str = ""
     client_port: str = ""
@@ -138,6 +139,7 @@ _OPTIONAL = (
     "hold",
     "redirect",
     "discard",
+    "overrides",
     "client_name",
     "client_address",
     "client_port",

@@ -73,6 +73,7 @@ class Confinement:
     """What a program may still do.  The default is next to nothing.
 
     read, write     paths; a directory stands for everything below it.  `write` includes reading, making and removing.
+    put             directories into which files may be moved or made, but in which none can be opened or removed
     connect_tcp     TCP ports that may be connected to; None = any, () = none
     bind_tcp        TCP ports that may be bound; None = any.  Inherited listening sockets work without.
     udp             UDP sockets (DNS)
@@ -87,6 +88,7 @@ class Confinement:
 
     read: tuple[str | os.PathLike[str], ...] = ()
     write: tuple[str | os.PathLike[str], ...] = ()
+    put: tuple[str | os.PathLike[str], ...] = ()
     connect_tcp: tuple[int, ...] | None = ()
     bind_tcp: tuple[int, ...] | None = ()
     udp: bool = False
@@ -120,7 +122,7 @@ class Confinement:
         threads = _thread_count()
         if threads > 1:
             lacking.append(f"landlock for {threads - 1} threads that already ran")
-        wanted = {os.fspath(path) for path in (*self.read, *self.write)}
+        wanted = {os.fspath(path) for path in (*self.read, *self.write, *self.put)}
         return ConfinementReport(tuple(held), tuple(lacking), tuple(path for path in outcome.missing if path in wanted))
 
     def _landlock_rules(self) -> landlock.Rules:
@@ -132,6 +134,7 @@ class Confinement:
         return landlock.Rules(
             read=read,
             write=write,
+            put=tuple(os.fspath(path) for path in self.put),
             connect_tcp=self.connect_tcp,
             bind_tcp=self.bind_tcp,
             execute=self.exec,

@@ -115,3 +115,20 @@ def write_file(path: str | os.PathLike[str], data: bytes, mode: int = 0o644) -> 
             pass
         raise
     sync_directory(directory or ".")
+
+
+MOVE_SIZE = 1024 * 1024
+"""Bytes that `move_within` holds in memory at once."""
+
+
+def move_within(descriptor: int, source: int, target: int, length: int) -> None:
+    """Move `length` bytes of a file from one position to another; the two places may overlap.  Raises OSError."""
+    blocks = range(0, length, MOVE_SIZE)
+    for start in blocks if target < source else reversed(blocks):
+        size = min(MOVE_SIZE, length - start)
+        block = os.pread(descriptor, size, source + start)
+        if len(block) != size:
+            raise OSError(errno.EIO, "the file is shorter than it was")
+        written = 0
+        while written < len(block):
+            written += os.pwrite(descriptor, block[written:], target + start + written)

@@ -66,6 +66,9 @@ WRITE = (
     | REFER
 )
 
+PUT = MAKE_REG | REFER
+"""Enough to move a file into a directory whose files are out of reach."""
+
 _BIND_TCP = 1 << 0
 _CONNECT_TCP = 1 << 1
 _TCP_ABI = 4
@@ -80,6 +83,7 @@ class Rules:
 
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
+    put: tuple[str, ...] = ()
     connect_tcp: tuple[int, ...] | None = ()
     bind_tcp: tuple[int, ...] | None = ()
     execute: bool = False
@@ -150,6 +154,7 @@ def restrict(rules: Rules) -> Outcome:
     try:
         _allow_paths(ruleset, rules.read, READ & files, missing)
         _allow_paths(ruleset, rules.write, WRITE & files, missing)
+        _allow_paths(ruleset, rules.put, PUT & files, missing)
         if network:
             _allow_ports(ruleset, rules.bind_tcp or (), _BIND_TCP)
             _allow_ports(ruleset, rules.connect_tcp or (), _CONNECT_TCP)

@@ -74,6 +74,7 @@ ROOMS: dict[str, Room] = {
     "cleanup": _may(
         _MAIL_OWNER,
         {f"{verb}-{place}" for verb in ("read", "write") for place in ("incoming", "spare")},
+        # hold/: what a rule sets aside is moved there; what lies there cannot be read, changed or removed.
     ),
     "qmgr": _may(
         _MAIL_OWNER,

@@ -355,6 +355,7 @@ class TestDisk:
                 assert room.ids() == []
                 assert client.deliver(MESSAGE).boolean("ok")
                 os.close(room.intake._directory)
+                os.close(room.intake._hold_directory)
         finally:
             subprocess.run(["umount", str(small)], check=True)
 
@@ -434,7 +435,7 @@ class TestExpansion:
     def room(self, tmp_path: Path, lookup: Lookup) -> Any:
         made = desk(tmp_path, virtual_alias_maps="hash:/nonexistent")
         room = made.__enter__()
-        room.intake._lookup = lookup  # type: ignore[assignment]
+        room.intake._treatment.lookup = lookup  # type: ignore[assignment]
         return made, room
 
     def test_recipients_are_replaced_each_once(self, tmp_path: Path) -> None:
