@@ -9,7 +9,7 @@ r"""How a scenario is written.
     C*20: NOOP                 the same line 20 times
     R: abc\r\n                 octets as they stand, with Python's escapes and no line end of their own; R*20 too
     B: abc\r\n                 the same as a chunk, with the BDAT command in front; B+ is the last chunk
-    S: 250 2.1.0 Ok            one whole reply; this is its last line.  `...` stands for anything, `250 ...` for any text
+    S: 250 2.1.0 Ok            one whole reply; this is its last line.  `...` stands for anything: `250 ...`
     S*20: 250 ...              20 replies like that
     S+ SIZE 10240000           the reply before has this line; S- that it has none with this text (both without code)
     S: closed                  the server closes the connection, and has said nothing more
@@ -18,7 +18,8 @@ r"""How a scenario is written.
     L: lost connection ...     a line with this (the wildcard too) comes in the log
     D: text                    a message with this text is delivered;  D- text: none is
 
-In what the client says `{plain USER PASSWORD}` is the initial response of PLAIN, `{base64 TEXT}` any text in base64 (with escapes).
+In what the client says `{plain USER PASSWORD}` is the initial response of PLAIN, `{base64 TEXT}` any text in base64
+(with escapes).
 """
 
 from __future__ import annotations
