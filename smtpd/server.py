@@ -19,13 +19,13 @@ from pillarbox.lib.clients.auth import AsyncAuthClient
 from pillarbox.lib.clients.cleanup import AsyncCleanupClient
 from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters import general, lookup, smtpd
+from pillarbox.lib.config.parameters import general, lookup, smtpd, smtpd_tls
 from pillarbox.lib.dns import Resolver, configured_resolver
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp.content import BareNewline
 from pillarbox.lib.smtp.networks import Networks
 from pillarbox.lib.smtp.profile import Profile
-from pillarbox.lib.tls import server_context
+from pillarbox.lib.tls import server_context, smtp_role
 from pillarbox.smtpd.access import Policy, check_restrictions, parse_restrictions
 from pillarbox.smtpd.checks import configured_checks
 from pillarbox.smtpd.client import ClientNames
@@ -94,9 +94,10 @@ class Server:
         self.limits = configured_limits(config)
         self.host = config[general.MYHOSTNAME]
         self.origin = config[general.MYORIGIN]
-        self.wrapper = config[smtpd.SMTPD_TLS_WRAPPERMODE]
-        self.tls_received = config[smtpd.SMTPD_TLS_RECEIVED_HEADER]
-        self.tls_log = config[smtpd.SMTPD_TLS_LOGLEVEL] > 0
+        self.wrapper = config[smtpd_tls.SMTPD_TLS_WRAPPERMODE]
+        self.tls_received = config[smtpd_tls.SMTPD_TLS_RECEIVED_HEADER]
+        self.fingerprint_digest = config[smtpd_tls.SMTPD_TLS_FINGERPRINT_DIGEST]
+        self.tls_log = config[smtpd_tls.SMTPD_TLS_LOGLEVEL] > 0
         self.sasl_received = config[smtpd.SMTPD_SASL_AUTHENTICATED_HEADER]
         self.checks = configured_checks(self)
         self._mechanisms: dict[tuple[bool, str], tuple[float, tuple[str, ...]]] = {}
@@ -108,7 +109,8 @@ class Server:
     @classmethod
     def prepare(cls, config: Config, service: str) -> Server:
         """Read what confinement will forbid.  Raises ValueError or TlsError."""
-        context = server_context(config) if config[smtpd.SMTPD_TLS_SECURITY_LEVEL] != "none" else None
+        role = smtp_role(config)
+        context = server_context(config, role) if role is not None else None
         return cls(config, service, tls=context, resolver=configured_resolver(config))
 
     def begin(self) -> None:
@@ -164,7 +166,7 @@ def configured_policy(config: Config) -> Policy:
 
 def configured_profile(config: Config, certificate: bool) -> Profile:
     """What the protocol core may do."""
-    level, bare_newline = config[smtpd.SMTPD_TLS_SECURITY_LEVEL], config[smtpd.SMTPD_FORBID_BARE_NEWLINE]
+    level, bare_newline = config[smtpd_tls.SMTPD_TLS_SECURITY_LEVEL], config[smtpd.SMTPD_FORBID_BARE_NEWLINE]
     return Profile(
         host=config[general.MYHOSTNAME],
         greeting=config[smtpd.SMTPD_BANNER],
@@ -183,7 +185,7 @@ def configured_profile(config: Config, certificate: bool) -> Profile:
         tls=certificate and level != "none",
         tls_required=level == "encrypt",
         auth=config[smtpd.SMTPD_SASL_AUTH_ENABLE],
-        auth_needs_tls=config[smtpd.SMTPD_TLS_AUTH_ONLY],
+        auth_needs_tls=config[smtpd_tls.SMTPD_TLS_AUTH_ONLY],
         bare_newline=cast(BareNewline, bare_newline),
         forbid_pipelining=config[smtpd.SMTPD_FORBID_UNAUTH_PIPELINING],
         soft_bounce=config[general.SOFT_BOUNCE],
@@ -196,7 +198,7 @@ def configured_limits(config: Config) -> Limits:
     """Times and rates."""
     return Limits(
         timeout=config[smtpd.SMTPD_TIMEOUT],
-        tls_timeout=config[smtpd.SMTPD_STARTTLS_TIMEOUT],
+        tls_timeout=config[smtpd_tls.SMTPD_STARTTLS_TIMEOUT],
         error_sleep=config[smtpd.SMTPD_ERROR_SLEEP_TIME],
         name_timeout=config[smtpd.SMTPD_CLIENT_NAME_TIMEOUT],
         connection_count=config[smtpd.SMTPD_CLIENT_CONNECTION_COUNT_LIMIT],

@@ -20,7 +20,7 @@ from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.networks import plain_address
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.lib.smtp.server import ServerSession
-from pillarbox.lib.tls import cipher_text
+from pillarbox.lib.tls import ClientCertificate, TlsFacts, tls_facts
 from pillarbox.smtpd.authentication import Authentication
 from pillarbox.smtpd.checks import decide
 from pillarbox.smtpd.client import Client
@@ -52,7 +52,8 @@ class Session(asyncio.Protocol):
         self.refused_id = ""
         self.sasl_method = ""
         self.sasl_username = ""
-        self.cipher = ""
+        self.tls: TlsFacts | None = None
+        """The TLS session, once there is one."""
         self.local_address = ""
         self.trusted = False
         self.counted = False
@@ -84,6 +85,41 @@ class Session(asyncio.Protocol):
             self._authentication = Authentication(self)
         return self._authentication
 
+    @property
+    def cipher(self) -> str:
+        """`TLSv1.3 with cipher ...`, or "" in clear text."""
+        return self.tls.text if self.tls is not None else ""
+
+    @property
+    def ccert(self) -> ClientCertificate | None:
+        """The client's certificate, where it was asked for one and has one."""
+        return self.tls.certificate if self.tls is not None else None
+
+    @property
+    def ccert_subject(self) -> str:
+        """The common name in the client's certificate; says something only where `ccert_trusted`."""
+        return self.ccert.subject if self.ccert is not None else ""
+
+    @property
+    def ccert_issuer(self) -> str:
+        """Who issued it."""
+        return self.ccert.issuer if self.ccert is not None else ""
+
+    @property
+    def ccert_fingerprint(self) -> str:
+        """The certificate's fingerprint (`9A:3F:...`, smtpd_tls_fingerprint_digest)."""
+        return self.ccert.fingerprint if self.ccert is not None else ""
+
+    @property
+    def ccert_pubkey_fingerprint(self) -> str:
+        """The fingerprint of its public key, which stays when the certificate is renewed."""
+        return self.ccert.pubkey_fingerprint if self.ccert is not None else ""
+
+    @property
+    def ccert_trusted(self) -> bool:
+        """Whether an authority in smtpd_tls_CAfile vouches for the certificate."""
+        return self.ccert is not None and self.ccert.trusted
+
     # --- the connection
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet at once where nothing has to be asked first."""
@@ -112,7 +148,7 @@ class Session(asyncio.Protocol):
             self._name_task = self._loop.create_task(self._find_name())
         if server.wrapper:
             self.core.tls = True
-            self._log_tls()
+            self._secured()
         decide(self, "CONNECT", None, _greet, _turn_away)
         if not self._busy:
             self.pump()
@@ -214,7 +250,10 @@ class Session(asyncio.Protocol):
     def _write_late(self, output: bytes) -> None:
         self._busy = False
         self._write(output)
-        self.pump()
+        if self._tls_next:
+            self._begin_tls()
+        else:
+            self.pump()
 
     def _pause(self) -> None:
         if not self._paused and not self.transport.is_closing():
@@ -271,6 +310,7 @@ class Session(asyncio.Protocol):
         self._in_handshake = True
         # Nothing must be read between our reply and the handshake: it would be taken for plaintext.
         self._pause()
+        self.core.tls_begins()
         self.later(self._handshake())
 
     async def _handshake(self) -> None:
@@ -290,13 +330,23 @@ class Session(asyncio.Protocol):
             return
         self.transport = transport
         self._in_handshake = self._paused = False
-        self._log_tls()
+        self._secured()
         self.core.tls_started()
 
-    def _log_tls(self) -> None:
-        self.cipher = cipher_text(self.transport.get_extra_info("ssl_object"))
-        if self._connect_logged and self.server.tls_log:  # else it waits for the client's name, as that line does
-            log.info(f"Anonymous TLS connection established from {self.client.tag}: {self.cipher}")
+    def _secured(self) -> None:
+        """The handshake is done."""
+        self.tls = tls_facts(self.transport.get_extra_info("ssl_object"), self.server.fingerprint_digest)
+        if self._connect_logged:  # else it waits for the client's name, as that line does
+            self._log_tls(self.tls)
+
+    def _log_tls(self, facts: TlsFacts) -> None:
+        if not self.server.tls_log:
+            return
+        tag = self.client.tag
+        if facts.certificate is not None and facts.certificate.problem:
+            log.info(f"client certificate verification failed for {tag}: {facts.certificate.problem}")
+        name = f" to {facts.name}" if facts.name else ""
+        log.info(f"{facts.status} TLS connection established from {tag}{name}: {facts.details}")
 
     # --- the log, and refusals
     @property
@@ -329,8 +379,8 @@ class Session(asyncio.Protocol):
         if not self._connect_logged:
             self._connect_logged = True
             log.info(f"connect from {self.client.tag}")
-            if self.cipher and self.server.tls_log:
-                log.info(f"Anonymous TLS connection established from {self.client.tag}: {self.cipher}")
+            if self.tls is not None:
+                self._log_tls(self.tls)
 
     def _where(self) -> str:
         core = self.core

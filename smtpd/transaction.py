@@ -85,12 +85,15 @@ class Transaction:
     def trace_field(self, session: Session, queue_id: str) -> bytes:
         """The Received: field (RFC 5321 section 4.4)."""
         server, client = session.server, session.client
+        facts = session.tls if server.tls_received else None
         origin = Origin(
             session.core.helo_name or client.name,
             client.name,
             client.address,
             protocol_name(session, self.mail),
-            tls=session.cipher if server.tls_received else "",
+            tls=facts.text if facts is not None else "",
+            tls_exchange=facts.exchange if facts is not None else "",
+            tls_client=facts.presence if facts is not None else "",
             user=session.sasl_username if server.sasl_received else "",
         )
         recipient = self.recipients[0].address if len(self.recipients) == 1 else ""

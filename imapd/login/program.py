@@ -7,11 +7,10 @@ import ssl
 
 from pillarbox.imapd.login.dialogue import ImapLogin
 from pillarbox.lib.config import Config
-from pillarbox.lib.log import log
 from pillarbox.lib.login import LoginFront
 from pillarbox.lib.process import Program, Worker, serve_connections
 from pillarbox.lib.system.confinement import Confinement
-from pillarbox.lib.tls import TlsError, server_context
+from pillarbox.lib.tls import login_role, server_context
 
 _contexts: dict[Worker, ssl.SSLContext | None] = {}
 """From `prepare`, which may read the key, to `run`, which may not."""
@@ -19,11 +18,8 @@ _contexts: dict[Worker, ssl.SSLContext | None] = {}
 
 def prepare(worker: Worker) -> None:
     """Load the certificate and its key while they can still be read."""
-    try:
-        _contexts[worker] = server_context(worker.config, alpn=("imap",))
-    except TlsError as error:
-        log.error(f"TLS is not available: {error}")
-        _contexts[worker] = None
+    role = login_role(worker.config, ("imap",))
+    _contexts[worker] = server_context(worker.config, role) if role is not None else None
 
 
 def confinement(config: Config) -> Confinement:

@@ -13,6 +13,7 @@ from pillarbox.lib.message.header import scan, unfold
 
 _UNSAFE_HELO = re.compile(r"[^!-'*+\-/-:=?-Z^-~\[\].]")
 _RECEIVED = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_UNSAFE_IN_PAIRS = re.compile(r"[\x00-\x1f\x7f\\<>]")
 _UNSAFE_TEXT = re.compile(r"[\x00-\x1f\x7f()\\<>]")
 
 
@@ -21,7 +22,8 @@ class Origin:
     """Where a message came from, as far as a Received field tells it.
 
     `helo`, `name`, `address`: what the client called itself, its verified name ("unknown"), its IP address.
-    `tls`: `TLSv1.3 with cipher X (256/256 bits)` or "".  `user`: the authenticated user or "".
+    `tls`: `TLSv1.3 with cipher X (256/256 bits)` or "".  `tls_exchange`: `key-exchange X25519 ...`, `tls_client`: what
+    certificate the client has shown; looked at where `tls` is set.  `user`: the authenticated user or "".
     `protocol`: ESMTP, ESMTPS, ESMTPSA, LMTP, UTF8SMTP... (RFC 3848, 6531).
     """
 
@@ -31,6 +33,8 @@ class Origin:
     protocol: str
     tls: str = ""
     user: str = ""
+    tls_exchange: str = ""
+    tls_client: str = ""
 
 
 def received_from(origin: Origin, *, host: str, queue_id: str, when: float, recipient: str = "") -> bytes:
@@ -38,7 +42,10 @@ def received_from(origin: Origin, *, host: str, queue_id: str, when: float, reci
     literal = f"IPv6:{origin.address}" if ":" in origin.address else origin.address
     lines = [f"Received: from {_UNSAFE_HELO.sub('?', origin.helo)} ({_comment(origin.name)} [{literal}])"]
     if origin.tls:
-        lines.append(f"\t(using {_comment(origin.tls)})")
+        exchange = f"\n\t {_comment(origin.tls_exchange)}" if origin.tls_exchange else ""
+        lines.append(f"\t(using {_comment(origin.tls)}{exchange})")
+        if origin.tls_client:
+            lines.append(f"\t({_comment(origin.tls_client)})")
     if origin.user:
         lines.append(f"\t(Authenticated sender: {_comment(origin.user)})")
     by = f"by {host} (Pillarbox) with {origin.protocol} id {queue_id}"
@@ -64,14 +71,15 @@ def _finish(lines: list[str], last: str, when: float, recipient: str) -> bytes:
 
 
 def _comment(text: str) -> str:
-    """Text for inside a comment; a pair of parentheses that balances may stay, as TLS descriptions have one."""
-    if text.count("(") == text.count(")") == 1 and text.index("(") < text.index(")"):
-        before, inside = text.split("(", 1)
-        inside, after = inside.split(")", 1)
-        return "".join(
-            (_UNSAFE_TEXT.sub("?", before), "(", _UNSAFE_TEXT.sub("?", inside), ")", _UNSAFE_TEXT.sub("?", after))
-        )
-    return _UNSAFE_TEXT.sub("?", text)
+    """Text for inside a comment; parentheses that come in pairs may stay: comments nest (RFC 5322 section 3.2.2)."""
+    depth = 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            break
+    if depth:
+        return _UNSAFE_TEXT.sub("?", text)
+    return _UNSAFE_IN_PAIRS.sub("?", text)
 
 
 def count_hops(block: bytes) -> int:

@@ -187,8 +187,12 @@ class ServerSession:
         if accepted:
             self.message_taken()
 
+    def tls_begins(self) -> None:
+        """The handshake begins now: what has come in clear text since STARTTLS was answered is thrown away too."""
+        self.input.clear()
+
     def tls_started(self) -> None:
-        """The handshake is done."""
+        """The handshake is done; the first octets under TLS may have been fed already."""
         self.tls = True
         self.read = read_command
 

@@ -1,8 +1,9 @@
 """Transport security over the standard `ssl` module: contexts from parameters, and what logs and headers say.
 
-    context = server_context(config)               # None where no certificate is configured
+    context = server_context(config, smtp_role(config))   # None where no certificate is configured
     context = client_context(config, "secure")
-    cipher_text(ssl_object)                        # TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)
+    facts = tls_facts(ssl_object, digest)                 # cipher, key exchange, the client's certificate
+    cipher_text(ssl_object)                               # TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)
 
 `pillarbox.lib.tls.certificate` makes the self-signed certificate of a new instance; it is apart because it alone
 needs the cryptography package.  Handshakes and streams belong to the event loop, not to this package.
@@ -11,6 +12,24 @@ needs the cryptography package.  Handshakes and streams belong to the event loop
 from pillarbox.lib.tls.client import LEVELS, client_context, is_verifying
 from pillarbox.lib.tls.description import cipher_text, peer_status
 from pillarbox.lib.tls.errors import TlsError
-from pillarbox.lib.tls.server import server_context
+from pillarbox.lib.tls.facts import TlsFacts, tls_facts
+from pillarbox.lib.tls.peer import ClientCertificate
+from pillarbox.lib.tls.roles import ServerRole, login_role, smtp_role
+from pillarbox.lib.tls.server import certificate_files, server_context
 
-__all__ = ["LEVELS", "TlsError", "cipher_text", "client_context", "is_verifying", "peer_status", "server_context"]
+__all__ = [
+    "LEVELS",
+    "ClientCertificate",
+    "ServerRole",
+    "TlsError",
+    "TlsFacts",
+    "certificate_files",
+    "cipher_text",
+    "client_context",
+    "is_verifying",
+    "login_role",
+    "peer_status",
+    "server_context",
+    "smtp_role",
+    "tls_facts",
+]

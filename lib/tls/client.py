@@ -12,9 +12,9 @@ from pillarbox.lib.config.parameters.tls import (
     SMTP_TLS_KEY_FILE,
     SMTP_TLS_PROTOCOLS,
 )
+from pillarbox.lib.tls.chains import load_certificate
 from pillarbox.lib.tls.errors import TlsError
 from pillarbox.lib.tls.protocols import parse_versions
-from pillarbox.lib.tls.server import load_certificate
 
 LEVELS = ("none", "may", "encrypt", "verify", "secure")
 """`none`: no TLS; `may`: if offered, unverified (RFC 7435); `encrypt`: mandatory, unverified; `verify` and `secure`:

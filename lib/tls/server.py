@@ -1,76 +1,89 @@
 """The context under which every server of the suite speaks TLS.
 
-To be made before privileges are dropped (a program's `prepare`): the key is read here and never again.
+To be made before privileges are dropped (a program's `prepare`): keys are read here and never again.
 """
 
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
+from collections.abc import Iterable
 
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.tls import (
-    SMTPD_TLS_CERT_FILE,
-    SMTPD_TLS_CHAIN_FILES,
-    SMTPD_TLS_KEY_FILE,
+from pillarbox.lib.config.parameters.smtpd_tls import (
+    SMTPD_TLS_MANDATORY_PROTOCOLS,
     SMTPD_TLS_PROTOCOLS,
-    TLS_HIGH_CIPHERLIST,
+    SMTPD_TLS_SESSION_CACHE_TIMEOUT,
+    TLS_PREEMPT_CIPHERLIST,
 )
+from pillarbox.lib.tls.chains import Chain, configured_chains, load_chains
+from pillarbox.lib.tls.ciphers import set_ciphers
 from pillarbox.lib.tls.errors import TlsError
+from pillarbox.lib.tls.names import chooser, map_files, named_chains
 from pillarbox.lib.tls.protocols import parse_versions
+from pillarbox.lib.tls.roles import ServerRole
+from pillarbox.lib.tls.trust import ask_clients, authority_files
 
 TICKETS = 1
 """Session tickets sent per TLS 1.3 handshake; OpenSSL's two only help clients that open connections in parallel."""
 
+OPTIONAL = ServerRole()
+"""TLS that is offered, without client certificates."""
 
-def server_context(config: Config, *, alpn: tuple[str, ...] = ()) -> ssl.SSLContext | None:
-    """A context with the configured certificates, or None where there is none.
+
+def server_context(config: Config, role: ServerRole = OPTIONAL) -> ssl.SSLContext | None:
+    """A context with the configured certificates, those for single names among them, or None where there is none.
 
     None also where nothing was configured and the instance has no certificate of its own.  Raises `TlsError` for
     a file that is missing, unreadable or not what it should be.
     """
-    pairs = _certificate_files(config)
-    if not pairs:
+    chains = configured_chains(config)
+    if not chains:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    parse_versions(config[SMTPD_TLS_PROTOCOLS]).apply(context)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.num_tickets = TICKETS
-    try:
-        context.set_ciphers(config[TLS_HIGH_CIPHERLIST])
-    except ssl.SSLError:
-        raise TlsError(f"{TLS_HIGH_CIPHERLIST.name}: OpenSSL knows no cipher in this list") from None
-    for certificate, key in pairs:
-        load_certificate(context, certificate, key)
-    if alpn:
-        context.set_alpn_protocols(list(alpn))
+    context = _context(config, role, chains)
+    named = {name: _context(config, role, special) for name, special in named_chains(config).items()}
+    if named:
+        context.sni_callback = chooser(named)
     return context
 
 
-def _certificate_files(config: Config) -> tuple[tuple[str, str], ...]:
-    chains = config[SMTPD_TLS_CHAIN_FILES]
-    if chains:
-        return tuple((chain, chain) for chain in chains)
-    certificate = config[SMTPD_TLS_CERT_FILE]
-    if not certificate:
-        return ()
-    untouched = config.raw(SMTPD_TLS_CERT_FILE.name) == SMTPD_TLS_CERT_FILE.default_raw()
-    if untouched and not Path(certificate).exists():
-        return ()
-    return ((certificate, config[SMTPD_TLS_KEY_FILE] or certificate),)
+def _context(config: Config, role: ServerRole, chains: Iterable[Chain]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    protocols = SMTPD_TLS_MANDATORY_PROTOCOLS if role.mandatory else SMTPD_TLS_PROTOCOLS
+    parse_versions(config[protocols]).apply(context)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if config[TLS_PREEMPT_CIPHERLIST]:
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    else:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    set_ciphers(context, config, mandatory=role.mandatory)
+    if config[SMTPD_TLS_SESSION_CACHE_TIMEOUT]:
+        context.num_tickets = TICKETS
+    else:
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
+    load_chains(context, chains)
+    ask_clients(context, config, role)
+    if role.alpn:
+        context.set_alpn_protocols(list(role.alpn))
+    return context
 
 
-def load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Add a certificate chain with its key; raises `TlsError` naming the file at fault."""
-    for name in (certificate, key):
-        try:
-            Path(name).open("rb").close()
-        except OSError as error:
-            raise TlsError(f"cannot read the certificate or key {name}: {error.strerror}") from None
+def certificate_files(config: Config, role: ServerRole | None) -> tuple[str, ...]:
+    """The files and directories that `server_context` reads; empty where the service does not speak TLS.
+
+    What cannot be found out now (a table that cannot be read) is left out.
+    """
+    if role is None:
+        return ()
+    files = [file for chain in configured_chains(config) for file in chain.files]
+    files += map_files(config)
     try:
-        # An encrypted key must not stop a daemon at a terminal prompt: the empty password makes it an error.
-        context.load_cert_chain(certificate, key, password="")
-    except (ssl.SSLError, ValueError, OSError) as error:
-        if "KEY_VALUES_MISMATCH" in str(error):
-            raise TlsError(f"the key in {key} does not belong to the certificate in {certificate}") from None
-        raise TlsError(f"{certificate} with {key} is no usable PEM certificate and key ({error})") from None
+        files += [file for chains in named_chains(config).values() for chain in chains for file in chain.files]
+    except TlsError:
+        pass
+    if role.asks:
+        try:
+            files += authority_files(config)
+        except TlsError:
+            pass
+    return tuple(dict.fromkeys(files))

@@ -6,11 +6,10 @@ import socket
 import ssl
 
 from pillarbox.lib.config import Config
-from pillarbox.lib.log import log
 from pillarbox.lib.login import LoginFront
 from pillarbox.lib.process import Program, Worker, serve_connections
 from pillarbox.lib.system.confinement import Confinement
-from pillarbox.lib.tls import TlsError, server_context
+from pillarbox.lib.tls import login_role, server_context
 from pillarbox.pop3d.login.dialogue import Pop3Login
 
 _context: dict[Worker, ssl.SSLContext | None] = {}
@@ -24,11 +23,8 @@ def confinement(config: Config) -> Confinement:
 
 def prepare(worker: Worker) -> None:
     """Read certificate and key."""
-    try:
-        _context[worker] = server_context(worker.config)
-    except TlsError as error:
-        log.error(f"TLS is not available: {error}")
-        _context[worker] = None
+    role = login_role(worker.config, ("pop3",))
+    _context[worker] = server_context(worker.config, role) if role is not None else None
 
 
 def run(worker: Worker) -> None:

@@ -28,7 +28,10 @@ def make(folder: Path, name: str = "cert") -> tuple[str, str]:
 def config(tmp_path: Path) -> Config:
     certificate, key = make(tmp_path)
     return Config.for_tests(
-        smtpd_tls_cert_file=certificate, smtpd_tls_key_file=key, smtp_tls_CAfile=certificate, tls_high_cipherlist="ALL"
+        smtpd_tls_cert_file=certificate,
+        smtpd_tls_key_file=key,
+        smtp_tls_CAfile=certificate,
+        tls_medium_cipherlist="ALL",
     )
 
 
@@ -111,7 +114,9 @@ def test_the_cipher_text_is_postfixs(config: Config) -> None:
 
 
 def test_secret_and_algorithm_bits_are_told_apart(config: Config) -> None:
-    server = served(changed(config, smtpd_tls_protocols="TLSv1.2", tls_high_cipherlist="ECDHE-ECDSA-AES128-GCM-SHA256"))
+    server = served(
+        changed(config, smtpd_tls_protocols="TLSv1.2", tls_medium_cipherlist="ECDHE-ECDSA-AES128-GCM-SHA256")
+    )
     _, end = handshake(server, client_context(config, "may"))
     assert cipher_text(end) == "TLSv1.2 with cipher ECDHE-ECDSA-AES128-GCM-SHA256 (128/128 bits)"
 
@@ -167,12 +172,12 @@ def test_usual_version_lists_are_understood(config: Config, value: str) -> None:
 
 
 def test_an_empty_cipher_choice_is_refused(config: Config) -> None:
-    with pytest.raises(TlsError, match="tls_high_cipherlist"):
-        server_context(changed(config, tls_high_cipherlist="NONSENSE"))
+    with pytest.raises(TlsError, match="tls_medium_cipherlist"):
+        server_context(changed(config, tls_medium_cipherlist="NONSENSE"))
 
 
 def test_the_default_cipher_list_is_known_to_openssl(config: Config) -> None:
-    values = {name: value for name, value in config.values.items() if name != "tls_high_cipherlist"}
+    values = {name: value for name, value in config.values.items() if name != "tls_medium_cipherlist"}
     assert server_context(Config(values)) is not None
 
 

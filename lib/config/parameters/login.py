@@ -30,3 +30,9 @@ LOGIN_MAX_BAD_COMMANDS = integer(
 LOGIN_SESSION_TIMEOUT = seconds(
     "login_session_timeout", "30s", "How long the login part waits for the session part to take a client over."
 )
+LOGIN_TLS_ASK_CCERT = boolean(
+    "login_tls_ask_ccert",
+    "no",
+    """Ask IMAP and POP3 clients for a certificate, with which they may log in (SASL EXTERNAL); smtpd_tls_CAfile says
+    which authorities are trusted. Many mail programs then ask their user for one.""",
+)

@@ -54,24 +54,11 @@ UNKNOWN_LOCAL_RECIPIENT_REJECT_CODE = integer(
     "unknown_local_recipient_reject_code", "550", "The reply code for a recipient that does not exist.", minimum=400
 )
 
-# --- authentication and TLS
+# --- authentication
 SMTPD_SASL_AUTH_ENABLE = boolean("smtpd_sasl_auth_enable", "no", "Offer AUTH.")
 SMTPD_SASL_AUTHENTICATED_HEADER = boolean(
     "smtpd_sasl_authenticated_header", "no", "Name the authenticated user in the Received: header."
 )
-SMTPD_TLS_AUTH_ONLY = boolean("smtpd_tls_auth_only", "no", "Offer AUTH only inside TLS.")
-SMTPD_TLS_SECURITY_LEVEL = choice(
-    "smtpd_tls_security_level",
-    "may",
-    """none: TLS is not offered; may: it is offered where there is a certificate; encrypt: it is demanded.""",
-    ("none", "may", "encrypt"),
-)
-SMTPD_TLS_WRAPPERMODE = boolean("smtpd_tls_wrappermode", "no", "Speak TLS from the first byte, as on port 465.")
-SMTPD_TLS_RECEIVED_HEADER = boolean(
-    "smtpd_tls_received_header", "yes", "Name the TLS version and cipher in the Received: header."
-)
-SMTPD_TLS_LOGLEVEL = integer("smtpd_tls_loglevel", "1", "0: nothing about TLS in the log; 1: one line per session.")
-SMTPD_STARTTLS_TIMEOUT = seconds("smtpd_starttls_timeout", "300s", "How long a TLS handshake may take.")
 
 # --- limits
 SMTPD_TIMEOUT = seconds("smtpd_timeout", "300s", "How long to wait for a command, or for more of a message.")
