@@ -81,6 +81,8 @@ def parse_mailbox(text: str, *, allow_bare: bool = False, allow_utf8: bool = Tru
         local = unquote_local(local_text)
     else:
         raise AddressSyntaxError("the part before the @ is not well-formed")
+    if not local and not domain:  # `""`: taken for the null reverse-path it would be another address
+        raise AddressSyntaxError("the address is empty")
     if len(domain) > 1 and domain[-1] == ".":
         domain = domain[:-1]
     if domain and not (is_literal(domain) if domain[0] == "[" else is_domain(domain)):

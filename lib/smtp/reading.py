@@ -42,12 +42,12 @@ def read_command(session: ServerSession) -> bool:
     limit = profile.command_limit
     if (first == 65 or first == 97) and buffer[start : start + 5].upper() == b"AUTH ":
         limit = max(limit, AUTH_LINE_LIMIT)
+    if first < 32 and first not in b"\t\r\n" and not source.skipping:
+        # A TLS handshake or another protocol's binary greeting: no need to wait for a line end, it may never come.
+        _break_rules(session, buffer[start:])
+        return True
     line = source.line(limit)
     if line is None:
-        # A TLS handshake or another protocol's binary greeting will never send a line end.
-        if first < 32 and first not in b"\t\r\n" and not source.skipping:
-            _break_rules(session, buffer[start:])
-            return True
         return False
     if line == OVERLONG:
         _unknown(session, replies.too_long(profile.host))

@@ -1,0 +1,1 @@
+"""One module for each parser, named like its seeds."""
