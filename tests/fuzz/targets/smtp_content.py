@@ -23,7 +23,7 @@ def fuzz(data: bytes) -> None:
     for mode in _MODES:
         whole = _data(data, mode, max(1, len(data)))
         assert all(_data(data, mode, step) == whole for step in (1, 3))
-        content, done, rest = whole
+        _content, done, rest = whole
         if mode != "no":
             assert done == (b"\r\n.\r\n" in b"\r\n" + data)
             if done:
