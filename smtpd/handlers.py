@@ -57,7 +57,7 @@ def _greet_back(session: Session, event: Hello) -> None:
 
 
 async def _hello_with_auth(session: Session) -> None:
-    mechanisms = await session.server.mechanisms(session.core.tls, session.client.address)
+    mechanisms = await session.server.mechanisms(session.core.tls, session.client.address, session.security)
     session.core.answer_hello(mechanisms)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.anvil import AsyncAnvilClient
-from pillarbox.lib.clients.auth import AsyncAuthClient
+from pillarbox.lib.clients.auth import AsyncAuthClient, Security
 from pillarbox.lib.clients.cleanup import AsyncCleanupClient
 from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.config import Config
@@ -100,7 +100,7 @@ class Server:
         self.tls_log = config[smtpd_tls.SMTPD_TLS_LOGLEVEL] > 0
         self.sasl_received = config[smtpd.SMTPD_SASL_AUTHENTICATED_HEADER]
         self.checks = configured_checks(self)
-        self._mechanisms: dict[tuple[bool, str], tuple[float, tuple[str, ...]]] = {}
+        self._mechanisms: dict[tuple[bool, str, bool, bool], tuple[float, tuple[str, ...]]] = {}
         if self.profile.tls_required and tls is None:
             raise ValueError(f"smtpd_tls_security_level is encrypt for {service}, but there is no certificate")
         if self.wrapper and tls is None:
@@ -130,17 +130,17 @@ class Server:
         for session in list(self.sessions):
             session.stop()
 
-    async def mechanisms(self, encrypted: bool, address: str) -> tuple[str, ...]:
+    async def mechanisms(self, encrypted: bool, address: str, security: Security) -> tuple[str, ...]:
         """What AUTH offers this client; nothing where auth cannot be asked."""
         now = asyncio.get_running_loop().time()
         # The answer may depend on the client where it is near: those addresses are few.
         near = address in self.trusted or address.startswith("127.") or address == "::1"
-        key = encrypted, address if near else ""
+        key = encrypted, address if near else "", bool(security.bindings), security.certificate is not None
         known = self._mechanisms.get(key)
         if known is not None and known[0] > now:
             return known[1]
         try:
-            mechanisms = await self.auth.mechanisms(encrypted, address)
+            mechanisms = await self.auth.mechanisms(encrypted, address, security)
         except ServiceUnavailable as error:
             log.warning(f"AUTH is not offered: {error.reason}")
             return ()

@@ -15,6 +15,8 @@ from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from pillarbox.lib.clients.auth import NO_SECURITY, Security
+from pillarbox.lib.clients.auth_security import channel_security
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.networks import plain_address
@@ -119,6 +121,11 @@ class Session(asyncio.Protocol):
     def ccert_trusted(self) -> bool:
         """Whether an authority in smtpd_tls_CAfile vouches for the certificate."""
         return self.ccert is not None and self.ccert.trusted
+
+    @property
+    def security(self) -> Security:
+        """What the auth service is told of the client's TLS session."""
+        return channel_security(self.transport.get_extra_info("ssl_object")) if self.core.tls else NO_SECURITY
 
     # --- the connection
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -126,7 +126,7 @@ class FakeAuth:
         self.aborted: list[Challenge] = []
         self.down = False
 
-    async def mechanisms(self, encrypted: bool, client_address: str = "") -> tuple[str, ...]:
+    async def mechanisms(self, encrypted: bool, client_address: str = "", security: object = None) -> tuple[str, ...]:
         if self.down:
             raise ServiceUnavailable("auth: down")
         return ("PLAIN", "TWOSTEP")
