@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pillarbox.auth.authority import Authority
+from pillarbox.auth.exchange import Authority
 from pillarbox.auth.service import AuthService
 from pillarbox.auth.users import UserDirectory
 from pillarbox.lib.accounts import AccountDatabase, AccountsUnavailable
@@ -13,7 +13,6 @@ from pillarbox.lib.accounts.passwords import unmatchable_hash
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.auth import AUTH_DATABASE, AUTH_SYSTEM_USERS
 from pillarbox.lib.config.parameters.general import AUTH_OWNER, NET_OWNER
-from pillarbox.lib.config.parameters.oauth import OAUTH_INTROSPECTION_URL
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.system.confinement import Confinement
@@ -38,8 +37,7 @@ def confinement(config: Config) -> Confinement:
         case "shadow":
             return Confinement(read=("/etc",), write=database, fork=False)
         case _:
-            # Whose a bearer token is, is asked of the service oauth.
-            return Confinement(write=database, unix=bool(config[OAUTH_INTROSPECTION_URL]), fork=False)
+            return Confinement(write=database, unix=False, fork=False)
 
 
 def prepare(worker: Worker) -> None:
@@ -78,7 +76,7 @@ def run(worker: Worker) -> None:
                 f"{AUTH_SYSTEM_USERS.name} = {config[AUTH_SYSTEM_USERS]}: system users cannot log in, because the "
                 f'service "{worker.service.name}" does not run as root (user: root in master.yaml)'
             )
-        authority = Authority(config, users, database)
+        authority = Authority(config, users, database.secret())
         service = AuthService(config, authority, login_uid(config))
         try:
             serve_channels(worker, service.serve)

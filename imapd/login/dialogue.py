@@ -34,7 +34,6 @@ _CODES = {
     "privacy": "PRIVACYREQUIRED",
     "disabled": "CONTACTADMIN",
     "temporary": "UNAVAILABLE",
-    "locked": "UNAVAILABLE",
     "mechanism": "CANNOT",
 }
 """Response codes by kind of failure (RFC 5530)."""

@@ -20,7 +20,6 @@ from pillarbox.lib.ipc.frames import (
     encode_chunk,
     encode_frame,
 )
-from pillarbox.lib.ipc.tagged import TaggedClient, serve_tagged
 
 __all__ = [
     "CHUNK_LIMIT",
@@ -32,8 +31,6 @@ __all__ = [
     "ContentAborted",
     "FrameReader",
     "ProtocolError",
-    "TaggedClient",
     "encode_chunk",
     "encode_frame",
-    "serve_tagged",
 ]
