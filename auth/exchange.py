@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-import ipaddress
-import os
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from pillarbox.auth.checker import PasswordChecker
-from pillarbox.auth.penalty import PenaltyTable
-from pillarbox.auth.tokens import TokenTable
-from pillarbox.auth.users import HostedUser, User, UserDirectory
+from pillarbox.auth.authority import Authority, Client
+from pillarbox.auth.lockout import Attempt
+from pillarbox.auth.users import User
 from pillarbox.auth.verdict import Verdict
-from pillarbox.lib.accounts import AccountsUnavailable, BadAddress, normalize_address
+from pillarbox.lib.accounts import AccountsUnavailable, AppPassword
 from pillarbox.lib.clients.auth import Challenge, Failure, Step, Success
-from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.auth import AUTH_ALLOW_CLEARTEXT, AUTH_FAILURE_DELAY
+from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.log import log
 from pillarbox.lib.sasl import (
     Accepted,
     Event,
     FetchScramKeys,
     Rejected,
-    ScramKeys,
     Send,
     ServerMechanism,
+    TokenVerdict,
+    VerifyCertificate,
     VerifyPassword,
+    VerifyToken,
 )
-from pillarbox.lib.sasl.scram import DIGEST_SIZE, ITERATIONS, SALT_SIZE
 
 SESSION_SERVICES = frozenset(("imap", "pop3", "sieve"))
 """Services with a session part, which redeems a token."""
@@ -39,44 +32,15 @@ FAILED = "authentication failed"
 """What a client is told of any wrong name, password or authorization identity: nothing more."""
 
 UNAVAILABLE = Failure("temporary authentication failure", temporary=True, kind="temporary")
+LOCKED = "too many failed logins, try again later"
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who is asking, as the protocol server says."""
+class _LockedOut(Exception):
+    """Nothing is checked for this client now."""
 
-    service: str
-    address: str
-    encrypted: bool
-
-
-class Authority:
-    """What every exchange of this process shares.  Made after confinement; `clock` in seconds, monotonic."""
-
-    def __init__(
-        self, config: Config, users: UserDirectory, salt_secret: bytes, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.users = users
-        self.tokens = TokenTable(clock)
-        self.penalties = PenaltyTable(config[AUTH_FAILURE_DELAY], clock)
-        self.checker = PasswordChecker(config, clock)
-        self._salt_secret = salt_secret
-        self._allow_cleartext = config[AUTH_ALLOW_CLEARTEXT]
-
-    def permits_clear_text(self, encrypted: bool, client_address: str) -> bool:
-        """Whether a password may be sent as it is: under TLS, on this machine itself, or where configured."""
-        return encrypted or self._allow_cleartext or is_loopback(client_address)
-
-    def scram_keys(self, user: User | None, name: str) -> ScramKeys:
-        """The user's keys; for nobody (or a system user) keys that look real and never match."""
-        if isinstance(user, HostedUser):
-            return user.row.scram
-        try:
-            name = normalize_address(name)
-        except BadAddress:
-            pass
-        salt = hmac.digest(self._salt_secret, name.encode("utf-8", "surrogateescape"), "sha256")[:SALT_SIZE]
-        return ScramKeys(salt, ITERATIONS, os.urandom(DIGEST_SIZE), os.urandom(DIGEST_SIZE))
+    def __init__(self, username: str) -> None:
+        super().__init__(username)
+        self.username = username
 
 
 class Exchange:
@@ -88,6 +52,10 @@ class Exchange:
         self._client = client
         self._number = number
         self._user: User | None = None
+        self._username = ""
+        self._attempt: Attempt | None = None
+        self._password = ""
+        self._app_passwords: Sequence[AppPassword | None] = (None,)
 
     async def begin(self, initial: bytes | None) -> Step:
         """Start, with the client's initial response if it sent one."""
@@ -99,31 +67,107 @@ class Exchange:
 
     async def _advance(self, first: Callable[[], Event]) -> Step:
         try:
+            self._check_lock()  # a proof is checked in `first`, and others may have failed since the exchange began
             event = first()
             while True:
                 match event:
                     case Send():
                         return Challenge(event.data, self._number)
-                    case VerifyPassword():
-                        self._user = self._authority.users.find(event.username)
-                        verdict = await self._authority.checker.check(self._user, event.password, self._client.address)
-                        if verdict is Verdict.UNAVAILABLE:
-                            return UNAVAILABLE
-                        if verdict is Verdict.DISABLED:
-                            return await self._refuse("account may not log in", "disabled", event.username)
-                        event = self._mechanism.verified(verdict is Verdict.RIGHT)
-                    case FetchScramKeys():
-                        self._user = self._authority.users.find(event.username)
-                        event = self._mechanism.keys(self._authority.scram_keys(self._user, event.username))
                     case Accepted():
                         return await self._accept(event)
                     case Rejected(kind="malformed"):
                         return Failure(event.reason, kind="malformed", username=event.username)
                     case Rejected():
-                        return await self._refuse(event.reason, "credentials", event.username)
+                        return await self._refuse(event.reason, event.username)
+                    case _:
+                        answer = await self._answer(event)
+                        if isinstance(answer, Failure):
+                            return answer
+                        event = answer
+        except _LockedOut as error:
+            await self._authority.hold_back()
+            return Failure(LOCKED, temporary=True, kind="locked", username=error.username)
         except AccountsUnavailable as error:
             log.warning(str(error))
             return UNAVAILABLE
+
+    async def _answer(
+        self, event: VerifyPassword | FetchScramKeys | VerifyToken | VerifyCertificate
+    ) -> Event | Failure:
+        """What the mechanism asks, told to it: gives what it says next; or the end of the exchange."""
+        authority, mechanism = self._authority, self._mechanism
+        match event:
+            case VerifyPassword():
+                self._find(event.username)
+                return await self._check_password(event)
+            case FetchScramKeys():
+                self._find(event.username)
+                keys, self._app_passwords = authority.scram_choices(self._user, event.username, self._client.service)
+                return mechanism.keys(keys)
+            case VerifyToken():
+                self._find(event.username)
+                return await self._check_token(event)
+            case VerifyCertificate():
+                self._user = authority.certified(self._client.security.certificate, event.authzid)
+                return mechanism.certified(self._user.account.address if self._user is not None else "")
+
+    def _find(self, username: str) -> None:
+        """The user that the client claims to be, unless the lock-outs keep it from trying."""
+        self._username = username
+        self._user = self._authority.users.find(username) if username else None
+        self._attempt = self._authority.attempt(self._client, self._user, username)
+        self._check_lock()
+
+    def _check_lock(self) -> None:
+        if self._attempt is not None and self._authority.lockouts.wait(self._attempt):
+            raise _LockedOut(self._username)
+
+    async def _check_password(self, event: VerifyPassword) -> Event | Failure:
+        authority, attempt = self._authority, self._attempt
+        assert attempt is not None
+        self._password = event.password
+        authority.lockouts.begin(attempt)
+        try:
+            checked = await authority.checker.check(
+                self._user,
+                event.password,
+                self._client.address,
+                self._client.service,
+                app_passwords=authority.app_passwords(self._user),
+                keys=authority.scram_keys(self._user, event.username),
+            )
+        finally:
+            authority.lockouts.end(attempt)
+        if checked.verdict is Verdict.UNAVAILABLE:
+            return UNAVAILABLE
+        if checked.verdict is Verdict.DISABLED:
+            return await self._refuse("account may not log in", event.username, disabled=True)
+        self._app_passwords = (checked.app_password,)
+        return self._mechanism.verified(checked.verdict is Verdict.RIGHT)
+
+    async def _check_token(self, event: VerifyToken) -> Event | Failure:
+        oauth, mechanism = self._authority.oauth, self._mechanism
+        self._password = event.token
+        if oauth is None:
+            return UNAVAILABLE
+        try:
+            answer = await oauth.introspect(event.token)
+        except ServiceUnavailable as error:
+            log.warning(error.reason)
+            return UNAVAILABLE
+        owner = self._authority.users.find(answer.username) if answer.username else None
+        status = answer.status
+        if not status and (owner is None or (event.username and self._user != owner)):
+            log.warning(
+                f'a token of "{answer.username}" is not one of an account here, or of another than it is shown for'
+            )
+            status = "invalid_token"
+        if status:
+            self._username = event.username or answer.username
+            return mechanism.token_verified(TokenVerdict("", status, answer.scope, answer.configuration))
+        assert owner is not None
+        self._user = owner
+        return mechanism.token_verified(TokenVerdict(owner.account.address))
 
     async def _accept(self, event: Accepted) -> Step:
         user = self._user
@@ -132,23 +176,13 @@ class Exchange:
         if event.authzid:
             acting_for = self._authority.users.find(event.authzid)
             if acting_for is None or acting_for.account != user.account:
-                return await self._refuse(FAILED, "credentials", event.username)
+                return await self._refuse(FAILED, event.username)
+        self._authority.succeeded(self._client, user, self._attempt, self._app_passwords[event.key])
         token = ""
         if self._client.service in SESSION_SERVICES:
             token = self._authority.tokens.issue(self._client.service, user.account)
         return Success(user.account.address, token, self._mechanism.name)
 
-    async def _refuse(self, reason: str, kind: str, username: str) -> Failure:
-        await asyncio.sleep(self._authority.penalties.failed(self._client.address))
-        return Failure(reason, kind="disabled" if kind == "disabled" else "credentials", username=username)
-
-
-def is_loopback(address: str) -> bool:
-    """Whether a client address is this machine's own."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-        return parsed.ipv4_mapped.is_loopback
-    return parsed.is_loopback
+    async def _refuse(self, reason: str, username: str, *, disabled: bool = False) -> Failure:
+        await self._authority.failed(self._client, self._attempt, self._password)
+        return Failure(reason, kind="disabled" if disabled else "credentials", username=username or self._username)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pillarbox.auth.exchange import Authority
+from pillarbox.auth.authority import Authority
 from pillarbox.auth.service import AuthService
 from pillarbox.auth.users import UserDirectory
 from pillarbox.lib.accounts import AccountDatabase, AccountsUnavailable
@@ -13,6 +13,7 @@ from pillarbox.lib.accounts.passwords import unmatchable_hash
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.auth import AUTH_DATABASE, AUTH_SYSTEM_USERS
 from pillarbox.lib.config.parameters.general import AUTH_OWNER, NET_OWNER
+from pillarbox.lib.config.parameters.oauth import OAUTH_INTROSPECTION_URL
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.system.confinement import Confinement
@@ -37,7 +38,8 @@ def confinement(config: Config) -> Confinement:
         case "shadow":
             return Confinement(read=("/etc",), write=database, fork=False)
         case _:
-            return Confinement(write=database, unix=False, fork=False)
+            # Whose a bearer token is, is asked of the service oauth.
+            return Confinement(write=database, unix=bool(config[OAUTH_INTROSPECTION_URL]), fork=False)
 
 
 def prepare(worker: Worker) -> None:
@@ -76,7 +78,7 @@ def run(worker: Worker) -> None:
                 f"{AUTH_SYSTEM_USERS.name} = {config[AUTH_SYSTEM_USERS]}: system users cannot log in, because the "
                 f'service "{worker.service.name}" does not run as root (user: root in master.yaml)'
             )
-        authority = Authority(config, users, database.secret())
+        authority = Authority(config, users, database)
         service = AuthService(config, authority, login_uid(config))
         try:
             serve_channels(worker, service.serve)

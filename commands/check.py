@@ -36,6 +36,7 @@ from pillarbox.lib.config.parameters.lookup import (
     RELAY_TRANSPORT,
     VIRTUAL_TRANSPORT,
 )
+from pillarbox.lib.config.parameters.reputation import REPUTATION_DIRECTORY
 from pillarbox.lib.queue.directories import LOGS, MAILDROP, QUEUES, SPARE
 from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
 from pillarbox.lib.tls import TlsError, server_context
@@ -81,7 +82,11 @@ def _users(config: Config) -> Iterator[str]:
 def _directories(config: Config) -> Iterator[str]:
     spool = config[QUEUE_DIRECTORY]
     wanted = [(f"{spool}/{name}", MAIL_OWNER) for name in (*QUEUES, *LOGS, SPARE, MAILDROP)]
-    wanted += [(config[MAIL_DIRECTORY], VMAIL_OWNER), (config[DATA_DIRECTORY], AUTH_OWNER)]
+    wanted += [
+        (config[MAIL_DIRECTORY], VMAIL_OWNER),
+        (config[DATA_DIRECTORY], AUTH_OWNER),
+        (config[REPUTATION_DIRECTORY], LOOKUP_OWNER),
+    ]
     for path, owner in wanted:
         try:
             status = os.lstat(path)

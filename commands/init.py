@@ -27,6 +27,7 @@ from pillarbox.lib.config.parameters.general import (
     QUEUE_DIRECTORY,
     VMAIL_OWNER,
 )
+from pillarbox.lib.config.parameters.reputation import REPUTATION_DIRECTORY
 from pillarbox.lib.queue import Queue
 from pillarbox.lib.system.privileges import resolve_identity
 from pillarbox.lib.tls.certificate import write_certificate
@@ -153,10 +154,14 @@ def _owner(config: Config, parameter: object) -> tuple[int, int] | None:
 def _make_directories(config: Config) -> None:
     mail_owner = _owner(config, MAIL_OWNER) or (-1, -1)
     Queue(config[QUEUE_DIRECTORY]).create(*mail_owner)
-    for directory, parameter in ((MAIL_DIRECTORY, VMAIL_OWNER), (DATA_DIRECTORY, AUTH_OWNER)):
+    for directory, parameter, mode in (
+        (MAIL_DIRECTORY, VMAIL_OWNER, 0o700),
+        (DATA_DIRECTORY, AUTH_OWNER, 0o711),  # on the way to the next one, whose owner sees nothing else of it
+        (REPUTATION_DIRECTORY, LOOKUP_OWNER, 0o700),
+    ):
         path = Path(config[directory])
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
+        path.chmod(mode)
         if owner := _owner(config, parameter):
             os.chown(path, *owner)
 

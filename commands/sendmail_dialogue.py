@@ -44,6 +44,8 @@ class Dialogue:
                 host=host,
                 greeting=f"{host} ESMTP {config[MAIL_NAME]}",
                 size_limit=self._limit,
+                binarymime=False,
+                deliver_by=None,
                 forbid_pipelining=False,  # a program that writes its whole script into a pipe is no spammer
                 hard_error_limit=0,
                 soft_error_limit=0,

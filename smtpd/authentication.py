@@ -49,6 +49,7 @@ class Authentication:
                 client_address=client.address,
                 encrypted=session.core.tls,
                 local_address=session.local_address,
+                security=session.security,
             )
         except ServiceUnavailable as error:
             self._unavailable(error)
@@ -103,6 +104,8 @@ def _refusal(failure: Failure) -> Reply:
     match failure.kind:
         case "malformed":
             return replies.auth_malformed(failure.reason)
+        case "locked":
+            return replies.auth_temporary(failure.reason)
         case "mechanism":
             return replies.AUTH_UNKNOWN_MECHANISM
         case "privacy":

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pillarbox.lib.smtp.reply import Reply
-from pillarbox.smtpd import rates, recipients
+from pillarbox.smtpd import rates, recipients, scheduling
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.server import Server
@@ -33,6 +33,7 @@ Checks: TypeAlias = Mapping[Stage, Sequence[Check]]
 _PARTS: Final[tuple[Callable[[Server], Checks], ...]] = (
     rates.checks,
     recipients.checks,
+    scheduling.checks,
 )
 """Where checks come from, in the order in which they are made in each stage."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from pillarbox.lib.address import AddressSyntaxError, parse_path
 from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.cleanup import Rejected
 from pillarbox.lib.log import log
@@ -23,6 +22,7 @@ from pillarbox.lib.smtp.events import (
     Data,
     End,
     Etrn,
+    Expand,
     Hello,
     Mail,
     Note,
@@ -31,10 +31,12 @@ from pillarbox.lib.smtp.events import (
     Reset,
     StartTls,
     Verify,
+    XClient,
 )
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.smtpd.checks import decide
-from pillarbox.smtpd.recipients import judge
+from pillarbox.smtpd.forwarded import forwarded_text
+from pillarbox.smtpd.inquiries import complete, etrn, expand, verify
 from pillarbox.smtpd.session import Handlers, Session
 from pillarbox.smtpd.transaction import Transaction
 
@@ -51,14 +53,14 @@ def _refuse_hello(session: Session, event: Hello, reply: Reply) -> None:
 def _greet_back(session: Session, event: Hello) -> None:
     profile = session.server.profile
     if event.verb == "HELO" or not profile.auth or (profile.auth_needs_tls and not session.core.tls):
-        session.core.answer_hello()
+        session.core.answer_hello((), session.server.clock())
     else:
         session.later(_hello_with_auth(session))
 
 
 async def _hello_with_auth(session: Session) -> None:
-    mechanisms = await session.server.mechanisms(session.core.tls, session.client.address)
-    session.core.answer_hello(mechanisms)
+    mechanisms = await session.server.mechanisms(session.core.tls, session.client.address, session.security)
+    session.core.answer_hello(mechanisms, session.server.clock())
 
 
 def mail(session: Session, event: Mail) -> None:
@@ -74,13 +76,6 @@ def _take_sender(session: Session, event: Mail) -> None:
 def _refuse_sender(session: Session, event: Mail, reply: Reply) -> None:
     session.reject("MAIL", reply)
     session.transaction = None
-
-
-def complete(session: Session, address: str) -> str:
-    """An address without domain gets $myorigin; the null reverse-path stays."""
-    if address and ("@" not in address or address[-1] == '"'):
-        return f"{address}@{session.server.origin}"
-    return address
 
 
 def rcpt(session: Session, event: Rcpt) -> None:
@@ -125,6 +120,8 @@ def _opened(session: Session, transaction: Transaction) -> None:
     text = f"{transaction.queue_id}: client={session.client.tag}"
     if session.sasl_username:
         text += f", sasl_method={session.sasl_method}, sasl_username={session.sasl_username}"
+    if forwarded := session.core.transaction.forwarded:
+        text += forwarded_text(forwarded)
     log.info(text)
     session.core.answer(replies.RECIPIENT_OK)
 
@@ -233,29 +230,9 @@ def reset(session: Session, event: Reset) -> None:
         transaction.abort()
 
 
-def verify(session: Session, event: Verify) -> None:
-    """VRFY: what RCPT would say."""
-    session.later(_verify(session, event))
-
-
-async def _verify(session: Session, event: Verify) -> None:
-    text = event.argument.partition(" ")[0] if event.argument[:1] != '"' else event.argument
-    try:
-        address = parse_path(text if text.startswith("<") else f"<{text}>", allow_bare=True)
-    except AddressSyntaxError:
-        session.core.answer(replies.BAD_RECIPIENT)
-        return
-    recipient = complete(session, str(address))
-    refusal = await judge(session, recipient)
-    if refusal is not None:
-        session.reject("VRFY", refusal, recipient)
-    else:
-        session.core.answer(replies.verified(recipient))
-
-
-def etrn(session: Session, event: Etrn) -> None:
-    """ETRN: no domain has a queue run of its own."""
-    session.core.answer(replies.etrn_unavailable(event.argument))
+def xclient(session: Session, event: XClient) -> None:
+    """XCLIENT."""
+    session.impersonate(event)
 
 
 def start_tls(session: Session, event: StartTls) -> None:
@@ -311,7 +288,9 @@ HANDLERS: Final[Handlers] = {
     AuthResponse: auth_response,
     AuthEnded: auth_ended,
     Verify: verify,
+    Expand: expand,
     Etrn: etrn,
+    XClient: xclient,
     Note: note,
     Close: close,
 }

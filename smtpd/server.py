@@ -11,20 +11,22 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.anvil import AsyncAnvilClient
-from pillarbox.lib.clients.auth import AsyncAuthClient
+from pillarbox.lib.clients.auth import AsyncAuthClient, Security
 from pillarbox.lib.clients.cleanup import AsyncCleanupClient
 from pillarbox.lib.clients.lookup import AsyncLookupClient
+from pillarbox.lib.clients.qmgr import AsyncQmgrClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters import general, lookup, smtpd, smtpd_tls
+from pillarbox.lib.config.parameter import Parameter
+from pillarbox.lib.config.parameters import general, lookup, smtpd, smtpd_extensions, smtpd_proxy, smtpd_tls
 from pillarbox.lib.dns import Resolver, configured_resolver
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp.content import BareNewline
 from pillarbox.lib.smtp.networks import Networks
-from pillarbox.lib.smtp.profile import Profile
+from pillarbox.lib.smtp.profile import NOTHING_GRANTED, Profile
 from pillarbox.lib.tls import server_context, smtp_role
 from pillarbox.smtpd.access import Policy, check_restrictions, parse_restrictions
 from pillarbox.smtpd.checks import configured_checks
@@ -33,6 +35,12 @@ from pillarbox.smtpd.sweep import Sweeper
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.session import Session
+
+_GRANTS: Final[tuple[tuple[str, Parameter[tuple[str, ...]]], ...]] = (
+    ("XCLIENT", smtpd_proxy.SMTPD_AUTHORIZED_XCLIENT_HOSTS),
+    ("XFORWARD", smtpd_proxy.SMTPD_AUTHORIZED_XFORWARD_HOSTS),
+    ("EXPN", smtpd_extensions.SMTPD_EXPN_NETWORKS),
+)
 
 MECHANISMS_LIFETIME = 10.0
 """Seconds for which the list of SASL mechanisms is not asked again."""
@@ -69,6 +77,7 @@ class Server:
     cleanup: AsyncCleanupClient
     auth: AsyncAuthClient
     anvil: AsyncAnvilClient
+    qmgr: AsyncQmgrClient
 
     def __init__(
         self,
@@ -89,6 +98,9 @@ class Server:
         self.sessions: set[Session] = set()
         trusted, exempt = config[general.MYNETWORKS], config[smtpd.SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS]
         self.trusted, self.exempt = Networks(trusted), Networks(exempt)
+        self._granted_to = tuple(
+            (command, Networks(networks)) for command, parameter in _GRANTS if (networks := config[parameter])
+        )
         self.policy = configured_policy(config)
         self.profile = configured_profile(config, tls is not None)
         self.limits = configured_limits(config)
@@ -100,7 +112,7 @@ class Server:
         self.tls_log = config[smtpd_tls.SMTPD_TLS_LOGLEVEL] > 0
         self.sasl_received = config[smtpd.SMTPD_SASL_AUTHENTICATED_HEADER]
         self.checks = configured_checks(self)
-        self._mechanisms: dict[tuple[bool, str], tuple[float, tuple[str, ...]]] = {}
+        self._mechanisms: dict[tuple[bool, str, bool, bool], tuple[float, tuple[str, ...]]] = {}
         if self.profile.tls_required and tls is None:
             raise ValueError(f"smtpd_tls_security_level is encrypt for {service}, but there is no certificate")
         if self.wrapper and tls is None:
@@ -121,8 +133,15 @@ class Server:
         self.cleanup = AsyncCleanupClient(config, self.clock)
         self.auth = AsyncAuthClient(config)
         self.anvil = AsyncAnvilClient(config)
+        self.qmgr = AsyncQmgrClient(config)
         self.sweeper = Sweeper(self.sessions)
         self.sweeper.start()
+
+    def granted(self, address: str) -> frozenset[str]:
+        """The commands that a client with this address may use, and others may not."""
+        if not self._granted_to:
+            return NOTHING_GRANTED
+        return frozenset(command for command, networks in self._granted_to if address in networks)
 
     def stop(self) -> None:
         """Tell idle clients to go, the others when their transaction is over."""
@@ -130,17 +149,17 @@ class Server:
         for session in list(self.sessions):
             session.stop()
 
-    async def mechanisms(self, encrypted: bool, address: str) -> tuple[str, ...]:
+    async def mechanisms(self, encrypted: bool, address: str, security: Security) -> tuple[str, ...]:
         """What AUTH offers this client; nothing where auth cannot be asked."""
         now = asyncio.get_running_loop().time()
         # The answer may depend on the client where it is near: those addresses are few.
         near = address in self.trusted or address.startswith("127.") or address == "::1"
-        key = encrypted, address if near else ""
+        key = encrypted, address if near else "", bool(security.bindings), security.certificate is not None
         known = self._mechanisms.get(key)
         if known is not None and known[0] > now:
             return known[1]
         try:
-            mechanisms = await self.auth.mechanisms(encrypted, address)
+            mechanisms = await self.auth.mechanisms(encrypted, address, security)
         except ServiceUnavailable as error:
             log.warning(f"AUTH is not offered: {error.reason}")
             return ()
@@ -167,13 +186,21 @@ def configured_policy(config: Config) -> Policy:
 def configured_profile(config: Config, certificate: bool) -> Profile:
     """What the protocol core may do."""
     level, bare_newline = config[smtpd_tls.SMTPD_TLS_SECURITY_LEVEL], config[smtpd.SMTPD_FORBID_BARE_NEWLINE]
+    lmtp = config[smtpd.SMTPD_PROTOCOL] == "lmtp"
+    discarded = frozenset(word.upper() for word in config[smtpd.SMTPD_DISCARD_EHLO_KEYWORDS])
     return Profile(
         host=config[general.MYHOSTNAME],
         greeting=config[smtpd.SMTPD_BANNER],
-        lmtp=config[smtpd.SMTPD_PROTOCOL] == "lmtp",
+        lmtp=lmtp,
         size_limit=config[general.MESSAGE_SIZE_LIMIT],
         recipient_limit=config[smtpd.SMTPD_RECIPIENT_LIMIT],
         recipient_overshoot=config[smtpd.SMTPD_RECIPIENT_OVERSHOOT_LIMIT],
+        mail_limit=config[smtpd_extensions.SMTPD_SESSION_MESSAGE_LIMIT],
+        domain_limit=config[smtpd_extensions.SMTPD_RECIPIENT_DOMAIN_LIMIT],
+        requiretls=config[smtpd_extensions.REQUIRETLS_ENABLE],
+        deliver_by=None if "DELIVERBY" in discarded else int(config[smtpd_extensions.SMTPD_DELIVER_BY_MINIMUM]),
+        hold_limit=0 if "FUTURERELEASE" in discarded else int(config[smtpd_extensions.SMTPD_FUTURE_RELEASE_LIMIT]),
+        etrn=not lmtp,
         command_limit=max(512, config[general.LINE_LENGTH_LIMIT]),
         soft_error_limit=config[smtpd.SMTPD_SOFT_ERROR_LIMIT],
         hard_error_limit=config[smtpd.SMTPD_HARD_ERROR_LIMIT],
@@ -190,7 +217,7 @@ def configured_profile(config: Config, certificate: bool) -> Profile:
         forbid_pipelining=config[smtpd.SMTPD_FORBID_UNAUTH_PIPELINING],
         soft_bounce=config[general.SOFT_BOUNCE],
         forbidden=frozenset(word.upper() for word in config[smtpd.SMTPD_FORBIDDEN_COMMANDS]),
-        discarded=frozenset(word.upper() for word in config[smtpd.SMTPD_DISCARD_EHLO_KEYWORDS]),
+        discarded=discarded,
     )
 
 

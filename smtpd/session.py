@@ -15,15 +15,19 @@ from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from pillarbox.lib.clients.auth import NO_SECURITY, Security
+from pillarbox.lib.clients.auth_security import channel_security
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp import replies
-from pillarbox.lib.smtp.networks import plain_address
+from pillarbox.lib.smtp.client_attributes import known
+from pillarbox.lib.smtp.events import XClient
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.lib.smtp.server import ServerSession
 from pillarbox.lib.tls import ClientCertificate, TlsFacts, tls_facts
 from pillarbox.smtpd.authentication import Authentication
 from pillarbox.smtpd.checks import decide
 from pillarbox.smtpd.client import Client
+from pillarbox.smtpd.origin import Origin, connection_origin, impersonated, named_by_proxy
 from pillarbox.smtpd.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -43,9 +47,14 @@ class Session(asyncio.Protocol):
 
     transport: asyncio.Transport
     client: Client
+    origin: Origin
 
-    def __init__(self, server: Server, handlers: Handlers, released: Callable[[], None]) -> None:
+    def __init__(
+        self, server: Server, handlers: Handlers, released: Callable[[], None], origin: Origin | None = None
+    ) -> None:
+        """`origin` is what a PROXY header says; without it the connection is believed."""
         self.server = server
+        self._told_origin = origin
         self._handlers = handlers
         self.core = ServerSession(server.profile)
         self.transaction: Transaction | None = None
@@ -54,7 +63,6 @@ class Session(asyncio.Protocol):
         self.sasl_username = ""
         self.tls: TlsFacts | None = None
         """The TLS session, once there is one."""
-        self.local_address = ""
         self.trusted = False
         self.counted = False
         self._released = released
@@ -77,6 +85,11 @@ class Session(asyncio.Protocol):
         self._closing = False
         self._lost = False
         self._ended = False
+
+    @property
+    def local_address(self) -> str:
+        """The address that the client has connected to."""
+        return self.origin.local_address
 
     @property
     def authentication(self) -> Authentication:
@@ -120,6 +133,11 @@ class Session(asyncio.Protocol):
         """Whether an authority in smtpd_tls_CAfile vouches for the certificate."""
         return self.ccert is not None and self.ccert.trusted
 
+    @property
+    def security(self) -> Security:
+        """What the auth service is told of the client's TLS session."""
+        return channel_security(self.transport.get_extra_info("ssl_object")) if self.core.tls else NO_SECURITY
+
     # --- the connection
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet at once where nothing has to be asked first."""
@@ -127,31 +145,58 @@ class Session(asyncio.Protocol):
         server = self.server
         server.sessions.add(self)
         _no_delay(transport)
-        peer = transport.get_extra_info("peername")
-        if not isinstance(peer, tuple):  # gone already
+        origin = self._told_origin or connection_origin(
+            transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        )
+        if origin is None:  # gone already
             self.client = Client("unknown", 0)
             self._connect_logged = True
             self.core.close("")
             self.transport.abort()
             return
-        address = plain_address(peer[0])
-        self.client = client = Client(address, peer[1])
-        local = transport.get_extra_info("sockname")
-        self.local_address = plain_address(local[0]) if isinstance(local, tuple) else ""
-        self.trusted = address in server.trusted
-        self.counted = server.limits.counting and address not in server.exempt
-        found = server.names.known(address)
-        if found is not None:
-            client.settle(found.name)
-            self._log_connect()
-        else:
-            self._name_task = self._loop.create_task(self._find_name())
+        self._take_for(origin)
+        self.core.granted = server.granted(origin.address)
+        self._settle_name()
         if server.wrapper:
             self.core.tls = True
             self._secured()
         decide(self, "CONNECT", None, _greet, _turn_away)
         if not self._busy:
             self.pump()
+
+    def _take_for(self, origin: Origin) -> None:
+        server = self.server
+        self.origin = origin
+        self.client = Client(origin.address, origin.port)
+        self.trusted = origin.address in server.trusted
+        self.counted = server.limits.counting and origin.address not in server.exempt
+
+    def _settle_name(self) -> None:
+        found = self.server.names.known(self.client.address)
+        if found is not None:
+            self.client.settle(found.name)
+            self._log_connect()
+        else:
+            self._name_task = self._loop.create_task(self._find_name())
+
+    def impersonate(self, event: XClient) -> None:
+        """XCLIENT: from now on the client is who the proxy says, and the session begins anew."""
+        self._log_connect()
+        if self._name_task is not None:
+            self._name_task.cancel()
+            self._name_task = None
+        if self.registered:
+            self.server.anvil.disconnect(self.server.service, self.client.address)
+            self.registered = False
+        proxy, attributes = self.client, event.attributes
+        self._take_for(impersonated(attributes, self.origin))
+        if not named_by_proxy(attributes, self.client, proxy):
+            self._settle_name()
+        self.core.granted = self.core.granted - {"EXPN"} | self.server.granted(self.client.address) & {"EXPN"}
+        self.sasl_username = known(attributes, "LOGIN")
+        self.sasl_method = "XCLIENT" if self.sasl_username else ""
+        log.info(f"XCLIENT from {proxy.tag}: client={self.client.tag}")
+        decide(self, "CONNECT", None, _greet_anew, _turn_away)
 
     async def _find_name(self) -> None:
         server, client = self.server, self.client
@@ -440,6 +485,10 @@ def _greet(session: Session, event: None) -> None:
         session.core.shut(replies.stopping(session.server.host), "")
     else:
         session.core.greet()
+
+
+def _greet_anew(session: Session, event: None) -> None:
+    session.core.answer(replies.greeting(session.server.profile.greeting))
 
 
 def _turn_away(session: Session, event: None, reply: Reply) -> None:

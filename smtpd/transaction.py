@@ -9,6 +9,7 @@ from pillarbox.lib.clients.cleanup import AsyncMessage
 from pillarbox.lib.message.trace import Origin, received_from
 from pillarbox.lib.queue.envelope import Envelope, Recipient
 from pillarbox.lib.smtp.events import Mail
+from pillarbox.smtpd.forwarded import client_fields
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.session import Session
@@ -19,8 +20,9 @@ class Transaction:
     """What has been said since MAIL, and what policy wants to be done with the message.
 
     `message` is there from the first accepted recipient on.  `candidate` is the recipient that RCPT is deciding about,
-    in complete form.  `hold`, `filter`, `redirect` and `discard` are as in `Envelope`; `bcc` are recipients that the
-    client did not name, `prepended` whole header fields (each with its LF) that go in front of the message.
+    in complete form.  `deliver_by`, `release`, `hold`, `filter`, `redirect` and `discard` are as in `Envelope`; `bcc`
+    are recipients that the client did not name, `prepended` whole header fields (each with its LF) that go in front of
+    the message.
     """
 
     mail: Mail
@@ -29,6 +31,8 @@ class Transaction:
     recipients: list[Recipient] = field(default_factory=list)
     message: AsyncMessage | None = None
     candidate: str = ""
+    deliver_by: str = ""
+    release: float = 0
     hold: str = ""
     filter: str = ""
     redirect: str = ""
@@ -58,7 +62,7 @@ class Transaction:
 
     def envelope(self, session: Session) -> Envelope:
         """The envelope for cleanup."""
-        mail, client, core = self.mail, session.client, session.core
+        mail = self.mail
         return Envelope(
             self.sender,
             (*self.recipients, *(Recipient(address, notify=("never",)) for address in self.bcc)),
@@ -67,15 +71,14 @@ class Transaction:
             ret=mail.ret,
             body=mail.body,
             smtputf8=mail.smtputf8,
+            requiretls=mail.requiretls,
+            deliver_by=self.deliver_by,
+            release=self.release,
             filter=self.filter,
             hold=self.hold,
             redirect=self.redirect,
             discard=self.discard,
-            client_name=client.name,
-            client_address=client.address,
-            client_port=str(client.port),
-            client_helo=core.helo_name,
-            protocol=protocol_name(session, mail),
+            **client_fields(session, protocol_name(session, mail)),
             sasl_method=session.sasl_method,
             sasl_username=session.sasl_username,
             origin="smtpd",

@@ -127,8 +127,13 @@ def test_no_rfc_has_two_chapters() -> None:
 
 
 def announced_by_ehlo() -> set[str]:
-    profile = Profile(host="mx.example.org", greeting="", tls=True, auth=True)
-    return {line.partition(" ")[0] for line in profile.extensions(False, ("PLAIN",)).lines[1:]}
+    profile = Profile(host="mx.example.org", greeting="", tls=True, auth=True, etrn=True, hold_limit=1)
+    lines = [
+        line
+        for encrypted in (False, True)
+        for line in profile.extensions(encrypted, ("PLAIN",), frozenset(("EXPN",))).lines[1:]
+    ]
+    return {line.partition(" ")[0] for line in lines}
 
 
 def announced_by_capa() -> set[str]:

@@ -34,6 +34,7 @@ _CODES = {
     "privacy": "PRIVACYREQUIRED",
     "disabled": "CONTACTADMIN",
     "temporary": "UNAVAILABLE",
+    "locked": "UNAVAILABLE",
     "mechanism": "CANNOT",
 }
 """Response codes by kind of failure (RFC 5530)."""

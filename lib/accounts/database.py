@@ -13,16 +13,20 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from pillarbox.lib.accounts import schema
+from pillarbox.lib.accounts.app_passwords import AppPasswords
+from pillarbox.lib.accounts.certificates import Certificates
 from pillarbox.lib.accounts.errors import AccountExists, AccountNotFound, AccountsUnavailable
+from pillarbox.lib.accounts.failures import failures
 from pillarbox.lib.accounts.names import normalize_address
+from pillarbox.lib.accounts.networks import KnownNetworks
 from pillarbox.lib.accounts.passwords import check_new_password, hash_password
+from pillarbox.lib.accounts.protocols import protocols_text, read_protocols
 from pillarbox.lib.address.address import split_address
 from pillarbox.lib.sasl.scram import SALT_SIZE, ScramKeys, make_scram_keys
 
@@ -43,6 +47,8 @@ class AccountRow:
     scram: ScramKeys = field(repr=False)
     created: float
     changed: float
+    password_protocols: tuple[str, ...] = ()
+    """Where the password counts; empty: everywhere."""
 
 
 def database_files(path: str) -> tuple[str, str]:
@@ -56,6 +62,9 @@ class AccountDatabase:
     def __init__(self, connection: sqlite3.Connection, clock: Callable[[], float] = time.time) -> None:
         self._connection = connection
         self._clock = clock
+        self.app_passwords = AppPasswords(connection, clock)
+        self.certificates = Certificates(connection, clock)
+        self.known_networks = KnownNetworks(connection, clock)
 
     @classmethod
     def open(
@@ -76,12 +85,13 @@ class AccountDatabase:
             _make_files(path, owner)
         elif not Path(path).exists():
             raise AccountsUnavailable(f"{path} does not exist; it is made by the first pillarbox user add")
-        with _failures(path):
+        with failures(path):
             connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
             try:
                 connection.execute("PRAGMA journal_mode = PERSIST")
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("PRAGMA trusted_schema = OFF")
+                connection.execute("PRAGMA foreign_keys = ON")
                 if create:
                     schema.migrate(connection)
                 schema.check(connection)
@@ -96,61 +106,83 @@ class AccountDatabase:
         hashed, keys = _hash(password)
         now = self._clock()
         row = (address, split_address(address)[1], hashed, keys.to_text(), now, now)
-        with _failures():
+        columns = "address, domain, password, scram_sha_256, created, changed"
+        statement = f"INSERT INTO accounts ({columns}) VALUES (?, ?, ?, ?, ?, ?)"
+        with failures():
             try:
-                self._connection.execute("INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?)", row)
+                self._connection.execute(statement, row)
             except sqlite3.IntegrityError:
                 raise AccountExists(f"{address} has an account already") from None
         return address
 
     def set_password(self, address: str, password: str) -> str:
-        """Replace the password; gives the address as stored.  Raises AccountNotFound, BadAddress, BadPassword."""
+        """Replace the password; gives the address as stored.  Raises AccountNotFound, BadAddress, BadPassword.
+
+        An account with app passwords keeps its salt: their keys are made with it.
+        """
         address = normalize_address(address)
-        hashed, keys = _hash(password)
+        row = self.lookup(address)
+        hashed, keys = _hash(password, row.scram if row is not None and self.app_passwords.of(address) else None)
         statement = "UPDATE accounts SET password = ?, scram_sha_256 = ?, changed = ? WHERE address = ?"
         self._change(address, statement, (hashed, keys.to_text(), self._clock(), address))
         return address
 
+    def set_password_protocols(self, address: str, protocols: Iterable[str]) -> str:
+        """Say for which protocols the password counts, none meaning all; gives the address as stored.
+
+        App passwords are not concerned.  Raises AccountNotFound, BadAddress, BadProtocol.
+        """
+        address = normalize_address(address)
+        statement = "UPDATE accounts SET password_protocols = ? WHERE address = ?"
+        self._change(address, statement, (protocols_text(protocols), address))
+        return address
+
     def delete(self, address: str) -> str:
-        """Remove an account, not its mail; gives the address as stored.  Raises AccountNotFound, BadAddress."""
+        """Remove an account with all its credentials, not its mail; gives the address as stored.
+
+        Raises AccountNotFound, BadAddress.
+        """
         address = normalize_address(address)
         self._change(address, "DELETE FROM accounts WHERE address = ?", (address,))
+        self.known_networks.forget(address)
         return address
 
     def _change(self, address: str, statement: str, values: tuple[object, ...]) -> None:
-        with _failures():
+        with failures():
             if not self._connection.execute(statement, values).rowcount:
                 raise AccountNotFound(f"{address} has no account")
 
     def lookup(self, address: str) -> AccountRow | None:
         """The account of a normalized address."""
-        with _failures():
+        with failures():
             row = self._connection.execute(
-                "SELECT address, password, scram_sha_256, created, changed FROM accounts WHERE address = ?", (address,)
+                "SELECT address, password, scram_sha_256, created, changed, password_protocols"
+                " FROM accounts WHERE address = ?",
+                (address,),
             ).fetchone()
         return None if row is None else _row(*row)
 
     def exists(self, address: str) -> bool:
         """Whether a normalized address has an account."""
-        with _failures():
+        with failures():
             found = self._connection.execute("SELECT 1 FROM accounts WHERE address = ?", (address,)).fetchone()
         return found is not None
 
     def has_domain(self, domain: str) -> bool:
         """Whether a normalized domain has accounts."""
-        with _failures():
+        with failures():
             found = self._connection.execute("SELECT 1 FROM accounts WHERE domain = ? LIMIT 1", (domain,)).fetchone()
         return found is not None
 
     def addresses(self, domain: str | None = None) -> list[str]:
         """All accounts, or those of a normalized domain, by domain and then by address."""
         statement = "SELECT address FROM accounts WHERE ?1 IS NULL OR domain = ?1 ORDER BY domain, address"
-        with _failures():
+        with failures():
             return [address for (address,) in self._connection.execute(statement, (domain,))]
 
     def secret(self) -> bytes:
         """A random secret of this database; from it come the salts that unknown users seem to have."""
-        with _failures():
+        with failures():
             return bytes(self._connection.execute("SELECT value FROM secrets WHERE name = 'salts'").fetchone()[0])
 
     def close(self) -> None:
@@ -164,14 +196,17 @@ class AccountDatabase:
         self.close()
 
 
-def _hash(password: str) -> tuple[str, ScramKeys]:
+def _hash(password: str, keep: ScramKeys | None = None) -> tuple[str, ScramKeys]:
     check_new_password(password)
+    if keep is not None:
+        return hash_password(password), make_scram_keys(password, keep.salt, keep.iterations)
     return hash_password(password), make_scram_keys(password, os.urandom(SALT_SIZE))
 
 
-def _row(address: str, password: str, scram: str, created: float, changed: float) -> AccountRow:
+def _row(address: str, password: str, scram: str, created: float, changed: float, protocols: str) -> AccountRow:
     try:
-        return AccountRow(address, password, ScramKeys.from_text(scram), created, changed)
+        keys = ScramKeys.from_text(scram)
+        return AccountRow(address, password, keys, created, changed, read_protocols(protocols))
     except ValueError:
         raise AccountsUnavailable(f"the SCRAM keys of {address} are damaged: set its password anew") from None
 
@@ -191,12 +226,3 @@ def _make_files(path: str, owner: tuple[int, int] | None) -> None:
                 os.fchown(descriptor, *owner)
         finally:
             os.close(descriptor)
-
-
-@contextmanager
-def _failures(path: str = "") -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        place = f" {path}" if path else ""
-        raise AccountsUnavailable(f"account database{place}: {error}") from None

@@ -21,5 +21,33 @@ class AccountNotFound(AccountsError):
     """The address has no account."""
 
 
+class BadProtocol(AccountsError):
+    """A protocol that a password cannot be for."""
+
+
+class BadAppPassword(AccountsError):
+    """An app password that cannot be made."""
+
+
+class AppPasswordExists(AccountsError):
+    """The name is taken."""
+
+
+class AppPasswordNotFound(AccountsError):
+    """There is none of this name."""
+
+
+class BadCertificate(AccountsError):
+    """No certificate or fingerprint."""
+
+
+class CertificateExists(AccountsError):
+    """The certificate stands for an account already."""
+
+
+class CertificateNotFound(AccountsError):
+    """The account has no such certificate."""
+
+
 class AccountsUnavailable(AccountsError):
     """The database cannot be read or written now (missing, locked, damaged, disk full): a temporary failure."""

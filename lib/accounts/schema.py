@@ -24,6 +24,35 @@ STEPS = (
     CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO secrets VALUES ('salts', randomblob(32));
     """,
+    # 2: further credentials, and from where each account has logged in
+    """
+    ALTER TABLE accounts ADD COLUMN password_protocols TEXT NOT NULL DEFAULT '';  -- where the password counts; '': all
+    CREATE TABLE app_passwords (
+        id            INTEGER PRIMARY KEY,
+        address       TEXT NOT NULL REFERENCES accounts (address) ON DELETE CASCADE,
+        name          TEXT NOT NULL,              -- the owner's: phone, laptop
+        protocols     TEXT NOT NULL,              -- names with blanks between
+        scram_sha_256 TEXT NOT NULL,              -- RFC 5803 text, salt and iterations those of the account
+        created       REAL NOT NULL,              -- seconds since the epoch
+        used          REAL NOT NULL DEFAULT 0,    -- last time, to some minutes; 0: never
+        used_for      TEXT NOT NULL DEFAULT '',   -- protocol
+        used_from     TEXT NOT NULL DEFAULT '',   -- client address
+        UNIQUE (address, name)
+    ) STRICT;
+    CREATE TABLE certificates (
+        fingerprint   TEXT PRIMARY KEY,           -- SHA-256 of certificate or public key, lower-case hex
+        address       TEXT NOT NULL REFERENCES accounts (address) ON DELETE CASCADE,
+        name          TEXT NOT NULL,
+        created       REAL NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX certificates_by_address ON certificates (address);
+    CREATE TABLE known_networks (
+        address       TEXT NOT NULL,              -- a hosted account or the name of a system user
+        network       TEXT NOT NULL,              -- IPv4 address or IPv6 /64
+        seen          REAL NOT NULL,              -- last login, to a day
+        PRIMARY KEY (address, network)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 VERSION = len(STEPS)
 

@@ -25,22 +25,38 @@ import contextlib
 import itertools
 
 from pillarbox.lib.clients.auth_messages import (
+    NO_SECURITY,
     Account,
     Challenge,
+    ClientCertificate,
     Failure,
     FailureKind,
     Request,
+    Security,
     Step,
     Success,
     decode_account,
     decode_step,
     encode_data,
+    encode_security,
 )
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
-from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError, TaggedClient
 
-__all__ = ["Account", "AsyncAuthClient", "AuthClient", "Challenge", "Failure", "FailureKind", "Step", "Success"]
+__all__ = [
+    "NO_SECURITY",
+    "Account",
+    "AsyncAuthClient",
+    "AuthClient",
+    "Challenge",
+    "ClientCertificate",
+    "Failure",
+    "FailureKind",
+    "Security",
+    "Step",
+    "Success",
+]
 
 SERVICE = "auth"
 
@@ -55,8 +71,21 @@ def plain_message(username: str, password: str) -> bytes | None:
     return f"\0{username}\0{password}".encode("utf-8", "surrogateescape")
 
 
-def _begin(service: str, mechanism: str, initial: bytes | None, exchange: int, client: Request) -> Request:
+def _mechanisms(encrypted: bool, client_address: str, security: Security) -> Request:
+    return {
+        "do": "mechanisms",
+        "encrypted": encrypted,
+        "client_address": client_address,
+        "binding": bool(security.bindings),
+        "certificate": security.certificate is not None,
+    }
+
+
+def _begin(
+    service: str, mechanism: str, initial: bytes | None, exchange: int, client: Request, security: Security
+) -> Request:
     request: Request = {"do": "begin", "service": service, "mechanism": mechanism, "exchange": exchange, **client}
+    request.update(encode_security(security))
     if initial is not None:
         request["initial"] = encode_data(initial)
     return request
@@ -86,10 +115,11 @@ class AuthClient:
                 return self._call(request)
             raise ServiceUnavailable(f"auth service: {error}") from None
 
-    def mechanisms(self, encrypted: bool, client_address: str = "") -> tuple[str, ...]:
+    def mechanisms(
+        self, encrypted: bool, client_address: str = "", security: Security = NO_SECURITY
+    ) -> tuple[str, ...]:
         """The mechanisms to advertise, strongest first; clear-text ones only where the password is safe."""
-        request = {"do": "mechanisms", "encrypted": encrypted, "client_address": client_address}
-        return self._call(request).texts("mechanisms")
+        return self._call(_mechanisms(encrypted, client_address, security)).texts("mechanisms")
 
     def begin(
         self,
@@ -100,11 +130,13 @@ class AuthClient:
         client_address: str,
         encrypted: bool,
         local_address: str = "",
+        security: Security = NO_SECURITY,
     ) -> Step:
         """Start an exchange; `service` is "smtp", "imap", "pop3" or "sieve", `initial` the initial response if any."""
         exchange = next(self._exchanges)
         client: Request = {"client_address": client_address, "encrypted": encrypted, "local_address": local_address}
-        return decode_step(self._call(_begin(service, mechanism, initial, exchange, client)), exchange)
+        request = _begin(service, mechanism, initial, exchange, client, security)
+        return decode_step(self._call(request), exchange)
 
     def continue_(self, challenge: Challenge, response: bytes) -> Step:
         """Give the client's response to a challenge."""
@@ -153,7 +185,7 @@ class AsyncAuthClient:
 
     def __init__(self, config: Config) -> None:
         self._path = config.socket_path(SERVICE)
-        self._connection: _Connection | None = None
+        self._connection: TaggedClient | None = None
         self._connecting = asyncio.Lock()
         self._exchanges = itertools.count(1)
         self._aborts: set[asyncio.Task[Attributes]] = set()
@@ -164,7 +196,9 @@ class AsyncAuthClient:
             async with self._connecting:
                 if self._connection is None or self._connection.closed:
                     fresh = True
-                    self._connection = _Connection(await AsyncChannel.connect(self._path, ANSWER_TIMEOUT))
+                    self._connection = TaggedClient(
+                        await AsyncChannel.connect(self._path, ANSWER_TIMEOUT), ANSWER_TIMEOUT
+                    )
                 connection = self._connection
             return _checked(await connection.call(request))
         except (ChannelClosed, ProtocolError, TimeoutError) as error:
@@ -172,10 +206,11 @@ class AsyncAuthClient:
                 return await self._call(request, again=False)
             raise ServiceUnavailable(f"auth service: {error or 'no answer in time'}") from None
 
-    async def mechanisms(self, encrypted: bool, client_address: str = "") -> tuple[str, ...]:
+    async def mechanisms(
+        self, encrypted: bool, client_address: str = "", security: Security = NO_SECURITY
+    ) -> tuple[str, ...]:
         """See `AuthClient.mechanisms`; so for every method here."""
-        request = {"do": "mechanisms", "encrypted": encrypted, "client_address": client_address}
-        return (await self._call(request)).texts("mechanisms")
+        return (await self._call(_mechanisms(encrypted, client_address, security))).texts("mechanisms")
 
     async def begin(
         self,
@@ -186,17 +221,30 @@ class AsyncAuthClient:
         client_address: str,
         encrypted: bool,
         local_address: str = "",
+        security: Security = NO_SECURITY,
     ) -> Step:
         exchange = next(self._exchanges)
         client: Request = {"client_address": client_address, "encrypted": encrypted, "local_address": local_address}
-        return decode_step(await self._call(_begin(service, mechanism, initial, exchange, client)), exchange)
+        request = _begin(service, mechanism, initial, exchange, client, security)
+        try:
+            return decode_step(await self._call(request), exchange)
+        except asyncio.CancelledError:
+            self._abandon(exchange)  # the client went while the service was at work; nobody will answer a challenge
+            raise
 
     async def continue_(self, challenge: Challenge, response: bytes) -> Step:
         request: Request = {"do": "continue", "exchange": challenge.exchange, "response": encode_data(response)}
-        return decode_step(await self._call(request, again=False), challenge.exchange)
+        try:
+            return decode_step(await self._call(request, again=False), challenge.exchange)
+        except asyncio.CancelledError:
+            self._abandon(challenge.exchange)
+            raise
 
     def abort(self, challenge: Challenge) -> None:
-        request: Request = {"do": "abort", "exchange": challenge.exchange}
+        self._abandon(challenge.exchange)
+
+    def _abandon(self, exchange: int) -> None:
+        request: Request = {"do": "abort", "exchange": exchange}
         task = asyncio.get_running_loop().create_task(self._call(request, again=False))
         self._aborts.add(task)
         task.add_done_callback(self._aborted)
@@ -225,52 +273,3 @@ class AsyncAuthClient:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-class _Connection:
-    """A channel on which answers come in any order, each with the tag of its request."""
-
-    def __init__(self, channel: AsyncChannel) -> None:
-        self._channel = channel
-        self._tags = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Attributes]] = {}
-        self._sending = asyncio.Lock()
-        self._reader = asyncio.get_running_loop().create_task(self._read())
-
-    @property
-    def closed(self) -> bool:
-        return self._channel.closed
-
-    async def call(self, request: Request) -> Attributes:
-        tag = next(self._tags)
-        answer = self._waiting[tag] = asyncio.get_running_loop().create_future()
-        try:
-            async with self._sending:
-                await self._channel.send({**request, "tag": tag})
-            return await asyncio.wait_for(answer, ANSWER_TIMEOUT)
-        except ChannelClosed:
-            self.close()
-            raise
-        finally:
-            self._waiting.pop(tag, None)
-
-    async def _read(self) -> None:
-        reason = "the connection was closed"
-        try:
-            while True:
-                reply = await self._channel.receive()
-                answer = self._waiting.get(reply.integer("tag"))
-                if answer is not None and not answer.done():
-                    answer.set_result(reply)
-        except (ChannelClosed, ProtocolError) as error:
-            reason = str(error)
-        finally:
-            self._channel.close()
-            for answer in self._waiting.values():
-                if not answer.done():
-                    answer.set_exception(ChannelClosed(reason))
-
-    def close(self) -> None:
-        """End the connection; `_read` wakes up and tells those who wait."""
-        self._channel.close()
-        self._reader.cancel()

@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from pillarbox.lib.ipc import Attributes, ProtocolError
 
-FailureKind = Literal["credentials", "malformed", "mechanism", "privacy", "disabled", "temporary"]
+FailureKind = Literal["credentials", "malformed", "mechanism", "privacy", "disabled", "locked", "temporary"]
 """Why an exchange failed.
 
 `credentials`: wrong user or password (SMTP 535 5.7.8, IMAP AUTHENTICATIONFAILED, POP3 [AUTH]);
 `malformed`: what the client sent breaks the mechanism's grammar (SMTP 501 5.5.2, IMAP BAD);
 `mechanism`: not offered (SMTP 504 5.5.4); `privacy`: not offered without TLS (SMTP 538 5.7.11, IMAP PRIVACYREQUIRED);
 `disabled`: the account may not log in (SMTP 535, IMAP CONTACTADMIN);
+`locked`: too many failures, nothing was checked, try later (SMTP 454 4.7.0, IMAP UNAVAILABLE, POP3 [SYS/TEMP]);
 `temporary`: try later (SMTP 454 4.7.0, IMAP UNAVAILABLE, POP3 [SYS/TEMP]).
 """
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What the TLS handshake has shown of a client.
+
+    The fingerprints are SHA-256, of the certificate and of its public key (hex, with or without colons).  `trusted`:
+    it was verified against the configured authorities; only then `mailboxes`, the addresses that it names (RFC 5280
+    rfc822Name, RFC 8398 SmtpUTF8Mailbox), mean anything.
+    """
+
+    fingerprint: str
+    pubkey_fingerprint: str = ""
+    trusted: bool = False
+    mailboxes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """What TLS knows of a client's channel: channel bindings by type (RFC 5056), and the client's certificate."""
+
+    bindings: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
+    certificate: ClientCertificate | None = None
+
+
+NO_SECURITY = Security()
+"""Without TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +105,31 @@ _KINDS: dict[str, FailureKind] = {kind: kind for kind in get_args(FailureKind)}
 Request: TypeAlias = dict[str, object]
 
 
+def encode_security(security: Security) -> Request:
+    """The members of a request that carry it; none for a channel without TLS."""
+    members: Request = {}
+    if security.bindings:
+        members["bindings"] = {kind: [encode_data(data) for data in datas] for kind, datas in security.bindings.items()}
+    if security.certificate is not None:
+        members["certificate"] = asdict(security.certificate)
+    return members
+
+
+def decode_security(request: Attributes) -> Security:
+    """Read such members; raises ProtocolError."""
+    bindings: dict[str, tuple[bytes, ...]] = {}
+    certificate = None
+    if "bindings" in request:
+        kinds = request.attributes("bindings")
+        bindings = {kind: tuple(_octets(text) for text in kinds.texts(kind)) for kind in kinds}
+    if "certificate" in request:
+        one = request.attributes("certificate")
+        certificate = ClientCertificate(
+            one.text("fingerprint"), one.text("pubkey_fingerprint"), one.boolean("trusted"), one.texts("mailboxes")
+        )
+    return Security(bindings, certificate)
+
+
 def encode_step(step: Step) -> Request:
     """The members of the service's reply to `begin` and `continue`."""
     match step:
@@ -117,10 +171,14 @@ def decode_account(reply: Attributes) -> Account | None:
 
 def decode_data(attributes: Attributes, name: str) -> bytes:
     """An attribute that holds octets as base64; raises ProtocolError."""
+    return _octets(attributes.text(name))
+
+
+def _octets(text: str) -> bytes:
     try:
-        return base64.b64decode(attributes.text(name), validate=True)
+        return base64.b64decode(text, validate=True)
     except ValueError:
-        raise ProtocolError(f'attribute "{name}" is no base64') from None
+        raise ProtocolError(f'"{text[:20]}" is no base64') from None
 
 
 def encode_data(data: bytes) -> str:

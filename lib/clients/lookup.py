@@ -17,7 +17,6 @@ not known now (a table is broken, the service is away).  The caller defers; it i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 
@@ -32,6 +31,7 @@ from pillarbox.lib.clients.lookup_answers import (
     Status,
     checked,
 )
+from pillarbox.lib.clients.tagged import NoAnswer, TaggedConnection
 from pillarbox.lib.config import Config
 from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
 
@@ -143,7 +143,7 @@ class AsyncLookupClient:
 
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         self._questions = Questions(config, clock)
-        self._connection: _Connection | None = None
+        self._connection: TaggedConnection | None = None
         self._connecting = asyncio.Lock()
 
     def known_recipient(self, address: str) -> RecipientVerdict | None:
@@ -221,13 +221,15 @@ class AsyncLookupClient:
             except ProtocolError as error:
                 connection.fail(ChannelClosed("protocol error"))
                 raise LookupUnavailable(f"lookup service: {error}") from None
+            except NoAnswer as error:
+                raise LookupUnavailable(f"lookup service: {error}") from None
             except ChannelClosed as error:
                 if tries >= TRIES or time.monotonic() - began > PATIENCE:
                     raise LookupUnavailable(f"lookup service: {error}") from None
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self) -> TaggedConnection:
         try:
-            return _Connection(await AsyncChannel.connect(self._questions.path, REPLY_TIMEOUT))
+            return TaggedConnection(await AsyncChannel.connect(self._questions.path, REPLY_TIMEOUT), REPLY_TIMEOUT)
         except ChannelClosed as error:
             raise LookupUnavailable(f"lookup service: {error}") from None
 
@@ -236,56 +238,3 @@ class AsyncLookupClient:
         if self._connection is not None:
             self._connection.fail(ChannelClosed("the client was closed"))
             self._connection = None
-
-
-class _Connection:
-    """One connection with questions under way; a task takes the answers in."""
-
-    def __init__(self, channel: AsyncChannel) -> None:
-        self._channel = channel
-        self._waiting: dict[int, asyncio.Future[Attributes]] = {}
-        self._sending = asyncio.Lock()
-        self._tag = 0
-        self.broken = False
-        self._reader = asyncio.get_running_loop().create_task(self._read())
-
-    async def ask(self, request: dict[str, object]) -> Attributes:
-        self._tag = tag = self._tag + 1
-        request["tag"] = tag
-        future: asyncio.Future[Attributes] = asyncio.get_running_loop().create_future()
-        self._waiting[tag] = future
-        try:
-            async with self._sending:
-                await self._channel.send(request)
-            async with asyncio.timeout(REPLY_TIMEOUT):
-                return await future
-        except ChannelClosed as error:
-            self.fail(error)
-            raise
-        except TimeoutError:
-            raise LookupUnavailable(f"lookup service: no answer within {REPLY_TIMEOUT:g} seconds") from None
-        finally:
-            self._waiting.pop(tag, None)
-
-    async def _read(self) -> None:
-        try:
-            while True:
-                reply = await self._channel.receive()
-                future = self._waiting.get(reply.integer("tag", 0))
-                if future is not None and not future.done():
-                    future.set_result(reply)
-        except (ChannelClosed, ProtocolError) as error:
-            self.fail(ChannelClosed(str(error)))
-
-    def fail(self, error: ChannelClosed) -> None:
-        """Nothing more can be asked here; whoever waits learns it."""
-        if self.broken:
-            return
-        self.broken = True
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(ChannelClosed(str(error)))
-        self._channel.close()
-        if self._reader is not asyncio.current_task():
-            with contextlib.suppress(RuntimeError):
-                self._reader.cancel()

@@ -50,6 +50,11 @@ class ClientConnection:
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    @property
+    def tls_session(self) -> ssl.SSLObject | None:
+        """The TLS session, once its handshake is done."""
+        return self._tls
+
     # --- reading
     def interrupt(self, error: Exception, *, replace: bool = True) -> None:
         """Make the read under way, or the next one, raise `error` once.

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 
 from pillarbox.lib.clients.auth import AsyncAuthClient, Challenge, Failure, Step, Success
+from pillarbox.lib.clients.auth_security import channel_security
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.login import (
@@ -91,7 +92,9 @@ class Login:
         if self.front.tls_required and not self.encrypted:
             return ()
         try:
-            return await self.front.auth.mechanisms(self.encrypted, self.connection.client_address)
+            return await self.front.auth.mechanisms(
+                self.encrypted, self.connection.client_address, channel_security(self.connection.tls_session)
+            )
         except ServiceUnavailable as error:
             log.warning(error.reason)
             return ()
@@ -118,6 +121,7 @@ class Login:
                 client_address=connection.client_address,
                 encrypted=self.encrypted,
                 local_address=connection.local_address,
+                security=channel_security(connection.tls_session),
             )
             while isinstance(step, Challenge):
                 try:
@@ -162,7 +166,7 @@ class Login:
             self._username, self._method = step.username, step.mechanism or self._method
         else:
             self._username = step.username or self._username
-            if step.kind in ("credentials", "disabled"):
+            if step.kind in ("credentials", "disabled", "locked"):
                 self.attempts += 1
         return step
 

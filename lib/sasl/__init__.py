@@ -2,7 +2,8 @@
 
 `server_mechanism(name, ...)` and `client_mechanism(name, ...)` find an implementation by its registered name; the
 mechanisms are small alike modules in `server/` and `client/`.  This package knows no accounts, sockets or protocols:
-a server mechanism *asks* for what it must know (`VerifyPassword`, `FetchScramKeys`) and is told the answer.
+a server mechanism *asks* for what it must know (`VerifyPassword`, `FetchScramKeys`, `VerifyToken`,
+`VerifyCertificate`) and is told the answer.
 """
 
 from pillarbox.lib.sasl.client import ClientMechanism, choose, client_mechanism
@@ -12,10 +13,19 @@ from pillarbox.lib.sasl.events import (
     FetchScramKeys,
     Rejected,
     Send,
+    VerifyCertificate,
     VerifyPassword,
+    VerifyToken,
 )
 from pillarbox.lib.sasl.scram import ScramKeys, make_scram_keys
-from pillarbox.lib.sasl.server import MECHANISMS, ServerMechanism, server_mechanism
+from pillarbox.lib.sasl.server import (
+    MECHANISMS,
+    PLAIN_CHANNEL,
+    Channel,
+    ServerMechanism,
+    TokenVerdict,
+    server_mechanism,
+)
 from pillarbox.lib.sasl.stringprep import prepare
 from pillarbox.lib.sasl.wire import (
     RESPONSE_LIMIT,
@@ -28,8 +38,10 @@ from pillarbox.lib.sasl.wire import (
 
 __all__ = [
     "MECHANISMS",
+    "PLAIN_CHANNEL",
     "RESPONSE_LIMIT",
     "Accepted",
+    "Channel",
     "ClientMechanism",
     "Event",
     "FetchScramKeys",
@@ -39,7 +51,10 @@ __all__ = [
     "ScramKeys",
     "Send",
     "ServerMechanism",
+    "TokenVerdict",
+    "VerifyCertificate",
     "VerifyPassword",
+    "VerifyToken",
     "choose",
     "client_mechanism",
     "decode_initial",

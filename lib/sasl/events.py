@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 
@@ -34,11 +34,33 @@ class FetchScramKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyToken:
+    """Ask whose bearer token this is and say the result to `ServerMechanism.token_verified`.
+
+    `username` is the name that the client claims; empty: whoever the token belongs to.
+    """
+
+    token: str = field(repr=False)
+    username: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyCertificate:
+    """Say to `ServerMechanism.certified` whom the client's certificate stands for.
+
+    `authzid` is whom the client wants to act as; empty: whomever the certificate names.
+    """
+
+    authzid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
-    """The client has proved to be `username`."""
+    """The client has proved to be `username`.  `key` is which of the keys given to `keys` the proof was made with."""
 
     username: str
     authzid: str = ""
+    key: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +72,4 @@ class Rejected:
     username: str = ""
 
 
-Event: TypeAlias = Send | VerifyPassword | FetchScramKeys | Accepted | Rejected
+Event: TypeAlias = Send | VerifyPassword | FetchScramKeys | VerifyToken | VerifyCertificate | Accepted | Rejected

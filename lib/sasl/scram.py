@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 
 from pillarbox.lib.sasl.stringprep import prepare_password
@@ -25,6 +26,9 @@ ITERATION_RANGE = range(4096, 10_000_001)
 """What a client accepts: fewer would help a false server to guess, more would hold the client up for seconds."""
 
 SALT_SIZE = 16
+
+
+_BINDING_FLAG = re.compile(rb"p=[A-Za-z0-9.\-]{1,64}")
 
 
 class ScramSyntaxError(Exception):
@@ -115,6 +119,11 @@ def decode(value: str) -> bytes:
 def is_nonce(value: str) -> bool:
     """Whether `value` is printable without comma: `%x21-2B / %x2D-7E`."""
     return bool(value) and all("\x21" <= char <= "\x7e" and char != "," for char in value)
+
+
+def is_binding_flag(flag: bytes) -> bool:
+    """Whether a gs2-cbind-flag demands channel binding: `p=` and a cb-name, 1*(ALPHA / DIGIT / "." / "-")."""
+    return _BINDING_FLAG.fullmatch(flag) is not None
 
 
 def escape_name(name: str) -> str:

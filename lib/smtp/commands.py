@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from pillarbox.lib.sasl.wire import RESPONSE_LIMIT, SaslAborted, SaslSyntaxError, decode_initial
 from pillarbox.lib.smtp import replies
-from pillarbox.lib.smtp.events import Auth, Data, Etrn, Hello, Mail, Rcpt, StartTls, Verify
+from pillarbox.lib.smtp.client_attributes import XCLIENT, XFORWARD, parse_attributes
+from pillarbox.lib.smtp.events import Auth, Data, Etrn, Expand, Hello, Rcpt, StartTls, Verify, XClient
 from pillarbox.lib.smtp.grammar import parse_mail, parse_rcpt
+from pillarbox.lib.smtp.help_texts import TOPICS, usable_verbs
 from pillarbox.lib.smtp.lifetimes import Chunk
 from pillarbox.lib.smtp.receiving import announce_chunk
 from pillarbox.lib.smtp.reply import Reply
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 # bdat-cmd = "BDAT" SP chunk-size [SP "LAST"]; chunk-size = 1*DIGIT (RFC 3030 section 2)
 _BDAT: Final = re.compile(r"([0-9]{1,15})(?: +(LAST))? *", re.IGNORECASE | re.ASCII)
+# A domain or address literal, as far as syntax can tell.
+_SITE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253})|\[[A-Za-z0-9:.]{2,60}\]", re.ASCII)
 # sasl-mech = 1*20(UPPER-ALPHA / DIGIT / HYPHEN / UNDERSCORE) (RFC 4422 section 3.1)
 _MECHANISM: Final = re.compile(r"[A-Za-z0-9_\-]{1,20}", re.ASCII)
 
@@ -57,21 +61,26 @@ def mail(session: ServerSession, argument: str) -> None:
     if not session.helo_name and (profile.helo_required or profile.lmtp):
         session.reply(replies.SEND_LHLO if profile.lmtp else replies.SEND_HELLO)
         return
-    event = parse_mail(
-        argument,
-        dsn=profile.offers("DSN"),
-        smtputf8=profile.smtputf8 and profile.offers("SMTPUTF8"),
-        auth=profile.auth,
-        strict=profile.strict,
-    )
-    if type(event) is Mail:
-        if event.size > profile.size_limit > 0:
-            session.note("reject: MAIL", str(replies.SIZE_EXCEEDS))
-            session.reply(replies.SIZE_EXCEEDS)
-        else:
-            session.ask(event)
-    elif type(event) is Reply:
+    if session.messages >= profile.mail_limit > 0:
+        session.reply(replies.too_many_messages(profile.host))
+        return
+    event = parse_mail(argument, offered=profile.mail_parameters, strict=profile.strict)
+    if isinstance(event, Reply):
         session.reply(event)
+    elif event.size > profile.size_limit > 0:
+        session.note("reject: MAIL", str(replies.SIZE_EXCEEDS))
+        session.reply(replies.SIZE_EXCEEDS)
+    elif event.body == "binarymime" and not profile.binary:
+        session.reply(replies.BODY_NOT_BINARY)
+    elif event.requiretls and not session.tls:
+        # RFC 8689 section 3: the parameter is for sessions with TLS only.
+        session.reply(replies.REQUIRETLS_NEEDS_TLS)
+    elif event.hold_for > profile.hold_limit:
+        session.reply(replies.held_too_long(profile.hold_limit))
+    elif event.by_mode[:1] == "R" and event.by < (profile.deliver_by or 0):
+        session.reply(replies.by_too_short(profile.deliver_by or 0))
+    else:
+        session.ask(event)
 
 
 def rcpt(session: ServerSession, argument: str) -> None:
@@ -84,6 +93,9 @@ def rcpt(session: ServerSession, argument: str) -> None:
             # A client with more recipients than fit is not at fault: it sends the rest in another transaction.
             transaction.overshoot += 1
             session.reply(replies.TOO_MANY_RECIPIENTS, excused=transaction.overshoot <= profile.recipient_overshoot)
+        elif profile.domain_limit and not session.has_room_for(event.domain):
+            transaction.overshoot += 1
+            session.reply(replies.TOO_MANY_DOMAINS, excused=transaction.overshoot <= profile.recipient_overshoot)
         else:
             session.ask(event)
     elif type(event) is Reply:
@@ -94,6 +106,9 @@ def data(session: ServerSession, argument: str) -> None:
     """RFC 5321 section 4.1.1.4."""
     if argument:
         session.reply(replies.SYNTAX_DATA)
+    elif session.transaction.binary:
+        # RFC 3030 section 3: lines could not be told from content.
+        session.reply(replies.BINARY_DATA)
     else:
         session.ask(Data(chunked=False))
 
@@ -146,7 +161,14 @@ def quit_(session: ServerSession, argument: str) -> None:
 
 def help_(session: ServerSession, argument: str) -> None:
     """RFC 5321 section 4.1.1.8."""
-    session.reply(replies.HELP_LMTP if session.profile.lmtp else replies.HELP)
+    verbs = usable_verbs(session)
+    topic = argument.upper()
+    if not topic:
+        session.reply(replies.help_verbs(verbs))
+    elif topic in verbs:
+        session.reply(replies.help_topic(TOPICS[topic]))
+    else:
+        session.reply(replies.UNKNOWN_TOPIC)
 
 
 def vrfy(session: ServerSession, argument: str) -> None:
@@ -159,14 +181,56 @@ def vrfy(session: ServerSession, argument: str) -> None:
         session.ask(Verify(argument))
 
 
-def etrn(session: ServerSession, argument: str) -> None:
-    """RFC 1985."""
-    if not session.profile.etrn:
+def expn(session: ServerSession, argument: str) -> None:
+    """RFC 5321 section 4.1.1.7."""
+    if "EXPN" not in session.granted:
         session.reply(replies.NOT_IMPLEMENTED)
+    elif not argument:
+        session.reply(replies.SYNTAX_EXPN)
+    else:
+        session.ask(Expand(argument))
+
+
+def etrn(session: ServerSession, argument: str) -> None:
+    """RFC 1985; the option characters "@" and "#" change nothing, as in Postfix."""
+    profile = session.profile
+    domain = argument.removeprefix("@").removeprefix("#") if argument[:1] in "@#" else argument
+    if not profile.etrn or not profile.offers("ETRN"):
+        session.reply(replies.NOT_IMPLEMENTED)
+    elif profile.helo_required and not session.helo_name:
+        session.reply(replies.SEND_HELLO)
     elif not argument or " " in argument:
         session.reply(replies.SYNTAX_ETRN)
+    elif not _SITE.fullmatch(domain):
+        session.reply(replies.BAD_ETRN)
     else:
-        session.ask(Etrn(argument))
+        session.ask(Etrn(domain.lower()))
+
+
+def xclient(session: ServerSession, argument: str) -> None:
+    """Postfix's XCLIENT_README."""
+    if "XCLIENT" not in session.granted:
+        session.reply(replies.NOT_AUTHORIZED)
+        return
+    attributes = parse_attributes("XCLIENT", argument, XCLIENT)
+    if isinstance(attributes, Reply):
+        session.reply(attributes)
+    else:
+        session.ask(XClient(attributes))
+
+
+def xforward(session: ServerSession, argument: str) -> None:
+    """Postfix's XFORWARD_README: attributes may come in several commands, and hold for the next message."""
+    if "XFORWARD" not in session.granted:
+        session.reply(replies.NOT_AUTHORIZED)
+        return
+    attributes = parse_attributes("XFORWARD", argument, XFORWARD)
+    if isinstance(attributes, Reply):
+        session.reply(attributes)
+    else:
+        transaction = session.transaction
+        transaction.forwarded = {**(transaction.forwarded or {}), **attributes}
+        session.reply(replies.OK)
 
 
 def starttls(session: ServerSession, argument: str) -> None:

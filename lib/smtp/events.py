@@ -21,8 +21,10 @@ class Hello:
 class Mail:
     """MAIL FROM.  `sender` "" is the null reverse-path; values not given are "" or 0.
 
-    `size` is the client's estimate in bytes; `body` is 7bit, 8bitmime or ""; `ret` full, hdrs or ""; `envid` and
-    `auth` are decoded xtext (`auth` None: not given, "": the client does not know, RFC 4954 section 5).
+    `size` is the client's estimate in bytes; `body` is 7bit, 8bitmime, binarymime or ""; `ret` full, hdrs or "";
+    `envid` and `auth` are decoded xtext (`auth` None: not given, "": the client does not know, RFC 4954 section 5).
+    `by` are seconds from now, with `by_mode` R, N, RT or NT ("": no BY was given; RFC 2852).  `hold_for` are seconds
+    from now, `hold_until` seconds since the epoch, at most one of them given (RFC 4865).
     """
 
     sender: str
@@ -32,6 +34,11 @@ class Mail:
     envid: str = ""
     smtputf8: bool = False
     auth: str | None = None
+    requiretls: bool = False
+    by: int = 0
+    by_mode: str = ""
+    hold_for: int = 0
+    hold_until: float = 0
 
 
 @dataclass(slots=True)
@@ -41,6 +48,11 @@ class Rcpt:
     recipient: str
     notify: tuple[str, ...] = ()
     orcpt: str = ""
+
+    @property
+    def domain(self) -> str:
+        """What RCPTDOMAINMAX counts (RFC 9422 section 4.3); "" for a local part alone."""
+        return self.recipient.rpartition("@")[2].lower() if "@" in self.recipient else ""
 
 
 @dataclass(slots=True)
@@ -113,10 +125,28 @@ class Verify:
 
 
 @dataclass(slots=True)
-class Etrn:
-    """ETRN (RFC 1985); answer it."""
+class Expand:
+    """EXPN from a client that may use it; answer it."""
 
     argument: str
+
+
+@dataclass(slots=True)
+class Etrn:
+    """ETRN (RFC 1985) for a domain or address literal; answer it."""
+
+    domain: str
+
+
+@dataclass(slots=True)
+class XClient:
+    """XCLIENT from a client that may use it; answer 220 with a greeting, as a new session begins, or a refusal.
+
+    `attributes` has values decoded and checked, by upper-case names; `UNAVAILABLE` and `TEMPORARY` of
+    `client_attributes` stand for what the other side does not know.
+    """
+
+    attributes: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -148,7 +178,9 @@ Event: TypeAlias = (
     | AuthResponse
     | AuthEnded
     | Verify
+    | Expand
     | Etrn
+    | XClient
     | Note
     | Close
 )

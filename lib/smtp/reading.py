@@ -15,7 +15,7 @@ from pillarbox.lib.smtp.commands import AUTH_LINE_LIMIT, refusing_chunk
 from pillarbox.lib.smtp.events import AuthEnded, AuthResponse
 from pillarbox.lib.smtp.input import OVERLONG
 from pillarbox.lib.smtp.reply import Reply
-from pillarbox.lib.smtp.states import BEFORE_TLS, JUNK, LAST_IN_GROUP
+from pillarbox.lib.smtp.verbs import BEFORE_TLS, JUNK, LAST_IN_GROUP
 
 if TYPE_CHECKING:
     from pillarbox.lib.smtp.server import ServerSession

@@ -8,6 +8,7 @@ and enhanced code agree.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from pillarbox.lib.smtp.reply import Reply
@@ -42,13 +43,16 @@ BYE: Final = _of("221 2.0.0 Bye")
 READY_FOR_TLS: Final = _of("220 2.0.0 Ready to start TLS")
 AUTHENTICATED: Final = _of("235 2.7.0 Authentication successful")
 QUEUING_STARTED: Final = _of("250 2.0.0 Queuing started")
-HELP: Final = _of(
-    "214 2.0.0 Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT HELP VRFY ETRN STARTTLS AUTH\n"
-    "See RFC 5321, RFC 3030 (BDAT), RFC 1985 (ETRN), RFC 3207 (STARTTLS), RFC 4954 (AUTH)"
-)
-HELP_LMTP: Final = _of(
-    "214 2.0.0 Commands: LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT HELP VRFY STARTTLS AUTH\nSee RFC 2033 and RFC 5321"
-)
+
+
+def help_verbs(verbs: Sequence[str]) -> Reply:
+    """HELP: what may be said."""
+    return Reply(214, "2.0.0", ("Commands:", *(" ".join(verbs[i : i + 9]) for i in range(0, len(verbs), 9))))
+
+
+def help_topic(lines: tuple[str, ...]) -> Reply:
+    """HELP with a verb."""
+    return Reply(214, "2.0.0", lines)
 
 
 def greeting(text: str) -> Reply:
@@ -126,7 +130,45 @@ BAD_NOTIFY: Final = _of("501 5.5.4 Error: Bad NOTIFY parameter syntax")
 BAD_ORCPT: Final = _of("501 5.5.4 Error: Bad ORCPT parameter syntax")
 BAD_AUTH: Final = _of("501 5.5.4 Error: Bad AUTH parameter syntax")
 BAD_SMTPUTF8: Final = _of("501 5.5.4 Error: Bad SMTPUTF8 parameter syntax")
-BODY_UNKNOWN: Final = _of("501 5.5.4 Error: BODY must be 7BIT or 8BITMIME")
+BODY_UNKNOWN: Final = _of("501 5.5.4 Error: BODY must be 7BIT, 8BITMIME or BINARYMIME")
+BODY_NOT_BINARY: Final = _of("501 5.5.4 Error: BODY must be 7BIT or 8BITMIME")
+BAD_REQUIRETLS: Final = _of("501 5.5.4 Error: Bad REQUIRETLS parameter syntax")
+BAD_BY: Final = _of("501 5.5.4 Error: Bad BY parameter syntax")
+BY_NOT_POSITIVE: Final = _of("501 5.5.4 Error: BY with mode R needs a time above zero")
+BAD_HOLDFOR: Final = _of("501 5.5.4 Error: Bad HOLDFOR parameter syntax")
+BAD_HOLDUNTIL: Final = _of("501 5.5.4 Error: Bad HOLDUNTIL parameter syntax")
+HELD_TWICE: Final = _of("501 5.5.4 Error: HOLDFOR and HOLDUNTIL exclude each other")
+HELD_PAST_DEADLINE: Final = _of("501 5.5.4 Error: the time in BY is over before the message is released")
+SYNTAX_EXPN: Final = _of("501 5.5.4 Syntax: EXPN alias")
+BAD_ETRN: Final = _of("501 5.5.4 Error: invalid parameter syntax")
+ATTRIBUTE_VALUE_EXPECTED: Final = _of("501 5.5.4 Error: attribute=value expected")
+ATTRIBUTE_VALUE_TOO_LONG: Final = _of("501 5.5.4 Error: attribute value too long")
+UNKNOWN_TOPIC: Final = _of("504 5.5.4 HELP topic unknown")
+
+
+def held_too_long(seconds: int) -> Reply:
+    """HOLDFOR or HOLDUNTIL beyond what was announced (RFC 4865 section 4)."""
+    return Reply(501, "5.5.4", (f"Error: a message is held for {seconds} seconds at most",))
+
+
+def by_too_short(seconds: int) -> Reply:
+    """BY with mode R and less time than the announced minimum (RFC 2852 section 4)."""
+    return Reply(555, "5.5.4", (f"Error: BY with mode R needs at least {seconds} seconds",))
+
+
+def attributes_syntax(command: str) -> Reply:
+    """XCLIENT or XFORWARD alone."""
+    return Reply(501, "5.5.4", (f"Syntax: {command} attribute=value...",))
+
+
+def bad_attribute_name(command: str, name: str) -> Reply:
+    """An attribute that XCLIENT or XFORWARD does not have."""
+    return Reply(501, "5.5.4", (printable(f"Bad {command} attribute name: {name}"),))
+
+
+def bad_attribute_value(name: str, value: str) -> Reply:
+    """A value that the attribute cannot have."""
+    return Reply(501, "5.5.4", (printable(f"Bad {name} syntax: {value}"),))
 
 
 def unsupported(option: str) -> Reply:
@@ -158,6 +200,7 @@ NEED_RCPT: Final = _of("503 5.5.1 Error: need RCPT command")
 IN_TRANSACTION: Final = _of("503 5.5.1 Error: MAIL transaction in progress")
 DATA_AFTER_BDAT: Final = _of("503 5.5.1 Error: DATA after BDAT")
 RCPT_AFTER_BDAT: Final = _of("503 5.5.1 Error: RCPT after BDAT")
+BINARY_DATA: Final = _of("503 5.5.1 Error: BODY=BINARYMIME needs BDAT")
 NO_VALID_RECIPIENTS: Final = _of("554 5.5.1 Error: no valid recipients")
 IMPROPER_PIPELINING: Final = _of("554 5.5.0 Error: SMTP protocol synchronization")
 
@@ -165,6 +208,7 @@ IMPROPER_PIPELINING: Final = _of("554 5.5.0 Error: SMTP protocol synchronization
 TLS_ACTIVE: Final = _of("554 5.5.1 Error: TLS already active")
 TLS_UNAVAILABLE: Final = _of("454 4.7.0 TLS not available due to local problem")
 TLS_REQUIRED: Final = _of("530 5.7.0 Must issue a STARTTLS command first")
+REQUIRETLS_NEEDS_TLS: Final = _of("530 5.7.10 Error: REQUIRETLS needs a session with TLS")
 AUTH_NOT_ENABLED: Final = _of("503 5.5.1 Error: authentication not enabled")
 ALREADY_AUTHENTICATED: Final = _of("503 5.5.1 Error: already authenticated")
 AUTH_NEEDS_TLS: Final = _of("538 5.7.11 Encryption required for requested authentication mechanism")
@@ -191,6 +235,7 @@ def auth_temporary(reason: str) -> Reply:
 
 # --- limits and trouble
 TOO_MANY_RECIPIENTS: Final = _of("452 4.5.3 Error: too many recipients")
+TOO_MANY_DOMAINS: Final = _of("452 4.5.3 Error: too many recipient domains")
 SIZE_EXCEEDS: Final = _of("552 5.3.4 Message size exceeds fixed limit")
 TOO_BIG: Final = _of("552 5.3.4 Error: message file too big")
 TOO_MANY_HOPS: Final = _of("554 5.4.0 Error: too many hops")
@@ -202,6 +247,11 @@ CONFIGURATION_ERROR: Final = _of("451 4.3.5 Server configuration error")
 def too_many_errors(host: str) -> Reply:
     """smtpd_hard_error_limit was reached."""
     return Reply(421, "4.7.0", (f"{host} Error: too many errors",))
+
+
+def too_many_messages(host: str) -> Reply:
+    """smtpd_session_message_limit was reached (MAILMAX of RFC 9422)."""
+    return Reply(421, "4.7.0", (f"{host} Error: too many messages in one session",))
 
 
 def timed_out(host: str) -> Reply:
@@ -273,6 +323,20 @@ def try_later(recipient: str) -> Reply:
 def lookup_failure(what: str) -> Reply:
     """A table could not be asked."""
     return Reply(451, "4.3.0", (printable(f"<{what}>: Temporary lookup failure"),))
+
+
+NOT_AUTHORIZED: Final = _of("550 5.7.0 Error: insufficient authorization")
+UNABLE_TO_QUEUE: Final = _of("458 4.3.0 Unable to queue messages")
+
+
+def no_alias(address: str) -> Reply:
+    """EXPN of a name that stands for nothing else."""
+    return Reply(550, "5.1.1", (printable(f"<{address}>: not an alias"),))
+
+
+def expanded(addresses: Sequence[str]) -> Reply:
+    """EXPN: what an alias stands for."""
+    return Reply(250, "2.0.0", tuple(printable(f"<{address}>") for address in addresses))
 
 
 def etrn_unavailable(domain: str) -> Reply:

@@ -16,7 +16,7 @@ taken.
 Here are the driver's side and what all parts of the session use.  Reading is in `reading` and `receiving`, the verbs
 in `commands` under the table of `states`, what answers lead to in `transitions`, what is remembered in `lifetimes`.
 
-RFC 5321, 1870, 2033, 2034, 2920, 3030, 3207, 3461, 4954, 6152, 6531.
+RFC 5321, 1870, 1985, 2033, 2034, 2852, 2920, 3030, 3207, 3461, 4865, 4954, 6152, 6531, 8689, 9422.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.events import Close, End, Event, Hello, Note, Reset
 from pillarbox.lib.smtp.input import Input
 from pillarbox.lib.smtp.lifetimes import Chunk, Introduction, State, Transaction
-from pillarbox.lib.smtp.profile import Profile
+from pillarbox.lib.smtp.profile import NOTHING_GRANTED, Profile
 from pillarbox.lib.smtp.reading import out_of_turn, read_command, read_nothing
 from pillarbox.lib.smtp.receiving import read_chunk, read_data
 from pillarbox.lib.smtp.reply import Reply
@@ -51,6 +51,10 @@ class ServerSession:
         self.closed = False
         self.counts: dict[str, list[int]] = {}
         """For each verb how often it was done and how often it was tried."""
+        self.granted: frozenset[str] = NOTHING_GRANTED
+        """Commands that this client may use and others may not: XCLIENT, XFORWARD, EXPN."""
+        self.messages = 0
+        self.domains: set[str] = set()
         self.introduction = Introduction("LMTP" if profile.lmtp else "SMTP")
         self.transaction = Transaction()
         self.chunk = Chunk()
@@ -153,8 +157,8 @@ class ServerSession:
         output.clear()
         return data
 
-    def answer_hello(self, mechanisms: tuple[str, ...] = ()) -> None:
-        """Accept the name; `mechanisms` are what AUTH offers."""
+    def answer_hello(self, mechanisms: tuple[str, ...] = (), now: float = 0.0) -> None:
+        """Accept the name; `mechanisms` are what AUTH offers, `now` the time in seconds since the epoch."""
         event = self._pending
         assert type(event) is Hello
         introduction = self.introduction
@@ -164,7 +168,7 @@ class ServerSession:
             self.answer(replies.hello(self.profile.host))
         else:
             introduction.protocol = "ESMTP" if event.verb == "EHLO" else "LMTP"
-            self.answer(self.profile.extensions(self.tls, mechanisms))
+            self.answer(self.profile.extensions(self.tls, mechanisms, self.granted, now))
 
     def answer(self, reply: Reply) -> None:
         """Answer the event that waits; the reply's code says what becomes of it."""
@@ -258,6 +262,10 @@ class ServerSession:
         if self._junk > self.profile.junk_limit > 0:
             self.errors += 1
 
+    def has_room_for(self, domain: str) -> bool:
+        """Whether a recipient in this domain may be added (RFC 9422 section 4.3)."""
+        return domain in self.domains or len(self.domains) < self.profile.domain_limit
+
     def message_taken(self) -> None:
         """A client that gets mail through has shown that it is no mere nuisance."""
         self.errors = self._junk = 0
@@ -266,9 +274,11 @@ class ServerSession:
         """Commands come next."""
         self.read = read_command
 
-    def introduce_anew(self) -> None:
-        """Forget who the client said that it is."""
-        self.introduction = Introduction("LMTP" if self.profile.lmtp else "SMTP")
+    def introduce_anew(self, protocol: str = "", helo_name: str = "", *, authenticated: bool = False) -> None:
+        """Forget who the client said that it is; what is given is what somebody else has said of it."""
+        self.introduction = Introduction(
+            protocol or ("LMTP" if self.profile.lmtp else "SMTP"), helo_name, authenticated=authenticated
+        )
 
     def leave_transaction(self, *, silently: bool = False) -> None:
         """The one way out of a transaction, whatever ended it."""

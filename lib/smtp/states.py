@@ -32,7 +32,7 @@ _ANYWHERE: Final[dict[str, Entry]] = {
     "QUIT": commands.quit_,
     "HELP": commands.help_,
     "VRFY": commands.vrfy,
-    "EXPN": replies.NOT_IMPLEMENTED,
+    "EXPN": commands.expn,
     "TURN": replies.NOT_IMPLEMENTED,
     "SEND": replies.NOT_IMPLEMENTED,
     "SOML": replies.NOT_IMPLEMENTED,
@@ -43,6 +43,8 @@ _BETWEEN: Final[dict[str, Entry]] = {
     "STARTTLS": commands.starttls,
     "AUTH": commands.auth,
     "ETRN": commands.etrn,
+    "XCLIENT": commands.xclient,
+    "XFORWARD": commands.xforward,
     "MAIL": commands.mail,
     "RCPT": replies.NEED_MAIL,
     "DATA": replies.NEED_RCPT,
@@ -53,6 +55,8 @@ _INSIDE: Final[dict[str, Entry]] = {
     "STARTTLS": replies.IN_TRANSACTION,
     "AUTH": replies.IN_TRANSACTION,
     "ETRN": replies.IN_TRANSACTION,
+    "XCLIENT": replies.IN_TRANSACTION,
+    "XFORWARD": replies.IN_TRANSACTION,
     "MAIL": replies.NESTED_MAIL,
 }
 
@@ -82,14 +86,3 @@ def _lmtp(entries: dict[str, Entry]) -> dict[str, Entry]:
 
 
 LMTP_TABLE: Final[dict[State, dict[str, Entry]]] = {state: _lmtp(entries) for state, entries in TABLE.items()}
-
-LAST_IN_GROUP: Final = frozenset(("HELO", "EHLO", "LHLO", "DATA", "NOOP", "VRFY"))
-"""Verbs behind which a client must wait for the reply (RFC 2920 section 3.1), as far as Postfix insists on it.
-
-STARTTLS is not here: what follows it is thrown away (RFC 3207 section 4.2)."""
-
-BEFORE_TLS: Final = frozenset(("HELO", "EHLO", "LHLO", "STARTTLS", "NOOP", "RSET", "HELP", "QUIT"))
-"""What is allowed before STARTTLS where TLS is required (RFC 3207 section 4)."""
-
-JUNK: Final = frozenset(("HELO", "EHLO", "LHLO", "NOOP", "RSET", "VRFY", "ETRN", "HELP"))
-"""What does no work: beyond smtpd_junk_command_limit each counts as an error."""

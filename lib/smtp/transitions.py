@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from pillarbox.lib.smtp.events import Auth, AuthResponse, Data, End, Mail, Rcpt, StartTls
+from pillarbox.lib.smtp.client_attributes import known
+from pillarbox.lib.smtp.events import Auth, AuthResponse, Data, End, Mail, Rcpt, StartTls, XClient
 from pillarbox.lib.smtp.lifetimes import State, Transaction
 from pillarbox.lib.smtp.reading import read_command, read_nothing, read_response
 from pillarbox.lib.smtp.receiving import begin_chunks, begin_data
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 def _after_mail(session: ServerSession, event: Mail, reply: Reply) -> bool:
     if not reply.failed:
+        session.messages += 1
         session.transaction = Transaction(
             State.MAIL, event.smtputf8, event.body == "binarymime", forwarded=session.transaction.forwarded
         )
@@ -30,6 +32,8 @@ def _after_rcpt(session: ServerSession, event: Rcpt, reply: Reply) -> bool:
     if not reply.failed:
         session.transaction.state = State.RCPT
         session.transaction.recipients += 1
+        if session.profile.domain_limit:
+            session.domains.add(event.domain)
     return False
 
 
@@ -64,6 +68,18 @@ def _after_starttls(session: ServerSession, event: StartTls, reply: Reply) -> bo
     return True
 
 
+def _after_xclient(session: ServerSession, event: XClient, reply: Reply) -> bool:
+    if not reply.failed:
+        attributes = event.attributes
+        session.leave_transaction()
+        session.introduce_anew(
+            "" if session.profile.lmtp else known(attributes, "PROTO"),
+            known(attributes, "HELO"),
+            authenticated=bool(known(attributes, "LOGIN")),
+        )
+    return False
+
+
 def _after_auth(session: ServerSession, event: Auth | AuthResponse, reply: Reply) -> bool:
     session.read = read_response if reply.code == 334 else read_command
     if reply.code < 300:
@@ -79,5 +95,6 @@ TRANSITIONS: Final[dict[type, Callable[[ServerSession, Any, Reply], bool]]] = {
     StartTls: _after_starttls,
     Auth: _after_auth,
     AuthResponse: _after_auth,
+    XClient: _after_xclient,
 }
 """What is not here has no consequence but the reply."""

@@ -3,17 +3,19 @@
     context = server_context(config, smtp_role(config))   # None where no certificate is configured
     context = client_context(config, "secure")
     facts = tls_facts(ssl_object, digest)                 # cipher, key exchange, the client's certificate
+    channel_bindings(ssl_object)                          # what proves a client to be at the other end of this session
     cipher_text(ssl_object)                               # TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)
 
 `pillarbox.lib.tls.certificate` makes the self-signed certificate of a new instance; it is apart because it alone
 needs the cryptography package.  Handshakes and streams belong to the event loop, not to this package.
 """
 
+from pillarbox.lib.tls.channel import channel_bindings
 from pillarbox.lib.tls.client import LEVELS, client_context, is_verifying
 from pillarbox.lib.tls.description import cipher_text, peer_status
 from pillarbox.lib.tls.errors import TlsError
 from pillarbox.lib.tls.facts import TlsFacts, tls_facts
-from pillarbox.lib.tls.peer import ClientCertificate
+from pillarbox.lib.tls.peer import ClientCertificate, client_certificate
 from pillarbox.lib.tls.roles import ServerRole, login_role, smtp_role
 from pillarbox.lib.tls.server import certificate_files, server_context
 
@@ -24,7 +26,9 @@ __all__ = [
     "TlsError",
     "TlsFacts",
     "certificate_files",
+    "channel_bindings",
     "cipher_text",
+    "client_certificate",
     "client_context",
     "is_verifying",
     "login_role",

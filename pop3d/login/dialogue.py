@@ -28,6 +28,7 @@ _REPLIES: dict[FailureKind, bytes] = {
     "privacy": replies.CLEAR_TEXT_REFUSED,
     "disabled": replies.ACCOUNT_DISABLED,
     "temporary": replies.AUTHENTICATION_UNAVAILABLE,
+    "locked": replies.LOCKED_OUT,
 }
 
 

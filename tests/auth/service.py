@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pillarbox.auth.exchange import Authority
+from pillarbox.auth.authority import Authority
 from pillarbox.auth.service import AuthService
 from pillarbox.auth.users import UserDirectory
 from pillarbox.lib.accounts import AccountDatabase
@@ -36,7 +36,7 @@ class Running:
         self.config = config
         self.database = database
         self.clock = clock
-        self.authority = Authority(config, UserDirectory(config, database), database.secret(), clock)
+        self.authority = Authority(config, UserDirectory(config, database), database, clock)
         self.service = AuthService(config, self.authority, refused_uid)
         self.client = AsyncAuthClient(config)
         self.channels: list[AsyncChannel] = []

@@ -16,6 +16,7 @@ from pillarbox.auth.verdict import Verdict
 from pillarbox.lib.accounts import AccountDatabase
 from pillarbox.lib.config import Config
 from pillarbox.lib.log import log
+from pillarbox.lib.sasl import ScramKeys
 from tests.auth.service import Running, configuration, with_service
 
 SETTINGS = ["$y$j9T$abcdefghijkl", "$6$saltsalt$", "$5$saltsalt$", "$2b$04$abcdefghijklmnopqrstuu", "$1$saltsalt$"]
@@ -177,7 +178,9 @@ def test_the_checker_asks_the_configured_backend(tmp_path: Path, monkeypatch: py
     user = directory(tmp_path).find("ann")
     for backend in ("shadow", "pam"):
         checker = PasswordChecker(Config.for_tests(auth_system_users=backend))
-        assert asyncio.run(checker.check(user, "pw", "192.0.2.1")) is Verdict.RIGHT
+        keys = ScramKeys(b"salt", 4096, b"", b"")
+        checked = asyncio.run(checker.check(user, "pw", "192.0.2.1", "imap", app_passwords=(), keys=keys))
+        assert checked.verdict is Verdict.RIGHT
         checker.close()
     assert asked == [("ann", "pw"), ("pillarbox", "ann", "pw", "192.0.2.1")]
 

@@ -445,9 +445,11 @@ def _file_attacks() -> dict[str, Attack]:
     attacks: dict[str, Attack] = {f"read-{name}": partial(_read, path) for name, path in reads.items()}
     attacks |= {"list-root": partial(_list, "/"), "list-instance": partial(_list, "{root}")}
     attacks |= {"list-hold": partial(_list, f"{spool}/hold")}
+    attacks |= {"list-reputation": partial(_list, "{root}/state/reputation")}
     places = {name: f"{{root}}/{name}" for name in ("etc", "etc/tls", "run", "log", "state", "mail", "home/other")}
     places |= {name: f"{spool}/{name}" for name in (*QUEUE_DIRECTORIES, "private", "public")}
     places |= {"spool": spool, "mailbox": f"{{root}}/mail/{domain}/{local}/new", "outside": "{outside}"}
+    places |= {"reputation": "{root}/state/reputation"}
     places |= {"tmp": "/tmp", "shm": "/dev/shm", "root": "/"}
     attacks |= {f"write-{name.replace('/', '-')}": partial(_create, path) for name, path in places.items()}
     attacks |= {
@@ -524,7 +526,7 @@ LAST: dict[str, Attack] = {
 }
 """Those after which, where they succeed, the attacker is no more."""
 
-PRIVATE = ("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp", "lookup", "auth", "anvil")
+PRIVATE = ("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp", "lookup", "auth", "anvil", "reputation")
 PRIVATE_SESSIONS = ("imap", "imap-system", "pop3", "pop3-system")
 
 ATTACKS: dict[str, Attack] = {

@@ -11,7 +11,7 @@ _UNIX = {
     "connect-foreign",  # Landlock cannot see sockets with a path; permissions guard those of the suite
     "connect-public-qmgr",  # public: any user of the machine may
 }
-_FOR_NET = {"connect-cleanup", "connect-lookup", "connect-auth", "connect-anvil"}
+_FOR_NET = {"connect-cleanup", "connect-lookup", "connect-auth", "connect-anvil", "connect-reputation"}
 _FOR_LOGIN = {"connect-imap", "connect-imap-system", "connect-pop3", "connect-pop3-system"}
 _NET_OWNER = _UNIX | _FOR_NET | _FOR_LOGIN  # one uid: the sockets cannot tell its programs apart
 _MAIL_OWNER = _UNIX | {
@@ -95,6 +95,7 @@ ROOMS: dict[str, Room] = {
     "pop3d.session": _may(_OTHERS, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
     # --- what the others ask
     "lookup": _may(_OTHERS),
+    "reputation": _may(_LOG_WRITTEN_BY_FEW, {"list-reputation", "write-reputation"}),
     "auth": _may(_LOG_WRITTEN_BY_FEW, {"read-accounts", "write-accounts"}),
     # --- root parents
     "local": Room(parent=True),
@@ -148,7 +149,10 @@ BY_USER = frozenset(
     {
         # What only the difference between users denies: nothing in an instance that runs wholly as one user.
         *(f"connect-{name}" for name in ("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp")),
-        *(f"connect-{name}" for name in ("lookup", "auth", "anvil", "imap", "imap-system", "pop3", "pop3-system")),
+        *(
+            f"connect-{name}"
+            for name in ("lookup", "auth", "anvil", "reputation", "imap", "imap-system", "pop3", "pop3-system")
+        ),
         "chmod-held-message",
         "chmod-queue",
         "touch-deferred-message",

@@ -55,7 +55,8 @@ NAMES = {
     "etc/tls/key.pem": 0o600,
     "spool": 0o755,
     "mail": 0o700,
-    "state": 0o700,
+    "state": 0o711,
+    "state/reputation": 0o700,
     "run": 0o755,
     "log": 0o755,
 }

@@ -15,6 +15,7 @@ from pillarbox.lib.smtp.events import (
     End,
     Etrn,
     Event,
+    Expand,
     Hello,
     Mail,
     Overflow,
@@ -22,6 +23,7 @@ from pillarbox.lib.smtp.events import (
     Reset,
     StartTls,
     Verify,
+    XClient,
 )
 from pillarbox.lib.smtp.profile import Profile
 from pillarbox.lib.smtp.reply import Reply
@@ -55,8 +57,12 @@ def default_policy(event: Event) -> Reply | None:
             return replies.AUTHENTICATED if data == b"secret" else replies.auth_failed("wrong")
         case Verify():
             return replies.verified(event.argument)
+        case Expand():
+            return replies.expanded(("a@b.example", "c@d.example"))
         case Etrn():
             return replies.QUEUING_STARTED
+        case XClient():
+            return replies.greeting(f"{HOST} ESMTP Pillarbox")
     return None
 
 
@@ -128,9 +134,11 @@ def talk(
     pieces: Iterable[bytes] | bytes,
     settings: Profile | None = None,
     policy: Callable[[Event], Reply | None] = default_policy,
+    granted: Iterable[str] = (),
 ) -> Talk:
     """Greet, then feed the pieces one after the other."""
     session = ServerSession(settings or profile())
+    session.granted = frozenset(granted)
     session.greet()
     result = Talk(session, policy=policy)
     result.feed(b"")

@@ -10,11 +10,13 @@ from pillarbox.lib.address import AddressSyntaxError, parse_path
 from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.events import Mail, Rcpt
 from pillarbox.lib.smtp.grammar import parse_mail, parse_rcpt, plain_path
+from pillarbox.lib.smtp.parameters import MAIL_PARAMETERS
 from pillarbox.lib.smtp.reply import Reply
 
 
 def mail(argument: str, *, strict: bool = False, auth: bool = True) -> Mail | Reply:
-    return parse_mail(argument, auth=auth, strict=strict)
+    offered = {name: reader for name, reader in MAIL_PARAMETERS.items() if auth or name != "AUTH"}
+    return parse_mail(argument, offered=offered, strict=strict)
 
 
 def rcpt(argument: str, *, strict: bool = False, smtputf8: bool = False) -> Rcpt | Reply:
@@ -60,7 +62,7 @@ def test_mail_is_read(argument: str, event: Mail) -> None:
         ("FROM:<a@b.example> SIZE=x", replies.BAD_SIZE),
         ("FROM:<a@b.example> SIZE", replies.BAD_SIZE),
         ("FROM:<a@b.example> SIZE=" + "9" * 21, replies.BAD_SIZE),
-        ("FROM:<a@b.example> BODY=BINARYMIME", replies.BODY_UNKNOWN),
+        ("FROM:<a@b.example> BODY=16BIT", replies.BODY_UNKNOWN),
         ("FROM:<a@b.example> BODY", replies.BAD_BODY),
         ("FROM:<a@b.example> RET=ALL", replies.BAD_RET),
         ("FROM:<a@b.example> ENVID=+ZZ", replies.BAD_ENVID),

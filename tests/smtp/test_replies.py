@@ -26,6 +26,13 @@ ARGUMENTS = {
     "why": "User unknown",
     "what": "a@b.example",
     "domain": "b.example",
+    "verbs": ("NOOP", "QUIT"),
+    "lines": ("NOOP", "Do nothing."),
+    "seconds": 5,
+    "command": "XCLIENT",
+    "name": "ADDR",
+    "value": "x",
+    "addresses": ("a@b.example", "c@b.example"),
 }
 
 

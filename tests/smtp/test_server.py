@@ -38,7 +38,7 @@ DIALOGUES: dict[str, tuple[bytes, list[int], str]] = {
     "data with argument": (OPEN + b"DATA x\r\n", [250, 250, 250, 501], "501 5.5.4 Syntax: DATA"),
     "unknown": (b"FOO\r\n", [500], "500 5.5.2 Error: command not recognized"),
     "expn": (b"EXPN list\r\n", [502], "502 5.5.1 Error: command not implemented"),
-    "help": (b"HELP\r\n", [214], "214 2.0.0 See RFC 5321"),
+    "help": (b"HELP\r\n", [214], "214 2.0.0 HELP QUIT"),
     "vrfy": (b"VRFY a@b.example\r\n", [252], "252 2.0.0 a@b.example"),
     "noop with argument": (b"NOOP x\r\n", [250], "250 2.0.0 Ok"),
     "empty line": (b"\r\n", [500], "500 5.5.2 Error: bad syntax"),
@@ -425,7 +425,8 @@ def test_ehlo_announces_what_the_profile_says() -> None:
     lines = result.output.decode().split("\r\n")[1:-1]
     assert lines == [
         f"250-{HOST}", "250-PIPELINING", "250-SIZE 100", "250-VRFY", "250-STARTTLS", "250-AUTH PLAIN",
-        "250-ENHANCEDSTATUSCODES", "250-8BITMIME", "250-SMTPUTF8", "250 CHUNKING",
+        "250-ENHANCEDSTATUSCODES", "250-8BITMIME", "250-SMTPUTF8", "250-CHUNKING", "250-BINARYMIME", "250-DELIVERBY",
+        "250 LIMITS RCPTMAX=1000",
     ]  # fmt: skip
 
 

@@ -40,6 +40,8 @@ class FakeLookup:
         self.known: dict[str, RecipientVerdict] = {}
         self.broken = False
         self.asked: list[str] = []
+        self.aliases: dict[str, tuple[str, ...]] = {}
+        self.values: dict[tuple[str, str], str] = {}
 
     def known_recipient(self, address: str) -> RecipientVerdict | None:
         return self.known.get(address)
@@ -52,9 +54,33 @@ class FakeLookup:
         local, _, domain = address.rpartition("@")
         if domain != "here.example":
             return RecipientVerdict("relay_denied", "default", "Relay access denied", 554, "5.7.1")
+        if local.startswith("root"):
+            return RecipientVerdict("ok", "local")
         if local.startswith("nobody"):
             return RecipientVerdict("unknown", "virtual_mailbox", "User unknown in virtual mailbox table", 550, "5.1.1")
         return RecipientVerdict("ok", "virtual_mailbox")
+
+    async def expand(self, address: str) -> tuple[str, ...] | None:
+        if self.broken:
+            raise LookupUnavailable("the lookup service is away")
+        return self.aliases.get(address)
+
+    async def get(self, parameter: str, key: str) -> str | None:
+        return self.values.get((parameter, key))
+
+
+class FakeQmgr:
+    """Knows two sites: relay.example has mail waiting, and one that nobody may ask for."""
+
+    def __init__(self) -> None:
+        self.flushed: list[str] = []
+        self.down = False
+
+    async def flush_site(self, domain: str) -> int | None:
+        if self.down:
+            raise ServiceUnavailable("qmgr: down")
+        self.flushed.append(domain)
+        return 3 if domain == "relay.example" else None
 
 
 class FakeMessage:
@@ -126,7 +152,7 @@ class FakeAuth:
         self.aborted: list[Challenge] = []
         self.down = False
 
-    async def mechanisms(self, encrypted: bool, client_address: str = "") -> tuple[str, ...]:
+    async def mechanisms(self, encrypted: bool, client_address: str = "", security: object = None) -> tuple[str, ...]:
         if self.down:
             raise ServiceUnavailable("auth: down")
         return ("PLAIN", "TWOSTEP")
@@ -184,6 +210,7 @@ class Stage:
     lookup: FakeLookup
     auth: FakeAuth
     anvil: FakeAnvil
+    qmgr: FakeQmgr
     released: int = 0
     peers: list[Peer] = field(default_factory=list)
 
@@ -266,6 +293,7 @@ async def stage(
         server.names = ClientNames(server.resolver, loop.time)
         server.cleanup, server.lookup = cleanup, lookup  # type: ignore[assignment]
         server.auth, server.anvil = auth, anvil  # type: ignore[assignment]
+        server.qmgr = qmgr = FakeQmgr()  # type: ignore[assignment]
         server.sweeper = Sweeper(server.sessions, sweep)
         server.sweeper.start()
 
@@ -274,7 +302,7 @@ async def stage(
 
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
-        scene = Stage(server, listener.getsockname()[1], lines, cleanup, lookup, auth, anvil)
+        scene = Stage(server, listener.getsockname()[1], lines, cleanup, lookup, auth, anvil, qmgr)
 
         async def serve(connection: socket.socket) -> None:
             if server.wrapper:

@@ -11,9 +11,10 @@ AUTH_DATABASE = path(
 )
 AUTH_MECHANISMS = words(
     "auth_mechanisms",
-    "scram-sha-256, plain, login",
-    """The SASL mechanisms that are offered. scram-sha-256 works for hosted accounts only: where auth_system_users is in
-    use it is left out unless this list is set.""",
+    "scram-sha-256-plus, scram-sha-256, external, oauthbearer, xoauth2, plain, login",
+    """The SASL mechanisms that are offered, each where it can work: scram-sha-256-plus under TLS, external to clients
+    that have shown a certificate, oauthbearer and xoauth2 where oauth_introspection_url is set. The two scram ones
+    work for hosted accounts only: where auth_system_users is in use they are left out unless this list is set.""",
 )
 AUTH_ALLOW_CLEARTEXT = boolean(
     "auth_allow_cleartext",
@@ -44,6 +45,37 @@ AUTH_FAILURE_DELAY = seconds(
     "auth_failure_delay",
     "2s",
     "How long the answer to a wrong password is held back; it doubles with each failure of an address, up to 15s.",
+)
+AUTH_LOCKOUT_ADDRESS_FAILURES = integer(
+    "auth_lockout_address_failures",
+    "20",
+    """After how many failed logins a client address (an IPv6 /64) is locked out: nothing is checked for it for
+    auth_lockout_time. The same wrong password again does not count. 0: never.""",
+)
+AUTH_LOCKOUT_ACCOUNT_FAILURES = integer(
+    "auth_lockout_account_failures",
+    "50",
+    """After how many failed logins, from wherever, an account is locked for addresses that it has never logged in from.
+    From where its owner has logged in before, it stays open. 0: never.""",
+)
+AUTH_LOCKOUT_TIME = seconds(
+    "auth_lockout_time", "60s", "How long the first lock-out lasts; each further one is twice as long."
+)
+AUTH_LOCKOUT_MAX_TIME = seconds("auth_lockout_max_time", "1h", "How long a lock-out may become.")
+AUTH_LOCKOUT_WINDOW = seconds(
+    "auth_lockout_window", "1h", "Failed logins with more time than this between them do not add up to a lock-out."
+)
+AUTH_LOCKOUT_EXCEPTIONS = words(
+    "auth_lockout_exceptions",
+    "127.0.0.0/8, [::1]/128",
+    """Client addresses and networks that are not locked out as such, because many users come from them: a webmail
+    server. Accounts are locked for them like for others.""",
+)
+AUTH_CERTIFICATE_MAILBOXES = boolean(
+    "auth_certificate_mailboxes",
+    "no",
+    """Let a client certificate of a trusted authority (smtpd_tls_CAfile) log in as the account whose address it names,
+    by the mechanism EXTERNAL. Certificates whose fingerprint an account has (pillarbox certificate add) always may.""",
 )
 AUTH_CACHE_TTL = seconds(
     "auth_cache_ttl",

@@ -1,0 +1,271 @@
+"""The clients of the service `reputation`, which remembers what clients, senders and accounts have done.
+
+    passed = await client.client("192.0.2.1")                   # Passed(greet=..., dnsbl=..., rank=0) or None
+    client.passed("192.0.2.1", Passed(greet=..., dnsbl=..., rank=0))
+    verdict = await client.greylist("192.0.2.0/24", triplet_key(...), address_key(sender), policy)
+    standing = await client.submit("ann@example.com", recipients, limits)
+
+Many questions may be under way at once on one connection.  What need not be answered (`passed`, `written`, `told`) is
+gathered and sent a moment later.  What asks raises ServiceUnavailable where nothing is known; the caller then lets
+mail pass.  A question that broke off is asked once more, so that in a crash of the service an event may count twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.tagged import NoAnswer, TaggedConnection
+from pillarbox.lib.config import Config
+from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
+
+SERVICE: Final = "reputation"
+
+ANSWER_TIMEOUT: Final = 3.0
+"""Seconds to wait: an answer is quick or not worth waiting for."""
+
+RETRY_AFTER: Final = 2.0
+"""Seconds for which a service that could not be reached is not tried again, so that sessions don't wait for it."""
+
+DOWN: Final = "reputation: not available a moment ago"
+
+NOTES_LIMIT: Final = 1000
+"""Notes that wait to be sent at most; beyond it the oldest are dropped."""
+
+RECIPIENTS_PER_FRAME: Final = 2000
+KEY_SIZE: Final = 12
+"""Octets of a key: among a million of them two are equal with a probability of 1 in 10^17."""
+
+
+def address_key(address: str) -> str:
+    """The key under which an address is remembered: not to be turned back, equal for upper and lower case."""
+    return blake2b(address.lower().encode("utf-8", "replace"), digest_size=KEY_SIZE).hexdigest()
+
+
+def triplet_key(network: str, sender: str, recipient: str) -> str:
+    """The key of a greylisting triplet."""
+    text = f"{network}\n{sender}\n{recipient}".lower()
+    return blake2b(text.encode("utf-8", "replace"), digest_size=KEY_SIZE).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Until when (seconds since the epoch) a client need not pass a test again, 0: it must; its rank in DNS lists."""
+
+    greet: int
+    dnsbl: int
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class GreylistPolicy:
+    """Seconds, and how many successes make a network known; see `reputation/greylist.py`."""
+
+    delay: int
+    window: int
+    lifetime: int
+    clients: int
+
+
+@dataclass(frozen=True, slots=True)
+class Greylisted:
+    """`wait`: seconds that the sender still has to wait, 0: it passes.  `why`: new, early, passed, known, client or
+    correspondent.  `after`: how long a sender that passes for the first time has waited."""
+
+    wait: int
+    why: str
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLimits:
+    """The most messages, recipients and new recipients per `period` seconds; 0: any number."""
+
+    messages: int
+    recipients: int
+    new_recipients: int
+    period: int
+
+    @property
+    def counting(self) -> bool:
+        """Whether there is anything to count."""
+        return bool(self.messages or self.recipients or self.new_recipients)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An account: counts since `began`; when it was braked (0: it is not) and why; with `tell`, people are to know."""
+
+    account: str
+    began: int
+    messages: int
+    recipients: int
+    new_recipients: int
+    braked: int
+    reason: str
+    tell: bool = False
+
+
+class AsyncReputationClient:
+    """For event programs."""
+
+    def __init__(self, config: Config) -> None:
+        self._path = config.socket_path(SERVICE)
+        self._connection: TaggedConnection | None = None
+        self._connecting = asyncio.Lock()
+        self._down_until = 0.0
+        self._notes: list[dict[str, object]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    async def client(self, address: str) -> Passed | None:
+        """What a client address has passed.  Raises ServiceUnavailable."""
+        reply = await self._ask({"do": "client", "address": address})
+        if "rank" not in reply:
+            return None
+        return Passed(reply.integer("greet"), reply.integer("dnsbl"), reply.integer("rank"))
+
+    def passed(self, address: str, passed: Passed) -> None:
+        """Remember it."""
+        result = {"greet": passed.greet, "dnsbl": passed.dnsbl, "rank": passed.rank}
+        self._note({"do": "passed", "address": address, **result})
+
+    async def greylist(self, network: str, triplet: str, sender: str, policy: GreylistPolicy) -> Greylisted:
+        """Whether a sender has to wait; `triplet` and `sender` are keys.  Raises ServiceUnavailable."""
+        numbers = [policy.delay, policy.window, policy.lifetime, policy.clients]
+        subject = {"network": network, "triplet": triplet, "sender": sender}
+        reply = await self._ask({"do": "greylist", **subject, "policy": numbers})
+        return Greylisted(reply.integer("wait"), reply.text("why"), reply.integer("after", 0))
+
+    def written(self, addresses: Sequence[str], lifetime: int) -> None:
+        """Local users have written to these addresses (keys)."""
+        for start in range(0, len(addresses), RECIPIENTS_PER_FRAME):
+            part = list(addresses[start : start + RECIPIENTS_PER_FRAME])
+            self._note({"do": "written", "addresses": part, "lifetime": lifetime})
+
+    async def submit(self, account: str, recipients: Sequence[str], limits: AccountLimits) -> Standing:
+        """An account submits a message to recipients (keys).  Raises ServiceUnavailable."""
+        numbers = [limits.messages, limits.recipients, limits.new_recipients, limits.period]
+        request: dict[str, object] = {"do": "submit", "account": account, "limits": numbers}
+        standing, tell = None, False
+        for start in range(0, max(len(recipients), 1), RECIPIENTS_PER_FRAME):
+            part = list(recipients[start : start + RECIPIENTS_PER_FRAME])
+            reply = await self._ask({**request, "messages": int(start == 0), "recipients": part})
+            tell = tell or reply.boolean("tell")
+            standing = _standing(reply, tell)
+        assert standing is not None
+        return standing
+
+    def told(self, account: str) -> None:
+        """The message about a braked account is in the queue."""
+        self._note({"do": "told", "account": account})
+
+    def _note(self, request: dict[str, object]) -> None:
+        if len(self._notes) >= NOTES_LIMIT:
+            del self._notes[0]
+        self._notes.append(request)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.get_running_loop().create_task(self._send_notes())
+
+    async def _send_notes(self) -> None:
+        while self._notes:
+            notes, self._notes = self._notes, []
+            try:
+                connection = await self._connected()
+                for note in notes:
+                    await connection.tell(note)
+            except (ServiceUnavailable, ChannelClosed):
+                pass  # what is learnt again costs less than mail that waits
+
+    async def _ask(self, request: dict[str, object]) -> Attributes:
+        for attempt in (1, 2):
+            connection = await self._connected()
+            try:
+                reply = await connection.ask(request)
+                if not reply.boolean("ok"):
+                    raise ServiceUnavailable(f"reputation: {reply.text('why', 'refused')}")
+                return reply
+            except ProtocolError as error:
+                connection.fail(ChannelClosed("protocol error"))
+                raise ServiceUnavailable(f"reputation: {error}") from None
+            except NoAnswer as error:
+                # It hangs, or master has not started it anew yet: the next session must not wait as long again.
+                connection.fail(ChannelClosed(str(error)))
+                self._down_until = asyncio.get_running_loop().time() + RETRY_AFTER
+                raise ServiceUnavailable(f"reputation: {error}") from None
+            except ChannelClosed as error:
+                if attempt == 2:
+                    raise ServiceUnavailable(f"reputation: {error}") from None
+        raise AssertionError("unreachable")
+
+    async def _connected(self) -> TaggedConnection:
+        connection = self._connection
+        if connection is not None and not connection.broken:
+            return connection
+        loop = asyncio.get_running_loop()
+        async with self._connecting:
+            if self._connection is None or self._connection.broken:
+                if loop.time() < self._down_until:
+                    raise ServiceUnavailable(DOWN)
+                try:
+                    channel = await AsyncChannel.connect(self._path, ANSWER_TIMEOUT)
+                except ChannelClosed as error:
+                    self._down_until = loop.time() + RETRY_AFTER
+                    raise ServiceUnavailable(f"reputation: {error}") from None
+                self._connection = TaggedConnection(channel, ANSWER_TIMEOUT)
+            return self._connection
+
+    def close(self) -> None:
+        """End the connection; the next question makes a new one."""
+        if self._connection is not None:
+            self._connection.fail(ChannelClosed("the client was closed"))
+            self._connection = None
+
+
+class ReputationClient:
+    """For commands: accounts only.  Every method raises ServiceUnavailable."""
+
+    def __init__(self, config: Config) -> None:
+        self._path = config.socket_path(SERVICE)
+
+    def accounts(self) -> list[Standing]:
+        """Accounts of which something is known, the braked ones first."""
+        return self._ask({"do": "accounts"})
+
+    def release(self, account: str) -> Standing | None:
+        """Take the brake off an account; what it was before, None where nothing is known of it."""
+        return next(iter(self._ask({"do": "release", "account": account})), None)
+
+    def _ask(self, request: dict[str, object]) -> list[Standing]:
+        try:
+            channel = Channel.connect(self._path, ANSWER_TIMEOUT)
+            try:
+                channel.send({**request, "tag": 1})
+                reply = channel.receive()
+            finally:
+                channel.close()
+            if not reply.boolean("ok"):
+                raise ProtocolError(reply.text("why", "refused"))
+            return _standings(reply.groups("accounts"))
+        except (ChannelClosed, ProtocolError) as error:
+            raise ServiceUnavailable(f"reputation: {error}") from None
+
+
+def _standings(groups: Iterable[Attributes]) -> list[Standing]:
+    return [_standing(group) for group in groups]
+
+
+def _standing(reply: Attributes, tell: bool = False) -> Standing:
+    return Standing(
+        reply.text("account"),
+        reply.integer("began"),
+        reply.integer("messages"),
+        reply.integer("recipients"),
+        reply.integer("new_recipients"),
+        reply.integer("braked"),
+        reply.text("reason", ""),
+        tell,
+    )
