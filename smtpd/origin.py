@@ -21,6 +21,10 @@ class Origin:
     local_port: int = 0
 
 
+NOWHERE = Origin(UNKNOWN, 0)
+"""Of a connection that is gone."""
+
+
 def connection_origin(peer: object, local: object) -> Origin | None:
     """What the socket says; None where it is no longer connected."""
     if not isinstance(peer, tuple):

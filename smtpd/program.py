@@ -8,6 +8,7 @@ from pillarbox.lib.dns import choose_servers
 from pillarbox.lib.process import Program, Worker, serve_connections, serve_protocol
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.smtpd.handlers import HANDLERS
+from pillarbox.smtpd.proxied import serve_proxied
 from pillarbox.smtpd.server import Server
 from pillarbox.smtpd.session import Session
 from pillarbox.smtpd.wrapper import serve_wrapped
@@ -28,7 +29,9 @@ def run(worker: Worker) -> None:
         server.begin()
 
     worker.on_stop = server.stop
-    if server.wrapper:
+    if server.proxies is not None:
+        serve_connections(worker, lambda connection: serve_proxied(server, HANDLERS, connection), start)
+    elif server.wrapper:
         serve_connections(worker, lambda connection: serve_wrapped(server, HANDLERS, connection), start)
     else:
         serve_protocol(worker, lambda released: Session(server, HANDLERS, released), start)

@@ -98,6 +98,8 @@ class Server:
         self.sessions: set[Session] = set()
         trusted, exempt = config[general.MYNETWORKS], config[smtpd.SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS]
         self.trusted, self.exempt = Networks(trusted), Networks(exempt)
+        self.proxies = configured_proxies(config)
+        self.proxy_timeout = config[smtpd_proxy.SMTPD_UPSTREAM_PROXY_TIMEOUT]
         self._granted_to = tuple(
             (command, Networks(networks)) for command, parameter in _GRANTS if (networks := config[parameter])
         )
@@ -167,6 +169,16 @@ class Server:
             self._mechanisms.clear()
         self._mechanisms[key] = now + MECHANISMS_LIFETIME, mechanisms
         return mechanisms
+
+
+def configured_proxies(config: Config) -> Networks | None:
+    """Who sends a PROXY header; None where nobody does.  Raises ValueError where it is not said who."""
+    if not config[smtpd_proxy.SMTPD_UPSTREAM_PROXY_PROTOCOL]:
+        return None
+    hosts = config[smtpd_proxy.SMTPD_UPSTREAM_PROXY_HOSTS]
+    if not hosts:
+        raise ValueError("smtpd_upstream_proxy_protocol is set, but smtpd_upstream_proxy_hosts names no proxy")
+    return Networks(hosts)
 
 
 def configured_policy(config: Config) -> Policy:

@@ -27,7 +27,7 @@ from pillarbox.lib.tls import ClientCertificate, TlsFacts, tls_facts
 from pillarbox.smtpd.authentication import Authentication
 from pillarbox.smtpd.checks import decide
 from pillarbox.smtpd.client import Client
-from pillarbox.smtpd.origin import Origin, connection_origin, impersonated, named_by_proxy
+from pillarbox.smtpd.origin import NOWHERE, Origin, connection_origin, impersonated, named_by_proxy
 from pillarbox.smtpd.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ class Session(asyncio.Protocol):
 
     transport: asyncio.Transport
     client: Client
-    origin: Origin
 
     def __init__(
         self, server: Server, handlers: Handlers, released: Callable[[], None], origin: Origin | None = None
@@ -55,6 +54,7 @@ class Session(asyncio.Protocol):
         """`origin` is what a PROXY header says; without it the connection is believed."""
         self.server = server
         self._told_origin = origin
+        self.origin = NOWHERE
         self._handlers = handlers
         self.core = ServerSession(server.profile)
         self.transaction: Transaction | None = None

@@ -11,14 +11,16 @@ import contextlib
 import socket
 
 from pillarbox.lib.log import log
-from pillarbox.lib.smtp.networks import plain_address
 from pillarbox.smtpd.client import Client
+from pillarbox.smtpd.origin import Origin, connection_origin
 from pillarbox.smtpd.server import Server
 from pillarbox.smtpd.session import Handlers, Session, handshake_error
 
 
-async def serve_wrapped(server: Server, handlers: Handlers, connection: socket.socket) -> None:
-    """One connection, from the handshake to the end of its session."""
+async def serve_wrapped(
+    server: Server, handlers: Handlers, connection: socket.socket, origin: Origin | None = None
+) -> None:
+    """One connection, from the handshake to the end of its session; `origin` is what a PROXY header says."""
     assert server.tls is not None
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
@@ -28,12 +30,13 @@ async def serve_wrapped(server: Server, handlers: Handlers, connection: socket.s
             ended.set_result(None)
 
     try:
-        address, port = connection.getpeername()[:2]
+        ends = origin or connection_origin(connection.getpeername(), connection.getsockname())
     except OSError:
         return  # gone before it was accepted
+    assert ends is not None
     try:
         await loop.connect_accepted_socket(
-            lambda: Session(server, handlers, released),
+            lambda: Session(server, handlers, released, origin),
             connection,
             ssl=server.tls,
             ssl_handshake_timeout=server.limits.tls_timeout,
@@ -41,7 +44,7 @@ async def serve_wrapped(server: Server, handlers: Handlers, connection: socket.s
     except OSError as error:
         if ended.done():
             return
-        client = Client(plain_address(address), port)
+        client = Client(ends.address, ends.port)
         if (found := server.names.known(client.address)) is not None:
             client.settle(found.name)
         log.info(f"connect from {client.tag}")

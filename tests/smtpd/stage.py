@@ -23,6 +23,7 @@ from pillarbox.lib.process.loop import new_event_loop
 from pillarbox.lib.queue.envelope import Envelope
 from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.handlers import HANDLERS
+from pillarbox.smtpd.proxied import serve_proxied
 from pillarbox.smtpd.server import Server
 from pillarbox.smtpd.session import Session
 from pillarbox.smtpd.sweep import Sweeper
@@ -305,7 +306,11 @@ async def stage(
         scene = Stage(server, listener.getsockname()[1], lines, cleanup, lookup, auth, anvil, qmgr)
 
         async def serve(connection: socket.socket) -> None:
-            if server.wrapper:
+            if server.proxies is not None:
+                await serve_proxied(server, HANDLERS, connection)
+                connection.close()
+                released()
+            elif server.wrapper:
                 await serve_wrapped(server, HANDLERS, connection)
                 released()
             else:
