@@ -25,6 +25,7 @@ _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:((?:[^\n]|\n[ \t])*)", re.IGNORECA
 
 # Whole fields with their continuation lines (RFC 5322 section 2.2); one call for the whole block.
 _FIELDS = re.compile(rb"(?>[!-9;-~]++[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+)*+")
+_ONE_FIELD = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 LOCAL_ORIGINS = ("pickup", "local")
@@ -51,6 +52,23 @@ def fields_end(block: bytes) -> int:
     """Where the header fields at the beginning of `block` end: what follows is the empty line, or no header at all."""
     match = _FIELDS.match(block)
     return match.end() if match else 0
+
+
+def count_fields(header: bytes) -> int:
+    """How many fields a header block has."""
+    return header.count(b"\n") - header.count(b"\n ") - header.count(b"\n\t")
+
+
+def cut_fields(header: bytes, limit: int) -> bytes:
+    """The header block with every field cut after `limit` bytes (header_size_limit in postconf(5))."""
+    if len(header) <= limit or not limit:
+        return header
+
+    def cut(match: re.Match[bytes]) -> bytes:
+        field = match[0]
+        return field if len(field) <= limit + 1 else field[:limit].rstrip(b"\n") + b"\n"
+
+    return _ONE_FIELD.sub(cut, header)
 
 
 class HeaderRules:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from pillarbox.cleanup.checks import Checks
 from pillarbox.cleanup.incoming import IncomingFile, sync_files, sync_names
 from pillarbox.cleanup.message import NewMessage, Treatment
 from pillarbox.cleanup.spares import Spares
@@ -39,14 +40,16 @@ class _Connection:
 class Intake:
     """The round handler of cleanup."""
 
-    def __init__(self, config: Config, spares: Spares | None = None, hold: int = -1) -> None:
-        """`hold` is an open descriptor of hold/, for a process that may not open it any more."""
+    def __init__(
+        self, config: Config, spares: Spares | None = None, hold: int = -1, checks: Checks | None = None
+    ) -> None:
+        """`hold` is an open descriptor of hold/, `checks` are opened tables, for a process that is confined."""
         self._spares = spares
         self._incoming = f"{config[QUEUE_DIRECTORY]}/incoming"
         self._hold = f"{config[QUEUE_DIRECTORY]}/hold"
         self._directory = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._hold_directory = hold if hold >= 0 else os.open(self._hold, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._treatment = Treatment(config)
+        self._treatment = Treatment(config, checks)
         self._qmgr = QmgrNotifier(config)
         self._complete: list[tuple[Channel, _Connection]] = []
 

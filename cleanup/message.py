@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pillarbox.cleanup.checks import Checks
 from pillarbox.cleanup.disposition import Disposition, redirected
 from pillarbox.cleanup.expansion import expand_recipients
-from pillarbox.cleanup.header import HeaderRules, fields_end, message_id
+from pillarbox.cleanup.head import Head, HeaderTooLarge
+from pillarbox.cleanup.header import HeaderRules, count_fields, cut_fields, message_id
 from pillarbox.cleanup.incoming import IncomingFile
+from pillarbox.cleanup.inspector import Inspector
 from pillarbox.cleanup.reports import report
 from pillarbox.lib.clients.cleanup import Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.content import (
+    CLEANUP_REPLACE_STRAY_CR_LF,
+    HEADER_BLOCK_SIZE_LIMIT,
+    HEADER_COUNT_LIMIT,
+)
 from pillarbox.lib.config.parameters.general import HEADER_SIZE_LIMIT, MESSAGE_SIZE_LIMIT
 from pillarbox.lib.config.parameters.lookup import VIRTUAL_ALIAS_MAPS
 from pillarbox.lib.log import log
@@ -28,25 +36,33 @@ TOO_BIG = Rejected(552, "5.3.4", "Error: message file too big")
 TOO_MANY_HOPS = Rejected(554, "5.4.0", "Error: too many hops")
 NO_RECIPIENTS = Rejected(554, "5.5.1", "Error: no recipients")
 LOOKUP_FAILURE = Rejected(451, "4.3.0", "Temporary lookup failure")
-HEADER_BLOCK_LIMIT = 1024 * 1024
-"""Longest header block that is gathered before it is treated; what follows is content as it is."""
+HEADER_TOO_LARGE = Rejected(552, "5.3.4", "Error: message header too large")
+TOO_MANY_FIELDS = Rejected(554, "5.6.0", "Error: too many header fields")
 
 
 class Treatment:
     """What one configuration does to every message; shared by all messages of a process."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, checks: Checks | None = None) -> None:
         self.size_limit = config[MESSAGE_SIZE_LIMIT]
-        self.header_limit = max(config[HEADER_SIZE_LIMIT], HEADER_BLOCK_LIMIT)
+        self.header_limit = config[HEADER_BLOCK_SIZE_LIMIT]
+        self.field_limit = config[HEADER_SIZE_LIMIT]
+        self.count_limit = config[HEADER_COUNT_LIMIT]
+        self.replaces_cr = config[CLEANUP_REPLACE_STRAY_CR_LF]
         self.rules = HeaderRules(config)
         self.expands = bool(config[VIRTUAL_ALIAS_MAPS])
         self.lookup = LookupClient(config)
+        checks = checks or Checks(config)
+        self.checks = checks if checks.anything else None
 
 
 class NewMessage:
     """One message.  `begin` once, `content` for each piece, `end` once."""
 
-    __slots__ = ("_head", "_treatment", "disposition", "envelope", "failure", "file", "queue_id")
+    __slots__ = (
+        *("_characters", "_clean_cr", "_head", "_inspector", "_treatment"),
+        *("disposition", "envelope", "failure", "file", "queue_id"),
+    )
 
     def __init__(self, treatment: Treatment, file: IncomingFile, queue_id: str, envelope: Envelope) -> None:
         self._treatment = treatment
@@ -55,7 +71,14 @@ class NewMessage:
         self.envelope = envelope
         self.disposition = Disposition.of(envelope)
         self.failure: Rejected | None = None
-        self._head: bytes | None = b""
+        self._head: Head | None = Head(treatment.header_limit)
+        # With BINARYMIME a CR is an octet like any other (RFC 3030).
+        self._clean_cr = treatment.replaces_cr and envelope.body != "binarymime"
+        self._characters = self._inspector = None
+        checks = treatment.checks
+        if checks is not None and checks.concern(envelope):
+            self._characters = checks.characters
+            self._inspector = Inspector(self, checks) if checks.active else None
 
     # --- the envelope
     def begin(self, recipients: tuple[Recipient, ...]) -> None:
@@ -114,15 +137,20 @@ class NewMessage:
     # --- the content
     def content(self, chunk: bytes) -> None:
         """Take a piece of the content."""
-        if self.failure is not None:
+        if self.failure is not None or self.disposition.refusal is not None:
             return
         try:
+            if self._characters is not None:
+                chunk = self._characters.clean(self, chunk)
+            if self._clean_cr and b"\r" in chunk:
+                chunk = chunk.replace(b"\r", b" ")
             if self._head is None:
-                self._body(chunk)
-            else:
-                self._head += chunk
-                self._header(final=False)
+                self._follow(chunk)
+            elif (found := self._head.feed(chunk)) is not None:
+                self._header(*found)
             self._check_size()
+        except HeaderTooLarge:
+            self.failure = HEADER_TOO_LARGE
         except Rejected as refusal:
             self.failure = refusal
         except OSError as error:
@@ -132,20 +160,28 @@ class NewMessage:
         """The content is complete."""
         if self.failure is None:
             try:
-                if self._head is not None:
-                    self._header(final=True)
-                    self._check_size()
-                if self.disposition.refusal is not None:
-                    raise self.disposition.refusal
-                if not self.disposition.discard:
-                    self._amend()
-                    self.file.complete()
+                self._end()
+            except HeaderTooLarge:
+                self.failure = HEADER_TOO_LARGE
             except Rejected as refusal:
                 self.failure = refusal
             except ValueError as error:
                 self._bad_envelope(error)
             except OSError as error:
                 self.write_error(error)
+
+    def _end(self) -> None:
+        if self.disposition.refusal is None:
+            if self._head is not None:
+                self._header(*self._head.finish())
+            if self._inspector is not None:
+                self._write(self._inspector.end())
+            self._check_size()
+        if self.disposition.refusal is not None:
+            raise self.disposition.refusal
+        if not self.disposition.discard:
+            self._amend()
+            self.file.complete()
 
     def write_error(self, error: OSError) -> None:
         """The disk has failed us."""
@@ -154,49 +190,38 @@ class NewMessage:
 
     def _check_size(self) -> None:
         limit = self._treatment.size_limit
-        if limit and self.file.size + len(self._head or b"") > limit:
+        if limit and self.file.size + (self._head.size if self._head is not None else 0) > limit:
             log.warning(f"{self.queue_id}: queue file size limit exceeded")
             raise TOO_BIG
 
-    def _header(self, *, final: bool) -> None:
-        """Once the header block is complete: treat it and write it.  `final`: the content has ended."""
-        head, treatment = self._head, self._treatment
-        assert head is not None
-        if head.startswith(b"\n"):
-            end = 0
-        else:
-            end = head.find(b"\n\n") + 1
-            if not end:
-                if not final:
-                    if len(head) >= treatment.header_limit:
-                        self._endless_header(head)
-                    return
-                if head and not head.endswith(b"\n"):
-                    head += b"\n"
-                end = len(head)
-        header, rest = head[:end], head[end:]
-        if (fields := fields_end(header)) < end:
-            # A line that is no field ends the header; the empty line that belongs there is missing.
-            header, rest = head[:fields], b"\n" + head[fields:]
+    def _header(self, header: bytes, rest: bytes) -> None:
+        """The header block is complete; `rest` is what came behind it."""
+        treatment = self._treatment
         self._head = None
         if treatment.rules.too_many_hops(header):
+            log.warning(f"{self.queue_id}: message rejected: hopcount exceeded")
             raise TOO_MANY_HOPS
+        if treatment.count_limit and count_fields(header) > treatment.count_limit:
+            log.warning(f"{self.queue_id}: message rejected: more than {treatment.count_limit} header fields")
+            raise TOO_MANY_FIELDS
+        header = cut_fields(header, treatment.field_limit)
+        if self._inspector is not None:
+            header = self._inspector.header(header)
+        if self.disposition.refusal is not None:
+            return
         header = treatment.rules.apply(header, self.envelope, self.queue_id)
-        log.info(f"{self.queue_id}: message-id={message_id(header)}")
-        self._body(header)
+        if not self.disposition.discard:
+            log.info(f"{self.queue_id}: message-id={message_id(header)}")
+        self._write(header)
         if rest:
-            self._body(rest)
+            self._follow(rest)
 
-    def _endless_header(self, head: bytes) -> None:
-        """The header is longer than what is looked at: it stays as it is."""
-        self._head = None
-        if self._treatment.rules.too_many_hops(head):
-            raise TOO_MANY_HOPS
-        log.info(f"{self.queue_id}: message-id={message_id(head)}")
-        self._body(head)
+    def _follow(self, content: bytes) -> None:
+        """What comes behind the header."""
+        self._write(content if self._inspector is None else self._inspector.body(content))
 
-    def _body(self, content: bytes) -> None:
+    def _write(self, content: bytes) -> None:
         if self.disposition.discard:
             self.file.length += len(content)
-        else:
+        elif content:
             self.file.write(content)

@@ -27,12 +27,18 @@ def origin(envelope: Envelope) -> str:
     return "local" if envelope.origin in LOCAL else "unknown"
 
 
-def circumstances(envelope: Envelope) -> str:
-    """`from=<sender> to=<first recipient> proto=ESMTP helo=<name>`, as far as they are known."""
+def parties(envelope: Envelope) -> str:
+    """`from=<sender> to=<first recipient>`."""
     words = [f"from=<{envelope.sender}>"]
     if envelope.recipients:
         first = envelope.recipients[0]
         words.append(f"to=<{first.original or first.address}>")
+    return " ".join(words)
+
+
+def circumstances(envelope: Envelope) -> str:
+    """The same with `proto=ESMTP helo=<name>`, as far as they are known."""
+    words = [parties(envelope)]
     if envelope.protocol:
         words.append(f"proto={envelope.protocol}")
     if envelope.client_helo:

@@ -110,6 +110,30 @@ def parse_content_fields(header: bytes, default: ContentFields = PLAIN_TEXT) -> 
     )
 
 
+_LOOSE_TYPE = re.compile(rb"[ \t\r\n]*(" + _TOKEN + rb")(?:[ \t]*/[ \t]*(" + _TOKEN + rb"))?")
+
+
+def loose_content_type(value: bytes) -> tuple[bytes, bytes, tuple[bytes, ...]]:
+    """Type, subtype (b"" where missing) and every boundary of a Content-Type value, for who must not overlook a part:
+    of several boundaries another reader may take any.  (b"", b"", ()) where there is no type."""
+    bare = _COMMENT.sub(b"", value) if b"(" in value else value
+    media = _LOOSE_TYPE.match(bare)
+    if media is None:
+        return b"", b"", ()
+    boundaries = []
+    for number, match in enumerate(_PARAMETER.finditer(bare, media.end())):
+        name = match["name"].lower()
+        if name in (b"boundary", b"boundary*"):
+            quoted = match["quoted"]
+            text = match["token"] if quoted is None else _ESCAPED.sub(rb"\1", _FOLDING.sub(b"", quoted))
+            text = text.rstrip(b" \t") if name == b"boundary" else unquote_to_bytes(text.rpartition(b"'")[2])
+            if text:
+                boundaries.append(text)
+        if number >= PARAMETER_LIMIT:
+            break
+    return media[1].lower(), (media[2] or b"").lower(), tuple(boundaries)
+
+
 def _text(texts: dict[bytes, bytes], name: bytes) -> bytes | None:
     value = texts.get(name)
     return None if value is None else unfold(value)

@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Callable
 
+from pillarbox.lib.tables.literals import required
 from pillarbox.lib.tables.rules import Apply, Grammar, RuleError
 
 _REFERENCE = re.compile(r"\$(?:(\$)|(\d+)|\{(\d+)\}|\((\d+)\))")
@@ -47,6 +48,12 @@ class Expressions(Grammar[str], abc.ABC):
         if negated:
             return lambda key: None if search(key) else constant
         return lambda key: constant if search(key) else None
+
+    def literals(self, text: str) -> frozenset[str] | None:
+        if not self.options.literals:
+            return None
+        negated, pattern, flags, _ = self._split(text)
+        return None if negated else required(self._compiled(pattern, flags))
 
     def condition(self, text: str, warn: Callable[[str], None]) -> Callable[[str], bool]:
         negated, pattern, flags, rest = self._split(text)

@@ -44,6 +44,16 @@ class Maps:
                 return value
         return None
 
+    def literals(self) -> frozenset[str] | None:
+        """Texts of which every key that one of the tables has contains one; see `Table.literals`."""
+        texts: set[str] = set()
+        for table in self.tables:
+            found = table.literals()
+            if found is None:
+                return None
+            texts |= found
+        return frozenset(texts)
+
     def files(self) -> tuple[str, ...]:
         """The files that look-ups read."""
         return tuple(file for table in self.tables for file in table.files())

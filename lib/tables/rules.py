@@ -30,12 +30,14 @@ class Rule(Generic[K]):
     """One rule.  Of `result`, `condition` and `broken` exactly one is set.
 
     `condition` begins an `if` block; where it is false, evaluation goes on at rule number `otherwise`.
+    `literals` are texts without which the rule gives no result (`literals.required`), None where nothing can be said.
     """
 
     result: Apply[K] | None = None
     condition: Callable[[K], bool] | None = None
     broken: str = ""
     otherwise: int = 0
+    literals: frozenset[str] | None = None
 
 
 class RuleError(Exception):
@@ -57,6 +59,10 @@ class Grammar(abc.ABC, Generic[K]):
     @abc.abstractmethod
     def rule(self, text: str, warn: Callable[[str], None]) -> Apply[K]:
         """Read `PATTERN RESULT`.  Raises RuleError."""
+
+    def literals(self, text: str) -> frozenset[str] | None:
+        """For a rule that `rule` could read: the texts of which one must be in a key that it matches."""
+        return None
 
     @abc.abstractmethod
     def condition(self, text: str, warn: Callable[[str], None]) -> Callable[[K], bool]:
@@ -88,7 +94,7 @@ def parse_rules(lines: Iterable[LogicalLine], grammar: Grammar[K], name: str) ->
                     warn("ignoring extra text after ENDIF")
                 _close(rules, opened.pop()[0])
             else:
-                rules.append(Rule(result=grammar.rule(line.text, warn)))
+                rules.append(Rule(result=grammar.rule(line.text, warn), literals=grammar.literals(line.text)))
         except RuleError as error:
             warn(f"{error}; look-ups that reach this rule fail")
             rules.append(Rule(broken=f"{place}: {error}"))
@@ -122,6 +128,18 @@ def evaluate(rules: list[Rule[K]], key: K) -> str | None:
     return None
 
 
+def literals_of(rules: list[Rule[K]]) -> frozenset[str] | None:
+    """The texts of which one must be in a key for which `evaluate` does anything but give None."""
+    texts: set[str] = set()
+    for rule in rules:
+        if rule.condition is not None:
+            continue
+        if rule.literals is None:
+            return None
+        texts |= rule.literals
+    return frozenset(texts)
+
+
 class RuleFile(FileTable[list[Rule[K]]], Generic[K]):
     """Rules in a file."""
 
@@ -130,6 +148,7 @@ class RuleFile(FileTable[list[Rule[K]]], Generic[K]):
     def __init__(self, spec: str, path: str, grammar: Grammar[K]) -> None:
         super().__init__(spec, path, grammar.options)
         self._grammar = grammar
+        self._literals: tuple[list[Rule[K]], frozenset[str] | None] | None = None
 
     def _load(self, descriptor: int) -> list[Rule[K]]:
         with os.fdopen(os.dup(descriptor), "rb") as stream:
@@ -139,6 +158,12 @@ class RuleFile(FileTable[list[Rule[K]]], Generic[K]):
         rules = self._current()
         form = self._grammar.key(key)
         return None if form is None else evaluate(rules, form)
+
+    def literals(self) -> frozenset[str] | None:
+        rules = self._current()
+        if self._literals is None or self._literals[0] is not rules:
+            self._literals = rules, literals_of(rules)
+        return self._literals[1]
 
 
 class RuleList(Table, Generic[K]):
@@ -161,6 +186,9 @@ class RuleList(Table, Generic[K]):
     def get(self, key: str) -> str | None:
         form = self._grammar.key(key)
         return None if form is None else evaluate(self._rules, form)
+
+    def literals(self) -> frozenset[str] | None:
+        return literals_of(self._rules)
 
 
 def _numbered(items: Iterable[str]) -> Iterator[LogicalLine]:

@@ -22,13 +22,17 @@ class Options:
     `fold`: keys of tables with fixed keys are folded.  `substitution`: results of pattern tables may contain parts of
     the key (`$1`); it is off where the result names a program, a file, a transport or a user.  `clock` is monotonic.
     `denied` is called with a file name when a changed file may not be opened any more: a confined process was given
-    rights to the former file only, and asks to be started anew.  From then on look-ups raise TableChanged.
+    rights to the former file only, and asks to be started anew.  From then on look-ups raise TableChanged; with
+    `keep` they go on in the former content, for rules that only have to be in force some time soon.  `literals`: find
+    out what `Table.literals` says, which takes time when a table is loaded.
     """
 
     fold: bool = True
     substitution: bool = True
     clock: Callable[[], float] = field(default=time.monotonic)
     denied: Callable[[str], None] | None = None
+    keep: bool = False
+    literals: bool = False
 
 
 class Table(abc.ABC):
@@ -44,6 +48,11 @@ class Table(abc.ABC):
     @abc.abstractmethod
     def get(self, key: str) -> str | None:
         """The value of `key`, or None where it is not there.  Raises LookupFailed where that cannot be said."""
+
+    def literals(self) -> frozenset[str] | None:
+        """Texts (lower case, ASCII) of which every key that the table has contains one, see `literals`; None where
+        nothing can be said.  May change whenever the table does.  Raises LookupFailed."""
+        return None
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Every entry, in no promised order.  Raises TableError where the type cannot be listed."""

@@ -76,6 +76,9 @@ class FileTable(Table, Generic[C]):
         except OSError as error:
             self._fail(None, f"open {self.path}: {error.strerror}")
             return
+        except ValueError as error:  # a NUL in the name
+            self._fail(None, f"open {self.path}: {error}")
+            return
         if self._identity == identity(status):
             return
         try:
@@ -111,9 +114,13 @@ class FileTable(Table, Generic[C]):
 
     def _denied(self, found: Identity | None, reason: str) -> None:
         """A changed file may not be read.  Where the process can be started anew it asks for that, once and for all."""
-        self._fail(found, reason, quiet=self.options.denied is not None and not self._first)
-        if self.options.denied is not None and not self._first:
-            self._outdated = True
+        restartable = self.options.denied is not None and not self._first
+        if self.options.keep and self._content is not None:
+            self._identity = found
+        else:
+            self._fail(found, reason, quiet=restartable)
+            self._outdated = restartable
+        if self.options.denied is not None and restartable:
             self.options.denied(self.path)
 
     def preload(self) -> None:
