@@ -2,6 +2,9 @@
 
 A key `user@domain` is found where a hosted account of that address exists, a key without `@` where any account exists
 in that domain.  Positive answers are kept for a moment; a new account is seen at once.
+
+`logins:` has the login names that own an address: a hosted account its own, and in mydestination a system user who
+may log in the one of that name.
 """
 
 from __future__ import annotations
@@ -14,16 +17,21 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.lookup import LOOKUP_CACHE_TTL
 from pillarbox.lib.tables import LookupFailed, Options, Registry, Table
 from pillarbox.lib.tables.blocking import about_to_wait
+from pillarbox.lib.tables.registry import Opener
 
 CACHE_LIMIT = 10_000
 """Positive answers kept; beyond it all are dropped."""
 
 
 class AccountsTable(Table):
-    """Asks the auth service.  May be used by several threads at once."""
+    """Asks the auth service.  May be used by several threads at once.
 
-    def __init__(self, spec: str, options: Options, client: AuthClient, ttl: float) -> None:
+    With `logins` the values are login names, of system users too, and keys without `@` are not there.
+    """
+
+    def __init__(self, spec: str, options: Options, client: AuthClient, ttl: float, *, logins: bool = False) -> None:
         super().__init__(spec, options)
+        self._logins = logins
         self._client = client
         self._ttl = ttl
         self._known: dict[str, tuple[float, str]] = {}
@@ -32,7 +40,7 @@ class AccountsTable(Table):
     def get(self, key: str) -> str | None:
         key = self._folded(key)
         local, at, domain = key.rpartition("@")
-        if at and (not local or not domain):
+        if (at and (not local or not domain)) or (self._logins and not at):
             return None  # "@domain": there is no account for all addresses
         kept = self._known.get(key)
         if kept is not None and kept[0] > self.options.clock():
@@ -53,16 +61,21 @@ class AccountsTable(Table):
         if not is_address:
             return "hosted" if "." in key and self._client.domain(key) else None
         account = self._client.account(key)
-        return None if account is None or account.system else account.address
+        return None if account is None or (account.system and not self._logins) else account.address
 
 
 def register_accounts(registry: Registry, config: Config) -> None:
-    """Make `accounts:` known; every such table shares one client and one memory."""
-    shared: list[AccountsTable] = []
+    """Make `accounts:` and `logins:` known; every such table shares one client and one memory."""
+    shared: dict[str, AccountsTable] = {}
 
-    def open_accounts(spec: str, options: Options, registry: Registry) -> Table:
-        if not shared:
-            shared.append(AccountsTable(spec, options, AuthClient(config), config[LOOKUP_CACHE_TTL]))
-        return shared[0]
+    def opener(kind: str) -> Opener:
+        def open_accounts(spec: str, options: Options, registry: Registry) -> Table:
+            if kind not in shared:
+                client, ttl = AuthClient(config), config[LOOKUP_CACHE_TTL]
+                shared[kind] = AccountsTable(spec, options, client, ttl, logins=kind == "logins")
+            return shared[kind]
 
-    registry.register("accounts", open_accounts)
+        return open_accounts
+
+    for kind in ("accounts", "logins"):
+        registry.register(kind, opener(kind))

@@ -20,8 +20,8 @@ from pillarbox.lib.config.parameters.lookup import (
     VIRTUAL_MAILBOX_DOMAINS,
 )
 from pillarbox.lib.log import log
+from pillarbox.lib.system.interfaces import own_addresses
 from pillarbox.lookup.domains import DomainList
-from pillarbox.lookup.own_addresses import own_addresses
 from pillarbox.lookup.tableset import TableSet
 
 LISTS = (FAST_FLUSH_DOMAINS,)

@@ -18,20 +18,17 @@ from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolE
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import STANDARD, LookupFailed, Options, TableChanged
 from pillarbox.lib.tables.blocking import WouldBlock, waiting_allowed
+from pillarbox.lookup.access import Access
 from pillarbox.lookup.accounts import register_accounts
 from pillarbox.lookup.classes import Classes
 from pillarbox.lookup.expansion import Expansion
 from pillarbox.lookup.recipients import Recipients
+from pillarbox.lookup.request import Reply, request_key
 from pillarbox.lookup.routing import Router
 from pillarbox.lookup.tableset import TableSet
 
 THREADS = 4
 """Requests that may wait for other processes at once."""
-
-KEY_LIMIT = 4096
-"""Longest key, in characters: several times the longest address."""
-
-Reply = dict[str, object]
 
 _KINDS: dict[str, CanonicalKind] = {"sender": "sender", "recipient": "recipient"}
 
@@ -47,6 +44,7 @@ class Lookup:
         self.router = Router(config, self.tables, self.classes)
         self.recipients = Recipients(config, self.tables, self.classes, self.router)
         self.expansion = Expansion(config, self.tables, self.classes, self.router)
+        self.access = Access(config, self.tables, self.classes, self.router)
         self._verbs: dict[str, Callable[[Attributes], Reply]] = {
             "recipient": self._recipient,
             "resolve": self._resolve,
@@ -54,16 +52,19 @@ class Lookup:
             "canonical": self._canonical,
             "get": self._get,
             "listed": self._listed,
+            "access": self.access.find,
+            "owners": self.access.owners,
         }
 
     def preload(self) -> None:
         """Load every table now; what is wrong is logged."""
         self.tables.preload()
         self.classes.preload()
+        self.access.preload()
 
     def files(self) -> tuple[str, ...]:
         """The files that the tables read."""
-        return tuple(dict.fromkeys((*self.tables.files(), *self.classes.files())))
+        return tuple(dict.fromkeys((*self.tables.files(), *self.classes.files(), *self.access.files())))
 
     def answer(self, request: Attributes) -> Reply:
         """The reply to one request.
@@ -84,7 +85,7 @@ class Lookup:
             return {"ok": False, "why": error.reason}
 
     def _recipient(self, request: Attributes) -> Reply:
-        verdict = self.recipients.verdict(_key(request, "address"))
+        verdict = self.recipients.verdict(request_key(request, "address"))
         return {
             "ok": True,
             "status": verdict.status,
@@ -95,7 +96,7 @@ class Lookup:
         }
 
     def _resolve(self, request: Attributes) -> Reply:
-        route = self.router.resolve(_key(request, "address"), _key(request, "sender", ""))
+        route = self.router.resolve(request_key(request, "address"), request_key(request, "sender", ""))
         return {
             "ok": True,
             "transport": route.transport,
@@ -105,14 +106,14 @@ class Lookup:
         }
 
     def _expand(self, request: Attributes) -> Reply:
-        addresses = self.expansion.expand(_key(request, "address"))
+        addresses = self.expansion.expand(request_key(request, "address"))
         return {"ok": True} if addresses is None else {"ok": True, "addresses": addresses}
 
     def _canonical(self, request: Attributes) -> Reply:
         kind = _KINDS.get(request.text("kind"))
         if kind is None:
             raise ProtocolError('kind: "sender" or "recipient" was expected')
-        value = self.expansion.canonical(_key(request, "address"), kind)
+        value = self.expansion.canonical(request_key(request, "address"), kind)
         return {"ok": True} if value is None else {"ok": True, "value": value}
 
     def _get(self, request: Attributes) -> Reply:
@@ -120,21 +121,14 @@ class Lookup:
         maps = self.tables.named(name)
         if maps is None:
             return {"ok": False, "why": f'"{name[:100]}" is no parameter that names tables'}
-        value = maps.find(_key(request, "key"))
+        value = maps.find(request_key(request, "key"))
         return {"ok": True} if value is None else {"ok": True, "value": value}
 
     def _listed(self, request: Attributes) -> Reply:
-        listed = self.classes.listed(request.text("parameter"), _key(request, "domain"))
+        listed = self.classes.listed(request.text("parameter"), request_key(request, "domain"))
         if listed is None:
             return {"ok": False, "why": "no such list of domains"}
         return {"ok": True, "listed": listed}
-
-
-def _key(request: Attributes, name: str, default: str | None = None) -> str:
-    text = request.text(name, default)
-    if len(text) > KEY_LIMIT:
-        raise ProtocolError(f'attribute "{name}" is longer than {KEY_LIMIT} characters')
-    return text
 
 
 class Service:

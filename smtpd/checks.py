@@ -15,7 +15,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pillarbox.lib.smtp.reply import Reply
-from pillarbox.smtpd import rates, recipients, scheduling
+from pillarbox.smtpd import rates, scheduling
+from pillarbox.smtpd.policy import driver as policy
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.server import Server
@@ -32,7 +33,7 @@ Checks: TypeAlias = Mapping[Stage, Sequence[Check]]
 
 _PARTS: Final[tuple[Callable[[Server], Checks], ...]] = (
     rates.checks,
-    recipients.checks,
+    policy.checks,
     scheduling.checks,
 )
 """Where checks come from, in the order in which they are made in each stage."""

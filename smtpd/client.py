@@ -13,11 +13,14 @@ NAME_LIFETIME = 60.0
 REMEMBERED = 4096
 """Addresses whose name is kept; beyond it all are forgotten."""
 
+NOT_FOUND_NOW = ClientName(UNKNOWN, "temporary", UNKNOWN, "temporary")
+"""Nobody could tell."""
+
 
 class Client:
     """One connected client.  `tag` is `NAME[ADDRESS]` as logs write it."""
 
-    __slots__ = ("address", "name", "named", "port", "tag")
+    __slots__ = ("address", "found", "name", "named", "port", "tag")
 
     def __init__(self, address: str, port: int) -> None:
         self.address = address
@@ -25,12 +28,18 @@ class Client:
         self.named = False
         """Whether the name is settled."""
         self.name = UNKNOWN
+        self.found = NOT_FOUND_NOW
+        """What the DNS says in full, for access policy."""
         self.tag = f"{UNKNOWN}[{address}]"
 
-    def settle(self, name: str) -> None:
-        """The name is known, or it is known that there is none ("unknown")."""
+    def settle(self, name: str, found: ClientName | None = None) -> None:
+        """The name is known, or it is known that there is none ("unknown").
+
+        `found` is the whole answer of the DNS; without it the name is taken as verified (XCLIENT says so).
+        """
         self.named = True
         self.name = name
+        self.found = found or (ClientName(name, "ok", name, "ok") if name != UNKNOWN else ClientName())
         self.tag = f"{name}[{self.address}]"
 
 
@@ -58,7 +67,7 @@ class ClientNames:
             async with asyncio.timeout(timeout):
                 found = await self._resolver.client_name(address)
         except TimeoutError:
-            return ClientName(UNKNOWN, "temporary", UNKNOWN, "temporary")
+            return NOT_FOUND_NOW
         return self._keep(address, found) if found.status != "temporary" else found
 
     def _keep(self, address: str, name: ClientName) -> ClientName:

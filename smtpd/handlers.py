@@ -37,6 +37,7 @@ from pillarbox.lib.smtp.reply import Reply
 from pillarbox.smtpd.checks import decide
 from pillarbox.smtpd.forwarded import forwarded_text
 from pillarbox.smtpd.inquiries import complete, etrn, expand, verify
+from pillarbox.smtpd.policy.driver import accept
 from pillarbox.smtpd.session import Handlers, Session
 from pillarbox.smtpd.transaction import Transaction
 
@@ -94,6 +95,7 @@ def _refuse_recipient(session: Session, event: Rcpt, reply: Reply) -> None:
 def _take_recipient(session: Session, event: Rcpt) -> None:
     transaction = session.transaction
     assert transaction is not None
+    accept(session)
     transaction.recipients.append(Recipient(transaction.candidate, "", event.orcpt, event.notify))
     if transaction.message is not None:
         session.core.answer(replies.RECIPIENT_OK)
@@ -138,6 +140,7 @@ def _refuse_content(session: Session, event: Data, reply: Reply) -> None:
 def _take_content(session: Session, event: Data) -> None:
     transaction = session.transaction
     assert transaction is not None
+    accept(session)
     transaction.begin_content(session)
     session.core.answer(replies.START_DATA)
 

@@ -13,7 +13,7 @@ from pillarbox.lib.smtp.events import Etrn, Expand, Verify
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.lib.tables.errors import LookupFailed
 from pillarbox.smtpd.checks import decide
-from pillarbox.smtpd.recipients import judge
+from pillarbox.smtpd.policy.driver import judge
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.session import Session

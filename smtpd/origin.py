@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pillarbox.lib.dns import UNKNOWN
-from pillarbox.lib.smtp.client_attributes import known
+from pillarbox.lib.dns import UNKNOWN, ClientName
+from pillarbox.lib.dns.client_name import Verdict
+from pillarbox.lib.smtp.client_attributes import TEMPORARY, UNAVAILABLE, known
 from pillarbox.lib.smtp.networks import plain_address
 from pillarbox.smtpd.client import Client
 
@@ -52,7 +53,17 @@ def impersonated(attributes: Mapping[str, str], before: Origin) -> Origin:
 def named_by_proxy(attributes: Mapping[str, str], client: Client, before: Client) -> bool:
     """Give the client the name that XCLIENT has for it; whether it need not be looked for."""
     if "NAME" in attributes:
-        client.settle(known(attributes, "NAME") or UNKNOWN)
+        name, reverse = attributes["NAME"], attributes.get("REVERSE_NAME", attributes["NAME"])
+        found = ClientName(*_claim(name), *_claim(reverse))
+        client.settle(found.name, found)
     elif "ADDR" not in attributes or client.address == UNKNOWN:
-        client.settle(before.name if client.address == before.address else UNKNOWN)
+        same = client.address == before.address
+        client.settle(before.name if same else UNKNOWN, before.found if same else None)
     return client.named
+
+
+def _claim(name: str) -> tuple[str, Verdict]:
+    """What the proxy has found out about a name."""
+    if name in (UNAVAILABLE, TEMPORARY):
+        return UNKNOWN, "temporary" if name == TEMPORARY else "unknown"
+    return name, "ok"

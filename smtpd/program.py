@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.access import rules_of
+from pillarbox.lib.config.delegation import parse_policy_server
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.dns import choose_servers
 from pillarbox.lib.process import Program, Worker, serve_connections, serve_protocol
@@ -38,14 +40,21 @@ def run(worker: Worker) -> None:
 
 
 def confinement(config: Config) -> Confinement:
-    """UNIX sockets to the other services, DNS over UDP and TCP; no file, no program, no other connection."""
-    return Confinement(connect_tcp=dns_ports(config), udp=True, fork=False)
+    """UNIX sockets to the other services, DNS over UDP and TCP, policy servers; no file, no program, nobody else."""
+    ports = tuple(sorted({*dns_ports(config), *policy_ports(config)}))
+    return Confinement(connect_tcp=ports, udp=True, fork=False)
 
 
 def dns_ports(config: Config) -> tuple[int, ...]:
     """The TCP ports of the configured DNS servers: truncated answers are asked for again over TCP."""
     configured = config[DNS_RESOLVER]
     return tuple(sorted({server.port for server in choose_servers(configured, "")}))
+
+
+def policy_ports(config: Config) -> tuple[int, ...]:
+    """The TCP ports of the policy servers that restriction lists name."""
+    servers = [parse_policy_server(rule.argument) for rule in rules_of(config) if rule.name == "check_policy_service"]
+    return tuple({server.port for server in servers if server.port})
 
 
 PROGRAM = Program(name="smtpd", run=run, owner="net_owner", confinement=confinement, prepare=prepare)

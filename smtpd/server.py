@@ -18,19 +18,20 @@ from pillarbox.lib.clients.anvil import AsyncAnvilClient
 from pillarbox.lib.clients.auth import AsyncAuthClient, Security
 from pillarbox.lib.clients.cleanup import AsyncCleanupClient
 from pillarbox.lib.clients.lookup import AsyncLookupClient
+from pillarbox.lib.clients.policy_service import Patience, PolicyServices
 from pillarbox.lib.clients.qmgr import AsyncQmgrClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
-from pillarbox.lib.config.parameters import general, lookup, smtpd, smtpd_extensions, smtpd_proxy, smtpd_tls
+from pillarbox.lib.config.parameters import general, smtpd, smtpd_access, smtpd_extensions, smtpd_proxy, smtpd_tls
 from pillarbox.lib.dns import Resolver, configured_resolver
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp.content import BareNewline
 from pillarbox.lib.smtp.networks import Networks
 from pillarbox.lib.smtp.profile import NOTHING_GRANTED, Profile
 from pillarbox.lib.tls import server_context, smtp_role
-from pillarbox.smtpd.access import Policy, check_restrictions, parse_restrictions
 from pillarbox.smtpd.checks import configured_checks
 from pillarbox.smtpd.client import ClientNames
+from pillarbox.smtpd.policy.settings import configured_settings
 from pillarbox.smtpd.sweep import Sweeper
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Server:
     auth: AsyncAuthClient
     anvil: AsyncAnvilClient
     qmgr: AsyncQmgrClient
+    policy_services: PolicyServices
 
     def __init__(
         self,
@@ -103,7 +105,9 @@ class Server:
         self._granted_to = tuple(
             (command, Networks(networks)) for command, parameter in _GRANTS if (networks := config[parameter])
         )
-        self.policy = configured_policy(config)
+        self.settings = configured_settings(config)
+        self.policy_patience = configured_patience(config)
+        self.queue_directory = config[general.QUEUE_DIRECTORY]
         self.profile = configured_profile(config, tls is not None)
         self.limits = configured_limits(config)
         self.host = config[general.MYHOSTNAME]
@@ -136,6 +140,7 @@ class Server:
         self.auth = AsyncAuthClient(config)
         self.anvil = AsyncAnvilClient(config)
         self.qmgr = AsyncQmgrClient(config)
+        self.policy_services = PolicyServices()
         self.sweeper = Sweeper(self.sessions)
         self.sweeper.start()
 
@@ -181,18 +186,16 @@ def configured_proxies(config: Config) -> Networks | None:
     return Networks(hosts)
 
 
-def configured_policy(config: Config) -> Policy:
-    """Raises ValueError for an unknown restriction or an open relay."""
-    relay, recipient = config[smtpd.SMTPD_RELAY_RESTRICTIONS], config[smtpd.SMTPD_RECIPIENT_RESTRICTIONS]
-    policy = Policy(
-        parse_restrictions("smtpd_relay_restrictions", relay),
-        parse_restrictions("smtpd_recipient_restrictions", recipient),
-        config[smtpd.SMTPD_REJECT_UNLISTED_RECIPIENT],
-        config[smtpd.UNKNOWN_LOCAL_RECIPIENT_REJECT_CODE],
-        config[lookup.SHOW_USER_UNKNOWN_TABLE_NAME],
+def configured_patience(config: Config) -> Patience:
+    """How long policy servers are waited for."""
+    return Patience(
+        config[smtpd_access.SMTPD_POLICY_SERVICE_TIMEOUT],
+        config[smtpd_access.SMTPD_POLICY_SERVICE_TRY_LIMIT],
+        config[smtpd_access.SMTPD_POLICY_SERVICE_RETRY_DELAY],
+        config[smtpd_access.SMTPD_POLICY_SERVICE_MAX_IDLE],
+        config[smtpd_access.SMTPD_POLICY_SERVICE_MAX_TTL],
+        config[smtpd_access.SMTPD_POLICY_SERVICE_REQUEST_LIMIT],
     )
-    check_restrictions(relay, recipient)
-    return policy
 
 
 def configured_profile(config: Config, certificate: bool) -> Profile:

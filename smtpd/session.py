@@ -28,6 +28,7 @@ from pillarbox.smtpd.authentication import Authentication
 from pillarbox.smtpd.checks import decide
 from pillarbox.smtpd.client import Client
 from pillarbox.smtpd.origin import NOWHERE, Origin, connection_origin, impersonated, named_by_proxy
+from pillarbox.smtpd.policy.memory import Memory
 from pillarbox.smtpd.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Session(asyncio.Protocol):
         self._handlers = handlers
         self.core = ServerSession(server.profile)
         self.transaction: Transaction | None = None
+        self.policy: Memory | None = None
         self.refused_id = ""
         self.sasl_method = ""
         self.sasl_username = ""
@@ -174,7 +176,7 @@ class Session(asyncio.Protocol):
     def _settle_name(self) -> None:
         found = self.server.names.known(self.client.address)
         if found is not None:
-            self.client.settle(found.name)
+            self.client.settle(found.name, found)
             self._log_connect()
         else:
             self._name_task = self._loop.create_task(self._find_name())
@@ -205,7 +207,7 @@ class Session(asyncio.Protocol):
         except OSError as error:
             log.warning(f"{client.address}: name look-up: {error}")
         else:
-            client.settle(found.name)
+            client.settle(found.name, found)
         client.named = True
         self._log_connect()
 
@@ -409,6 +411,10 @@ class Session(asyncio.Protocol):
         self.core.answer(reply)
 
     def log_rejection(self, stage: str, text: str, recipient: str | None = None) -> None:
+        """A refusal."""
+        self.log_decision("reject", stage, text, recipient)
+
+    def log_decision(self, word: str, stage: str, text: str, recipient: str | None = None) -> None:
         """`ID: reject: RCPT from NAME[ADDRESS]: TEXT; from=<...> to=<...> proto=ESMTP helo=<...>`."""
         words = []
         if self.transaction is not None:
@@ -418,7 +424,7 @@ class Session(asyncio.Protocol):
         words.append(f"proto={self.core.protocol}")
         if self.core.helo_name:
             words.append(f"helo=<{self.core.helo_name}>")
-        log.info(f"{self.queue_id}: reject: {stage} from {self.client.tag}: {text}; {' '.join(words)}")
+        log.info(f"{self.queue_id}: {word}: {stage} from {self.client.tag}: {text}; {' '.join(words)}")
 
     def _log_connect(self) -> None:
         if not self._connect_logged:

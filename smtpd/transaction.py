@@ -10,6 +10,7 @@ from pillarbox.lib.message.trace import Origin, received_from
 from pillarbox.lib.queue.envelope import Envelope, Recipient
 from pillarbox.lib.smtp.events import Mail
 from pillarbox.smtpd.forwarded import client_fields
+from pillarbox.smtpd.policy.memory import Stretch
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.session import Session
@@ -22,7 +23,7 @@ class Transaction:
     `message` is there from the first accepted recipient on.  `candidate` is the recipient that RCPT is deciding about,
     in complete form.  `deliver_by`, `release`, `hold`, `filter`, `redirect` and `discard` are as in `Envelope`; `bcc`
     are recipients that the client did not name, `prepended` whole header fields (each with its LF) that go in front of
-    the message.
+    the message.  `policy` is what access policy knows about the transaction, `instance` its name for policy servers.
     """
 
     mail: Mail
@@ -39,6 +40,8 @@ class Transaction:
     discard: bool = False
     bcc: list[str] = field(default_factory=list)
     prepended: list[str] = field(default_factory=list)
+    policy: Stretch = field(default_factory=Stretch)
+    instance: str = ""
 
     @property
     def queue_id(self) -> str:

@@ -46,7 +46,7 @@ async def serve_wrapped(
             return
         client = Client(ends.address, ends.port)
         if (found := server.names.known(client.address)) is not None:
-            client.settle(found.name)
+            client.settle(found.name, found)
         log.info(f"connect from {client.tag}")
         log.info(f"SSL_accept error from {client.tag}: {handshake_error(error)}")
         log.info(f"lost connection after CONNECT from {client.tag}")

@@ -4,6 +4,7 @@
     route = client.resolve("user@example.com", sender) # Route
     client.expand("sales@example.com")                 # ("ann@example.com", "bob@example.net") or None
     client.get("alias_maps", "postmaster")             # the value or None
+    client.access(["hash:/etc/clients"], ["192.0.2.1", "192.0.2"], [False, True])   # AccessValue or None
 
 `LookupClient` is for blocking programs and not for several threads at once; `AsyncLookupClient` has the same methods
 as coroutines, any number of which may run at once over its one connection.  Answers are kept for `lookup_cache_ttl`
@@ -18,10 +19,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pillarbox.lib.clients.lookup_answers import (
     REPLY_TIMEOUT,
+    AccessValue,
     AddressClass,
     CanonicalKind,
     LookupUnavailable,
@@ -29,13 +31,16 @@ from pillarbox.lib.clients.lookup_answers import (
     RecipientVerdict,
     Route,
     Status,
+    access_request,
     checked,
+    owners_request,
 )
 from pillarbox.lib.clients.tagged import NoAnswer, TaggedConnection
 from pillarbox.lib.config import Config
 from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
 
 __all__ = [
+    "AccessValue",
     "AddressClass",
     "AsyncLookupClient",
     "CanonicalKind",
@@ -111,6 +116,23 @@ class LookupClient:
         """Whether the list of domains that the parameter named `parameter` holds has `domain`."""
         return self._call({"do": "listed", "parameter": parameter, "domain": domain}).boolean("listed")
 
+    def access(self, tables: Sequence[str], keys: Sequence[str], partial: Sequence[bool]) -> AccessValue | None:
+        """The first of `keys` that is in one of `tables`, which the configuration must name for access policy.
+
+        `partial` says of each key whether it is a part of what is looked for: tables of patterns see whole keys only.
+        """
+        questions = self._questions
+        kept = (tuple(tables), tuple(keys))
+        return questions.access.found(kept) or questions.access_value(
+            kept, self._call(access_request(tables, keys, partial))
+        )
+
+    def owners(self, tables: Sequence[str], address: str) -> AccessValue | None:
+        """What such tables have for an address, in the order of virtual(5): for login names that own it."""
+        questions = self._questions
+        kept = (tuple(tables), address)
+        return questions.access.found(kept) or questions.access_value(kept, self._call(owners_request(tables, address)))
+
     def _call(self, request: dict[str, object]) -> Attributes:
         began = time.monotonic()
         tries = 0
@@ -154,6 +176,10 @@ class AsyncLookupClient:
         """The kept answer to `resolve`, without waiting; None = ask."""
         questions = self._questions
         return questions.routes.found((recipient, sender if questions.by_sender else ""))
+
+    def known_access(self, tables: tuple[str, ...], keys: tuple[str, ...] | str) -> AccessValue | None:
+        """The kept answer to `access` or (with an address as `keys`) `owners`, without waiting; None = ask."""
+        return self._questions.access.found((tables, keys))
 
     async def recipient(self, address: str) -> RecipientVerdict:
         """Whether mail for `address` may be accepted."""
@@ -204,6 +230,25 @@ class AsyncLookupClient:
     async def listed(self, parameter: str, domain: str) -> bool:
         """Whether the list of domains that the parameter named `parameter` holds has `domain`."""
         return (await self._call({"do": "listed", "parameter": parameter, "domain": domain})).boolean("listed")
+
+    async def access(self, tables: Sequence[str], keys: Sequence[str], partial: Sequence[bool]) -> AccessValue | None:
+        """The first of `keys` that is in one of `tables`, which the configuration must name for access policy.
+
+        `partial` says of each key whether it is a part of what is looked for: tables of patterns see whole keys only.
+        """
+        questions = self._questions
+        kept = (tuple(tables), tuple(keys))
+        return questions.access.found(kept) or questions.access_value(
+            kept, await self._call(access_request(tables, keys, partial))
+        )
+
+    async def owners(self, tables: Sequence[str], address: str) -> AccessValue | None:
+        """What such tables have for an address, in the order of virtual(5): for login names that own it."""
+        questions = self._questions
+        kept = (tuple(tables), address)
+        return questions.access.found(kept) or questions.access_value(
+            kept, await self._call(owners_request(tables, address))
+        )
 
     async def _call(self, request: dict[str, object]) -> Attributes:
         began = time.monotonic()

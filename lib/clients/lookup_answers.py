@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar, cast
 
@@ -70,6 +70,14 @@ class Route:
     address_class: AddressClass
 
 
+@dataclass(frozen=True, slots=True)
+class AccessValue:
+    """What an access table has: the key that was found, and its value."""
+
+    key: str
+    value: str
+
+
 class LookupUnavailable(LookupFailed, ServiceUnavailable):
     """The answer is not known now; `reason` is for the log."""
 
@@ -105,6 +113,7 @@ class Questions:
         self.routes: Cache[Route] = Cache(ttl, clock)
         self.expansions: Cache[tuple[str, ...]] = Cache(ttl, clock)
         self.values: Cache[str] = Cache(ttl, clock)
+        self.access: Cache[AccessValue] = Cache(ttl, clock)
         # What no table is configured for needs no question.
         self.by_sender = bool(
             config[SENDER_DEPENDENT_RELAYHOST_MAPS] or config[SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS]
@@ -152,6 +161,26 @@ class Questions:
         value = reply.text("value")
         self.values.keep(key, value)
         return value
+
+    def access_value(self, key: object, reply: Attributes) -> AccessValue | None:
+        if "value" not in reply:
+            return None
+        value = AccessValue(reply.text("key"), reply.text("value"))
+        self.access.keep(key, value)
+        return value
+
+
+def access_request(tables: Sequence[str], keys: Sequence[str], partial: Sequence[bool]) -> dict[str, object]:
+    return {
+        "do": "access",
+        "tables": list(tables),
+        "keys": list(keys),
+        "partial": "".join("01"[one] for one in partial),
+    }
+
+
+def owners_request(tables: Sequence[str], address: str) -> dict[str, object]:
+    return {"do": "owners", "tables": list(tables), "address": address}
 
 
 def checked(reply: Attributes) -> Attributes:

@@ -13,8 +13,10 @@ from typing import cast
 
 import yaml
 
+from pillarbox.lib.config.access import access_problems
 from pillarbox.lib.config.errors import ConfigError, Problem, nearest
-from pillarbox.lib.config.parameter import Parameter, Raw
+from pillarbox.lib.config.parameter import Parameter, Raw, split_words
+from pillarbox.lib.config.restrictions import CLASSES, class_parameter, is_class_name
 from pillarbox.lib.config.services import Service, parse_service
 from pillarbox.lib.config.values import Config, all_parameters
 
@@ -49,12 +51,14 @@ def examine(directory: str) -> tuple[Config, list[Problem]]:
     values["config_directory"] = literal
     if os.path.basename(directory) == "etc":
         values.setdefault("instance_directory", os.path.dirname(literal))
-    services, option_lines = _read_services(master_file, parameters, problems)
+    services, option_lines = _read_services(master_file, parameters, problems, _classes(values))
     config = Config(values, services)
     problems += _check_values(config, config.values, main_file, lines, parameters)
     for service in services.values():
         view = config.for_service(service)
         problems += _check_values(view, service.options, master_file, option_lines[service.name], parameters)
+    if not problems:  # what lists say together can be looked at only where each makes sense
+        problems += access_problems(config, main_file, lines, master_file, option_lines)
     return config, problems
 
 
@@ -67,14 +71,19 @@ def _check_values(
 ) -> list[Problem]:
     problems = []
     for name in names:
-        parameter = parameters.get(name)
-        if parameter is None:
-            continue
         try:
-            config[parameter]
+            if name in parameters:
+                config[parameters[name]]
+            elif name in _classes(config.values):
+                config[class_parameter(name)]
         except ValueError as error:
             problems.append(Problem(file, lines.get(name, 0), name, str(error)))
     return problems
+
+
+def _classes(values: Mapping[str, Raw]) -> frozenset[str]:
+    """The names of the restriction classes, which are parameters that the administrator makes."""
+    return frozenset(name for name in split_words(values.get(CLASSES, "")) if is_class_name(name))
 
 
 def _document(file: str, problems: list[Problem]) -> yaml.MappingNode | None:
@@ -132,13 +141,21 @@ def _raw(node: yaml.Node) -> Raw | None:
 
 
 def _parameters(
-    node: yaml.MappingNode, file: str, parameters: Mapping[str, Parameter[object]], problems: list[Problem]
+    node: yaml.MappingNode,
+    file: str,
+    parameters: Mapping[str, Parameter[object]],
+    problems: list[Problem],
+    inherited: frozenset[str] = frozenset(),
 ) -> tuple[dict[str, Raw], dict[str, int]]:
+    """The values and their lines; `inherited` are restriction classes that are named elsewhere."""
     values: dict[str, Raw] = {}
     lines: dict[str, int] = {}
-    for name, value, line in _entries(node, file, problems):
-        if name not in parameters:
-            problems.append(Problem(file, line, name, f"unknown parameter{nearest(name, parameters)}"))
+    entries = _entries(node, file, problems)
+    own = {name: _raw(value) or "" for name, value, _ in entries if name == CLASSES}
+    classes = inherited | _classes(own)
+    for name, value, line in entries:
+        if name not in parameters and name not in classes:
+            problems.append(Problem(file, line, name, f"unknown parameter{nearest(name, [*parameters, *classes])}"))
             continue
         raw = _raw(value)
         if raw is None:
@@ -156,7 +173,7 @@ def _read_main(
 
 
 def _read_services(
-    file: str, parameters: Mapping[str, Parameter[object]], problems: list[Problem]
+    file: str, parameters: Mapping[str, Parameter[object]], problems: list[Problem], classes: frozenset[str]
 ) -> tuple[dict[str, Service], dict[str, dict[str, int]]]:
     before = len(problems)
     services: dict[str, Service] = {}
@@ -175,7 +192,7 @@ def _read_services(
         for key, item, key_line in _entries(value, file, problems):
             lines[key] = key_line
             if key == "options" and isinstance(item, yaml.MappingNode):
-                options, option_lines[name] = _parameters(item, file, parameters, problems)
+                options, option_lines[name] = _parameters(item, file, parameters, problems, classes)
                 continue
             raw = _raw(item)
             if key == "options" or raw is None:

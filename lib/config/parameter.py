@@ -46,9 +46,10 @@ class Parameter(Generic[T]):
 REGISTER: dict[str, Parameter[object]] = {}
 
 
-def _declare(
+def declare(
     name: str, default: Default, doc: str, kind: str, parse: Callable[[Raw], T], *, at_use: bool = False
 ) -> Parameter[T]:
+    """Put a parameter into the register; the functions below do it for the common kinds."""
     if name in REGISTER:
         raise AssertionError(f"parameter {name} is declared twice")
     parameter = Parameter(name, default, " ".join(doc.split()), kind, parse, at_use)
@@ -110,22 +111,22 @@ def parse_boolean(text: str) -> bool:
 
 def text(name: str, default: Default, doc: str) -> Parameter[str]:
     """A free text."""
-    return _declare(name, default, doc, "text", joined)
+    return declare(name, default, doc, "text", joined)
 
 
 def path(name: str, default: Default, doc: str) -> Parameter[str]:
     """A file or directory name."""
-    return _declare(name, default, doc, "path", joined)
+    return declare(name, default, doc, "path", joined)
 
 
 def template(name: str, default: Default, doc: str) -> Parameter[str]:
     """A text with references that are expanded for each use of it, not when the configuration is read."""
-    return _declare(name, default, doc, "text with $names", joined, at_use=True)
+    return declare(name, default, doc, "text with $names", joined, at_use=True)
 
 
 def boolean(name: str, default: str, doc: str) -> Parameter[bool]:
     """`yes` or `no`."""
-    return _declare(name, default, doc, "yes or no", lambda raw: parse_boolean(joined(raw)))
+    return declare(name, default, doc, "yes or no", lambda raw: parse_boolean(joined(raw)))
 
 
 def integer(name: str, default: str, doc: str, *, minimum: int = 0, maximum: int = 2**31 - 1) -> Parameter[int]:
@@ -137,7 +138,7 @@ def integer(name: str, default: str, doc: str, *, minimum: int = 0, maximum: int
             raise ValueError(f"a whole number from {minimum} to {maximum} was expected")
         return int(value)
 
-    return _declare(name, default, doc, "number", parse)
+    return declare(name, default, doc, "number", parse)
 
 
 def size(name: str, default: str, doc: str) -> Parameter[int]:
@@ -149,12 +150,12 @@ def size(name: str, default: str, doc: str) -> Parameter[int]:
             raise ValueError("a size in bytes was expected")
         return int(value)
 
-    return _declare(name, default, doc, "size in bytes", parse)
+    return declare(name, default, doc, "size in bytes", parse)
 
 
 def seconds(name: str, default: str, doc: str) -> Parameter[float]:
     """A duration; the parsed value is in seconds."""
-    return _declare(name, default, doc, "time", lambda raw: parse_seconds(joined(raw)))
+    return declare(name, default, doc, "time", lambda raw: parse_seconds(joined(raw)))
 
 
 def words(name: str, default: Default, doc: str, *, options: tuple[str, ...] = ()) -> Parameter[tuple[str, ...]]:
@@ -167,7 +168,7 @@ def words(name: str, default: Default, doc: str, *, options: tuple[str, ...] = (
                 raise ValueError(f'"{item}" is none of {", ".join(options)}')
         return items
 
-    return _declare(name, default, doc, "list", parse)
+    return declare(name, default, doc, "list", parse)
 
 
 def tables(name: str, default: Default, doc: str) -> Parameter[tuple[str, ...]]:
@@ -180,7 +181,7 @@ def tables(name: str, default: Default, doc: str) -> Parameter[tuple[str, ...]]:
                 raise ValueError(f'a table "type:name" was expected, not "{item}"')
         return names
 
-    return _declare(name, default, doc, "tables", parse)
+    return declare(name, default, doc, "tables", parse)
 
 
 def choice(name: str, default: str, doc: str, options: tuple[str, ...]) -> Parameter[str]:
@@ -192,4 +193,4 @@ def choice(name: str, default: str, doc: str, options: tuple[str, ...]) -> Param
             raise ValueError("one of " + ", ".join(f'"{option}"' for option in options) + " was expected")
         return value
 
-    return _declare(name, default, doc, "choice", parse)
+    return declare(name, default, doc, "choice", parse)

@@ -8,10 +8,10 @@ import pytest
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.log import log
+from pillarbox.lib.system.interfaces import machine_addresses, own_addresses
 from pillarbox.lib.tables import STANDARD, LookupFailed, Options
 from pillarbox.lookup.classes import Classes
 from pillarbox.lookup.domains import DomainList
-from pillarbox.lookup.own_addresses import machine_addresses, own_addresses
 from pillarbox.lookup.tableset import TableSet
 
 

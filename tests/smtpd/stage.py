@@ -7,7 +7,7 @@ import base64
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,8 @@ from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.anvil import Counts
 from pillarbox.lib.clients.auth import Challenge, Failure, Step, Success
 from pillarbox.lib.clients.cleanup import Receipt, Rejected
-from pillarbox.lib.clients.lookup import LookupUnavailable, RecipientVerdict
+from pillarbox.lib.clients.lookup import AccessValue, LookupUnavailable, RecipientVerdict, Route
+from pillarbox.lib.clients.policy_service import PolicyServices
 from pillarbox.lib.config import Config
 from pillarbox.lib.dns import Hosts, Resolver
 from pillarbox.lib.log import log
@@ -43,9 +44,35 @@ class FakeLookup:
         self.asked: list[str] = []
         self.aliases: dict[str, tuple[str, ...]] = {}
         self.values: dict[tuple[str, str], str] = {}
+        self.tables: dict[str, dict[str, str]] = {}
+        self.looked_up: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
 
     def known_recipient(self, address: str) -> RecipientVerdict | None:
         return self.known.get(address)
+
+    def known_route(self, recipient: str, sender: str = "") -> Route | None:
+        return None
+
+    def known_access(self, tables: tuple[str, ...], keys: object) -> AccessValue | None:
+        return None
+
+    async def resolve(self, recipient: str, sender: str = "") -> Route:
+        verdict = await self.recipient(recipient)
+        return Route("smtp", recipient.rpartition("@")[2], recipient, verdict.address_class)
+
+    async def access(self, tables: Sequence[str], keys: Sequence[str], partial: Sequence[bool]) -> AccessValue | None:
+        self.looked_up.append((tuple(tables), tuple(keys)))
+        await asyncio.sleep(0)
+        if self.broken:
+            raise LookupUnavailable("the lookup service is away")
+        for key in keys:
+            for table in tables:
+                if (value := self.tables.get(table, {}).get(key)) is not None:
+                    return AccessValue(key, value)
+        return None
+
+    async def owners(self, tables: Sequence[str], address: str) -> AccessValue | None:
+        return await self.access(tables, [address], [False])
 
     async def recipient(self, address: str) -> RecipientVerdict:
         self.asked.append(address)
@@ -295,6 +322,7 @@ async def stage(
         server.cleanup, server.lookup = cleanup, lookup  # type: ignore[assignment]
         server.auth, server.anvil = auth, anvil  # type: ignore[assignment]
         server.qmgr = qmgr = FakeQmgr()  # type: ignore[assignment]
+        server.policy_services = PolicyServices()
         server.sweeper = Sweeper(server.sessions, sweep)
         server.sweeper.start()
 

@@ -18,42 +18,6 @@ STRICT_RFC821_ENVELOPES = boolean(
     "strict_rfc821_envelopes", "no", "Demand angle brackets around the addresses in MAIL and RCPT."
 )
 
-# --- who may do what
-RESTRICTION_NAMES = (
-    "permit",
-    "reject",
-    "defer",
-    "permit_mynetworks",
-    "permit_sasl_authenticated",
-    "permit_auth_destination",
-    "reject_unauth_destination",
-    "defer_unauth_destination",
-    "reject_unlisted_recipient",
-)
-"""The restrictions that the server knows."""
-
-SMTPD_RELAY_RESTRICTIONS = words(
-    "smtpd_relay_restrictions",
-    "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination",
-    """Who may send to which recipient, looked at in RCPT before smtpd_recipient_restrictions; the first restriction
-    that decides ends the list. Known are """
-    + ", ".join(RESTRICTION_NAMES)
-    + ".",
-    options=RESTRICTION_NAMES,
-)
-SMTPD_RECIPIENT_RESTRICTIONS = words(
-    "smtpd_recipient_restrictions",
-    "",
-    "Further restrictions in RCPT, after smtpd_relay_restrictions; the same names.",
-    options=RESTRICTION_NAMES,
-)
-SMTPD_REJECT_UNLISTED_RECIPIENT = boolean(
-    "smtpd_reject_unlisted_recipient", "yes", "Refuse recipients in our own domains that do not exist, for all clients."
-)
-UNKNOWN_LOCAL_RECIPIENT_REJECT_CODE = integer(
-    "unknown_local_recipient_reject_code", "550", "The reply code for a recipient that does not exist.", minimum=400
-)
-
 # --- authentication
 SMTPD_SASL_AUTH_ENABLE = boolean("smtpd_sasl_auth_enable", "no", "Offer AUTH.")
 SMTPD_SASL_AUTHENTICATED_HEADER = boolean(
