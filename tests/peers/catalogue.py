@@ -60,6 +60,7 @@ PEERS: dict[str, Entry] = {
             "Exim version",
             accounts=("Debian-exim",),
         ),
+        Entry("haproxy", ("haproxy",), ("haproxy", "-v"), "HAProxy version"),
         Entry("opensmtpd", ("opensmtpd",), ("smtpd", "-h"), "OpenSMTPD", best_effort=True),
     )
 }
