@@ -41,8 +41,9 @@ from pillarbox.lib.clients.auth_messages import (
     encode_security,
 )
 from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.tagged import NoAnswer, TaggedConnection
 from pillarbox.lib.config import Config
-from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError, TaggedClient
+from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
 
 __all__ = [
     "NO_SECURITY",
@@ -185,7 +186,7 @@ class AsyncAuthClient:
 
     def __init__(self, config: Config) -> None:
         self._path = config.socket_path(SERVICE)
-        self._connection: TaggedClient | None = None
+        self._connection: TaggedConnection | None = None
         self._connecting = asyncio.Lock()
         self._exchanges = itertools.count(1)
         self._aborts: set[asyncio.Task[Attributes]] = set()
@@ -194,17 +195,17 @@ class AsyncAuthClient:
         fresh = False
         try:
             async with self._connecting:
-                if self._connection is None or self._connection.closed:
+                if self._connection is None or self._connection.broken:
                     fresh = True
-                    self._connection = TaggedClient(
+                    self._connection = TaggedConnection(
                         await AsyncChannel.connect(self._path, ANSWER_TIMEOUT), ANSWER_TIMEOUT
                     )
                 connection = self._connection
-            return _checked(await connection.call(request))
-        except (ChannelClosed, ProtocolError, TimeoutError) as error:
-            if again and not fresh and not isinstance(error, TimeoutError):
+            return _checked(await connection.ask(request))
+        except (ChannelClosed, ProtocolError, NoAnswer) as error:
+            if again and not fresh and not isinstance(error, NoAnswer):
                 return await self._call(request, again=False)
-            raise ServiceUnavailable(f"auth service: {error or 'no answer in time'}") from None
+            raise ServiceUnavailable(f"auth service: {error}") from None
 
     async def mechanisms(
         self, encrypted: bool, client_address: str = "", security: Security = NO_SECURITY
@@ -271,5 +272,5 @@ class AsyncAuthClient:
 
     def close(self) -> None:
         if self._connection is not None:
-            self._connection.close()
+            self._connection.fail(ChannelClosed("the client was closed"))
             self._connection = None

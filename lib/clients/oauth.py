@@ -12,9 +12,10 @@ import asyncio
 from dataclasses import dataclass
 
 from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.tagged import NoAnswer, TaggedConnection
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.oauth import OAUTH_TIMEOUT
-from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError, TaggedClient
+from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError
 
 SERVICE = "oauth"
 
@@ -41,7 +42,7 @@ class AsyncOAuthClient:
     def __init__(self, config: Config) -> None:
         self._path = config.socket_path(SERVICE)
         self._timeout = config[OAUTH_TIMEOUT] + GRACE
-        self._connection: TaggedClient | None = None
+        self._connection: TaggedConnection | None = None
         self._connecting = asyncio.Lock()
 
     async def introspect(self, token: str) -> TokenAnswer:
@@ -55,22 +56,22 @@ class AsyncOAuthClient:
         fresh = False
         try:
             async with self._connecting:
-                if self._connection is None or self._connection.closed:
+                if self._connection is None or self._connection.broken:
                     fresh = True
                     channel = await AsyncChannel.connect(self._path, self._timeout)
-                    self._connection = TaggedClient(channel, self._timeout)
+                    self._connection = TaggedConnection(channel, self._timeout)
                 connection = self._connection
-            reply = await connection.call(request)
+            reply = await connection.ask(request)
             if not reply.boolean("ok"):
                 raise ServiceUnavailable(f"oauth service: {reply.text('why')}")
             return reply
-        except (ChannelClosed, ProtocolError, TimeoutError) as error:
-            if again and not fresh and not isinstance(error, TimeoutError):
+        except (ChannelClosed, ProtocolError, NoAnswer) as error:
+            if again and not fresh and not isinstance(error, NoAnswer):
                 return await self._call(request, again=False)
-            raise ServiceUnavailable(f"oauth service: {error or 'no answer in time'}") from None
+            raise ServiceUnavailable(f"oauth service: {error}") from None
 
     def close(self) -> None:
         """End the connection; the next call makes a new one."""
         if self._connection is not None:
-            self._connection.close()
+            self._connection.fail(ChannelClosed("the client was closed"))
             self._connection = None

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
@@ -112,6 +113,24 @@ def parse_boolean(text: str) -> bool:
 def text(name: str, default: Default, doc: str) -> Parameter[str]:
     """A free text."""
     return declare(name, default, doc, "text", joined)
+
+
+def url(name: str, default: Default, doc: str) -> Parameter[str]:
+    """`https://HOST[:PORT]/PATH` or `http://...`, without credentials; or empty."""
+
+    def parse(raw: Raw) -> str:
+        value = joined(raw).strip()
+        if value:
+            parts = urlsplit(value)
+            parts.port  # noqa: B018 - raises ValueError for one that is no port
+            good = (
+                parts.scheme in ("https", "http") and parts.hostname and parts.username is None and not parts.fragment
+            )
+            if not good or not value.isascii() or not value.isprintable() or " " in value:
+                raise ValueError(f'"{value}" is no URL https://HOST[:PORT]/PATH')
+        return value
+
+    return _declare(name, default, doc, "URL", parse)
 
 
 def path(name: str, default: Default, doc: str) -> Parameter[str]:

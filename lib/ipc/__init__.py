@@ -20,7 +20,7 @@ from pillarbox.lib.ipc.frames import (
     encode_chunk,
     encode_frame,
 )
-from pillarbox.lib.ipc.tagged import TaggedClient, serve_tagged
+from pillarbox.lib.ipc.tagged import serve_tagged
 
 __all__ = [
     "CHUNK_LIMIT",
@@ -32,7 +32,6 @@ __all__ = [
     "ContentAborted",
     "FrameReader",
     "ProtocolError",
-    "TaggedClient",
     "encode_chunk",
     "encode_frame",
     "serve_tagged",

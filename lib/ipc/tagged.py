@@ -1,15 +1,13 @@
-"""Many requests at once on one connection: each carries a tag, its reply the same; replies come as the work ends.
+"""The answering end of a connection with many requests under way: each has a tag, its reply the same tag.
 
-client = TaggedClient(channel, 60.0)
-reply = await client.call({"do": ...})
+await serve_tagged(channel, answer)       # answer(request) for each, all beside each other; replies as the work ends
 
-await serve_tagged(channel, answer)       # the other end: answer(request) is run once for each, all beside each other
+The asking end is `pillarbox.lib.clients.tagged`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Awaitable, Callable, Mapping
 
 from pillarbox.lib.ipc.aio import AsyncChannel
@@ -20,58 +18,6 @@ OUTSTANDING_LIMIT = 1000
 """Requests of one connection under work; further ones wait in the socket."""
 
 Answer = Callable[[Attributes], Awaitable[Mapping[str, object]]]
-
-
-class TaggedClient:
-    """The asking end.  `timeout`: seconds to wait for an answer."""
-
-    def __init__(self, channel: AsyncChannel, timeout: float) -> None:
-        self._channel = channel
-        self._timeout = timeout
-        self._tags = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Attributes]] = {}
-        self._sending = asyncio.Lock()
-        self._reader = asyncio.get_running_loop().create_task(self._read())
-
-    @property
-    def closed(self) -> bool:
-        """Whether no more can be asked."""
-        return self._channel.closed
-
-    async def call(self, request: Mapping[str, object]) -> Attributes:
-        """The answer to a request.  Raises ChannelClosed, TimeoutError."""
-        tag = next(self._tags)
-        answer = self._waiting[tag] = asyncio.get_running_loop().create_future()
-        try:
-            async with self._sending:
-                await self._channel.send({**request, "tag": tag})
-            return await asyncio.wait_for(answer, self._timeout)
-        except ChannelClosed:
-            self.close()
-            raise
-        finally:
-            self._waiting.pop(tag, None)
-
-    async def _read(self) -> None:
-        reason = "the connection was closed"
-        try:
-            while True:
-                reply = await self._channel.receive()
-                answer = self._waiting.get(reply.integer("tag"))
-                if answer is not None and not answer.done():
-                    answer.set_result(reply)
-        except (ChannelClosed, ProtocolError) as error:
-            reason = str(error)
-        finally:
-            self._channel.close()
-            for answer in self._waiting.values():
-                if not answer.done():
-                    answer.set_exception(ChannelClosed(reason))
-
-    def close(self) -> None:
-        """End the connection; `_read` wakes up and tells those who wait."""
-        self._channel.close()
-        self._reader.cancel()
 
 
 async def serve_tagged(channel: AsyncChannel, answer: Answer) -> None:

@@ -526,7 +526,10 @@ LAST: dict[str, Attack] = {
 }
 """Those after which, where they succeed, the attacker is no more."""
 
-PRIVATE = ("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp", "lookup", "auth", "anvil", "reputation")
+PRIVATE = (
+    *("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp"),
+    *("lookup", "auth", "oauth", "anvil", "reputation"),
+)
 PRIVATE_SESSIONS = ("imap", "imap-system", "pop3", "pop3-system")
 
 ATTACKS: dict[str, Attack] = {

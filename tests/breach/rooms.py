@@ -96,7 +96,10 @@ ROOMS: dict[str, Room] = {
     # --- what the others ask
     "lookup": _may(_OTHERS),
     "reputation": _may(_LOG_WRITTEN_BY_FEW, {"list-reputation", "write-reputation"}),
-    "auth": _may(_LOG_WRITTEN_BY_FEW, {"read-accounts", "write-accounts"}),
+    # Sockets only because the attacked instance has oauth_introspection_url set: it asks oauth about tokens.
+    "auth": _may(_OTHERS, _LOG_WRITTEN_BY_FEW, {"read-accounts", "write-accounts", "connect-oauth"}),
+    # One port of TCP, which no attack is aimed at, and DNS.
+    "oauth": _may({"send-udp"}),
     # --- root parents
     "local": Room(parent=True),
     "imapd.system": Room(parent=True),
@@ -151,7 +154,7 @@ BY_USER = frozenset(
         *(f"connect-{name}" for name in ("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp")),
         *(
             f"connect-{name}"
-            for name in ("lookup", "auth", "anvil", "reputation", "imap", "imap-system", "pop3", "pop3-system")
+            for name in ("lookup", "auth", "oauth", "anvil", "reputation", "imap", "imap-system", "pop3", "pop3-system")
         ),
         "chmod-held-message",
         "chmod-queue",

@@ -107,6 +107,7 @@ def stage(sink: SmtpSink) -> Iterator[Stage]:
         list(SERVICES),
         main={
             "forward_path": "OUTSIDE/forward-$user",
+            "oauth_introspection_url": "https://as.example/introspect",
             "mail_spool_directory": "OUTSIDE/spool/",
             "relay_domains": "by-service.example, by-option.example, out.example",
             "transport_maps": "inline:{by-service.example=by-service:, by-option.example=by-option:, "

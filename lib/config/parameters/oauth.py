@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, choice, path, seconds, text, words
+from pillarbox.lib.config.parameter import boolean, choice, path, seconds, text, url, words
 
-OAUTH_INTROSPECTION_URL = text(
+OAUTH_INTROSPECTION_URL = url(
     "oauth_introspection_url",
     "",
     """Where the authorization server tells whose a token is (RFC 7662): https://HOST[:PORT]/PATH. Empty: tokens are not
@@ -35,7 +35,7 @@ OAUTH_USERNAME_CLAIM = text(
 OAUTH_SCOPES = words("oauth_scopes", "", "Scopes that a token must have, all of them.")
 OAUTH_AUDIENCE = words("oauth_audience", "", "Names of ours, one of which a token must be made out to (member aud).")
 OAUTH_ISSUER = text("oauth_issuer", "", "The issuer that the answer must name (member iss); empty: any.")
-OAUTH_OPENID_CONFIGURATION = text(
+OAUTH_OPENID_CONFIGURATION = url(
     "oauth_openid_configuration",
     "",
     "The URL of the OpenID configuration that a client with a bad token is told (RFC 7628 section 3.2.2); empty: none.",
