@@ -130,7 +130,7 @@ def url(name: str, default: Default, doc: str) -> Parameter[str]:
                 raise ValueError(f'"{value}" is no URL https://HOST[:PORT]/PATH')
         return value
 
-    return _declare(name, default, doc, "URL", parse)
+    return declare(name, default, doc, "URL", parse)
 
 
 def path(name: str, default: Default, doc: str) -> Parameter[str]:
