@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterable
 
+from pillarbox.cleanup.edits import pieces_of, sealed_file
 from pillarbox.cleanup.spares import OPEN_FLAGS, Spares
 from pillarbox.lib.queue import Envelope, compose_header, decode_id
 from pillarbox.lib.queue.file import HEADER_SIZE, first_line
@@ -122,6 +123,51 @@ class IncomingFile:
         self._gathered += len(content)
         if self._gathered >= WRITE_SIZE:
             self._flush()
+
+    # --- looked at and edited by others, before it is complete
+    def reveal(self) -> tuple[int, int]:
+        """A descriptor from which the content can be read, and where it begins; the caller closes it.
+
+        A small message is copied into memory: its file may be written over one day (`spares`), and must not be in the
+        hands of anybody then.
+        """
+        if self._written:
+            self._flush()
+            return os.open(self._name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), self._offset
+        return sealed_file("content", self._pieces[1:]), 0
+
+    def replace_content(self, old_header: int, header: bytes | None, body: int) -> None:
+        """Put another header in place of the first `old_header` bytes of the content, and the content of the memory
+        file `body` in place of what follows; None and -1: what there is stays."""
+        size = self.size
+        if not self._written:
+            content = b"".join(self._pieces[1:])
+            rest = content[old_header:]
+            first = content[:old_header] if header is None else header
+            del self._pieces[1:]
+            self.length = self._gathered = 0
+            self.write(first)
+        else:
+            self._flush()
+            rest = b""
+            first_length = old_header if header is None else len(header)
+            start = self._offset
+            if body < 0:
+                move_within(self.descriptor, start + old_header, start + first_length, self.length - old_header)
+                self.length += first_length - old_header
+            else:
+                self.length = first_length
+            if header is not None:
+                os.lseek(self.descriptor, start, os.SEEK_SET)
+                write_all(self.descriptor, header)
+            os.lseek(self.descriptor, self.size, os.SEEK_SET)
+            self._old_size = max(self._old_size, size)
+        if body >= 0:
+            self.write(b"\n")
+            for piece in pieces_of(body, WRITE_SIZE):
+                self.write(piece)
+        elif rest:
+            self.write(rest)
 
     @property
     def size(self) -> int:

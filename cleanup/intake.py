@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from pillarbox.cleanup.checks import Checks
+from pillarbox.cleanup.edits import check_sealed
 from pillarbox.cleanup.incoming import IncomingFile, sync_files, sync_names
 from pillarbox.cleanup.message import NewMessage, Treatment
 from pillarbox.cleanup.spares import Spares
@@ -17,6 +18,7 @@ from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
 from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed, ContentAborted, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import Envelope, Recipient
+from pillarbox.lib.queue.edits import Edits, close_all
 
 RECIPIENT_LIMIT = 100_000
 """Most recipients of one message; a bound on memory, far above every sender's own limit."""
@@ -25,14 +27,15 @@ RECIPIENT_LIMIT = 100_000
 class _Connection:
     """One client connection: its prepared file, and the message that is being received into it."""
 
-    __slots__ = ("file", "message", "recipients", "state")
+    __slots__ = ("examine", "file", "message", "recipients", "state")
 
     def __init__(self) -> None:
         self.file: IncomingFile | None = None
         self.reset()
 
     def reset(self) -> None:
-        self.state = "idle"  # -> recipients -> content -> idle
+        self.state = "idle"  # -> recipients -> content [-> examined] -> complete -> idle
+        self.examine = False
         self.message: NewMessage | None = None
         self.recipients: list[Recipient] = []
 
@@ -104,6 +107,11 @@ class Intake:
                 if channel.pending:
                     raise ProtocolError("a message before the last one was answered")
                 return
+            elif connection.state == "examined":
+                frame = channel.next_frame()
+                if frame is None:
+                    return
+                self._edits(channel, connection, frame)
             else:
                 frame = channel.next_frame()
                 if frame is None:
@@ -122,6 +130,7 @@ class Intake:
             envelope = Envelope.parse(frame.attributes("envelope"), ())
             connection.message = NewMessage(self._treatment, connection.file, queue_id, envelope)
             connection.state = "recipients"
+            connection.examine = frame.boolean("examine", False)
         elif verb != "recipients" or connection.state != "recipients":
             raise ProtocolError(f'"{verb}" does not fit here')
         connection.recipients += recipients
@@ -134,9 +143,38 @@ class Intake:
             connection.recipients = []
 
     def _end(self, channel: Channel, connection: _Connection) -> None:
+        message = connection.message
+        assert message is not None
+        message.end()
+        examined = message.examine() if connection.examine else None
+        if examined is not None:
+            connection.state = "examined"
+            channel.takes_descriptors = True
+            try:
+                place = {"offset": examined.offset, "length": examined.length}
+                channel.send({"examine": examined.header, **place}, (examined.descriptor,))
+            finally:
+                examined.close()
+            return
+        self._finish(channel, connection, Edits())
+
+    def _edits(self, channel: Channel, connection: _Connection, frame: Attributes) -> None:
+        """Those who have examined the message let it go on its way."""
+        channel.takes_descriptors = False
+        if frame.text("do") != "commit":
+            close_all(frame.fds)
+            raise ProtocolError("an examined message is committed or withdrawn, nothing else")
+        edits = Edits.parse(frame.attributes("edits"), frame.fds)
+        try:
+            check_sealed(edits.descriptors)
+            self._finish(channel, connection, edits)
+        finally:
+            edits.close()
+
+    def _finish(self, channel: Channel, connection: _Connection, edits: Edits) -> None:
         assert connection.message is not None
         connection.state = "complete"
-        connection.message.end()
+        connection.message.finish(edits)
         self._complete.append((channel, connection))
 
     def _withdraw(self, channel: Channel, connection: _Connection) -> None:

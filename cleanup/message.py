@@ -10,13 +10,14 @@ from dataclasses import replace
 
 from pillarbox.cleanup.checks import Checks
 from pillarbox.cleanup.disposition import Disposition, redirected
+from pillarbox.cleanup.edits import edited_envelope, new_header
 from pillarbox.cleanup.expansion import expand_recipients
 from pillarbox.cleanup.head import Head, HeaderTooLarge
 from pillarbox.cleanup.header import HeaderRules, count_fields, cut_fields, message_id
 from pillarbox.cleanup.incoming import IncomingFile
 from pillarbox.cleanup.inspector import Inspector
 from pillarbox.cleanup.reports import report
-from pillarbox.lib.clients.cleanup import Rejected
+from pillarbox.lib.clients.cleanup import Examined, Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
@@ -29,6 +30,7 @@ from pillarbox.lib.config.parameters.general import HEADER_SIZE_LIMIT, MESSAGE_S
 from pillarbox.lib.config.parameters.lookup import VIRTUAL_ALIAS_MAPS
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import Envelope, Recipient
+from pillarbox.lib.queue.edits import Edits
 
 WRITE_ERROR = Rejected(451, "4.3.0", "Error: queue file write error")
 BAD_ENVELOPE = Rejected(554, "5.6.0", "Error: the envelope cannot be stored")
@@ -57,10 +59,11 @@ class Treatment:
 
 
 class NewMessage:
-    """One message.  `begin` once, `content` for each piece, `end` once."""
+    """One message.  `begin` once, `content` for each piece, `end` once; then `finish`, with the edits that were made to
+    it meanwhile by whoever has examined it."""
 
     __slots__ = (
-        *("_characters", "_clean_cr", "_head", "_inspector", "_treatment"),
+        *("_characters", "_clean_cr", "_head", "_header_length", "_inspector", "_treatment"),
         *("disposition", "envelope", "failure", "file", "queue_id"),
     )
 
@@ -79,6 +82,7 @@ class NewMessage:
         if checks is not None and checks.concern(envelope):
             self._characters = checks.characters
             self._inspector = Inspector(self, checks) if checks.active else None
+        self._header_length = 0
 
     # --- the envelope
     def begin(self, recipients: tuple[Recipient, ...]) -> None:
@@ -122,15 +126,15 @@ class NewMessage:
         log.warning(f"{self.queue_id}: envelope: {error}")
         self.failure = BAD_ENVELOPE
 
-    def _amend(self) -> None:
-        """Write what was decided since `begin` into the envelope."""
+    def _amend(self, changed: bool) -> None:
+        """Write what was decided since `begin` into the envelope; `changed`: it has changed in any case."""
         disposition, envelope = self.disposition, self.envelope
         if disposition.redirect != envelope.redirect:
             self._redirect()
         elif disposition.bcc:
             further = tuple(Recipient(address, notify=("never",)) for address in disposition.bcc)
             self.envelope = replace(envelope, recipients=envelope.recipients + self._expanded(further))
-        elif (disposition.hold, disposition.filter) == (envelope.hold, envelope.filter):
+        elif not changed and (disposition.hold, disposition.filter) == (envelope.hold, envelope.filter):
             return
         self.file.amend(disposition.apply(self.envelope))
 
@@ -165,6 +169,30 @@ class NewMessage:
                 self.failure = HEADER_TOO_LARGE
             except Rejected as refusal:
                 self.failure = refusal
+            except OSError as error:
+                self.write_error(error)
+
+    def examine(self) -> Examined | None:
+        """The content, for others to look at, after `end`; None where there is nothing to look at or no use in it."""
+        if self.failure is not None or self.disposition.discard or not self.disposition.inspected:
+            return None
+        try:
+            descriptor, offset = self.file.reveal()
+        except OSError as error:
+            self.write_error(error)
+            return None
+        return Examined(descriptor, offset, self.file.length, self._header_length)
+
+    def finish(self, edits: Edits) -> None:
+        """Everybody has seen the message: edit it, and complete the file."""
+        if self.failure is None and not self.disposition.discard:
+            try:
+                changed = bool(edits) and self._edit(edits)
+                if not self.disposition.discard:
+                    self._amend(changed)
+                    self.file.complete()
+            except Rejected as refusal:
+                self.failure = refusal
             except ValueError as error:
                 self._bad_envelope(error)
             except OSError as error:
@@ -179,9 +207,24 @@ class NewMessage:
             self._check_size()
         if self.disposition.refusal is not None:
             raise self.disposition.refusal
-        if not self.disposition.discard:
-            self._amend()
-            self.file.complete()
+
+    def _edit(self, edits: Edits) -> bool:
+        """Make the edits; whether the envelope has changed."""
+        if edits.discard:
+            self.disposition.discard = True
+            return False
+        if edits.header >= 0 or edits.body >= 0:
+            header = new_header(edits.header, self._treatment.header_limit) if edits.header >= 0 else None
+            self.file.replace_content(self._header_length, header, edits.body)
+        if edits.hold and not self.disposition.hold:
+            self.disposition.hold = edits.hold
+        envelope = edited_envelope(self.envelope, edits, self._expanded)
+        if not envelope.recipients:
+            log.info(f"{self.queue_id}: milters have deleted all recipients: discarded")
+            self.disposition.discard = True
+            return False
+        self.envelope, before = envelope, self.envelope
+        return envelope != before
 
     def write_error(self, error: OSError) -> None:
         """The disk has failed us."""
@@ -212,6 +255,7 @@ class NewMessage:
         header = treatment.rules.apply(header, self.envelope, self.queue_id)
         if not self.disposition.discard:
             log.info(f"{self.queue_id}: message-id={message_id(header)}")
+        self._header_length = len(header)
         self._write(header)
         if rest:
             self._follow(rest)

@@ -15,6 +15,7 @@ LAYERS = (
     "sasl",
     "accounts",
     "smtp",
+    "milter",
     "store",
     "delivery",
     "clients",

@@ -12,20 +12,20 @@ A check reads what it needs from the session: `session.client`, `session.transac
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from pillarbox.lib.smtp.reply import Reply
-from pillarbox.smtpd import rates, scheduling
+from pillarbox.smtpd import milters, rates, scheduling
 from pillarbox.smtpd.policy import driver as policy
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.server import Server
     from pillarbox.smtpd.session import Session
 
-Stage: TypeAlias = Literal["CONNECT", "HELO", "MAIL", "RCPT", "DATA", "END-OF-MESSAGE", "VRFY", "ETRN"]
+Stage: TypeAlias = Literal["CONNECT", "HELO", "MAIL", "RCPT", "DATA", "END-OF-MESSAGE", "VRFY", "ETRN", "UNKNOWN"]
 """The stages, by the names that the log has for them."""
 
-STAGES: Final[tuple[Stage, ...]] = ("CONNECT", "HELO", "MAIL", "RCPT", "DATA", "END-OF-MESSAGE", "VRFY", "ETRN")
+STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 
 Verdict: TypeAlias = Reply | None
 Check: TypeAlias = "Callable[[Session, Any], Verdict | Coroutine[Any, Any, Verdict]]"
@@ -35,6 +35,7 @@ _PARTS: Final[tuple[Callable[[Server], Checks], ...]] = (
     rates.checks,
     policy.checks,
     scheduling.checks,
+    milters.checks,  # last: they see what nothing else speaks against
 )
 """Where checks come from, in the order in which they are made in each stage."""
 

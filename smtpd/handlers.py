@@ -30,6 +30,7 @@ from pillarbox.lib.smtp.events import (
     Rcpt,
     Reset,
     StartTls,
+    Unknown,
     Verify,
     XClient,
 )
@@ -77,6 +78,7 @@ def _take_sender(session: Session, event: Mail) -> None:
 def _refuse_sender(session: Session, event: Mail, reply: Reply) -> None:
     session.reject("MAIL", reply)
     session.transaction = None
+    _forget(session)
 
 
 def rcpt(session: Session, event: Rcpt) -> None:
@@ -90,6 +92,9 @@ def rcpt(session: Session, event: Rcpt) -> None:
 def _refuse_recipient(session: Session, event: Rcpt, reply: Reply) -> None:
     assert session.transaction is not None
     session.reject("RCPT", reply, session.transaction.candidate)
+    milters = session.milters
+    if milters is not None and reply.action == "reject" and milters.wants("refused"):
+        session.later(milters.refused(event, reply))
 
 
 def _take_recipient(session: Session, event: Rcpt) -> None:
@@ -179,10 +184,12 @@ def end(session: Session, event: End) -> None:
 
 
 def _refuse_message(session: Session, event: End, reply: Reply) -> None:
-    session.log_rejection("END-OF-MESSAGE", str(reply))
+    text = str(reply) if reply.action == "reject" else f"{reply.enhanced} {reply.text}".strip()
+    session.log_decision(reply.action, "END-OF-MESSAGE", text)
     transaction, session.transaction = session.transaction, None
     assert transaction is not None
     transaction.abort()
+    _forget(session)
     _answer_message(session, transaction, [reply] * len(transaction.recipients))
 
 
@@ -193,13 +200,14 @@ def _take_message(session: Session, event: End) -> None:
 async def _commit(session: Session, event: End) -> None:
     transaction, session.transaction = session.transaction, None
     assert transaction is not None
+    _forget(session)
     message = transaction.message
     reply = replies.WRITE_ERROR
     accepted = False
     if message is not None:
         queue_id = message.queue_id
         try:
-            receipt = await message.commit()
+            receipt = await message.commit(transaction.edits)
         except Rejected as rejection:
             reply = Reply(rejection.code, rejection.enhanced, (replies.printable(rejection.text),))
         except ServiceUnavailable as error:
@@ -231,6 +239,26 @@ def reset(session: Session, event: Reset) -> None:
     transaction, session.transaction = session.transaction, None
     if transaction is not None:
         transaction.abort()
+    _forget(session)
+
+
+def _forget(session: Session) -> None:
+    """The milters, if any, need not wait for more of this message."""
+    if session.milters is not None:
+        session.milters.abort()
+
+
+def unknown(session: Session, event: Unknown) -> None:
+    """A command that does not exist, where somebody wants to know of it."""
+    decide(session, "UNKNOWN", event, _not_recognized, _refuse_unknown)
+
+
+def _not_recognized(session: Session, event: Unknown) -> None:
+    session.core.answer(replies.NOT_RECOGNIZED)
+
+
+def _refuse_unknown(session: Session, event: Unknown, reply: Reply) -> None:
+    session.reject("UNKNOWN", reply)
 
 
 def xclient(session: Session, event: XClient) -> None:
@@ -294,6 +322,7 @@ HANDLERS: Final[Handlers] = {
     Expand: expand,
     Etrn: etrn,
     XClient: xclient,
+    Unknown: unknown,
     Note: note,
     Close: close,
 }

@@ -22,7 +22,15 @@ from pillarbox.lib.clients.policy_service import Patience, PolicyServices
 from pillarbox.lib.clients.qmgr import AsyncQmgrClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
-from pillarbox.lib.config.parameters import general, smtpd, smtpd_access, smtpd_extensions, smtpd_proxy, smtpd_tls
+from pillarbox.lib.config.parameters import (
+    general,
+    milter,
+    smtpd,
+    smtpd_access,
+    smtpd_extensions,
+    smtpd_proxy,
+    smtpd_tls,
+)
 from pillarbox.lib.dns import Resolver, configured_resolver
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp.content import BareNewline
@@ -223,6 +231,7 @@ def configured_profile(config: Config, certificate: bool) -> Profile:
         helo_required=config[smtpd.SMTPD_HELO_REQUIRED],
         strict=config[smtpd.STRICT_RFC821_ENVELOPES],
         smtputf8=config[general.SMTPUTF8_ENABLE],
+        asks_unknown=bool(config[milter.SMTPD_MILTERS] or config[milter.SMTPD_MILTER_MAPS]),
         verify=not config[smtpd.DISABLE_VRFY_COMMAND],
         tls=certificate and level != "none",
         tls_required=level == "encrypt",

@@ -32,6 +32,7 @@ from pillarbox.smtpd.policy.memory import Memory
 from pillarbox.smtpd.transaction import Transaction
 
 if TYPE_CHECKING:
+    from pillarbox.smtpd.milters import SessionMilters
     from pillarbox.smtpd.server import Server
 
 Handlers: TypeAlias = "Mapping[type, Callable[[Session, Any], None]]"
@@ -60,6 +61,7 @@ class Session(asyncio.Protocol):
         self.core = ServerSession(server.profile)
         self.transaction: Transaction | None = None
         self.policy: Memory | None = None
+        self.milters: SessionMilters | None = None
         self.refused_id = ""
         self.sasl_method = ""
         self.sasl_username = ""
@@ -407,7 +409,7 @@ class Session(asyncio.Protocol):
 
     def reject(self, stage: str, reply: Reply, recipient: str | None = None) -> None:
         """Answer the event that waits with a refusal, and log it."""
-        self.log_rejection(stage, str(reply), recipient)
+        self.log_decision(reply.action, stage, str(reply), recipient)
         self.core.answer(reply)
 
     def log_rejection(self, stage: str, text: str, recipient: str | None = None) -> None:
@@ -477,6 +479,8 @@ class Session(asyncio.Protocol):
         if self.transaction is not None:
             self.transaction.abort()
             self.transaction = None
+        if self.milters is not None:
+            self.milters.close()
         if self._authentication is not None:
             self._authentication.end("")
         log.info(f"disconnect from {self.client.tag} {core.summary()}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pillarbox.lib.clients.cleanup import AsyncMessage
 from pillarbox.lib.message.trace import Origin, received_from
+from pillarbox.lib.queue.edits import NO_EDITS, Edits
 from pillarbox.lib.queue.envelope import Envelope, Recipient
 from pillarbox.lib.smtp.events import Mail
 from pillarbox.smtpd.forwarded import client_fields
@@ -23,7 +24,8 @@ class Transaction:
     `message` is there from the first accepted recipient on.  `candidate` is the recipient that RCPT is deciding about,
     in complete form.  `deliver_by`, `release`, `hold`, `filter`, `redirect` and `discard` are as in `Envelope`; `bcc`
     are recipients that the client did not name, `prepended` whole header fields (each with its LF) that go in front of
-    the message.  `policy` is what access policy knows about the transaction, `instance` its name for policy servers.
+    the message; `edits` is what milters have changed.  `policy` is what access policy knows about the transaction,
+    `instance` its name for policy servers.
     """
 
     mail: Mail
@@ -42,6 +44,7 @@ class Transaction:
     prepended: list[str] = field(default_factory=list)
     policy: Stretch = field(default_factory=Stretch)
     instance: str = ""
+    edits: Edits = NO_EDITS
 
     @property
     def queue_id(self) -> str:
@@ -50,6 +53,8 @@ class Transaction:
 
     def abort(self) -> None:
         """Withdraw the message."""
+        self.edits.close()
+        self.edits = NO_EDITS
         if self.message is not None:
             self.message.abort()
             self.message = None
@@ -58,7 +63,8 @@ class Transaction:
         """Give cleanup the envelope and our trace field; nothing is sent yet."""
         message = self.message
         assert message is not None
-        message.begin(self.envelope(session))
+        examine = session.milters is not None and session.milters.wants("end")
+        message.begin(self.envelope(session), examine=examine)
         message.gather(self.trace_field(session, message.queue_id))
         if self.prepended:
             message.gather("".join(self.prepended).encode("utf-8", "replace"))

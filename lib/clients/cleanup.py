@@ -31,6 +31,7 @@ from pillarbox.lib.ipc import (
     encode_frame,
 )
 from pillarbox.lib.ipc.frames import END_OF_CONTENT
+from pillarbox.lib.queue.edits import Edits, close_all
 from pillarbox.lib.queue.envelope import Envelope
 from pillarbox.lib.queue.ids import encode_id
 
@@ -63,16 +64,36 @@ class Receipt:
     size: int
 
 
-def envelope_frames(queue_id: str, envelope: Envelope) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The complete content of a message that is not published yet: `length` bytes from `offset` of the file behind
+    `descriptor`, the first `header` of which are the header block."""
+
+    descriptor: int
+    offset: int
+    length: int
+    header: int
+
+    def close(self) -> None:
+        """Close the descriptor; it is the receiver's."""
+        close_all((self.descriptor,))
+
+
+def envelope_frames(queue_id: str, envelope: Envelope, *, examine: bool = False) -> bytes:
     """The frames that open a message: the envelope and all recipients."""
     recipients = [recipient.members() for recipient in envelope.recipients]
     first = recipients[:RECIPIENTS_PER_FRAME]
     more = len(recipients) > len(first)
-    frames = [
-        encode_frame(
-            {"do": "message", "id": queue_id, "envelope": envelope.members(), "recipients": first, "more": more}
-        )
-    ]
+    opening: dict[str, object] = {
+        "do": "message",
+        "id": queue_id,
+        "envelope": envelope.members(),
+        "recipients": first,
+        "more": more,
+    }
+    if examine:
+        opening["examine"] = True
+    frames = [encode_frame(opening)]
     for start in range(RECIPIENTS_PER_FRAME, len(recipients), RECIPIENTS_PER_FRAME):
         part = recipients[start : start + RECIPIENTS_PER_FRAME]
         more = start + len(part) < len(recipients)
@@ -89,12 +110,16 @@ class _Outgoing:
         self._gathered = 0
         self._begun = False
         self._refusal: Rejected | None = None
+        self._examine = False
+        self._ended = False
+        self._early: Attributes | None = None
         self.sent = False
 
-    def _begin(self, envelope: Envelope) -> None:
+    def _begin(self, envelope: Envelope, examine: bool) -> None:
         self._begun = True
+        self._examine = examine
         try:
-            frames = envelope_frames(self.queue_id, envelope)
+            frames = envelope_frames(self.queue_id, envelope, examine=examine)
         except ProtocolError:
             self._refusal = Rejected(554, "5.6.0", "Error: the envelope is too large")
             return
@@ -107,6 +132,17 @@ class _Outgoing:
         self._pieces.append(encode_chunk(content))
         self._gathered += len(content)
         return self._gathered >= GATHER
+
+    def _examined(self, reply: Attributes) -> Examined | None:
+        """What cleanup says at the end of content that is to be examined: the content, or its decision already."""
+        self._ended = True
+        if "examine" not in reply:
+            self._early = reply
+            return None
+        if len(reply.fds) != 1:
+            close_all(reply.fds)
+            raise ProtocolError("one descriptor was expected")
+        return Examined(reply.fds[0], reply.integer("offset"), reply.integer("length"), reply.integer("examine"))
 
     def _take(self) -> bytes:
         data = b"".join(self._pieces)
@@ -143,30 +179,69 @@ class Message(_Outgoing):
         self._channel: Channel | None = channel
         self._inode = inode
 
-    def begin(self, envelope: Envelope) -> None:
-        """Give the envelope; once, before the content.  One that is too large is refused by `commit`."""
-        self._begin(envelope)
+    def begin(self, envelope: Envelope, *, examine: bool = False) -> None:
+        """Give the envelope; once, before the content.  One that is too large is refused by `commit`.
+
+        With `examine` the content can be looked at by `examine`, before `commit`.
+        """
+        self._begin(envelope, examine)
 
     def write(self, content: bytes) -> None:
         """Give a piece of the content.  Raises ServiceUnavailable."""
         if self._gather(content):
             self._send(self._take())
 
-    def commit(self) -> Receipt:
-        """End the content and wait until the message is safe.  Raises Rejected, ServiceUnavailable."""
+    def examine(self) -> Examined | None:
+        """End the content; all of it, for others to look at, or None where it is refused, or nobody needs to look.
+
+        `commit` is still to be called.  Raises ServiceUnavailable.
+        """
         assert self._begun
-        if self._refusal is not None:
-            self.abort()
-            raise self._refusal
+        if self._refusal is not None or not self._examine:
+            return None
         self._pieces.append(END_OF_CONTENT)
         self._send(self._take())
         assert self._channel is not None
         try:
-            reply = self._channel.receive()
+            return self._examined(self._channel.receive())
+        except (ChannelClosed, ProtocolError) as error:
+            self._drop()
+            raise ServiceUnavailable(f"cleanup: {error}") from None
+
+    def commit(self, edits: Edits | None = None) -> Receipt:
+        """End the content and wait until the message is safe.  Raises Rejected, ServiceUnavailable.
+
+        `edits` are made before, to a message that was examined; their files are closed.
+        """
+        try:
+            return self._commit(edits or Edits())
+        finally:
+            if edits is not None:
+                edits.close()
+
+    def _commit(self, edits: Edits) -> Receipt:
+        assert self._begun
+        if self._refusal is not None:
+            self.abort()
+            raise self._refusal
+        if self._examine and not self._ended and (examined := self.examine()) is not None:
+            examined.close()
+        if not self._ended:
+            self._pieces.append(END_OF_CONTENT)
+            self._send(self._take())
+        channel, reply = self._channel, self._early
+        if channel is None:
+            raise ServiceUnavailable("cleanup: the connection is gone")
+        try:
+            if reply is None:
+                if self._ended:
+                    channel.send({"do": "commit", "edits": edits.members()}, edits.descriptors)
+                reply = channel.receive()
             receipt = _receipt(reply, self.queue_id)
             self._give_back(reply)
             return receipt
         except Rejected:
+            assert reply is not None
             self._give_back(reply)
             raise
         except (ChannelClosed, ProtocolError) as error:
@@ -279,9 +354,12 @@ class AsyncMessage(_Outgoing):
         self._channel: AsyncChannel | None = channel
         self._inode = inode
 
-    def begin(self, envelope: Envelope) -> None:
-        """Give the envelope; once, before the content.  Sends nothing; `commit` refuses one that is too large."""
-        self._begin(envelope)
+    def begin(self, envelope: Envelope, *, examine: bool = False) -> None:
+        """Give the envelope; once, before the content.  Sends nothing; `commit` refuses one that is too large.
+
+        With `examine` the content can be looked at by `examine`, before `commit`.
+        """
+        self._begin(envelope, examine)
 
     def gather(self, content: bytes) -> bool:
         """Give a piece of the content without sending; True when `flush` should be awaited before more is given."""
@@ -296,21 +374,57 @@ class AsyncMessage(_Outgoing):
         if self._gather(content):
             await self._send(self._take())
 
-    async def commit(self) -> Receipt:
-        """End the content and wait until the message is safe.  Raises Rejected, ServiceUnavailable."""
+    async def examine(self) -> Examined | None:
+        """End the content; all of it, for others to look at, or None where it is refused, or nobody needs to look.
+
+        `commit` is still to be called.  Raises ServiceUnavailable.
+        """
         assert self._begun
-        if self._refusal is not None:
-            self.abort()
-            raise self._refusal
+        if self._refusal is not None or not self._examine:
+            return None
         self._pieces.append(END_OF_CONTENT)
         await self._send(self._take())
         assert self._channel is not None
         try:
-            reply = await self._channel.receive()
+            return self._examined(await self._channel.receive())
+        except (ChannelClosed, ProtocolError) as error:
+            self.drop()
+            raise ServiceUnavailable(f"cleanup: {error}") from None
+
+    async def commit(self, edits: Edits | None = None) -> Receipt:
+        """End the content and wait until the message is safe.  Raises Rejected, ServiceUnavailable.
+
+        `edits` are made before, to a message that was examined; their files are closed.
+        """
+        try:
+            return await self._commit(edits or Edits())
+        finally:
+            if edits is not None:
+                edits.close()
+
+    async def _commit(self, edits: Edits) -> Receipt:
+        assert self._begun
+        if self._refusal is not None:
+            self.abort()
+            raise self._refusal
+        if self._examine and not self._ended and (examined := await self.examine()) is not None:
+            examined.close()
+        if not self._ended:
+            self._pieces.append(END_OF_CONTENT)
+            await self._send(self._take())
+        channel, reply = self._channel, self._early
+        if channel is None:
+            raise ServiceUnavailable("cleanup: the connection is gone")
+        try:
+            if reply is None:
+                if self._ended:
+                    await channel.send({"do": "commit", "edits": edits.members()}, edits.descriptors)
+                reply = await channel.receive()
             receipt = _receipt(reply, self.queue_id)
             self._give_back(reply)
             return receipt
         except Rejected:
+            assert reply is not None
             self._give_back(reply)
             raise
         except (ChannelClosed, ProtocolError) as error:
@@ -401,6 +515,7 @@ __all__ = [
     "AsyncCleanupClient",
     "AsyncMessage",
     "CleanupClient",
+    "Examined",
     "Message",
     "Receipt",
     "Rejected",

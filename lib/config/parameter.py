@@ -213,3 +213,16 @@ def choice(name: str, default: str, doc: str, options: tuple[str, ...]) -> Param
         return value
 
     return declare(name, default, doc, "choice", parse)
+
+
+def checked_words(
+    name: str, default: Default, doc: str, check: Callable[[tuple[str, ...]], object]
+) -> Parameter[tuple[str, ...]]:
+    """A list of words with a syntax of its own; `check` raises ValueError where the list is none."""
+
+    def parse(raw: Raw) -> tuple[str, ...]:
+        items = split_words(raw)
+        check(items)
+        return items
+
+    return declare(name, default, doc, "list", parse)

@@ -5,7 +5,7 @@ Events with a `verb` want an answer (`ServerSession.answer`) before the next one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
@@ -24,7 +24,8 @@ class Mail:
     `size` is the client's estimate in bytes; `body` is 7bit, 8bitmime, binarymime or ""; `ret` full, hdrs or "";
     `envid` and `auth` are decoded xtext (`auth` None: not given, "": the client does not know, RFC 4954 section 5).
     `by` are seconds from now, with `by_mode` R, N, RT or NT ("": no BY was given; RFC 2852).  `hold_for` are seconds
-    from now, `hold_until` seconds since the epoch, at most one of them given (RFC 4865).
+    from now, `hold_until` seconds since the epoch, at most one of them given (RFC 4865).  `parameters` are as
+    the client wrote them.
     """
 
     sender: str
@@ -39,15 +40,18 @@ class Mail:
     by_mode: str = ""
     hold_for: int = 0
     hold_until: float = 0
+    parameters: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(slots=True)
 class Rcpt:
-    """RCPT TO.  `notify` in lower case, `orcpt` as "type;address" with xtext decoded (RFC 3461)."""
+    """RCPT TO.  `notify` in lower case, `orcpt` as "type;address" with xtext decoded (RFC 3461); `parameters` as the
+    client wrote them."""
 
     recipient: str
     notify: tuple[str, ...] = ()
     orcpt: str = ""
+    parameters: str = field(default="", repr=False, compare=False)
 
     @property
     def domain(self) -> str:
@@ -150,6 +154,13 @@ class XClient:
 
 
 @dataclass(slots=True)
+class Unknown:
+    """A command that does not exist, whole; only where the profile says `asks_unknown`.  Answer with a refusal."""
+
+    line: str
+
+
+@dataclass(slots=True)
 class Note:
     """Something for the log, for example improper pipelining; `text` may hold what the client sent.  No answer."""
 
@@ -181,6 +192,7 @@ Event: TypeAlias = (
     | Expand
     | Etrn
     | XClient
+    | Unknown
     | Note
     | Close
 )

@@ -72,7 +72,7 @@ def parse_mail(
         return replies.SYNTAX_MAIL
     path, parameters = parts
     sender = plain_path(path)
-    event = Mail(sender or "")
+    event = Mail(sender or "", parameters=parameters)
     if parameters:
         seen = set()
         for word in filter(None, parameters.split(" ")):
@@ -115,7 +115,7 @@ def parse_rcpt(argument: str, *, dsn: bool = True, smtputf8: bool, strict: bool)
         if not smtputf8 and not address.is_ascii:
             return replies.RECIPIENT_NEEDS_SMTPUTF8
         recipient = str(address)
-    event = Rcpt(recipient)
+    event = Rcpt(recipient, parameters=parameters)
     if parameters:
         seen = set()
         for word in filter(None, parameters.split(" ")):

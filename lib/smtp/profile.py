@@ -53,6 +53,7 @@ class Profile:
     deliver_by: int | None = 0
     hold_limit: int = 0
     verify: bool = True
+    asks_unknown: bool = False
     etrn: bool = False
     tls: bool = False
     tls_required: bool = False

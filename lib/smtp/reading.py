@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pillarbox.lib.sasl.wire import SaslAborted, SaslSyntaxError, decode_response
 from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.commands import AUTH_LINE_LIMIT, refusing_chunk
-from pillarbox.lib.smtp.events import AuthEnded, AuthResponse
+from pillarbox.lib.smtp.events import AuthEnded, AuthResponse, Unknown
 from pillarbox.lib.smtp.input import OVERLONG
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.lib.smtp.verbs import BEFORE_TLS, JUNK, LAST_IN_GROUP
@@ -75,7 +75,7 @@ def _command(session: ServerSession, line: bytes) -> None:
     verb = verb.upper()
     entry = session.table[session.transaction.state].get(verb)
     if entry is None:
-        _no_verb(session, verb, line)
+        _no_verb(session, verb, line, text)
         return
     session.where = verb
     profile = session.profile
@@ -98,11 +98,15 @@ def _command(session: ServerSession, line: bytes) -> None:
         entry(session, argument.strip(" "))
 
 
-def _no_verb(session: ServerSession, verb: str, line: bytes) -> None:
+def _no_verb(session: ServerSession, verb: str, line: bytes, text: str) -> None:
     if not verb:
         _unknown(session, replies.BAD_SYNTAX)
     elif verb in session.profile.forbidden or not verb[0].isalpha() or not verb.isascii():
         _break_rules(session, line)
+    elif session.profile.asks_unknown:
+        session.where = "UNKNOWN"
+        session.count("UNKNOWN")
+        session.ask(Unknown(text))
     else:
         _unknown(session, replies.NOT_RECOGNIZED)
 

@@ -40,6 +40,11 @@ class Reply:
         """Whether it is a 4xx or 5xx."""
         return self.code >= 400
 
+    @property
+    def action(self) -> str:
+        """The word that logs have for a refusal of this kind."""
+        return "reject"
+
     def encode(self) -> bytes:
         """The reply as sent, with CRLF; the enhanced code stands in every line (RFC 2034 section 4)."""
         wire = self._wire

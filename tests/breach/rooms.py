@@ -11,7 +11,14 @@ _UNIX = {
     "connect-foreign",  # Landlock cannot see sockets with a path; permissions guard those of the suite
     "connect-public-qmgr",  # public: any user of the machine may
 }
-_FOR_NET = {"connect-cleanup", "connect-lookup", "connect-auth", "connect-anvil", "connect-reputation"}
+_FOR_NET = {
+    "connect-cleanup",
+    "connect-lookup",
+    "connect-auth",
+    "connect-anvil",
+    "connect-milter",
+    "connect-reputation",
+}
 _FOR_LOGIN = {"connect-imap", "connect-imap-system", "connect-pop3", "connect-pop3-system"}
 _NET_OWNER = _UNIX | _FOR_NET | _FOR_LOGIN  # one uid: the sockets cannot tell its programs apart
 _MAIL_OWNER = _UNIX | {
@@ -19,6 +26,7 @@ _MAIL_OWNER = _UNIX | {
     "connect-lookup",
     "connect-auth",
     "connect-bounce",
+    "connect-milter",
     *(f"connect-{agent}" for agent in ("virtual", "local", "smtp", "relay", "lmtp")),
 }
 _OTHERS = _UNIX | {"connect-lookup", "connect-auth"}
@@ -64,6 +72,7 @@ ROOMS: dict[str, Room] = {
     "smtpd": _may(_NET_OWNER, {"send-udp"}),  # DNS
     "smtp_client": _may(_SMTP_CLIENT),
     "anvil": _may(),
+    "milter": _may(_NET_OWNER),  # and the ports of configured milters: there are none here
     "imapd.login": _may(_NET_OWNER),
     "pop3d.login": _may(_NET_OWNER),
     # --- the queue
@@ -152,10 +161,8 @@ BY_USER = frozenset(
     {
         # What only the difference between users denies: nothing in an instance that runs wholly as one user.
         *(f"connect-{name}" for name in ("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp")),
-        *(
-            f"connect-{name}"
-            for name in ("lookup", "auth", "oauth", "anvil", "reputation", "imap", "imap-system", "pop3", "pop3-system")
-        ),
+        *(f"connect-{name}" for name in ("lookup", "auth", "oauth", "anvil", "milter", "reputation")),
+        *(f"connect-{name}" for name in ("imap", "imap-system", "pop3", "pop3-system")),
         "chmod-held-message",
         "chmod-queue",
         "touch-deferred-message",

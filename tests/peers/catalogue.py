@@ -61,6 +61,10 @@ PEERS: dict[str, Entry] = {
             accounts=("Debian-exim",),
         ),
         Entry("haproxy", ("haproxy",), ("haproxy", "-v"), "HAProxy version"),
+        Entry("opendkim", ("opendkim", "opendkim-tools"), ("opendkim", "-V"), "OpenDKIM"),
+        Entry("opendmarc", ("opendmarc",), ("opendmarc", "-V"), "OpenDMARC"),
+        Entry("clamav", ("clamav-daemon", "clamav-milter"), ("clamav-milter", "--version"), "clamav-milter"),
+        Entry("rspamd", ("rspamd",), ("rspamd", "--version"), "Rspamd"),
         Entry("opensmtpd", ("opensmtpd",), ("smtpd", "-h"), "OpenSMTPD", best_effort=True),
     )
 }

@@ -54,7 +54,7 @@ class Peer:
         environment = dict(os.environ)
         paths = {
             "PATH": [self.root / place for place in ("usr/bin", "usr/sbin", "bin", "sbin")],
-            "LD_LIBRARY_PATH": [*triplets, usr / "lib" / "postfix", usr / "lib" / "dovecot"],
+            "LD_LIBRARY_PATH": [*triplets, *(usr / "lib" / part for part in ("postfix", "dovecot", "rspamd", "."))],
             "PERL5LIB": [
                 usr / "share" / "perl5",
                 *(path for triplet in triplets for path in (*triplet.glob("perl5/*"), *triplet.glob("perl/5*"))),

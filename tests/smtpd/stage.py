@@ -21,6 +21,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.dns import Hosts, Resolver
 from pillarbox.lib.log import log
 from pillarbox.lib.process.loop import new_event_loop
+from pillarbox.lib.queue.edits import Edits
 from pillarbox.lib.queue.envelope import Envelope
 from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.handlers import HANDLERS
@@ -121,7 +122,7 @@ class FakeMessage:
         self.flushes = 0
         self.state = "open"
 
-    def begin(self, envelope: Envelope) -> None:
+    def begin(self, envelope: Envelope, *, examine: bool = False) -> None:
         self.envelope = envelope
 
     def gather(self, content: bytes) -> bool:
@@ -136,7 +137,7 @@ class FakeMessage:
         self.unsent = 0
         self.flushes += 1
 
-    async def commit(self) -> Receipt:
+    async def commit(self, edits: Edits | None = None) -> Receipt:
         await self.cleanup.gate.wait()
         if self.cleanup.broken:
             raise ServiceUnavailable("cleanup: gone")
