@@ -17,7 +17,7 @@ from pillarbox.lib.config.parameters.bounce import (
 )
 from pillarbox.lib.config.parameters.general import MAIL_NAME, MYHOSTNAME, MYORIGIN
 from pillarbox.lib.config.parameters.qmgr import MAXIMAL_QUEUE_LIFETIME
-from pillarbox.lib.delivery import Content
+from pillarbox.lib.delivery import Content, text_content
 from pillarbox.lib.log import log
 from pillarbox.lib.message.dsn import (
     DELAY,
@@ -37,6 +37,7 @@ from pillarbox.lib.message.trace import received_by
 from pillarbox.lib.queue import Envelope, Recipient
 from pillarbox.lib.queue.deliver_by import EXPIRED, parse_deliver_by
 from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, TRACED, Outcome
+from pillarbox.lib.store.failure import DeliveryFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,9 @@ class Notices:
 
     async def _write(self, kind: Kind, subject: Subject, chosen: Selection, to: str, sender: str) -> str:
         """One report into the queue; its id, "" where cleanup will never take it."""
-        whole = subject.envelope.ret != "hdrs" and subject.content.size <= self._size_limit
+        # RFC 8689 section 5: what had to be protected is not returned, whatever RET says.
+        headers_only = subject.envelope.ret == "hdrs" or subject.envelope.requiretls
+        whole = not headers_only and subject.content.size <= self._size_limit
         for return_body in (whole, False) if whole else (False,):
             try:
                 queue_id = await self._submit(kind, subject, chosen, to, sender, return_body)
@@ -141,11 +144,17 @@ class Notices:
             smtputf8=international,
             retry_until=max(envelope.arrival, envelope.release) + self._lifetime if kind in (DELAY, LATE) else 0.0,
         )
+        content = subject.content
+        if body:
+            try:
+                content = text_content(content, envelope.body)
+            except DeliveryFailure:
+                body = False
         original = Original(
             header=header,
-            size=subject.content.size,
-            content=subject.content.chunks if body else None,
-            eight_bit=body and not all(chunk.isascii() for chunk in subject.content.chunks()),
+            size=content.size,
+            content=content.chunks if body else None,
+            eight_bit=body and not content.is_ascii(),
         )
         message = await self._cleanup.open()
         try:
@@ -156,6 +165,7 @@ class Notices:
                     arrival=now,
                     body="8bitmime" if original.eight_bit or international else "7bit",
                     smtputf8=international,
+                    requiretls=envelope.requiretls,
                     origin="bounce",
                 )
             )

@@ -193,7 +193,8 @@ class Deliverer:
 
     def _maildir(self, message: Message, path: str) -> None:
         content = message.content
-        delivery = MaildirDelivery(path.rstrip("/"), _header(message), content.fd, content.offset, content.size)
+        chunks = None if content.in_file else content.chunks
+        delivery = MaildirDelivery(path.rstrip("/"), _header(message), content.fd, content.offset, content.size, chunks)
         (failure,) = self._writer.deliver([delivery])
         if failure is not None:
             raise failure

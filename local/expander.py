@@ -169,6 +169,12 @@ class Expander:
     def forward(self, message: Message, addresses: Sequence[str]) -> Outcome:
         """Send the message on as a new one.  Raises Stale if that could not even be begun."""
         try:
+            content = message.content
+        except DeliveryFailure as failure:
+            return Outcome.failure(failure)
+        except (OSError, EOFError) as error:
+            return Outcome(DEFERRED, "4.3.0", f"cannot read the queue file: {error}")
+        try:
             new = self._cleanup.open()
         except ServiceUnavailable as error:
             raise Stale(error.reason) from error
@@ -179,6 +185,9 @@ class Expander:
             recipients=tuple(Recipient(address, message.original or message.recipient) for address in addresses),
             arrival=now,
             envid=message.envid,
+            body="8bitmime" if message.body == "binarymime" else message.body,
+            smtputf8=message.smtputf8,
+            requiretls=message.requiretls,
             client_name=attributes.get("client_name", ""),
             client_address=attributes.get("client_address", ""),
             client_helo=attributes.get("client_helo", ""),
@@ -190,7 +199,7 @@ class Expander:
             try:
                 new.begin(envelope)
                 new.write(received.encode() + f"Delivered-To: {message.recipient}\n".encode("utf-8", "surrogateescape"))
-                for data in message.content.chunks(CHUNK):
+                for data in content.chunks(CHUNK):
                     new.write(data)
                 receipt = new.commit()
             except Rejected as error:

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, Content, DeliveryRecipient, DeliveryRequest, Result
+from pillarbox.lib.delivery import (
+    BOUNCED,
+    DEFERRED,
+    SENT,
+    Content,
+    DeliveryRecipient,
+    DeliveryRequest,
+    Result,
+    text_content,
+)
 from pillarbox.lib.ipc import Attributes, ProtocolError
 from pillarbox.lib.store.failure import DeliveryFailure
 
@@ -58,12 +67,15 @@ class Message:
     domain: str = ""
     delimiter: str = ""
     envid: str = ""
+    body: str = ""
+    smtputf8: bool = False
+    requiretls: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def content(self) -> Content:
-        """The content."""
-        return Content(self.fd, self.offset, self.size)
+        """The content as text.  Raises DeliveryFailure."""
+        return text_content(Content(self.fd, self.offset, self.size), self.body)
 
     def members(self) -> dict[str, object]:
         """The members that travel; the descriptor goes beside."""
@@ -71,6 +83,8 @@ class Message:
             "arrival": self.arrival,
             "size": self.size,
             "offset": self.offset,
+            "smtputf8": self.smtputf8,
+            "requiretls": self.requiretls,
             "attributes": dict(self.attributes),
         }
 
@@ -84,6 +98,8 @@ class Message:
             arrival=frame.number("arrival"),
             size=frame.integer("size"),
             offset=frame.integer("offset"),
+            smtputf8=frame.boolean("smtputf8"),
+            requiretls=frame.boolean("requiretls"),
             attributes={name: value for name, value in dict.items(attributes) if isinstance(value, str)},
             fd=fd,
         )
@@ -93,7 +109,7 @@ class Message:
         return replace(self, sender=sender)
 
 
-_TEXTS = ("queue_id", "sender", "recipient", "original", "user", "extension", "domain", "delimiter", "envid")
+_TEXTS = ("queue_id", "sender", "recipient", "original", "user", "extension", "domain", "delimiter", "envid", "body")
 
 
 def message_of(request: DeliveryRequest, recipient: DeliveryRecipient, user: str, extension: str, rest: str) -> Message:
@@ -114,6 +130,9 @@ def message_of(request: DeliveryRequest, recipient: DeliveryRecipient, user: str
         domain=domain,
         delimiter=delimiter,
         envid=request.envid,
+        body=request.body,
+        smtputf8=request.smtputf8,
+        requiretls=request.requiretls,
         attributes=request.attributes,
     )
 

@@ -10,7 +10,16 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import RECIPIENT_DELIMITER
 from pillarbox.lib.config.parameters.local import EXPORT_ENVIRONMENT
 from pillarbox.lib.config.parameters.pipe import PIPE_TIME_LIMIT
-from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, DeliveryRecipient, DeliveryRequest, Result, log_result
+from pillarbox.lib.delivery import (
+    BOUNCED,
+    DEFERRED,
+    SENT,
+    DeliveryRecipient,
+    DeliveryRequest,
+    Result,
+    log_result,
+    text_content,
+)
 from pillarbox.lib.delivery.command import PATH, run_command
 from pillarbox.lib.delivery.delivered import delivered_to, has_visited
 from pillarbox.lib.store.failure import DeliveryFailure
@@ -70,7 +79,7 @@ class PipeDelivery:
 
     def _attempt(self, request: DeliveryRequest, recipients: Sequence[DeliveryRecipient]) -> None:
         command = self._command
-        content = request.content
+        content = text_content(request.content, request.body)
         if command.size and content.size > command.size:
             raise DeliveryFailure(
                 "5.2.3", f"message size {content.size} exceeds size limit {command.size} of {self._service}"
@@ -81,7 +90,7 @@ class PipeDelivery:
                 if has_visited(visited, recipient.address):
                     raise DeliveryFailure("5.4.6", f"mail forwarding loop for {recipient.address}")
         arguments = command.arguments(
-            self._message_macros(request), [self._recipient_macros(recipient) for recipient in recipients]
+            self._message_macros(request, content.size), [self._recipient_macros(recipient) for recipient in recipients]
         )
         run_command(
             arguments,
@@ -111,7 +120,7 @@ class PipeDelivery:
     def _sender(self, request: DeliveryRequest) -> str:
         return request.sender or self._command.null_sender
 
-    def _message_macros(self, request: DeliveryRequest) -> dict[str, str]:
+    def _message_macros(self, request: DeliveryRequest, size: int) -> dict[str, str]:
         sender = self._sender(request)
         if request.sender:
             sender = self._spelled(parse_mailbox(request.sender, allow_bare=True), fold=False)
@@ -119,7 +128,7 @@ class PipeDelivery:
             "sender": sender,
             "nexthop": request.nexthop.lower() if "h" in self._command.flags else request.nexthop,
             "queue_id": request.queue_id,
-            "size": str(request.content.size),
+            "size": str(size),
             "envid": request.envid,
             **{name: request.attributes.get(key, "") for name, key in _ATTRIBUTES.items()},
         }

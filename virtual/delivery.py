@@ -15,7 +15,17 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import RECIPIENT_DELIMITER
 from pillarbox.lib.config.parameters.lookup import VIRTUAL_MAILBOX_MAPS
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE, VIRTUAL_MAILBOX_LIMIT
-from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, DeliveryRecipient, DeliveryRequest, Result, log_result
+from pillarbox.lib.delivery import (
+    BOUNCED,
+    DEFERRED,
+    SENT,
+    Content,
+    DeliveryRecipient,
+    DeliveryRequest,
+    Result,
+    log_result,
+    text_content,
+)
 from pillarbox.lib.delivery.delivered import delivered_lines, delivered_to, has_visited
 from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
 from pillarbox.lib.store.maildir.directories import make_directory
@@ -51,9 +61,12 @@ class VirtualDelivery:
         for index, request in enumerate(batch):
             row: list[Result] = []
             results.append(row)
-            content = request.content
             try:
+                content = text_content(request.content, request.body)
                 visited = delivered_to(content.header())
+            except DeliveryFailure as failure:
+                row.extend(_failed(recipient, failure) for recipient in request.recipients)
+                continue
             except (OSError, EOFError) as error:
                 row.extend(
                     _deferred(recipient, f"cannot read the queue file: {error}") for recipient in request.recipients
@@ -65,11 +78,12 @@ class VirtualDelivery:
                     header = delivered_lines(request.sender, recipient.original, recipient.address)
                     if place.endswith("/"):
                         path = f"{self._base}/{place[:-1]}"
-                        writes.append(MaildirDelivery(path, header, content.fd, content.offset, content.size))
+                        chunks = None if content.in_file else content.chunks
+                        writes.append(MaildirDelivery(path, header, content.fd, content.offset, content.size, chunks))
                         owners.append((index, position))
                         row.append(Result(recipient.n, SENT, "2.0.0", "delivered to maildir", RELAY))
                     else:
-                        row.append(self._to_mbox(request, recipient, place, header))
+                        row.append(self._to_mbox(request, content, recipient, place, header))
                 except DeliveryFailure as failure:
                     row.append(_failed(recipient, failure))
         if writes:
@@ -108,13 +122,15 @@ class VirtualDelivery:
                 return value
         return None
 
-    def _to_mbox(self, request: DeliveryRequest, recipient: DeliveryRecipient, place: str, header: bytes) -> Result:
+    def _to_mbox(
+        self, request: DeliveryRequest, content: Content, recipient: DeliveryRecipient, place: str, header: bytes
+    ) -> Result:
         path = f"{self._base}/{place}"
         try:
             make_directory(path.rpartition("/")[0])
         except OSError as error:
             raise from_os_error(error, f"cannot make the directory of {path}") from error
-        deliver_to_mbox(path, request.sender, request.arrival, header, request.content.chunks(), self._mbox)
+        deliver_to_mbox(path, request.sender, request.arrival, header, content.chunks(), self._mbox)
         return Result(recipient.n, SENT, "2.0.0", "delivered to mailbox", RELAY)
 
 

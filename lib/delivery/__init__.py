@@ -1,6 +1,6 @@
 """What passes between the queue manager and a delivery agent: requests, results, content, and the line in the log."""
 
-from pillarbox.lib.delivery.content import Content
+from pillarbox.lib.delivery.content import Content, text_content
 from pillarbox.lib.delivery.request import DeliveryRecipient, DeliveryRequest
 from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result, log_result
 
@@ -13,4 +13,5 @@ __all__ = [
     "DeliveryRequest",
     "Result",
     "log_result",
+    "text_content",
 ]

@@ -8,11 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from pillarbox.lib.mime.downgrade import Target, Unconvertible, convert
+from pillarbox.lib.store.failure import DeliveryFailure
+
 CHUNK = 64 * 1024
 """Bytes read at a time."""
 
 HEADER_LIMIT = 1024 * 1024
 """Longest header block that is looked at; what follows counts as body."""
+
+CONVERSION = "Conversion required but not supported"
+"""What X.6.3 says (RFC 3463 section 3.7)."""
 
 
 class Content:
@@ -59,3 +65,58 @@ class Content:
             if len(block) >= HEADER_LIMIT:
                 break
         return block[:HEADER_LIMIT]
+
+    @property
+    def in_file(self) -> bool:
+        """Whether the descriptor has just these bytes; otherwise they can only be had with `chunks`."""
+        return True
+
+    def is_ascii(self) -> bool:
+        """Whether there is no octet above 127."""
+        return all(chunk.isascii() for chunk in self.chunks())
+
+
+class ConvertedContent(Content):
+    """Content in another transfer encoding, made anew whenever it is read; `size` is that of the result.
+
+    Raises Unconvertible at construction.
+    """
+
+    __slots__ = ("_exact", "_source", "_target")
+
+    def __init__(self, source: Content, target: Target, *, exact: bool) -> None:
+        super().__init__(source.fd, source.offset, source.size)
+        self._source = source
+        self._target = target
+        self._exact = exact
+        self.size = sum(map(len, self.chunks()))
+
+    @property
+    def in_file(self) -> bool:
+        """It is not."""
+        return False
+
+    def _original(self) -> Iterator[bytes]:
+        return self._source.chunks()
+
+    def chunks(self, size: int = CHUNK, start: int = 0) -> Iterator[bytes]:
+        """The content from the beginning, in pieces of any size."""
+        assert start == 0, "converted content cannot be read from the middle"
+        return convert(self._original, self._target, exact=self._exact)
+
+    def header(self) -> bytes:
+        """The header block, of which conversion changes what it changes."""
+        return self._source.header()
+
+
+def text_content(content: Content, body: str) -> Content:
+    """Content as lines of text, as mailboxes and commands want it: a BINARYMIME body is converted (RFC 3030).
+
+    Raises DeliveryFailure where it must not be changed.
+    """
+    if body != "binarymime":
+        return content
+    try:
+        return ConvertedContent(content, Target.EIGHT_BIT, exact=True)
+    except Unconvertible as error:
+        raise DeliveryFailure("5.6.3", f"{CONVERSION}: {error}") from None

@@ -103,6 +103,7 @@ class Client:
             Stage.HELO: self._on_hello,
             Stage.STARTTLS: self._on_starttls,
             Stage.RSET: self._on_reset,
+            Stage.XFORWARD: self._on_xforward,
             Stage.MAIL: self._on_mail,
             Stage.RCPT: self._on_recipient,
             Stage.DATA: self._on_data,
@@ -219,20 +220,31 @@ class Client:
             if self._needs_reset:
                 self._send(Stage.RSET, command.RSET)
             # One flight: RFC 2920 section 3.1 lets DATA be the last of a group.
+            if transaction.before:
+                self._output += transaction.before
+                self._awaited.extend([Stage.XFORWARD] * len(transaction.before))
             self._output.append(transaction.mail)
             self._output += transaction.recipients
-            self._output.append(command.DATA)
             self._awaited.append(Stage.MAIL)
             self._awaited.extend([Stage.RCPT] * len(transaction.recipients))
-            self._awaited.append(Stage.DATA)
+            if not transaction.chunked:
+                self._output.append(command.DATA)
+                self._awaited.append(Stage.DATA)
         else:
             if self._needs_reset:
                 self._commands.append((Stage.RSET, command.RSET))
+            self._commands.extend((Stage.XFORWARD, one) for one in transaction.before)
             self._commands.append((Stage.MAIL, transaction.mail))
             self._commands.extend((Stage.RCPT, recipient) for recipient in transaction.recipients)
-            self._commands.append((Stage.DATA, command.DATA))
+            if not transaction.chunked:
+                self._commands.append((Stage.DATA, command.DATA))
             self._send_next()
         self._needs_reset = False
+
+    def _on_xforward(self, reply: ServerReply) -> None:
+        assert self.transaction is not None
+        if reply.kind != 2:
+            self.transaction.complaints.append(reply)
 
     def _on_mail(self, reply: ServerReply) -> None:
         assert self.transaction is not None
@@ -248,7 +260,17 @@ class Client:
         if transaction.mail_accepted:  # otherwise the server only repeats that there is no sender
             transaction.recipient_replies[self._recipient] = reply
         self._recipient += 1
-        if self._recipient == len(transaction.recipients) and not transaction.accepted and self._commands:
+        if self._recipient < len(transaction.recipients):
+            return
+        if transaction.chunked:
+            # RFC 3030 section 2: with BDAT there is nothing to wait for between the envelope and the content.
+            if transaction.accepted:
+                transaction.progress = Progress.CONTENT
+                self._awaited.extend([Stage.END_OF_DATA] * transaction.finals_expected)
+            else:
+                self._needs_reset = transaction.mail_accepted
+                self._finish()
+        elif not transaction.accepted and self._commands:
             self._commands.clear()  # not pipelined: spare the DATA
             self._needs_reset = True
             self._finish()

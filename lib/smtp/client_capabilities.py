@@ -9,6 +9,21 @@ from functools import cached_property
 from pillarbox.lib.smtp.client_reply import ServerReply
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one session may bring (RFC 9422 section 4); 0 is no limit.
+
+    `messages` MAIL commands, `recipients` of one message, `domains` that all recipients of the session are in.
+    """
+
+    messages: int = 0
+    recipients: int = 0
+    domains: int = 0
+
+
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """`name` is what the server calls itself; `keywords` has the extensions in upper case with their arguments."""
@@ -29,6 +44,32 @@ class Capabilities:
         """Largest message in bytes (RFC 1870); 0 where the server names none."""
         argument = self.keywords.get("SIZE", "").split(" ")[0]
         return int(argument) if argument.isascii() and argument.isdigit() and len(argument) <= 20 else 0
+
+    @cached_property
+    def limits(self) -> Limits:
+        """RFC 9422."""
+        found: dict[str, int] = {}
+        for item in self.keywords.get("LIMITS", "").upper().split():
+            name, _, value = item.partition("=")
+            if value.isascii() and value.isdigit() and len(value) <= 6 and int(value):
+                found.setdefault(name, int(value))
+        return Limits(found.get("MAILMAX", 0), found.get("RCPTMAX", 0), found.get("RCPTDOMAINMAX", 0))
+
+    @cached_property
+    def binary(self) -> bool:
+        """Whether a body may be any octets (RFC 3030)."""
+        return "CHUNKING" in self.keywords and "BINARYMIME" in self.keywords
+
+    @cached_property
+    def shortest_delivery(self) -> int:
+        """The least time in seconds that DELIVERBY may ask for (RFC 2852 section 3); 0 where the server names none."""
+        argument = self.keywords.get("DELIVERBY", "")
+        return int(argument) if argument.isascii() and argument.isdigit() and len(argument) <= 9 else 0
+
+    @cached_property
+    def forwarded(self) -> frozenset[str]:
+        """What XFORWARD may tell the server."""
+        return frozenset(self.keywords.get("XFORWARD", "").upper().split())
 
     @cached_property
     def auth_mechanisms(self) -> tuple[str, ...]:

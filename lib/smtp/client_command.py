@@ -6,6 +6,7 @@ Everything that comes from an envelope passes `_checked`: no text may end the co
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from pillarbox.lib.address.domain import to_ascii
 from pillarbox.lib.message.xtext import encode_utf8_address, encode_xtext
@@ -63,24 +64,62 @@ def mail_from(
     smtputf8: bool = False,
     ret: str = "",
     envid: str = "",
+    requiretls: bool = False,
+    by: str = "",
 ) -> bytes:
     """The MAIL command with those parameters that the server understands.  Raises BadAddress.
 
-    `body` is `8bitmime` or else; `ret` is `full` or `hdrs`; `envid` is plain text.
+    `body` is `8bitmime`, `binarymime` or else; `ret` is `full` or `hdrs`; `envid` is plain text; `by` is the value of
+    the BY parameter (RFC 2852).
     """
     parts = [f"MAIL FROM:{_path(sender)}"]
     if size and "SIZE" in capabilities:
         parts.append(f"SIZE={size}")
     if body == "8bitmime" and "8BITMIME" in capabilities:
         parts.append("BODY=8BITMIME")
+    elif body == "binarymime" and capabilities.binary:
+        parts.append("BODY=BINARYMIME")
     if smtputf8 and "SMTPUTF8" in capabilities:
         parts.append("SMTPUTF8")
+    if requiretls and "REQUIRETLS" in capabilities:
+        parts.append("REQUIRETLS")
+    if by and "DELIVERBY" in capabilities:
+        parts.append(f"BY={by}")
     if "DSN" in capabilities:
         if ret in ("full", "hdrs"):
             parts.append(f"RET={ret.upper()}")
         if envid:
             parts.append(f"ENVID={_xtext(envid)}")
     return (" ".join(parts) + "\r\n").encode("utf-8", "surrogateescape")
+
+
+UNAVAILABLE = "[UNAVAILABLE]"
+"""What XFORWARD says of something that is not known."""
+
+XFORWARD_LIMIT = 255
+"""Octets of one attribute."""
+
+
+def xforward(attributes: Mapping[str, str], capabilities: Capabilities) -> list[bytes]:
+    """XFORWARD commands with those attributes that the server takes; "" stands for what is not known.
+
+    Values are xtext; two commands, as some servers have a short limit for one (Postfix's XFORWARD_README).
+    """
+    commands = []
+    for group in (("NAME", "ADDR", "PORT"), ("PROTO", "HELO", "IDENT", "SOURCE")):
+        words = [
+            f"{name}={_xtext(attributes[name][:XFORWARD_LIMIT]) or UNAVAILABLE}"
+            for name in group
+            if name in capabilities.forwarded and name in attributes
+        ]
+        if words:
+            commands.append(f"XFORWARD {' '.join(words)}\r\n".encode("ascii"))
+    return commands
+
+
+def bdat(size: int) -> bytes:
+    """The command before content of that many octets, all in one piece (RFC 3030 section 2)."""
+    return b"BDAT %d LAST\r\n" % size
 
 
 def rcpt_to(

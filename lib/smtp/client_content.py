@@ -91,3 +91,8 @@ def _fold(line: bytes, column: int, limit: int) -> tuple[bytes, int]:
         room = limit - 1
     pieces.append(line[start:])
     return FOLD.join(pieces), len(line) - start + 1
+
+
+def binary_head(header: bytes) -> bytes:
+    """The header of a message whose body is sent as it is (BDAT), with the empty line behind it."""
+    return header.replace(b"\r", b" ").replace(b"\n", b"\r\n") + b"\r\n"

@@ -22,12 +22,19 @@ class Progress(Enum):
 
 @dataclass(slots=True)
 class Transaction:
-    """`mail` and `recipients` are complete commands (see `client_command`)."""
+    """`mail` and `recipients` are complete commands (see `client_command`), and so are those of `before`, XFORWARD.
+
+    With `chunked` there is no DATA: the owner sends one BDAT with the content.
+    """
 
     mail: bytes
     recipients: list[bytes]
     lmtp: bool = False
+    chunked: bool = False
+    before: list[bytes] = field(default_factory=list)
     progress: Progress = Progress.ENVELOPE
+    complaints: list[ServerReply] = field(default_factory=list)
+    """Refusals of XFORWARD, which stop nothing."""
     mail_reply: ServerReply | None = None
     recipient_replies: list[ServerReply | None] = field(default_factory=list)
     data_reply: ServerReply | None = None

@@ -13,8 +13,9 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
@@ -39,6 +40,8 @@ class MaildirDelivery:
     fd: int
     offset: int
     length: int
+    chunks: Callable[[], Iterable[bytes]] | None = None
+    """Gives the content, where it does not stand like that in the file."""
 
 
 class _Pending:
@@ -97,6 +100,8 @@ class MaildirWriter:
         return item
 
     def _copy(self, delivery: MaildirDelivery, fd: int) -> tuple[int, int]:
+        if delivery.chunks is not None:
+            return self._copy_pieces(delivery.header, delivery.chunks(), fd)
         if delivery.length > CHUNK:
             return self._copy_large(delivery, fd)
         key = (delivery.fd, delivery.offset, delivery.length)
@@ -114,18 +119,13 @@ class MaildirWriter:
         return size, len(header) + header.count(b"\n") + wire_size(content)
 
     def _copy_large(self, delivery: MaildirDelivery, fd: int) -> tuple[int, int]:
+        return self._copy_pieces(delivery.header, _pieces(delivery), fd)
+
+    def _copy_pieces(self, header: bytes, pieces: Iterable[bytes], fd: int) -> tuple[int, int]:
         counter = WireCounter()
-        counter.feed(delivery.header)
-        write_all(fd, delivery.header)
-        position = delivery.offset
-        end = delivery.offset + delivery.length
-        while position < end:
-            data = os.pread(delivery.fd, min(CHUNK, end - position), position)
-            if not data:
-                raise OSError(errno.EIO, "the queue file is shorter than announced")
+        for data in chain((header,), pieces):
             counter.feed(data)
             write_all(fd, data)
-            position += len(data)
         return counter.stored, counter.wire
 
     def _finish(self, pending: list[tuple[int, _Pending]], outcome: list[DeliveryFailure | None]) -> None:
@@ -154,6 +154,17 @@ class MaildirWriter:
                 # The messages may or may not survive a power loss: better twice than never.
                 for index, _ in items:
                     outcome[index] = from_os_error(error, f"sync {maildir}/new")
+
+
+def _pieces(delivery: MaildirDelivery) -> Iterator[bytes]:
+    position = delivery.offset
+    end = delivery.offset + delivery.length
+    while position < end:
+        data = os.pread(delivery.fd, min(CHUNK, end - position), position)
+        if not data:
+            raise OSError(errno.EIO, "the queue file is shorter than announced")
+        yield data
+        position += len(data)
 
 
 def _remove(path: str) -> None:
