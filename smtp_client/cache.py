@@ -10,6 +10,7 @@ import asyncio
 from collections import OrderedDict
 
 from pillarbox.smtp_client.connection import Connection
+from pillarbox.smtp_client.protection import satisfies
 from pillarbox.smtp_client.settings import Settings
 
 IDLE_LIMIT = 200
@@ -31,17 +32,18 @@ class ConnectionCache:
     def __len__(self) -> int:
         return len(self._idle)
 
-    def take_destination(self, destination: str) -> Connection | None:
-        """An idle connection for a next hop, the most recently used one."""
-        return self._take(self._by_destination.get(destination))
+    def take_destination(self, destination: str, level: str) -> Connection | None:
+        """An idle connection for a next hop, the most recently used one, that is good for a TLS level."""
+        return self._take(self._by_destination.get(destination), level)
 
-    def take_server(self, server: str) -> Connection | None:
+    def take_server(self, server: str, level: str) -> Connection | None:
         """An idle connection to a server by its key."""
-        return self._take(self._by_server.get(server))
+        return self._take(self._by_server.get(server), level)
 
-    def _take(self, found: list[Connection] | None) -> Connection | None:
-        while found:
-            connection = found[-1]
+    def _take(self, found: list[Connection] | None, level: str) -> Connection | None:
+        for connection in reversed(found or ()):
+            if not satisfies(connection.level, level):
+                continue
             self._forget(connection)
             if connection.alive:
                 return connection
@@ -58,6 +60,7 @@ class ConnectionCache:
             or not connection.alive
             or now - connection.opened >= settings.reuse_time
             or (settings.reuse_count and connection.uses >= settings.reuse_count)
+            or connection.exhausted
         ):
             connection.quit()
             return

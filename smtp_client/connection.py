@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import cast
+from collections.abc import Iterator
+from typing import NoReturn, cast
 
 from pillarbox.lib.delivery import Content
 from pillarbox.lib.smtp.client import Client, State
-from pillarbox.lib.smtp.client_content import ContentEncoder
+from pillarbox.lib.smtp.client_command import bdat
+from pillarbox.lib.smtp.client_content import ContentEncoder, binary_head
 from pillarbox.lib.smtp.client_reply import ReplyError
 from pillarbox.lib.smtp.client_stage import DEFAULT_TIMEOUTS, Stage, Timeouts
 from pillarbox.lib.smtp.client_transaction import Progress
@@ -48,6 +50,10 @@ class Connection(asyncio.Protocol):
         """The next hop under which the connection may be found again."""
         self.tls = ""
         """Protocol and cipher; empty in clear text."""
+        self.level = "none"
+        """The TLS level that it was made for, and satisfies."""
+        self.domains: set[str] = set()
+        """Of the recipients that were named, where the server limits them (RFC 9422)."""
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -147,6 +153,12 @@ class Connection(asyncio.Protocol):
         """Whether nothing speaks against another message."""
         return not self._lost and self._error is None and self.client.reusable
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the server takes no further message in this session (RFC 9422 section 4.1)."""
+        most = self.client.capabilities.limits.messages
+        return most > 0 and self.uses >= most
+
     async def settle(self) -> None:
         """Send what is to be sent and wait until the server owes nothing.  Raises ConversationFailed."""
         client = self.client
@@ -184,6 +196,9 @@ class Connection(asyncio.Protocol):
         client = self.client
         start = 0
         try:
+            if not content.in_file:
+                await self._send_pieces(content.chunks(CHUNK), encoder)
+                start = content.size
             while content.size - start > CHUNK and client.state is State.MESSAGE:
                 data = content.read(start, CHUNK)
                 start += len(data)
@@ -199,11 +214,46 @@ class Connection(asyncio.Protocol):
                 parts.append(encoder.finish())
                 client.end_content(b"".join(parts))
         except (OSError, EOFError):
-            self.abort()
-            raise ConversationFailed(
-                Stage.BODY, "4.3.0", f"local data error while talking to {self.server.name}"
-            ) from None
+            self._broken_off()
         await self.settle()
+
+    async def send_octets(self, content: Content) -> None:
+        """The same for a BINARYMIME body: one chunk of known size (RFC 3030)."""
+        client = self.client
+        try:
+            header = content.header()
+            start = len(header) + (content.read(len(header), 1) == b"\n")
+            head = binary_head(header)
+            client.content(bdat(len(head) + content.size - start) + head)
+            while content.size - start > CHUNK and client.state is State.MESSAGE:
+                data = content.read(start, CHUNK)
+                start += len(data)
+                client.content(data)
+                self._write()
+                await self._drain()
+            if client.state is State.MESSAGE:
+                parts = []
+                while start < content.size:
+                    parts.append(content.read(start, CHUNK))
+                    start += len(parts[-1])
+                client.end_content(b"".join(parts))
+        except (OSError, EOFError):
+            self._broken_off()
+        await self.settle()
+
+    async def _send_pieces(self, pieces: Iterator[bytes], encoder: ContentEncoder) -> None:
+        client = self.client
+        for piece in pieces:
+            if client.state is not State.MESSAGE:
+                return
+            client.content(encoder.encode(piece))
+            self._write()
+            await self._drain()
+
+    def _broken_off(self) -> NoReturn:
+        """The content cannot be read: end the conversation, so that the server takes no half a message."""
+        self.abort()
+        raise ConversationFailed(Stage.BODY, "4.3.0", f"local data error while talking to {self.server.name}") from None
 
     async def _drain(self) -> None:
         while self._paused and not self._lost and self.client.state is State.MESSAGE:

@@ -15,7 +15,7 @@ import time
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp.client import Client, State
 from pillarbox.lib.smtp.client_reply import ServerReply
-from pillarbox.lib.tls import cipher_text, is_verifying
+from pillarbox.lib.tls import LEVELS, cipher_text, is_verifying
 from pillarbox.smtp_client.connection import Connection, ConversationFailed
 from pillarbox.smtp_client.results import refused
 from pillarbox.smtp_client.route import Server
@@ -65,13 +65,23 @@ async def _open_socket(server: Server, settings: Settings) -> socket.socket:
     return sock
 
 
-async def connect(server: Server, domain: str, settings: Settings, *, find_loops: bool) -> Connection:
+async def connect(server: Server, domain: str, settings: Settings, *, find_loops: bool, level: str = "") -> Connection:
     """A connection to `server` that may carry mail.
 
     `domain` is the next hop as configured, for certificates and messages; `find_loops` says that a server with our own
-    name is ourselves.  Raises Unusable.
+    name is ourselves; `level` is the TLS level instead of the service's.  Raises Unusable.
     """
-    level = "none" if server.path else settings.tls_level
+    if server.path:
+        connection = await _connect(server, domain, settings, "none", find_loops)
+        connection.level = LEVELS[-1]  # nobody listens in on a socket of this machine
+        return connection
+    level = level or settings.tls_level
+    connection = await _connect_by_tcp(server, domain, settings, level, find_loops)
+    connection.level = level
+    return connection
+
+
+async def _connect_by_tcp(server: Server, domain: str, settings: Settings, level: str, find_loops: bool) -> Connection:
     try:
         return await _connect(server, domain, settings, level, find_loops)
     except _TlsFailed as failure:

@@ -12,6 +12,8 @@ import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pillarbox.lib.address.domain import to_ascii
+
 
 class BadDestination(ValueError):
     """A next hop that can't be read; the text says why."""
@@ -64,6 +66,8 @@ def parse_destination(text: str, default_port: int) -> Destination:
     host = host.strip().removesuffix(".")
     if not host:
         raise BadDestination(f'a host or domain was expected in "{text}"')
+    if not host.isascii():
+        host = to_ascii(host) or host  # RFC 6531 section 3.2: names are looked up in A-labels
     destination = Destination(host, _port(port, text) if port else default_port, use_mx)
     if destination.use_mx and destination.literal:
         return Destination(host, destination.port, use_mx=False)

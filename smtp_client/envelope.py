@@ -1,9 +1,7 @@
 """The envelope of a request as commands for one server, with what that server offers taken into account.
 
-What can't be sent to it is a `Misfit`: of the whole message, or of single recipients.
-
-8-bit content to a server without 8BITMIME is sent as it is: practically every server passes it on, and a
-conversion would break signatures.
+What can't be sent to it is a `Misfit`: of the whole message, or of single recipients.  Recipients beyond the server's
+limits (RFC 9422) are left for another message.
 """
 
 from __future__ import annotations
@@ -12,55 +10,61 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pillarbox.lib.delivery import DeliveryRecipient, DeliveryRequest, Result
-from pillarbox.lib.smtp.client_capabilities import Capabilities
+from pillarbox.lib.smtp.client_capabilities import NO_LIMITS
 from pillarbox.lib.smtp.client_command import BadAddress, ascii_address, mail_from, rcpt_to
+from pillarbox.smtp_client.body import Body, fit_body, needs_utf8
+from pillarbox.smtp_client.connection import Connection
+from pillarbox.smtp_client.deadline import by_parameter
+from pillarbox.smtp_client.misfit import Misfit
+from pillarbox.smtp_client.origin import origin_commands
+from pillarbox.smtp_client.protection import check_requiretls
 from pillarbox.smtp_client.results import local_failure
 from pillarbox.smtp_client.route import Server
-
-
-class Misfit(Exception):
-    """The message can't go to this server."""
-
-    def __init__(self, dsn: str, text: str) -> None:
-        super().__init__(text)
-        self.dsn = dsn
-        self.text = text
+from pillarbox.smtp_client.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Commands, the recipients that they are for, and the verdicts over those that have none."""
+    """Commands, the recipients that they are for, the verdicts over those that have none, and those that have to wait.
+
+    `body` is what is sent; `before` are the commands before MAIL.
+    """
 
     mail: bytes
     commands: list[bytes]
     recipients: list[DeliveryRecipient]
     misfits: list[tuple[DeliveryRecipient, Result]]
+    left: list[DeliveryRecipient]
+    body: Body
+    before: list[bytes]
 
 
-def prepare(
-    request: DeliveryRequest, recipients: Sequence[DeliveryRecipient], capabilities: Capabilities, server: Server
+async def prepare(
+    request: DeliveryRequest, recipients: Sequence[DeliveryRecipient], connection: Connection, settings: Settings
 ) -> Prepared:
-    """Raises Misfit, also where no recipient is left."""
+    """Raises Misfit, also where no recipient is left; OSError or EOFError where the content can't be read."""
+    capabilities, server = connection.client.capabilities, connection.server
+    requiretls = request.requiretls and check_requiretls(
+        request, capabilities, server, encrypted=bool(connection.tls or server.path)
+    )
     size = request.content.size
     limit = capabilities.size_limit
     if limit and size > limit:
         raise Misfit("5.3.4", f"message size {size} exceeds size limit {limit} of server {server.name}")
-    if request.body == "binarymime":
-        raise Misfit("5.6.3", f"BINARYMIME is required, but can't be sent to host {server.name}")
-    if request.requiretls:
-        raise Misfit("5.7.30", f"REQUIRETLS is required, but is not supported for host {server.name}")
+    by = by_parameter(request, capabilities, server, settings) if request.deliver_by else ""
     offered = "SMTPUTF8" in capabilities
     utf8 = request.smtputf8 and offered
     sender: str | None = request.sender
-    if not offered and (not request.sender.isascii() or request.smtputf8):
+    if not offered and (request.smtputf8 or not request.sender.isascii()):
         sender = ascii_address(request.sender)
-        if sender is None or (request.smtputf8 and not request.content.header().isascii()):
+        if sender is None or (request.smtputf8 and await needs_utf8(request.content)):
             raise _utf8_misfit(server)
     utf8 = utf8 or (offered and not all(address.isascii() for address in _addresses(request, recipients)))
+    chosen, left = _within_limits(recipients, connection) if capabilities.limits != NO_LIMITS else (recipients, [])
     commands: list[bytes] = []
     taken: list[DeliveryRecipient] = []
     misfits: list[tuple[DeliveryRecipient, Result]] = []
-    for recipient in recipients:
+    for recipient in chosen:
         address = recipient.address if utf8 else ascii_address(recipient.address)
         if address is None:
             misfit = _utf8_misfit(server)
@@ -73,22 +77,46 @@ def prepare(
             continue
         commands.append(command)
         taken.append(recipient)
-    if not taken:
+    if not taken and not left:
         first = misfits[0][1]
         raise Misfit(first.dsn, first.text)
+    body = await fit_body(request, capabilities, server, settings)
     try:
         mail = mail_from(
             sender or "",
             capabilities,
-            size=size,
-            body=request.body,
+            size=body.content.size,
+            body=body.declared,
             smtputf8=utf8,
             ret=request.ret,
             envid=request.envid,
+            requiretls=requiretls,
+            by=by,
         )
     except BadAddress as error:
         raise Misfit("5.1.7", f"bad sender address: {error}") from None
-    return Prepared(mail, commands, taken, misfits)
+    before = origin_commands(request, capabilities) if settings.send_xforward else []
+    return Prepared(mail, commands, taken, misfits, left, body, before)
+
+
+def _within_limits(
+    recipients: Sequence[DeliveryRecipient], connection: Connection
+) -> tuple[list[DeliveryRecipient], list[DeliveryRecipient]]:
+    """Those that the server takes with one message, in this session, and the others (RFC 9422 section 4)."""
+    limits = connection.client.capabilities.limits
+    chosen: list[DeliveryRecipient] = []
+    left: list[DeliveryRecipient] = []
+    for recipient in recipients:
+        domain = recipient.address.rpartition("@")[2].lower()
+        known = domain in connection.domains
+        if (limits.recipients and len(chosen) >= limits.recipients) or (
+            limits.domains and not known and len(connection.domains) >= limits.domains
+        ):
+            left.append(recipient)
+            continue
+        chosen.append(recipient)
+        connection.domains.add(domain)
+    return chosen, left
 
 
 def _addresses(request: DeliveryRequest, recipients: Sequence[DeliveryRecipient]) -> list[str]:

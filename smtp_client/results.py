@@ -28,9 +28,9 @@ def from_reply(n: int, server: Server, reply: ServerReply, dsn: str, text: str) 
     return Result(n, status, dsn, text, server.relay, remote_mta(server), f"smtp; {reply}")
 
 
-def sent(n: int, server: Server, reply: ServerReply) -> Result:
-    """Done: the remote's words stand in the log."""
-    return Result(n, SENT, reply.enhanced, str(reply), server.relay, remote_mta(server), f"smtp; {reply}")
+def sent(n: int, server: Server, reply: ServerReply, handed: str) -> Result:
+    """Done: the remote's words stand in the log; `handed` says who sends reports from here on."""
+    return Result(n, SENT, reply.enhanced, str(reply), server.relay, remote_mta(server), f"smtp; {reply}", handed)
 
 
 def remote_mta(server: Server) -> str:

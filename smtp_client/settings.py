@@ -11,7 +11,7 @@ from pillarbox.lib.config.parameters import smtp_client as p
 from pillarbox.lib.config.parameters.general import INET_PROTOCOLS, MYHOSTNAME
 from pillarbox.lib.dns import RecordType
 from pillarbox.lib.smtp.client_stage import Stage, Timeouts
-from pillarbox.lib.tls import client_context
+from pillarbox.smtp_client.contexts import TlsContexts
 from pillarbox.smtp_client.destination import BadDestination, parse_port
 
 MANDATORY_TLS = frozenset({"encrypt", "verify", "secure"})
@@ -50,6 +50,10 @@ class Settings:
     skip_5xx_greeting: bool = True
     discard_keywords: frozenset[str] = frozenset()
     line_limit: int = 998
+    disable_conversion: bool = False
+    send_xforward: bool = False
+    assume_final: bool = False
+    tls_required_enable: bool = True
     tls_level: str = "may"
     tls_loglevel: int = 0
     tls_context: Callable[[str], ssl.SSLContext] | None = field(default=None, compare=False)
@@ -84,7 +88,7 @@ def read_settings(config: Config, service: str) -> Settings:
     if 0 < line_limit < 16:
         raise ValueError(f"{p.SMTP_LINE_LENGTH_LIMIT.name}: 0 or a number from 16 was expected")
     level = config[p.SMTP_TLS_SECURITY_LEVEL]
-    contexts = {} if level == "none" else {level: client_context(config, level)}
+    contexts = TlsContexts(config, level)
     helo = config[p.SMTP_HELO_TIMEOUT]
     return Settings(
         lmtp=lmtp,
@@ -111,7 +115,11 @@ def read_settings(config: Config, service: str) -> Settings:
         line_limit=line_limit,
         tls_level=level,
         tls_loglevel=config[p.SMTP_TLS_LOGLEVEL],
-        tls_context=contexts.__getitem__ if contexts else None,
+        disable_conversion=config[p.DISABLE_MIME_OUTPUT_CONVERSION],
+        send_xforward=config[p.SMTP_SEND_XFORWARD_COMMAND],
+        assume_final=config[p.LMTP_ASSUME_FINAL],
+        tls_required_enable=config[p.TLS_REQUIRED_ENABLE],
+        tls_context=contexts.get,
         connect_timeout=config[p.SMTP_CONNECT_TIMEOUT],
         starttls_timeout=config[p.SMTP_STARTTLS_TIMEOUT],
         timeouts={

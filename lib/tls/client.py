@@ -26,11 +26,12 @@ def is_verifying(level: str) -> bool:
     return level in ("verify", "secure")
 
 
-def client_context(config: Config, level: str) -> ssl.SSLContext:
+def client_context(config: Config, level: str, *, authorities: str = "") -> ssl.SSLContext:
     """The context for `level`, to be made once per process and level.
 
     Pass the peer's name as `server_hostname` at every level: it is sent as SNI, and compared at the verifying ones
-    (for `verify` the MX host name, for `secure` the next-hop domain).  Raises `TlsError` for unusable parameters.
+    (for `verify` the MX host name, for `secure` the next-hop domain).  `authorities` are PEM texts to trust instead of
+    those in files, for a process that may read none.  Raises `TlsError` for unusable parameters.
     """
     if level not in LEVELS or level == "none":
         raise TlsError(f'"{level}" is no TLS security level with TLS; use one of {", ".join(LEVELS[1:])}')
@@ -38,7 +39,7 @@ def client_context(config: Config, level: str) -> ssl.SSLContext:
     parse_versions(config[SMTP_TLS_PROTOCOLS]).apply(context)
     context.options |= ssl.OP_NO_COMPRESSION
     if is_verifying(level):
-        _load_authorities(context, config)
+        _load_authorities(context, config, authorities)
     else:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -47,7 +48,13 @@ def client_context(config: Config, level: str) -> ssl.SSLContext:
     return context
 
 
-def _load_authorities(context: ssl.SSLContext, config: Config) -> None:
+def _load_authorities(context: ssl.SSLContext, config: Config, authorities: str) -> None:
+    if authorities:
+        try:
+            context.load_verify_locations(cadata=authorities)
+        except ssl.SSLError as error:
+            raise TlsError(f"cannot read the certification authorities: {error}") from None
+        return
     file, directory = config[SMTP_TLS_CAFILE] or None, config[SMTP_TLS_CAPATH] or None
     if file is None and directory is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)

@@ -66,6 +66,7 @@ class ClientUnderTest:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._count = 0
         self.parameters: dict[str, str] = {"myhostname": "me.test", "smtp_tls_security_level": "none"}
         for name in ("helo", "mail", "rcpt", "data_init", "data_xfer", "data_done", "starttls"):
             self.parameters[f"smtp_{name}_timeout"] = "20s"
@@ -83,7 +84,8 @@ class ClientUnderTest:
         content: bytes = CONTENT,
         **fields: Any,
     ) -> DeliveryRequest:
-        file = self._folder / "message"
+        self._count += 1
+        file = self._folder / f"message{self._count}"
         file.write_bytes(b"before" + content + b"behind")
         now = time.time()
         return DeliveryRequest(

@@ -31,6 +31,7 @@ DEFAULTS: dict[str, str] = {
     "DATA": "354 go ahead",
     "content": "250 2.0.0 Ok: queued",
     "RSET": "250 2.0.0 Ok",
+    "XFORWARD": "250 2.0.0 Ok",
     "QUIT": "221 2.0.0 Bye",
 }
 
@@ -126,7 +127,7 @@ class FakeServer:
             heard.commands.append(command)
             verb, _, argument = command.partition(" ")
             verb = verb.upper()
-            reply = act(verb, argument)
+            reply = "" if verb == "BDAT" else act(verb, argument)
             if verb == "STARTTLS" and reply.startswith("220") and self.context is not None:
                 connection = self.context.wrap_socket(connection, server_side=True)
                 stream = connection.makefile("rb")
@@ -137,6 +138,12 @@ class FakeServer:
                 accepted += 1
             elif verb == "DATA" and reply.startswith("3"):
                 heard.messages.append(self._content(stream))
+                for _ in range(accepted if self.lmtp else 1):
+                    act("content")
+            elif verb == "BDAT":
+                size, _, last = argument.partition(" ")
+                heard.messages.append(stream.read(int(size)))
+                assert last == "LAST", "the client sends one chunk"
                 for _ in range(accepted if self.lmtp else 1):
                     act("content")
             elif verb == "QUIT":

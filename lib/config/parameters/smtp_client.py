@@ -86,6 +86,21 @@ SMTP_DISCARD_EHLO_KEYWORDS = words(
 SMTP_LINE_LENGTH_LIMIT = size(
     "smtp_line_length_limit", "998", "Longer lines of a message are folded; 0: sent as they are; at least 16."
 )
+DISABLE_MIME_OUTPUT_CONVERSION = boolean(
+    "disable_mime_output_conversion",
+    "no",
+    "Never re-encode a message for a server without 8BITMIME: send 8-bit content as it is.",
+)
+SMTP_SEND_XFORWARD_COMMAND = boolean(
+    "smtp_send_xforward_command",
+    "no",
+    "Tell servers that offer XFORWARD (content filters) where a message came from.",
+)
+LMTP_ASSUME_FINAL = boolean(
+    "lmtp_assume_final",
+    "no",
+    'Report a success at an LMTP server without DSN as "delivered" rather than "relayed".',
+)
 
 # --- transport security
 SMTP_TLS_SECURITY_LEVEL = choice(
@@ -94,6 +109,12 @@ SMTP_TLS_SECURITY_LEVEL = choice(
     """none: no TLS; may: TLS where a server offers it, not verified; encrypt: TLS or no delivery, not verified;
     verify: also with a certificate for the host name; secure: with a certificate for the destination's name.""",
     ("none", "may", "encrypt", "verify", "secure"),
+)
+TLS_REQUIRED_ENABLE = boolean(
+    "tls_required_enable",
+    "yes",
+    """Honour the header field "TLS-Required: No" (RFC 8689): such a message goes out at the level may, whatever
+    smtp_tls_security_level says.""",
 )
 SMTP_TLS_LOGLEVEL = integer(
     "smtp_tls_loglevel", "0", "1: log each TLS connection with its protocol and cipher.", maximum=4
