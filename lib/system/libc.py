@@ -19,6 +19,8 @@ MACHINE = platform.machine()
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _SYNC_FILE_RANGE_WRITE = 2
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
 
 
 def _failed(what: str) -> OSError:
@@ -57,3 +59,16 @@ def start_writeback(descriptor: int) -> None:
     """Start writing a file's dirty pages without waiting for them (sync_file_range(2))."""
     if _LIBC.sync_file_range(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE) < 0:
         raise _failed("sync_file_range")
+
+
+def return_freed_blocks(size: int) -> None:
+    """Give blocks of `size` bytes and more back to the system as soon as they are freed (mallopt(3)).
+
+    As shipped the allocator raises that size to that of the largest block which was freed, and keeps what lies between
+    small blocks that live on: the memory of a burst stays with the process.  Does nothing where the C library has no
+    mallopt.
+    """
+    mallopt = getattr(_LIBC, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, size)
+        mallopt(_M_TRIM_THRESHOLD, 2 * size)
