@@ -13,6 +13,7 @@ from pillarbox.lib.clients.bounce import BounceClient
 from pillarbox.lib.clients.cleanup import CleanupClient, Message, Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.content import CONTENT_FILTER, RECEIVE_OVERRIDE_OPTIONS
 from pillarbox.lib.config.parameters.general import MYHOSTNAME, MYORIGIN, QUEUE_DIRECTORY
 from pillarbox.lib.delivery import BOUNCED, Content, Result
 from pillarbox.lib.log import log
@@ -47,6 +48,9 @@ class Collector:
         self._tick = tick
         self._host = config[MYHOSTNAME]
         self._origin = config[MYORIGIN]
+        self._filter = config[CONTENT_FILTER]
+        overrides = config[RECEIVE_OVERRIDE_OPTIONS]
+        self._overrides = " ".join(overrides)
         self._complained: set[str] = set()
 
     def collect(self) -> int:
@@ -116,6 +120,8 @@ class Collector:
             ret=submission.ret,
             body=submission.body,
             smtputf8=submission.smtputf8,
+            filter=self._filter,
+            overrides=self._overrides,
             origin="gateway" if submission.gateway else "pickup",
             uid=status.st_uid,
             full_name=submission.full_name,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from pillarbox.lib.smtp.reply import Reply
-from pillarbox.smtpd import milters, rates, scheduling
+from pillarbox.smtpd import milters, rates, scheduling, storage
 from pillarbox.smtpd.policy import driver as policy
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _PARTS: Final[tuple[Callable[[Server], Checks], ...]] = (
     rates.checks,
     policy.checks,
     scheduling.checks,
+    storage.checks,
     milters.checks,  # last: they see what nothing else speaks against
 )
 """Where checks come from, in the order in which they are made in each stage."""

@@ -67,7 +67,9 @@ async def _hello_with_auth(session: Session) -> None:
 
 def mail(session: Session, event: Mail) -> None:
     """MAIL: a transaction begins; the checks see its sender, a refusal ends it."""
-    session.transaction = Transaction(event, complete(session, event.sender), session.server.clock())
+    server = session.server
+    sender = complete(session, event.sender)
+    session.transaction = Transaction(event, sender, server.clock(), filter=server.content_filter)
     decide(session, "MAIL", event, _take_sender, _refuse_sender)
 
 

@@ -10,7 +10,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
 from pillarbox.lib.clients import ServiceUnavailable
@@ -23,10 +23,12 @@ from pillarbox.lib.clients.qmgr import AsyncQmgrClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import (
+    content,
     general,
     milter,
     smtpd,
     smtpd_access,
+    smtpd_content,
     smtpd_extensions,
     smtpd_proxy,
     smtpd_tls,
@@ -117,9 +119,15 @@ class Server:
         self.policy_patience = configured_patience(config)
         self.queue_directory = config[general.QUEUE_DIRECTORY]
         self.profile = configured_profile(config, tls is not None)
+        self._lenient = replace(self.profile, bare_newline="no")
+        excluded = config[smtpd_content.SMTPD_FORBID_BARE_NEWLINE_EXCLUSIONS]
+        self._lenient_to = Networks(excluded)
         self.limits = configured_limits(config)
         self.host = config[general.MYHOSTNAME]
         self.origin = config[general.MYORIGIN]
+        self.content_filter = config[content.CONTENT_FILTER]
+        overrides = config[content.RECEIVE_OVERRIDE_OPTIONS]
+        self.overrides = " ".join(overrides)
         self.wrapper = config[smtpd_tls.SMTPD_TLS_WRAPPERMODE]
         self.tls_received = config[smtpd_tls.SMTPD_TLS_RECEIVED_HEADER]
         self.fingerprint_digest = config[smtpd_tls.SMTPD_TLS_FINGERPRINT_DIGEST]
@@ -138,6 +146,10 @@ class Server:
         role = smtp_role(config)
         context = server_context(config, role) if role is not None else None
         return cls(config, service, tls=context, resolver=configured_resolver(config))
+
+    def profile_for(self, address: str) -> Profile:
+        """The protocol's settings for a client."""
+        return self._lenient if address in self._lenient_to else self.profile
 
     def begin(self) -> None:
         """Make what belongs to the running loop."""
@@ -208,7 +220,8 @@ def configured_patience(config: Config) -> Patience:
 
 def configured_profile(config: Config, certificate: bool) -> Profile:
     """What the protocol core may do."""
-    level, bare_newline = config[smtpd_tls.SMTPD_TLS_SECURITY_LEVEL], config[smtpd.SMTPD_FORBID_BARE_NEWLINE]
+    level = config[smtpd_tls.SMTPD_TLS_SECURITY_LEVEL]
+    bare_newline = config[smtpd_content.SMTPD_FORBID_BARE_NEWLINE]
     lmtp = config[smtpd.SMTPD_PROTOCOL] == "lmtp"
     discarded = frozenset(word.upper() for word in config[smtpd.SMTPD_DISCARD_EHLO_KEYWORDS])
     return Profile(
@@ -237,7 +250,8 @@ def configured_profile(config: Config, certificate: bool) -> Profile:
         tls_required=level == "encrypt",
         auth=config[smtpd.SMTPD_SASL_AUTH_ENABLE],
         auth_needs_tls=config[smtpd_tls.SMTPD_TLS_AUTH_ONLY],
-        bare_newline=cast(BareNewline, bare_newline),
+        bare_newline=cast(BareNewline, "normalize" if bare_newline == "yes" else bare_newline),
+        bare_newline_code=config[smtpd_content.SMTPD_FORBID_BARE_NEWLINE_REJECT_CODE],
         forbid_pipelining=config[smtpd.SMTPD_FORBID_UNAUTH_PIPELINING],
         soft_bounce=config[general.SOFT_BOUNCE],
         forbidden=frozenset(word.upper() for word in config[smtpd.SMTPD_FORBIDDEN_COMMANDS]),

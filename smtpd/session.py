@@ -173,6 +173,7 @@ class Session(asyncio.Protocol):
         self.origin = origin
         self.client = Client(origin.address, origin.port)
         self.trusted = origin.address in server.trusted
+        self.core.profile = server.profile_for(origin.address)
         self.counted = server.limits.counting and origin.address not in server.exempt
 
     def _settle_name(self) -> None:

@@ -87,6 +87,7 @@ class Transaction:
             hold=self.hold,
             redirect=self.redirect,
             discard=self.discard,
+            overrides=session.server.overrides,
             **client_fields(session, protocol_name(session, mail)),
             sasl_method=session.sasl_method,
             sasl_username=session.sasl_username,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pillarbox.lib.smtp.content import BareNewline
+from pillarbox.lib.smtp.content import WATCHED, BareNewline
 
 _HEADER_END: Final = re.compile(rb"\n\r?\n")
 _EMPTY_LINE: Final = re.compile(rb"\r?\n")
@@ -27,7 +27,7 @@ class BinaryDecoder:
         self._held = False  # the last octet of the header block so far was a CR
         self._at_line_start = True
         self._in_body = False
-        self._watch = bare_newline == "reject"
+        self._watch = bare_newline in WATCHED
         self.bare_newline = False
         """Whether the header block had a lone LF, where the administrator wants to know."""
 

@@ -6,7 +6,8 @@ that of a few memory searches; what is held back between two pieces is at most f
 Only CR LF "." CR LF ends DATA, which closes the door to smuggling (two servers that disagree where a message ends).
 A lone LF inside is, by smtpd_forbid_bare_newline:
     normalize   a line end like CR LF, except that it takes no part in the end of data
-    reject      remembered in `bare_newline`; the server refuses the message when it has ended
+    note        the same, and remembered in `bare_newline`; the log says so when the message has ended
+    reject      the same, and the server refuses the message when it has ended
     no          a line end in every respect, also of the end of data (what servers did before 2024; unsafe)
 A lone CR is content.
 """
@@ -16,7 +17,10 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-BareNewline = Literal["normalize", "reject", "no"]
+BareNewline = Literal["normalize", "note", "reject", "no"]
+
+WATCHED: Final = frozenset(("note", "reject"))
+"""The settings for which decoders remember a lone LF."""
 
 _END: Final = b"\r\n.\r\n"
 _LENIENT_END: Final = re.compile(rb"\n\.\r?\n")
@@ -35,7 +39,7 @@ class DataDecoder:
         self._held = b"\r\n"
         self._first = True
         self._lenient = bare_newline == "no"
-        self._watch = bare_newline == "reject"
+        self._watch = bare_newline in WATCHED
         self.bare_newline = False
         self.done = False
         self.rest = b""
@@ -87,7 +91,7 @@ class ChunkDecoder:
     def __init__(self, bare_newline: BareNewline = "normalize") -> None:
         self._held = False  # the last octet was a CR
         self._at_line_start = True
-        self._watch = bare_newline == "reject"
+        self._watch = bare_newline in WATCHED
         self.bare_newline = False
 
     def feed(self, data: bytes) -> bytes:

@@ -60,6 +60,7 @@ class Profile:
     auth: bool = False
     auth_needs_tls: bool = False
     bare_newline: BareNewline = "normalize"
+    bare_newline_code: int = 550
     forbid_pipelining: bool = True
     soft_bounce: bool = False
     forbidden: frozenset[str] = FORBIDDEN

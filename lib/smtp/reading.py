@@ -54,8 +54,10 @@ def read_command(session: ServerSession) -> bool:
     elif line[-1:] == b"\r":
         _command(session, line[:-1])
     elif profile.bare_newline == "reject":
-        _unknown(session, replies.bare_line_feed(profile.host))
+        _unknown(session, replies.bare_line_feed(profile.host, profile.bare_newline_code))
     else:
+        if profile.bare_newline == "note":
+            session.note("bare <LF> received in a command", _quoted(line))
         _command(session, line)
     return True
 

@@ -115,10 +115,13 @@ def _content(session: ServerSession, content: bytes) -> None:
 
 
 def _end(session: ServerSession, bare_newline: bool, *, chunked: bool) -> None:
-    transaction = session.transaction
+    transaction, profile = session.transaction, session.profile
+    if bare_newline and profile.bare_newline == "note":
+        session.note("bare <LF> received in a message", "")
+        bare_newline = False
     if transaction.overflowed or bare_newline:
-        reply = replies.TOO_BIG if transaction.overflowed else replies.bare_line_feed(session.profile.host)
-        refuse_content(session, reply, last=True)
+        refusal = replies.bare_line_feed(profile.host, profile.bare_newline_code)
+        refuse_content(session, replies.TOO_BIG if transaction.overflowed else refusal, last=True)
     else:
         session.ask(End(transaction.content_size, chunked))
 

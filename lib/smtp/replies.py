@@ -186,9 +186,9 @@ def too_long(host: str) -> Reply:
     return Reply(500, "5.5.2", (f"{host} Error: command too long",))
 
 
-def bare_line_feed(host: str) -> Reply:
-    """smtpd_forbid_bare_newline = reject."""
-    return Reply(550, "5.5.2", (f"{host} Error: bare <LF> received",))
+def bare_line_feed(host: str, code: int = 550) -> Reply:
+    """smtpd_forbid_bare_newline = reject; 521 ends the session as well."""
+    return Reply(code, f"{code // 100}.5.2", (f"{host} Error: bare <LF> received",))
 
 
 # --- sequence

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.access import list_problems
 from pillarbox.lib.config.parameters import general, lookup, smtpd_access
+from pillarbox.lib.config.parameters.content import RECEIVE_OVERRIDE_OPTIONS
 from pillarbox.lib.config.restrictions import Rule, class_parameter
 from pillarbox.lib.system.interfaces import own_addresses
 
@@ -85,7 +86,8 @@ def configured_settings(config: Config) -> Settings:
         classes=classes,
         delay_reject=config[access.SMTPD_DELAY_REJECT],
         relay_first=config[access.SMTPD_RELAY_BEFORE_RECIPIENT_RESTRICTIONS],
-        reject_unlisted_recipient=config[access.SMTPD_REJECT_UNLISTED_RECIPIENT],
+        reject_unlisted_recipient=config[access.SMTPD_REJECT_UNLISTED_RECIPIENT]
+        and "no_unknown_recipient_checks" not in config[RECEIVE_OVERRIDE_OPTIONS],
         reject_unlisted_sender=config[access.SMTPD_REJECT_UNLISTED_SENDER],
         show_table=config[lookup.SHOW_USER_UNKNOWN_TABLE_NAME],
         delimiters=config[general.RECIPIENT_DELIMITER],

@@ -43,13 +43,6 @@ SMTPD_JUNK_COMMAND_LIMIT = integer(
 SMTPD_FORBIDDEN_COMMANDS = words(
     "smtpd_forbidden_commands", "CONNECT, GET, POST", "Commands of other protocols, which end the session at once."
 )
-SMTPD_FORBID_BARE_NEWLINE = choice(
-    "smtpd_forbid_bare_newline",
-    "normalize",
-    """What to do with a line that ends in LF without CR. normalize: take it as a line end, but only CRLF.CRLF ends a
-    message; reject: refuse command or message; no: a line end everywhere, which lets messages be smuggled.""",
-    ("normalize", "reject", "no"),
-)
 SMTPD_FORBID_UNAUTH_PIPELINING = boolean(
     "smtpd_forbid_unauth_pipelining",
     "yes",
