@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pillarbox.lib.config import Config, Service
 from pillarbox.lib.process import Program
+from pillarbox.lib.tls.tickets import TicketKeys
 from pillarbox.master.throttle import Throttle
 
 
@@ -20,9 +24,29 @@ class Child:
     station: Station
     started: float
     ready: bool = False
+    generation: int = 0
     full: bool = False
+    retiring: bool = False
+    """It takes no new sessions and ends with its last one."""
+    retired_at: float = 0.0
     stopping: bool = False
     killed: bool = False
+
+    def send(self, message: bytes) -> None:
+        """Say something over the status socket; who is gone needs no word."""
+        with contextlib.suppress(OSError):
+            self.status.send(message, socket.MSG_NOSIGNAL)
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def drain(self) -> None:
+        """Tell it to end: sessions that wait are told so, transactions may finish."""
+        if not self.stopping:
+            self.stopping = True
+            self.signal(signal.SIGTERM)
 
 
 @dataclass(eq=False, slots=True)
@@ -38,21 +62,30 @@ class Station:
     announced: bool = False
     retired: bool = False
     next_wakeup: float = 0.0
+    certificates: tuple[tuple[str, int, int, int, int], ...] = ()
+    """How the certificate files were when they were last found good (see `certificates`)."""
+    generation: int = 0
+    """Goes up with each new certificate; children of an earlier one serve until those of this one do."""
+    tickets: TicketKeys | None = None
 
     def serving(self) -> list[Child]:
         """The children that take work."""
-        return [child for child in self.children.values() if not child.stopping]
+        return [child for child in self.children.values() if not child.stopping and not child.retiring]
+
+    def current(self) -> list[Child]:
+        """Those of them with the present certificates."""
+        return [child for child in self.serving() if child.generation == self.generation]
 
     def wanted(self, now: float) -> bool:
         """Whether a warm process is missing and may be started."""
-        return not self.retired and len(self.serving()) < self.service.warm and self.throttle.allows(now)
+        return not self.retired and len(self.current()) < self.service.warm and self.throttle.allows(now)
 
     def crowded(self, now: float) -> bool:
         """Whether a client that waits should get a further process: all are full, or there is none."""
         serving = self.serving()
         return (
             not self.retired
-            and len(serving) < self.service.processes
+            and len(self.current()) < self.service.processes
             and all(child.full for child in serving)
             and self.throttle.allows(now)
         )

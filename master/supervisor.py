@@ -19,12 +19,16 @@ from typing import NoReturn
 
 from pillarbox.lib.config import Config, ConfigError, Service
 from pillarbox.lib.config.parameters.general import DRAIN_TIMEOUT, MAIL_OWNER, SERVICE_THROTTLE_TIME, SYSLOG_NAME
+from pillarbox.lib.config.parameters.smtpd_tls import SMTPD_TLS_SESSION_CACHE_TIMEOUT
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker
 from pillarbox.lib.process.loop import preload
 from pillarbox.lib.process.worker import FAILED, FREE, FULL, READY, WAKE, enter
 from pillarbox.lib.system.notify import Notifier
 from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
+from pillarbox.lib.tls.tickets import TicketKeys, ticket_keys
+from pillarbox.master.certificates import Check, snapshot
+from pillarbox.master.replacement import Replacement
 from pillarbox.master.roster import STAGES, Child, Station, in_stage
 from pillarbox.master.sockets import GROUP_MODE, OPEN_MODE, OWNER_MODE, BindError, bind_service
 from pillarbox.master.throttle import Throttle
@@ -81,6 +85,8 @@ class Supervisor:
         self._stations: dict[str, Station] = {}
         self._retired: list[Station] = []
         self._children: dict[int, Child] = {}
+        self._replacement = Replacement(self._selector, clock, SIGNALS)
+        self._tickets: dict[str, TicketKeys] = {}
         self._knocking: dict[socket.socket, Station] = {}
         self._stop_stage: int | None = None
         self._stop_deadline = 0.0
@@ -140,6 +146,11 @@ class Supervisor:
         self._wake(now)
         if self._stop_stage is not None:
             self._advance_stop(now)
+        elif not self._starting:
+            self._replacement.look(self._stations.values(), now)
+            self._replacement.bound(self._children.values(), now)
+        for keys in self._tickets.values():
+            keys.advance()
         if self._notifier.watchdog_interval and now >= self._next_sign_of_life:
             self._next_sign_of_life = now + self._notifier.watchdog_interval / 2
             self._notifier.watchdog()
@@ -149,6 +160,8 @@ class Supervisor:
                 self._status(source)
             elif isinstance(source, Station):
                 self._knock(source)
+            elif isinstance(source, Check):
+                self._replacement.answered(source)
             else:
                 self._signals()
         self._reap()
@@ -161,7 +174,22 @@ class Supervisor:
         station = Station(service, program, view, listeners, Throttle(config[SERVICE_THROTTLE_TIME]))
         if service.wakeup:
             station.next_wakeup = self._clock() + service.wakeup
+        station.certificates = snapshot(station)
+        station.tickets = self._ticket_keys(station)
         return station
+
+    def _ticket_keys(self, station: Station) -> TicketKeys | None:
+        """The keys of a service's session tickets: they outlive a reload."""
+        if station.program.tls is None or station.program.tls(station.config) is None:
+            return None
+        name, lifetime = station.service.name, station.config[SMTPD_TLS_SESSION_CACHE_TIMEOUT]
+        known = self._tickets.get(name)
+        if known is None or known.lifetime != lifetime:
+            made = ticket_keys(name, lifetime)
+            if made is None:
+                return None
+            self._tickets[name] = known = made
+        return known
 
     def _start_missing(self, now: float) -> None:
         if self._stop_stage is not None:
@@ -179,7 +207,7 @@ class Supervisor:
 
     def _fork(self, station: Station) -> bool:
         ours, theirs = socket.socketpair()
-        spare = len(station.serving()) >= station.service.warm
+        spare = len(station.current()) >= station.service.warm
         announce = not station.announced
         # Until the child has its own handlers a signal to it would be taken by ours, which tell the supervisor; so it
         # waits until the child's `enter` lets signals in.
@@ -200,7 +228,7 @@ class Supervisor:
         theirs.close()
         ours.setblocking(False)
         station.announced = True
-        child = Child(pid, ours, station, self._clock())
+        child = Child(pid, ours, station, self._clock(), generation=station.generation)
         station.children[pid] = child
         self._children[pid] = child
         self._selector.register(ours, selectors.EVENT_READ, child)
@@ -216,6 +244,7 @@ class Supervisor:
             for child in self._children.values():
                 child.status.close()
             self._notifier.close()
+            self._replacement.let_go()
             for descriptor in self.own_descriptors:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
@@ -223,7 +252,18 @@ class Supervisor:
                 for listener in other.listeners:
                     if listener not in station.listeners:
                         listener.close()
-            worker = Worker(station.program, station.service, station.config, station.listeners, status, spare=spare)
+            for keys in self._tickets.values():
+                if keys is not station.tickets:
+                    keys.wipe()
+            worker = Worker(
+                station.program,
+                station.service,
+                station.config,
+                station.listeners,
+                status,
+                spare=spare,
+                tickets=station.tickets,
+            )
         except BaseException:
             os._exit(70)
         enter(worker, announce=announce, inside=self._inside)
@@ -252,14 +292,7 @@ class Supervisor:
             if station.next_wakeup and now >= station.next_wakeup:
                 station.next_wakeup = now + station.service.wakeup
                 for child in station.serving()[:1]:
-                    self._send(child, WAKE)
-
-    @staticmethod
-    def _send(child: Child, message: bytes) -> None:
-        try:
-            child.status.send(message, socket.MSG_NOSIGNAL)
-        except OSError:
-            pass
+                    child.send(WAKE)
 
     # --- what children say, and how they end
     def _status(self, child: Child) -> None:
@@ -275,6 +308,7 @@ class Supervisor:
             message = bytes((byte,))
             if message == READY:
                 child.ready = True
+                self._replacement.relieve(child.station)
             elif message in (FULL, FREE):
                 child.full = message == FULL
         if reason and self._starting:
@@ -298,7 +332,7 @@ class Supervisor:
         child.status.close()
         del station.children[child.pid]
         name, code = station.service.name, os.waitstatus_to_exitcode(status)
-        if child.stopping:
+        if child.stopping or (child.retiring and code == 0):
             return
         if code == 0:
             # It has ended of its own accord, as spare processes do, and others that want to begin anew.
@@ -354,12 +388,13 @@ class Supervisor:
         self._listen_for_knocks(self._clock())
         for station in old:
             station.retired = True
-            self._dismiss(station)
+            self._dismiss(station, gently=station.program.retires and station.service.processes > 1)
             for listener in station.listeners:
                 if id(listener) not in kept:
                     listener.close()
             station.listeners = [listener for listener in station.listeners if id(listener) in kept]
         self._retired = [station for station in (*self._retired, *old) if station.children]
+        self._replacement.forget(stations.values())
         gc.collect()
         gc.freeze()
         log.info(f"reload -- configuration {config.expanded('config_directory')}")
@@ -381,11 +416,13 @@ class Supervisor:
             raise
         return stations
 
-    def _dismiss(self, station: Station) -> None:
-        """Tell a service's processes to drain and end."""
-        for child in station.serving():
-            child.stopping = True
-            _signal(child, signal.SIGTERM)
+    def _dismiss(self, station: Station, *, gently: bool = False) -> None:
+        """Tell a service's processes to drain and end; `gently`: to end when their sessions have."""
+        for child in station.children.values():
+            if gently:
+                self._replacement.retire(child)
+            else:
+                child.drain()
 
     def _advance_stop(self, now: float) -> None:
         """Stop from outside in, so that what still runs finds the helpers it needs."""
@@ -400,7 +437,7 @@ class Supervisor:
                         if not child.killed:
                             child.killed = True
                             log.warning(f"process {station.program.name} pid {child.pid} does not end: killed")
-                            _signal(child, signal.SIGKILL)
+                            child.signal(signal.SIGKILL)
         elif self._stop_stage < STAGES[-1]:
             self._stop_stage += 1
             self._stop_deadline = now + self.config[DRAIN_TIMEOUT] + KILL_GRACE
@@ -408,15 +445,14 @@ class Supervisor:
     def stop_now(self) -> None:
         """End all workers at once, as after a start that failed."""
         for child in self._children.values():
-            child.stopping = True
-            _signal(child, signal.SIGTERM)
+            child.drain()
         deadline = self._clock() + KILL_GRACE
         while self._children:
             time.sleep(0.01)
             self._reap()
             if self._clock() > deadline:
                 for child in self._children.values():
-                    _signal(child, signal.SIGKILL)
+                    child.signal(signal.SIGKILL)
         self._close_listeners()
 
     def _close_listeners(self) -> None:
@@ -442,10 +478,3 @@ def _socket_owners(program: Program, config: Config) -> tuple[int, int, int]:
         return identity.uid, identity.gid, OPEN_MODE
     callers = [resolve_identity(str(config.expanded(name))) for name in program.callers]
     return callers[0].uid, callers[-1].gid, OWNER_MODE if len(callers) == 1 else GROUP_MODE
-
-
-def _signal(child: Child, number: int) -> None:
-    try:
-        os.kill(child.pid, number)
-    except ProcessLookupError:
-        pass

@@ -9,6 +9,7 @@ from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.dns import choose_servers
 from pillarbox.lib.process import Program, Worker, serve_connections, serve_protocol
 from pillarbox.lib.system.confinement import Confinement
+from pillarbox.lib.tls import smtp_role
 from pillarbox.smtpd.handlers import HANDLERS
 from pillarbox.smtpd.proxied import serve_proxied
 from pillarbox.smtpd.server import Server
@@ -20,7 +21,7 @@ _prepared: list[Server] = []
 
 def prepare(worker: Worker) -> None:
     """Read certificate, key, resolv.conf and hosts as the starting user."""
-    _prepared[:] = [Server.prepare(worker.config, worker.service.name)]
+    _prepared[:] = [Server.prepare(worker.config, worker.service.name, worker.tickets)]
 
 
 def run(worker: Worker) -> None:
@@ -57,4 +58,12 @@ def policy_ports(config: Config) -> tuple[int, ...]:
     return tuple({server.port for server in servers if server.port})
 
 
-PROGRAM = Program(name="smtpd", run=run, owner="net_owner", confinement=confinement, prepare=prepare)
+PROGRAM = Program(
+    name="smtpd",
+    run=run,
+    owner="net_owner",
+    confinement=confinement,
+    prepare=prepare,
+    tls=smtp_role,
+    retires=True,
+)

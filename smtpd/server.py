@@ -39,6 +39,7 @@ from pillarbox.lib.smtp.content import BareNewline
 from pillarbox.lib.smtp.networks import Networks
 from pillarbox.lib.smtp.profile import NOTHING_GRANTED, Profile
 from pillarbox.lib.tls import server_context, smtp_role
+from pillarbox.lib.tls.tickets import TicketKeys
 from pillarbox.smtpd.checks import configured_checks
 from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.policy.settings import configured_settings
@@ -141,10 +142,10 @@ class Server:
             raise ValueError(f"smtpd_tls_wrappermode is on for {service}, but there is no certificate")
 
     @classmethod
-    def prepare(cls, config: Config, service: str) -> Server:
+    def prepare(cls, config: Config, service: str, tickets: TicketKeys | None = None) -> Server:
         """Read what confinement will forbid.  Raises ValueError or TlsError."""
         role = smtp_role(config)
-        context = server_context(config, role) if role is not None else None
+        context = server_context(config, role, tickets) if role is not None else None
         return cls(config, service, tls=context, resolver=configured_resolver(config))
 
     def profile_for(self, address: str) -> Profile:

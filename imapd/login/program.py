@@ -10,16 +10,21 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.login import LoginFront
 from pillarbox.lib.process import Program, Worker, serve_connections
 from pillarbox.lib.system.confinement import Confinement
-from pillarbox.lib.tls import login_role, server_context
+from pillarbox.lib.tls import ServerRole, login_role, server_context
 
 _contexts: dict[Worker, ssl.SSLContext | None] = {}
 """From `prepare`, which may read the key, to `run`, which may not."""
 
 
+def role(config: Config) -> ServerRole | None:
+    """How the service uses TLS."""
+    return login_role(config, ("imap",))
+
+
 def prepare(worker: Worker) -> None:
     """Load the certificate and its key while they can still be read."""
-    role = login_role(worker.config, ("imap",))
-    _contexts[worker] = server_context(worker.config, role) if role is not None else None
+    use = role(worker.config)
+    _contexts[worker] = server_context(worker.config, use, worker.tickets) if use is not None else None
 
 
 def confinement(config: Config) -> Confinement:
@@ -47,4 +52,12 @@ def run(worker: Worker) -> None:
     serve_connections(worker, handle, start)
 
 
-PROGRAM = Program(name="imap-login", owner="net_owner", confinement=confinement, prepare=prepare, run=run)
+PROGRAM = Program(
+    name="imap-login",
+    owner="net_owner",
+    confinement=confinement,
+    prepare=prepare,
+    run=run,
+    tls=role,
+    retires=True,
+)

@@ -98,4 +98,6 @@ def run(worker: Worker) -> None:
     serve_connections(worker, server.handle)
 
 
-PROGRAM = Program(name="imap", owner="vmail_owner", confinement=confinement, run=run, callers=("net_owner",))
+PROGRAM = Program(
+    name="imap", owner="vmail_owner", confinement=confinement, run=run, callers=("net_owner",), retires=True
+)

@@ -36,7 +36,8 @@ class _Acceptor:
 
     def adjust(self) -> None:
         """Listen or stop listening, as the session count and the state of the worker say."""
-        wanted = not self._worker.stopping and not self._worker.at_ceiling
+        worker = self._worker
+        wanted = not worker.stopping and not worker.retiring and not worker.at_ceiling
         if wanted != self._on:
             self._on = wanted
             for listener in self._worker.listeners:
@@ -73,6 +74,17 @@ class _Acceptor:
         """A session has ended."""
         self._worker.session_ended()
         self.adjust()
+        self.leave()
+
+    def retire(self) -> None:
+        """Accept no more."""
+        self.adjust()
+        self.leave()
+
+    def leave(self) -> None:
+        """A process that has retired ends with its last session."""
+        if self._worker.retiring and not self._worker.sessions:
+            self._worker.stop()
 
 
 Start = Callable[[], Awaitable[None]]
@@ -99,6 +111,7 @@ async def _serve(
         stopped.set()
 
     worker.on_stop = stop
+    worker.on_retire = acceptor.retire
     loop.add_signal_handler(signal.SIGTERM, worker.stop)
 
     def status_readable() -> None:

@@ -13,6 +13,7 @@ import ssl
 from typing import Any
 
 from pillarbox.lib.system.confinement import runtime_paths
+from pillarbox.lib.tls import native
 
 READ_SIZE = 32 * 1024
 """Bytes asked for in one read: larger than most messages, small enough to come from the allocator's free lists."""
@@ -64,6 +65,7 @@ def preload() -> None:
     runtime_paths()
     # Makes the TLS library load its tables once for all; nothing of a session, no key and no random state is in it.
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    native.library()
     try:
         importlib.import_module("uvloop")
     except ImportError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.system.confinement import Confinement
+from pillarbox.lib.tls import ServerRole
 
 if TYPE_CHECKING:
     from pillarbox.lib.process.worker import Worker
@@ -26,6 +27,10 @@ class Program:
     is for root parents only, which never read an outside byte.
     `prepare` runs after the fork as the starting user: load TLS keys here, open what confinement will forbid.
     `run` runs as the owner, confined, until the worker is told to stop.
+    `tls` says how a service of the program uses TLS as a server: master then keeps the keys of its session tickets
+    (`worker.tickets`), and starts its processes anew when certificates change.
+    `retires` says that the sessions of a process are its clients': where it is replaced while the suite runs, it takes
+    no new ones and goes on until the last has ended by itself.
     `callers` names at most two owner parameters: only their users may connect to private sockets of the program, which
     the kernel sees to (file permissions).  Without it all programs of the suite may.
     """
@@ -36,3 +41,5 @@ class Program:
     confinement: Callable[[Config], Confinement] | None = None
     prepare: Callable[[Worker], None] = _nothing
     callers: tuple[str, ...] = ()
+    tls: Callable[[Config], ServerRole | None] | None = None
+    retires: bool = False

@@ -1,7 +1,8 @@
 """One worker process: from the master's fork to `_exit`.
 
 The worker talks to the master over a status socket, one byte a message: READY once it accepts work, FULL and FREE when
-its session count reaches and leaves the ceiling; the master sends WAKE.  When the master is gone the status socket
+its session count reaches and leaves the ceiling; the master sends WAKE, and RETIRE: take no new session and end when
+the last one has.  When the master is gone the status socket
 reports the end of the stream, and the worker drains and ends like after SIGTERM.
 """
 
@@ -25,8 +26,9 @@ from pillarbox.lib.log import log
 from pillarbox.lib.process.program import Program
 from pillarbox.lib.system import libc
 from pillarbox.lib.system.privileges import drop_privileges, resolve_identity
+from pillarbox.lib.tls.tickets import TicketKeys
 
-READY, FULL, FREE, WAKE = b"R", b"F", b"A", b"W"
+READY, FULL, FREE, WAKE, RETIRE = b"R", b"F", b"A", b"W", b"T"
 FAILED = b"E"
 """Followed by the reason in words, to the end of the stream."""
 
@@ -46,6 +48,7 @@ class Worker:
         status: socket.socket,
         *,
         spare: bool = False,
+        tickets: TicketKeys | None = None,
     ) -> None:
         self.program = program
         self.service = service
@@ -54,8 +57,11 @@ class Worker:
         self.status = status
         self.spare = spare
         """Whether this process is beyond the warm ones of its service and may end when idle."""
+        self.tickets = tickets
+        """The keys of the service's TLS session tickets, where it has any."""
         self.started = False
         self.stopping = False
+        self.retiring = False
         self.sessions = 0
         self.sessions_may_idle = False
         """Whether clients keep their connections open between requests: work is then counted, not sessions."""
@@ -67,6 +73,8 @@ class Worker:
         """Most sessions at once; beyond it connections wait for another process."""
         self.on_wakeup: Callable[[], None] | None = None
         self.on_stop: Callable[[], None] | None = None
+        self.on_retire: Callable[[], None] | None = None
+        """Set by the runners that can retire."""
         self.drain_timeout = config[DRAIN_TIMEOUT]
         self.max_idle = config[MAX_IDLE]
         self._watchdog = max(1, int(config[DAEMON_TIMEOUT]))
@@ -129,6 +137,8 @@ class Worker:
             return False
         if WAKE in data and self.on_wakeup:
             self.on_wakeup()
+        if RETIRE in data:
+            self.retire()
         return bool(data)
 
     def watch(self) -> None:
@@ -138,6 +148,8 @@ class Worker:
     def tick(self) -> None:
         """Show life: re-arm the watchdog, bring the title that `ps` shows up to date.  Called about once a second."""
         self.watch()
+        if self.tickets is not None:
+            self.tickets.advance()
         if self._titled != self.sessions:
             self._titled = self.sessions
             setproctitle.setproctitle(self.title())
@@ -149,7 +161,17 @@ class Worker:
             text += f" [{self.service.name}]"
         if self.sessions:
             text += f" {self.sessions} session{'s' if self.sessions != 1 else ''}"
+        if self.retiring:
+            text += " (retired)"
         return text
+
+    def retire(self) -> None:
+        """Take no new session, stop when the last one has ended by itself; at once where the runner cannot retire."""
+        self.retiring = True
+        if self.started and self.on_retire is not None:
+            self.on_retire()
+        else:
+            self.stop()
 
     def stop(self) -> None:
         """Begin to drain: no new session; `run` returns when the running ones have ended."""

@@ -21,6 +21,7 @@ from pillarbox.lib.tls.errors import TlsError
 from pillarbox.lib.tls.names import chooser, map_files, named_chains
 from pillarbox.lib.tls.protocols import parse_versions
 from pillarbox.lib.tls.roles import ServerRole
+from pillarbox.lib.tls.tickets import TicketKeys, share_tickets
 from pillarbox.lib.tls.trust import ask_clients, authority_files
 
 TICKETS = 1
@@ -30,9 +31,12 @@ OPTIONAL = ServerRole()
 """TLS that is offered, without client certificates."""
 
 
-def server_context(config: Config, role: ServerRole = OPTIONAL) -> ssl.SSLContext | None:
+def server_context(
+    config: Config, role: ServerRole = OPTIONAL, tickets: TicketKeys | None = None
+) -> ssl.SSLContext | None:
     """A context with the configured certificates, those for single names among them, or None where there is none.
 
+    `tickets` are the keys that the processes of the service share; without them session tickets are each process's own.
     None also where nothing was configured and the instance has no certificate of its own.  Raises `TlsError` for
     a file that is missing, unreadable or not what it should be.
     """
@@ -43,6 +47,8 @@ def server_context(config: Config, role: ServerRole = OPTIONAL) -> ssl.SSLContex
     named = {name: _context(config, role, special) for name, special in named_chains(config).items()}
     if named:
         context.sni_callback = chooser(named)
+    if tickets is not None:
+        share_tickets([context, *named.values()], tickets, identity=f"{tickets.service} {role}")
     return context
 
 

@@ -9,7 +9,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.login import LoginFront
 from pillarbox.lib.process import Program, Worker, serve_connections
 from pillarbox.lib.system.confinement import Confinement
-from pillarbox.lib.tls import login_role, server_context
+from pillarbox.lib.tls import ServerRole, login_role, server_context
 from pillarbox.pop3d.login.dialogue import Pop3Login
 
 _context: dict[Worker, ssl.SSLContext | None] = {}
@@ -21,10 +21,15 @@ def confinement(config: Config) -> Confinement:
     return Confinement(fork=False)
 
 
+def role(config: Config) -> ServerRole | None:
+    """How the service uses TLS."""
+    return login_role(config, ("pop3",))
+
+
 def prepare(worker: Worker) -> None:
     """Read certificate and key."""
-    role = login_role(worker.config, ("pop3",))
-    _context[worker] = server_context(worker.config, role) if role is not None else None
+    use = role(worker.config)
+    _context[worker] = server_context(worker.config, use, worker.tickets) if use is not None else None
 
 
 def run(worker: Worker) -> None:
@@ -47,4 +52,12 @@ def run(worker: Worker) -> None:
     serve_connections(worker, handle, start)
 
 
-PROGRAM = Program(name="pop3-login", owner="net_owner", confinement=confinement, prepare=prepare, run=run)
+PROGRAM = Program(
+    name="pop3-login",
+    owner="net_owner",
+    confinement=confinement,
+    prepare=prepare,
+    run=run,
+    tls=role,
+    retires=True,
+)

@@ -36,4 +36,6 @@ def run(worker: Worker) -> None:
     serve_connections(worker, handle, start)
 
 
-PROGRAM = Program(name="pop3", owner="vmail_owner", confinement=confinement, run=run, callers=("net_owner",))
+PROGRAM = Program(
+    name="pop3", owner="vmail_owner", confinement=confinement, run=run, callers=("net_owner",), retires=True
+)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import hashlib
 import importlib
 import os
 import signal
@@ -22,6 +24,8 @@ from pillarbox.lib.log import log
 from pillarbox.lib.log.logger import file_destination
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.queue import Queue
+from pillarbox.lib.tls import ServerRole
+from pillarbox.lib.tls.tickets import TicketKeys
 from pillarbox.master import supervisor as supervision
 from pillarbox.master.supervisor import StartFailed, Supervisor
 
@@ -48,6 +52,24 @@ def serve(worker: Worker) -> None:
     serve_channels(worker, answers)
 
 
+def serve_tls(worker: Worker) -> None:
+    """As `serve`, and tells the digests of the ticket keys that can be found in the process."""
+
+    def digest(keys: TicketKeys) -> str:
+        return hashlib.sha256(keys.current).hexdigest() if any(keys.current) else ""
+
+    async def handle(channel: AsyncChannel) -> None:
+        while True:
+            await channel.receive()
+            gc.unfreeze()
+            every = [each for each in gc.get_objects() if isinstance(each, TicketKeys)]
+            found = {digest(each) for each in every if each.service in worker.config.services}
+            own = digest(worker.tickets) if worker.tickets is not None else ""
+            await channel.send({"ok": True, "pid": os.getpid(), "own": own, "found": " ".join(sorted(found - {""}))})
+
+    serve_channels(worker, handle)
+
+
 def cannot(worker: Worker) -> None:
     raise RuntimeError("no such key file")
 
@@ -62,6 +84,8 @@ def ends_at_once(worker: Worker) -> None:
 
 PROGRAMS: dict[str, Program] = {
     "serve": Program("serve", serve, owner=""),
+    "tls": Program("tls", serve_tls, owner="", tls=lambda _config: ServerRole(), retires=True),
+    "patient": Program("patient", serve, owner="", retires=True),
     "cannot": Program("cannot", cannot, owner=""),
     "dies": Program("dies", dies_at_once, owner=""),
     "ends": Program("ends", ends_at_once, owner=""),

@@ -98,6 +98,12 @@ DAEMON_TIMEOUT = seconds(
 DRAIN_TIMEOUT = seconds(
     "drain_timeout", "30s", "How long stop and reload wait for running sessions before they are broken off."
 )
+RETIRE_TIMEOUT = seconds(
+    "retire_timeout",
+    "1d",
+    """How long the processes that a reload or a new certificate has replaced may go on with the sessions of their
+    clients; then these are told that the service stops, as at stop.""",
+)
 SERVICE_THROTTLE_TIME = seconds(
     "service_throttle_time",
     "60s",

@@ -1,0 +1,169 @@
+"""Noticing that certificates have changed, and that the new ones can be used.
+
+The files that services read certificates from are looked at every few seconds (one stat each).  When a service's
+files have changed, and have then stayed the same for one more look, a child process makes the service's TLS context
+from them: master itself reads no key, so that no worker inherits one.  Only what can be used is put into force; what
+cannot is logged once, and the processes go on with what they have.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pillarbox.lib.config.parameters.smtpd_tls import TLS_CERTIFICATE_CHECK_INTERVAL
+from pillarbox.lib.log import log
+from pillarbox.lib.tls import TlsError, certificate_files, server_context
+from pillarbox.master.roster import Station
+
+Snapshot = tuple[tuple[str, int, int, int, int], ...]
+"""Name, inode, size and times (ns) of each file; zeros for one that is not there."""
+
+CHECK_LIMIT = 60
+"""Seconds that a check may take before the kernel ends it (file systems of other machines may hang)."""
+
+ANSWER_LIMIT = 256 * 1024
+"""Bytes of a check's answer."""
+
+
+def snapshot(station: Station, seen: dict[str, tuple[str, int, int, int, int]] | None = None) -> Snapshot:
+    """How the files of a station's certificates are now.  `seen` holds what this round has looked at already."""
+    if station.program.tls is None:
+        return ()
+    known = {} if seen is None else seen
+    files = certificate_files(station.config, station.program.tls(station.config))
+    return tuple(known.setdefault(file, _look(file)) if file not in known else known[file] for file in files)
+
+
+def _look(file: str) -> tuple[str, int, int, int, int]:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return file, 0, 0, 0, 0
+    return file, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@dataclass(slots=True)
+class Check:
+    """A child process that tries new certificates; it answers with JSON, {service: "" or why not}."""
+
+    pid: int
+    answer: int
+    """The descriptor to read its answer from."""
+    stations: dict[str, tuple[Station, Snapshot]]
+    text: bytes = b""
+
+
+class CertificateWatch:
+    """Looks after the certificates of all stations."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._candidates: dict[Station, Snapshot] = {}
+        """Files that have changed, as they were at the last look."""
+        self._refused: dict[Station, Snapshot] = {}
+
+    def due(self, stations: Iterable[Station], now: float) -> list[tuple[Station, Snapshot]]:
+        """The stations whose certificates are to be tried, once per interval."""
+        if now < self._next:
+            return []
+        watched = [station for station in stations if station.program.tls is not None]
+        intervals = [station.config[TLS_CERTIFICATE_CHECK_INTERVAL] for station in watched]
+        interval = min((each for each in intervals if each), default=0.0)
+        if not interval:
+            self._next = now + 60.0  # a reload may switch it on
+            return []
+        self._next = now + interval
+        seen: dict[str, tuple[str, int, int, int, int]] = {}
+        found = []
+        for station in watched:
+            if not station.config[TLS_CERTIFICATE_CHECK_INTERVAL]:
+                continue
+            present = snapshot(station, seen)
+            if present in (station.certificates, self._refused.get(station)):
+                self._candidates.pop(station, None)
+            elif self._candidates.get(station) == present:
+                found.append((station, present))
+            else:
+                self._candidates[station] = present
+        return found
+
+    def forget(self, kept: Iterable[Station]) -> None:
+        """After a reload: only these are still there."""
+        stations = set(kept)
+        for notes in (self._candidates, self._refused):
+            for station in [each for each in notes if each not in stations]:
+                del notes[station]
+        self._next = 0.0
+
+    def begin(self, due: Sequence[tuple[Station, Snapshot]], signals: Iterable[signal.Signals]) -> Check | None:
+        """Fork the process that tries them.  `signals` are those that master handles; None where there is no fork."""
+        ours, theirs = os.pipe()
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            log.error(f"certificates: fork: {error.strerror}")
+            os.close(ours)
+            os.close(theirs)
+            return None
+        else:
+            if pid == 0:
+                _try([station for station, _ in due], theirs, signals)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        os.close(theirs)
+        os.set_blocking(ours, False)
+        return Check(pid, ours, {station.service.name: (station, present) for station, present in due})
+
+    def ended(self, check: Check) -> list[Station]:
+        """Take the answer of a check; gives the stations whose new certificates are good."""
+        try:
+            answer = json.loads(check.text)
+        except ValueError:
+            answer = {}
+        good, bad = [], dict[str, list[str]]()
+        for name, (station, present) in check.stations.items():
+            self._candidates.pop(station, None)
+            why = answer.get(name, "the check of the new files came to no end")
+            if why:
+                self._refused[station] = present
+                bad.setdefault(why, []).append(name)
+            else:
+                self._refused.pop(station, None)
+                station.certificates = present
+                good.append(station)
+        for why, names in bad.items():
+            log.error(f"new certificate not used, the old one stays ({', '.join(names)}): {why}")
+        return good
+
+
+def _try(stations: Sequence[Station], answer: int, signals: Iterable[signal.Signals]) -> None:
+    """In the child: make the contexts, say how it went; never returns."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in signals:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        signal.alarm(CHECK_LIMIT)
+        found = {station.service.name: _trial(station) for station in stations}
+        text = json.dumps(found).encode()[:ANSWER_LIMIT]
+        while text:
+            text = text[os.write(answer, text) :]
+    finally:
+        os._exit(0)
+
+
+def _trial(station: Station) -> str:
+    """Why a station's certificates cannot be used, "" where they can."""
+    role = station.program.tls(station.config) if station.program.tls is not None else None
+    try:
+        if role is not None and server_context(station.config, role) is None:
+            return "there is no certificate"
+    except (TlsError, OSError, ValueError) as error:
+        return str(error)
+    return ""

@@ -1,0 +1,256 @@
+"""Processes are replaced while the suite runs: new certificates, reloads, and what becomes of the sessions."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pillarbox.lib.ipc import Channel, ChannelClosed
+from pillarbox.lib.tls.certificate import make_certificate
+from pillarbox.master.replacement import RETIRED_LIMIT
+from tests.master.trial import Suite, service
+
+QUICK = "0.05s"
+
+
+class Chain:
+    """A chain file that the services use."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.renew()
+
+    def content(self) -> bytes:
+        certificate, key = make_certificate("mail.example.com", now=datetime.datetime.now(datetime.UTC))
+        return key + certificate
+
+    def write(self, content: bytes) -> None:
+        unfinished = self.path.with_suffix(".new")
+        unfinished.write_bytes(content)
+        unfinished.rename(self.path)
+
+    def renew(self) -> None:
+        self.write(self.content())
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Chain:
+    return Chain(tmp_path / "chain.pem")
+
+
+@pytest.fixture
+def values(chain: Chain) -> dict[str, str]:
+    return {"smtpd_tls_chain_files": str(chain.path), "tls_certificate_check_interval": QUICK}
+
+
+def pid(channel: Channel) -> int:
+    return channel.call({"do": "pid"}).integer("pid")
+
+
+@pytest.fixture
+def held(suite: Suite) -> Iterator[list[Channel]]:
+    channels: list[Channel] = []
+    yield channels
+    for channel in channels:
+        channel.close()
+
+
+class TestCertificates:
+    def test_a_new_one_gets_new_processes_and_sessions_go_on(
+        self, suite: Suite, chain: Chain, values: dict[str, str], held: list[Channel]
+    ) -> None:
+        suite.set(service("one", "tls", processes=2), service("other"), **values)
+        assert suite.start() == "ok"
+        held.append(suite.connect("one"))
+        old, other = pid(held[0]), suite.ask("other")
+        chain.renew()
+        suite.until(lambda: suite.ask("one") != old)
+        suite.until(lambda: suite.logged("new certificate: the processes of one are replaced as their sessions end"))
+        assert pid(held[0]) == old
+        assert suite.ask("one") != old
+        held[0].close()
+        suite.until(lambda: old not in suite.children())
+        assert suite.ask("other") == other
+        assert not suite.logged("warning:")
+        assert not suite.logged("error:")
+
+    def test_a_bad_one_is_said_once_and_the_old_one_stays(
+        self, suite: Suite, chain: Chain, values: dict[str, str]
+    ) -> None:
+        suite.set(service("one", "tls"), service("two", "tls"), **values)
+        suite.start()
+        old = suite.ask("one")
+        chain.write(b"garbage")
+        suite.until(lambda: suite.logged("error: new certificate not used, the old one stays (one, two): "))
+        chain.write(b"other garbage")
+        suite.until(lambda: sum("the old one stays" in line for line in suite.lines) == 2)
+        assert suite.ask("one") == old
+        assert sum("the old one stays" in line for line in suite.lines) == 2
+        chain.renew()
+        suite.until(lambda: suite.ask("one") != old)
+
+    def test_a_key_that_comes_later_is_waited_for(self, suite: Suite, tmp_path: Path) -> None:
+        certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+
+        def renewed() -> tuple[bytes, bytes]:
+            return make_certificate("mail.example.com", now=datetime.datetime.now(datetime.UTC))
+
+        for file, content in zip((certificate, key), renewed(), strict=True):
+            file.write_bytes(content)
+        suite.set(
+            service("one", "tls"),
+            smtpd_tls_cert_file=str(certificate),
+            smtpd_tls_key_file=str(key),
+            tls_certificate_check_interval=QUICK,
+        )
+        suite.start()
+        old = suite.ask("one")
+        new = renewed()
+        certificate.write_bytes(new[0])
+        suite.until(lambda: suite.logged(f"the key in {key} does not belong to the certificate in {certificate}"))
+        assert suite.ask("one") == old
+        key.write_bytes(new[1])
+        suite.until(lambda: suite.ask("one") != old)
+
+    def test_a_file_that_goes_is_no_reason_to_go(self, suite: Suite, chain: Chain, values: dict[str, str]) -> None:
+        suite.set(service("one", "tls"), **values)
+        suite.start()
+        old = suite.ask("one")
+        chain.path.unlink()
+        suite.until(lambda: suite.logged(f"cannot read the certificate or key {chain.path}: No such file"))
+        assert suite.ask("one") == old
+
+    def test_the_same_file_written_again_changes_nothing_for_clients(
+        self, suite: Suite, chain: Chain, values: dict[str, str], held: list[Channel]
+    ) -> None:
+        suite.set(service("one", "tls", processes=4, warm=2), **values)
+        suite.start()
+        held.append(suite.connect("one"))
+        old = pid(held[0])
+        chain.write(chain.path.read_bytes())
+        suite.until(lambda: suite.logged("new certificate"))
+        assert pid(held[0]) == old
+
+    def test_it_can_be_switched_off(self, suite: Suite, chain: Chain, values: dict[str, str]) -> None:
+        never = {**values, "tls_certificate_check_interval": "0"}
+        suite.set(service("off", "tls"), **never)
+        suite.start()
+        old = suite.ask("off")
+        chain.renew()
+        suite.reload()  # puts it into force, as it always did
+        suite.until(lambda: suite.ask("off") != old)
+        assert not suite.logged("new certificate")
+
+    def test_services_without_warm_processes_are_renewed_too(
+        self, suite: Suite, chain: Chain, values: dict[str, str], held: list[Channel]
+    ) -> None:
+        suite.set(service("one", "tls", warm=0), **values)
+        suite.start()
+        held.append(suite.connect("one"))
+        old = pid(held[0])
+        chain.renew()
+        suite.until(lambda: suite.logged("new certificate"))
+        assert suite.ask("one") != old
+        assert pid(held[0]) == old
+
+
+class TestReload:
+    def test_sessions_of_clients_go_on(self, suite: Suite, held: list[Channel]) -> None:
+        suite.set(service("one", "patient", processes=2))
+        suite.start()
+        held.append(suite.connect("one"))
+        old = pid(held[0])
+        suite.reload()
+        suite.until(lambda: suite.ask("one") != old)
+        assert pid(held[0]) == old
+        held[0].close()
+        suite.until(lambda: old not in suite.children())
+
+    def test_a_service_with_one_process_waits_for_nobody(self, suite: Suite, held: list[Channel]) -> None:
+        """Its successor may not begin before it has ended."""
+        suite.set(service("one", "patient"))
+        suite.start()
+        held.append(suite.connect("one"))
+        old = pid(held[0])
+        suite.reload()
+        suite.until(lambda: old not in suite.children())
+        assert suite.ask("one") != old
+
+    def test_they_go_on_for_a_limited_time(self, suite: Suite, held: list[Channel]) -> None:
+        suite.set(service("one", "patient", processes=2), retire_timeout="1s")
+        suite.start()
+        held.append(suite.connect("one"))
+        old = pid(held[0])
+        suite.reload()
+        suite.until(lambda: old not in suite.children())
+        with pytest.raises(ChannelClosed):
+            pid(held[0])
+
+    def test_not_too_many_processes_wait_for_their_clients(self, suite: Suite, held: list[Channel]) -> None:
+        suite.set(service("one", "patient", processes=2))
+        suite.start()
+        pids = []
+        for _ in range(RETIRED_LIMIT + 1):
+            held.append(suite.connect("one"))
+            pids.append(pid(held[-1]))
+            suite.reload()
+            suite.until(lambda: suite.ask("one") != pids[-1])
+        suite.until(lambda: pids[0] not in suite.children())
+        assert [pid(channel) for channel in held[1:]] == pids[1:]
+
+    def test_a_stop_ends_them(self, suite: Suite, held: list[Channel]) -> None:
+        suite.set(service("one", "patient", processes=2))
+        suite.start()
+        held.append(suite.connect("one"))
+        pid(held[0])
+        suite.reload()
+        assert suite.stop() == 0
+        with pytest.raises(ChannelClosed):
+            pid(held[0])
+
+    def test_one_that_dies_is_no_reason_for_a_pause(self, suite: Suite, held: list[Channel]) -> None:
+        suite.set(service("one", "patient", processes=2))
+        suite.start()
+        held.append(suite.connect("one"))
+        old = pid(held[0])
+        suite.reload()
+        suite.until(lambda: suite.ask("one") != old)
+        new = suite.ask("one")
+        os.kill(old, 9)
+        suite.until(lambda: suite.logged(f"pid {old} of service one killed by signal 9"))
+        assert suite.ask("one") == new
+
+
+class TestTickets:
+    def test_each_service_has_keys_of_its_own_and_no_others(self, suite: Suite, values: dict[str, str]) -> None:
+        suite.set(service("one", "tls"), service("two", "tls"), service("plain"), **values)
+        suite.start()
+        own = {}
+        for name in ("one", "two"):
+            channel = suite.connect(name)
+            answer = channel.call({})
+            channel.close()
+            assert answer.text("found") == answer.text("own")
+            own[name] = answer.text("own")
+        assert len({"", *own.values()}) == 3
+
+    def test_processes_share_them_and_a_reload_keeps_them(
+        self, suite: Suite, values: dict[str, str], held: list[Channel]
+    ) -> None:
+        suite.set(service("one", "tls", processes=3, sessions=1), **values)
+        suite.start()
+        seen = {}
+        for _ in range(2):
+            held.append(suite.connect("one"))
+            answer = held[-1].call({})
+            seen[answer.integer("pid")] = answer.text("own")
+        suite.reload()
+        held.append(suite.connect("one"))
+        answer = held[-1].call({})
+        seen[answer.integer("pid")] = answer.text("own")
+        assert len(seen) == 3
+        assert len(set(seen.values())) == 1
