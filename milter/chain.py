@@ -47,14 +47,14 @@ FAILED = Outcome(Verdict(refusal=TRY_LATER))
 @dataclass(frozen=True, slots=True)
 class Message:
     """The content to be looked at: `length` bytes from `offset` of the file behind `descriptor`.  It begins with
-    `header` bytes of header block, of which the first `hidden` fields are not shown; after an empty line comes the
-    body.  `binary`: its octets are as they came (BINARYMIME)."""
+    `header` bytes of header block; after an empty line comes the body.  `binary`: its octets are as they came
+    (BINARYMIME).  `queue_id` stands in our own Received:, which milters do not see."""
 
     descriptor: int
     offset: int
     length: int
     header: int
-    hidden: int = 0
+    queue_id: str
     binary: bool = False
 
 
@@ -112,9 +112,9 @@ class Chain:
         """Show a whole message to each milter; what they decide, and the sum of what they edit."""
         try:
             block = os.pread(message.descriptor, message.header, message.offset)
-            state = State(HeaderList(block, message.hidden, HEADER_LIMIT))
+            state = State(HeaderList(block, message.queue_id, HEADER_LIMIT))
         except (OSError, HeaderTooLarge) as error:
-            log.warning(f"{self.values.get('i', 'NOQUEUE')}: not shown to milters: {error}")
+            log.warning(f"{message.queue_id}: not shown to milters: {error}")
             return FAILED, Edits()
         try:
             for milter in self._milters:
@@ -127,7 +127,7 @@ class Chain:
             return Outcome(hold=state.hold), state.edits()
         except OSError as error:
             state.close()
-            log.warning(f"{self.values.get('i', 'NOQUEUE')}: edits of milters: {error.strerror}")
+            log.warning(f"{message.queue_id}: edits of milters: {error.strerror}")
             return FAILED, Edits()
         except BaseException:  # cancelled: the client has gone
             state.close()

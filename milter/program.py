@@ -3,7 +3,7 @@
 {"do": "open", "milters": [...], "macros": {...}, "values": {...}, "name": "...", "family": "4", "port": N,
  "address": "..."}                                                                       first; then
 {"do": "helo" | "mail" | "rcpt" | "data" | "unknown", "arguments": [...], "values": {...}}
-{"do": "end", "offset": N, "length": N, "header": N, "hidden": N, "binary": false, "values": {...}} + a descriptor
+{"do": "end", "offset": N, "length": N, "header": N, "id": "...", "binary": false, "values": {...}} + a descriptor
 {"do": "abort"}                                                                          no answer
 
 Each answer but that to abort has "steps", what any milter still wants to see, and, where there was one, the decision:
@@ -119,8 +119,8 @@ class Service:
             if not (0 <= header <= min(HEADER_LIMIT, length) and offset >= 0):
                 raise ProtocolError(f"a header of {header} bytes in a content of {length}")
             chain.values.update(_values(frame))
-            hidden, binary = frame.integer("hidden", 0), frame.boolean("binary", False)
-            message = Message(frame.fds[0], offset, length, header, hidden, binary)
+            queue_id, binary = frame.text("id"), frame.boolean("binary", False)
+            message = Message(frame.fds[0], offset, length, header, queue_id, binary)
             outcome, edits = await chain.examine(message)
         finally:
             # Before the answer: from then on the file may go on its way, and one day be written over.

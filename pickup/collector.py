@@ -20,8 +20,10 @@ from pillarbox.lib.log import log
 from pillarbox.lib.message.trace import received_local
 from pillarbox.lib.queue import Envelope, Recipient
 from pillarbox.lib.queue.directories import MAILDROP
+from pillarbox.lib.queue.edits import Edits
 from pillarbox.lib.queue.maildrop import BadSubmission, Submission, read_submission
 from pillarbox.lib.system.files import UnsafeFile, open_regular
+from pillarbox.pickup.milters import LocalMilters
 
 LITTER_AGE = 7 * 86400.0
 """Seconds after which a file in the making is taken to be forgotten: no message takes a week to type."""
@@ -43,6 +45,7 @@ class Collector:
         self._directory = f"{config[QUEUE_DIRECTORY]}/{MAILDROP}"
         self._corrupt = f"{config[QUEUE_DIRECTORY]}/corrupt"
         self._cleanup = cleanup
+        self._milters = LocalMilters(config)
         self._bounce = bounce
         self._clock = clock
         self._tick = tick
@@ -137,12 +140,12 @@ class Collector:
                 self._tell_sender(queue_id, envelope, wrong, reason, content)
             if not recipients:
                 return False
-            message.begin(envelope)
+            message.begin(envelope, examine=bool(self._milters))
             message.write(received_local(host=self._host, queue_id=queue_id, uid=status.st_uid, when=arrival))
             try:
                 for chunk in content.chunks():
                     message.write(chunk)
-                message.commit()
+                message.commit(self._edits(message, envelope))
             except EOFError as error:
                 log.warning(f"{queue_id}: {error}")
                 return None
@@ -154,6 +157,16 @@ class Collector:
                 self._tell_sender(queue_id, envelope, recipients, error, content)
                 return False
         return True
+
+    def _edits(self, message: Message, envelope: Envelope) -> Edits | None:
+        """What milters make of a complete message.  Raises Rejected, ServiceUnavailable."""
+        examined = message.examine() if self._milters else None
+        if examined is None:
+            return None
+        try:
+            return self._milters.show(message.queue_id, envelope, examined)
+        finally:
+            examined.close()
 
     def _sender(self, submission: Submission, uid: int) -> str:
         """The reverse-path: qualified; one that is no address becomes the submitter's uid, so that reports arrive."""

@@ -224,7 +224,7 @@ class SessionMilters:
             decision, edits = await self._client.end(
                 examined,
                 self._shared.macros.message(self._session),
-                hidden=1,
+                queue_id=message.queue_id,
                 binary=transaction.mail.body == "binarymime",
             )
         except ServiceUnavailable as error:

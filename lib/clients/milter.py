@@ -5,7 +5,7 @@
     if milters.wants("helo"):
         decision = await milters.step("helo", ("client.example",), values)
     ...
-    decision, edits = await milters.end(examined, values)       # all milters have seen the whole message
+    decision, edits = await milters.end(examined, values, queue_id=...)     # all have seen the whole message
     milters.abort()                                             # RSET, a new HELO, a refusal: the message is over
     milters.close()
 
@@ -84,13 +84,13 @@ def _step(name: str, arguments: Sequence[str], values: Mapping[str, str], refuse
     return request
 
 
-def _end(examined: Examined, values: Mapping[str, str], hidden: int, binary: bool) -> dict[str, object]:
+def _end(examined: Examined, values: Mapping[str, str], queue_id: str, binary: bool) -> dict[str, object]:
     return {
         "do": "end",
         "offset": examined.offset,
         "length": examined.length,
         "header": examined.header,
-        "hidden": hidden,
+        "id": queue_id,
         "binary": binary,
         "values": dict(values),
     }
@@ -173,10 +173,10 @@ class AsyncMilterSession:
         return _decision(await self._call(name, _step(name, arguments, values, refused), self._limit(content=False)))
 
     async def end(
-        self, examined: Examined, values: Mapping[str, str], *, hidden: int = 0, binary: bool = False
+        self, examined: Examined, values: Mapping[str, str], *, queue_id: str, binary: bool = False
     ) -> tuple[Decision, Edits]:
         """Let the milters see the whole message.  The descriptor stays the caller's; the edits' files become so."""
-        request = _end(examined, values, hidden, binary)
+        request = _end(examined, values, queue_id, binary)
         answer = await self._call("end", request, self._limit(content=True), (examined.descriptor,))
         return _decision(answer), _edits(answer)
 
@@ -267,13 +267,13 @@ class MilterSession:
         """Tell the milters of a step."""
         return _decision(self._call(name, _step(name, arguments, values, False)))
 
-    def end(self, examined: Examined, values: Mapping[str, str], *, hidden: int = 0) -> tuple[Decision, Edits]:
+    def end(self, examined: Examined, values: Mapping[str, str], *, queue_id: str) -> tuple[Decision, Edits]:
         """Let the milters see the whole message; see AsyncMilterSession."""
         assert self._channel is not None
         self._channel.socket.settimeout(None)
         with contextlib.suppress(OSError):
             self._channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        answer = self._call("end", _end(examined, values, hidden, False), (examined.descriptor,))
+        answer = self._call("end", _end(examined, values, queue_id, False), (examined.descriptor,))
         return _decision(answer), _edits(answer)
 
     def _call(self, step: str, request: Mapping[str, object], fds: Sequence[int] = ()) -> Attributes:

@@ -1,8 +1,7 @@
 """The header of a message while milters edit it: a list of whole fields, in memory, within bounds.
 
-Fields that the MTA has put on top (its own Received:) are hidden: they are neither shown nor counted when a milter
-names the n-th field of a name; but a position for insertion counts them, so that 0 and 1 are above everything, as
-Postfix has it.
+The MTA's own Received: is hidden: it is neither shown nor counted when a milter names the n-th field of a name; but a
+position for insertion counts it, so that 0 and 1 are above everything, as Postfix has it.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ class HeaderTooLarge(Exception):
 
 
 class HeaderList:
-    """The fields of one message, each with its LF.  `hidden` is how many on top milters do not see."""
+    """The fields of one message, each with its LF.  `queue_id` tells the MTA's own Received: from others."""
 
-    def __init__(self, block: bytes, hidden: int, size_limit: int) -> None:
+    def __init__(self, block: bytes, queue_id: str, size_limit: int) -> None:
         self._fields: list[tuple[bytes, bytes]] = []
         self._limit = size_limit
         self.size = 0
@@ -35,9 +34,7 @@ class HeaderList:
             self._fields.append((field.name, text if text.endswith(b"\n") else text + b"\n"))
             self.size += len(text)
             self._check()
-        # Hidden fields keep their identity when something is inserted above or between them.
-        self._hidden = {id(entry) for entry in self._fields[:hidden]}
-        self._kept = self._fields[:hidden]
+        self._own = next((entry for entry in self._fields if _is_own(entry, queue_id)), None)
 
     def _check(self) -> None:
         if self.size > self._limit or len(self._fields) > FIELD_LIMIT:
@@ -46,7 +43,7 @@ class HeaderList:
     def shown(self, *, leading_space: bool) -> Iterator[tuple[bytes, bytes]]:
         """What a milter sees: name and value, lines separated by LF; blanks before the value only where agreed on."""
         for entry in self._fields:
-            if id(entry) in self._hidden:
+            if entry is self._own:
                 continue
             name, text = entry
             value = text[text.index(b":", len(name)) + 1 : -1]
@@ -70,7 +67,7 @@ class HeaderList:
         """Give the n-th field of a name a value, or remove it; one that is not there is added (smfi_chgheader)."""
         wanted, left = edit.name.lower(), max(1, edit.index)
         for position, entry in enumerate(self._fields):
-            if entry[0].lower() == wanted and id(entry) not in self._hidden:
+            if entry[0].lower() == wanted and entry is not self._own:
                 left -= 1
                 if not left:
                     self.size -= len(entry[1])
@@ -90,8 +87,13 @@ class HeaderList:
         twin = HeaderList.__new__(HeaderList)
         twin._fields = list(self._fields)
         twin._limit, twin.size = self._limit, self.size
-        twin._hidden, twin._kept = self._hidden, self._kept
+        twin._own = self._own
         return twin
+
+
+def _is_own(entry: tuple[bytes, bytes], queue_id: str) -> bool:
+    name, text = entry
+    return name.lower() == b"received" and bool(re.search(rb"\bid %s\b" % re.escape(queue_id.encode()), text))
 
 
 def compose(name: bytes, value: bytes, *, leading_space: bool) -> bytes:

@@ -19,6 +19,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.delivery import Result
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import Envelope, Queue, Recipient
+from pillarbox.lib.queue.edits import Edits
 from pillarbox.lib.queue.maildrop import BadSubmission, read_submission
 from pillarbox.pickup.collector import Collector
 from tests.feeding import truncations, with_trailing
@@ -48,13 +49,13 @@ class FakeMessage:
         self._content: list[bytes] = []
         self._committed = False
 
-    def begin(self, envelope: Envelope) -> None:
+    def begin(self, envelope: Envelope, *, examine: bool = False) -> None:
         self._envelope = envelope
 
     def write(self, content: bytes) -> None:
         self._content.append(content)
 
-    def commit(self) -> Receipt:
+    def commit(self, edits: Edits | None = None) -> Receipt:
         if self._cleanup.failures:
             raise self._cleanup.failures.pop(0)
         self._committed = True
