@@ -72,7 +72,8 @@ class TableSet:
         options = self._options
         if name in SENSITIVE:
             options = Options(options.fold, False, options.clock, options.denied)
-        maps = Maps(name, [self._table(name, spec, options) for spec in specs])
+        # A list may hold words beside its tables (smtpd_screening_access_list).
+        maps = Maps(name, [self._table(name, spec, options) for spec in specs if ":" in spec])
         self._maps[name] = maps
         return maps
 

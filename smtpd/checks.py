@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.smtpd import milters, rates, scheduling, storage
 from pillarbox.smtpd.policy import driver as policy
+from pillarbox.smtpd.screening import accounts, greylisting, screen
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.server import Server
@@ -33,9 +34,12 @@ Checks: TypeAlias = Mapping[Stage, Sequence[Check]]
 
 _PARTS: Final[tuple[Callable[[Server], Checks], ...]] = (
     rates.checks,
+    screen.checks,
     policy.checks,
     scheduling.checks,
     storage.checks,
+    greylisting.checks,
+    accounts.checks,
     milters.checks,  # last: they see what nothing else speaks against
 )
 """Where checks come from, in the order in which they are made in each stage."""

@@ -20,6 +20,7 @@ from pillarbox.lib.clients.cleanup import AsyncCleanupClient
 from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.clients.policy_service import Patience, PolicyServices
 from pillarbox.lib.clients.qmgr import AsyncQmgrClient
+from pillarbox.lib.clients.reputation import AsyncReputationClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import (
@@ -43,6 +44,8 @@ from pillarbox.lib.tls.tickets import TicketKeys
 from pillarbox.smtpd.checks import configured_checks
 from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.policy.settings import configured_settings
+from pillarbox.smtpd.screening.results import Results
+from pillarbox.smtpd.screening.settings import configured_screening
 from pillarbox.smtpd.sweep import Sweeper
 
 if TYPE_CHECKING:
@@ -91,6 +94,8 @@ class Server:
     anvil: AsyncAnvilClient
     qmgr: AsyncQmgrClient
     policy_services: PolicyServices
+    reputation: AsyncReputationClient
+    results: Results
 
     def __init__(
         self,
@@ -124,6 +129,7 @@ class Server:
         excluded = config[smtpd_content.SMTPD_FORBID_BARE_NEWLINE_EXCLUSIONS]
         self._lenient_to = Networks(excluded)
         self.limits = configured_limits(config)
+        self.screening = configured_screening(config)
         self.host = config[general.MYHOSTNAME]
         self.origin = config[general.MYORIGIN]
         self.content_filter = config[content.CONTENT_FILTER]
@@ -162,6 +168,8 @@ class Server:
         self.anvil = AsyncAnvilClient(config)
         self.qmgr = AsyncQmgrClient(config)
         self.policy_services = PolicyServices()
+        self.reputation = AsyncReputationClient(config)
+        self.results = Results(self.reputation)
         self.sweeper = Sweeper(self.sessions)
         self.sweeper.start()
 

@@ -29,6 +29,7 @@ from pillarbox.smtpd.checks import decide
 from pillarbox.smtpd.client import Client
 from pillarbox.smtpd.origin import NOWHERE, Origin, connection_origin, impersonated, named_by_proxy
 from pillarbox.smtpd.policy.memory import Memory
+from pillarbox.smtpd.screening.screen import UNSCREENED
 from pillarbox.smtpd.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ class Session(asyncio.Protocol):
         self._connect_logged = False
         self.registered = False
         """Whether anvil counts this connection."""
+        self.screened = UNSCREENED
+        self.on_stir: Callable[[], None] | None = None
+        """Called when the client says something or goes, while a check in CONNECT waits for that."""
         self._tls_next = False
         self._in_handshake = False
         self._paused = False
@@ -89,6 +93,16 @@ class Session(asyncio.Protocol):
         self._closing = False
         self._lost = False
         self._ended = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether the client has gone."""
+        return self._lost
+
+    @property
+    def silent(self) -> bool:
+        """Whether the client has closed its side, so that nothing more can come."""
+        return self._lost or self._end_of_input
 
     @property
     def local_address(self) -> str:
@@ -227,12 +241,17 @@ class Session(asyncio.Protocol):
             self._since = self._loop.time()
         if not self._busy:
             self.pump()
-        elif core.buffered > INPUT_LIMIT:
+            return
+        if self.on_stir is not None:
+            self.on_stir()
+        if core.buffered > INPUT_LIMIT:
             self._pause()
 
     def eof_received(self) -> bool:
         """The client sends no more; it may still want to read our replies."""
         self._end_of_input = True
+        if self.on_stir is not None:
+            self.on_stir()
         return self._busy and not self.core.tls
 
     def pause_writing(self) -> None:
@@ -249,6 +268,8 @@ class Session(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone; a message that is complete is still delivered to the queue."""
         self._lost = True
+        if self.on_stir is not None:
+            self.on_stir()
         if self._task is not None and not self._must_end:
             self._task.cancel()
         if self._task is None or not self._must_end:
@@ -449,6 +470,8 @@ class Session(asyncio.Protocol):
 
     def stop(self) -> None:
         """The service is stopping."""
+        if self.on_stir is not None:
+            self.on_stir()
         if not self._busy:
             self.pump()
 
@@ -495,7 +518,8 @@ def _greet(session: Session, event: None) -> None:
     if session.server.stopping:
         session.core.shut(replies.stopping(session.server.host), "")
     else:
-        session.core.greet()
+        # Who spoke too early and is to hear why gets a session.
+        session.core.greet(patient=session.screened.refusal is not None)
 
 
 def _greet_anew(session: Session, event: None) -> None:

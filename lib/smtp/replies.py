@@ -294,6 +294,24 @@ def too_many_auth(address: str) -> Reply:
     return Reply(450, "4.7.1", (f"Error: too many AUTH commands from {address}",))
 
 
+# --- tests before the greeting (postscreen(8)), greylisting
+PROTOCOL_ERROR: Final = _of("550 5.5.1 Protocol error")
+PROTOCOL_ERROR_DROP: Final = _of("521 5.5.1 Protocol error")
+SERVICE_UNAVAILABLE: Final = _of("550 5.3.2 Service currently unavailable")
+SERVICE_UNAVAILABLE_DROP: Final = _of("521 5.3.2 Service currently unavailable")
+
+
+def blocked(code: int, address: str, name: str) -> Reply:
+    """A client that lists in the DNS hold (smtpd_dnsbl_action); `name` is the list's."""
+    return Reply(code, "5.7.1", (printable(f"Service unavailable; client [{address}] blocked using {name}"),))
+
+
+def greylisted(recipient: str, seconds: int) -> Reply:
+    """Mail that has to come back (smtpd_greylisting)."""
+    text = f"<{recipient}>: Recipient address rejected: Greylisted, try again in {seconds} seconds"
+    return Reply(450, "4.2.0", (printable(text),))
+
+
 # --- policy
 def relay_denied(recipient: str) -> Reply:
     """reject_unauth_destination."""

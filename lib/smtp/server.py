@@ -127,10 +127,15 @@ class ServerSession:
         limit = self.profile.soft_error_limit
         return self.errors >= limit > 0
 
-    def greet(self) -> None:
-        """Say 220; or 554 to a client that has not waited for it (RFC 5321 section 3.1)."""
+    @property
+    def greeted(self) -> bool:
+        """Whether the greeting was given."""
+        return self._greeted
+
+    def greet(self, *, patient: bool = False) -> None:
+        """Say 220; or 554 to a client that has not waited for it (RFC 5321 section 3.1), unless `patient`."""
         self._greeted = True
-        if self.buffered and self.profile.forbid_pipelining:
+        if self.buffered and self.profile.forbid_pipelining and not patient:
             out_of_turn(self)
         else:
             self.output.append(replies.greeting(self.profile.greeting).encode())

@@ -7,8 +7,9 @@ import base64
 import contextlib
 import socket
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
 from pillarbox.lib.clients import ServiceUnavailable
@@ -17,15 +18,21 @@ from pillarbox.lib.clients.auth import Challenge, Failure, Step, Success
 from pillarbox.lib.clients.cleanup import Receipt, Rejected
 from pillarbox.lib.clients.lookup import AccessValue, LookupUnavailable, RecipientVerdict, Route
 from pillarbox.lib.clients.policy_service import PolicyServices
+from pillarbox.lib.clients.reputation import AccountLimits, Greylisted, GreylistPolicy, Passed, Standing
 from pillarbox.lib.config import Config
 from pillarbox.lib.dns import Hosts, Resolver
+from pillarbox.lib.dns import Server as NameServer
+from pillarbox.lib.ipc import Attributes
 from pillarbox.lib.log import log
 from pillarbox.lib.process.loop import new_event_loop
 from pillarbox.lib.queue.edits import Edits
 from pillarbox.lib.queue.envelope import Envelope
+from pillarbox.reputation.database import Database
+from pillarbox.reputation.service import Memory
 from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.handlers import HANDLERS
 from pillarbox.smtpd.proxied import serve_proxied
+from pillarbox.smtpd.screening.results import Results
 from pillarbox.smtpd.server import Server
 from pillarbox.smtpd.session import Session
 from pillarbox.smtpd.sweep import Sweeper
@@ -95,6 +102,8 @@ class FakeLookup:
         return self.aliases.get(address)
 
     async def get(self, parameter: str, key: str) -> str | None:
+        if self.broken:
+            raise LookupUnavailable("the lookup service is away")
         return self.values.get((parameter, key))
 
 
@@ -228,6 +237,60 @@ class FakeAnvil:
         self.open -= 1
 
 
+class FakeReputation:
+    """The real memory without the socket, in a directory that goes with it; `down` makes it unavailable."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.memory = Memory(Database(self._folder.name, 10_000_000), clock)
+        self.down = False
+        self.asked = 0
+
+    def _answer(self, request: dict[str, object]) -> Attributes:
+        reply = Attributes(self.memory.answer(Attributes(request)))
+        assert reply.boolean("ok")
+        return reply
+
+    async def _ask(self, request: dict[str, object]) -> Attributes:
+        await asyncio.sleep(0)
+        self.asked += 1
+        if self.down:
+            raise ServiceUnavailable("reputation: down")
+        return self._answer(request)
+
+    async def client(self, address: str) -> Passed | None:
+        reply = await self._ask({"do": "client", "address": address})
+        return (
+            Passed(reply.integer("greet"), reply.integer("dnsbl"), reply.integer("rank")) if "rank" in reply else None
+        )
+
+    def passed(self, address: str, passed: Passed) -> None:
+        self._answer({"do": "passed", "address": address, **asdict(passed)})
+
+    async def greylist(self, network: str, triplet: str, sender: str, policy: GreylistPolicy) -> Greylisted:
+        request = {"do": "greylist", "network": network, "triplet": triplet, "sender": sender}
+        reply = await self._ask({**request, "policy": list(astuple(policy))})
+        return Greylisted(reply.integer("wait"), reply.text("why"), reply.integer("after"))
+
+    def written(self, addresses: Sequence[str], lifetime: int) -> None:
+        self._answer({"do": "written", "addresses": list(addresses), "lifetime": lifetime})
+
+    async def submit(self, account: str, recipients: Sequence[str], limits: AccountLimits) -> Standing:
+        request = {"do": "submit", "account": account, "messages": 1, "recipients": list(recipients)}
+        return Standing(**self._without_ok(await self._ask({**request, "limits": list(astuple(limits))})))
+
+    def told(self, account: str) -> None:
+        self._answer({"do": "told", "account": account})
+
+    def close(self) -> None:
+        self.memory.database.close()
+        self._folder.cleanup()
+
+    @staticmethod
+    def _without_ok(reply: Attributes) -> dict[str, Any]:
+        return {name: value for name, value in dict.items(reply) if name != "ok"}
+
+
 @dataclass
 class Stage:
     """A listening server and what surrounds it."""
@@ -240,6 +303,7 @@ class Stage:
     auth: FakeAuth
     anvil: FakeAnvil
     qmgr: FakeQmgr
+    reputation: FakeReputation
     released: int = 0
     peers: list[Peer] = field(default_factory=list)
 
@@ -269,6 +333,11 @@ class Peer:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.greeting = ""
+
+    @property
+    def port(self) -> int:
+        """The client's port."""
+        return int(self.writer.get_extra_info("sockname")[1])
 
     async def reply(self) -> str:
         """One reply, its lines joined by a blank; "" at the end of the connection."""
@@ -310,13 +379,15 @@ async def stage(
     tls: ssl.SSLContext | None = None,
     hosts: str = "127.0.0.1 localhost",
     sweep: float = 0.01,
+    dns: NameServer | None = None,
     **settings: str,
 ) -> AsyncIterator[Stage]:
     """A server on a free port.  By default the client is a stranger: mynetworks is empty."""
     values = {"myhostname": HOST, "myorigin": HOST, "mynetworks": "", "mail_name": "Pillarbox", **settings}
     config = Config.for_tests(**values)
     with log.capture() as lines:
-        server = Server(config, "smtp", tls=tls, resolver=Resolver((), hosts=Hosts(hosts)), clock=lambda: ARRIVAL)
+        resolver = Resolver((dns,) if dns else (), timeout=1.0, hosts=Hosts(hosts))
+        server = Server(config, "smtp", tls=tls, resolver=resolver, clock=lambda: ARRIVAL)
         cleanup, lookup, auth, anvil = FakeCleanup(), FakeLookup(), FakeAuth(), FakeAnvil()
         loop = asyncio.get_running_loop()
         server.names = ClientNames(server.resolver, loop.time)
@@ -324,6 +395,9 @@ async def stage(
         server.auth, server.anvil = auth, anvil  # type: ignore[assignment]
         server.qmgr = qmgr = FakeQmgr()  # type: ignore[assignment]
         server.policy_services = PolicyServices()
+        reputation = FakeReputation(lambda: server.clock())
+        server.reputation = reputation  # type: ignore[assignment]
+        server.results = Results(reputation)  # type: ignore[arg-type]
         server.sweeper = Sweeper(server.sessions, sweep)
         server.sweeper.start()
 
@@ -332,7 +406,7 @@ async def stage(
 
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
-        scene = Stage(server, listener.getsockname()[1], lines, cleanup, lookup, auth, anvil, qmgr)
+        scene = Stage(server, listener.getsockname()[1], lines, cleanup, lookup, auth, anvil, qmgr, reputation)
 
         async def serve(connection: socket.socket) -> None:
             if server.proxies is not None:
@@ -363,6 +437,8 @@ async def stage(
             accepting.cancel()
             await asyncio.sleep(0)
             listener.close()
+            reputation.close()
+            resolver.close()
 
 
 def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
