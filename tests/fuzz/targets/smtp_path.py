@@ -24,7 +24,7 @@ def fuzz(data: bytes) -> None:
         assert not _CONTROL.search(again)
         assert parse_path(f"<{again}>", allow_null=True, allow_bare=True) == address
     for strict in (False, True):
-        mail = parse_mail(f"FROM:{text}", auth=True, strict=strict)
+        mail = parse_mail(f"FROM:{text}", strict=strict)
         assert isinstance(mail, (Mail, Reply))
         if isinstance(mail, Mail):
             for value in (mail.sender, mail.envid, mail.auth or ""):
