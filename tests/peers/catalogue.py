@@ -65,6 +65,13 @@ PEERS: dict[str, Entry] = {
         Entry("opendmarc", ("opendmarc",), ("opendmarc", "-V"), "OpenDMARC"),
         Entry("clamav", ("clamav-daemon", "clamav-milter"), ("clamav-milter", "--version"), "clamav-milter"),
         Entry("rspamd", ("rspamd",), ("rspamd", "--version"), "Rspamd"),
-        Entry("opensmtpd", ("opensmtpd",), ("smtpd", "-h"), "OpenSMTPD", best_effort=True),
+        Entry(
+            "opensmtpd",
+            ("opensmtpd",),
+            ("smtpd", "-h"),
+            "OpenSMTPD",
+            best_effort=True,
+            accounts=("opensmtpd", "opensmtpq"),
+        ),
     )
 }
