@@ -51,6 +51,13 @@ PEERS: dict[str, Entry] = {
         ),
         Entry("s-nail", ("s-nail",), ("s-nail", "--version"), "s-nail"),
         Entry("curl", ("curl",), ("curl", "--version"), "smtps"),
+        Entry("postgrey", ("postgrey",), ("postgrey", "--version"), "postgrey"),
+        Entry(
+            "policyd-spf",
+            ("postfix-policyd-spf-python",),
+            ("policyd-spf", "--help"),
+            "usage: policyd-spf",
+        ),
         Entry("pflogsumm", ("pflogsumm",), ("pflogsumm", "--version"), "pflogsumm"),
         Entry("fail2ban", ("fail2ban",), ("fail2ban-regex", "--version"), "fail2ban"),
         Entry(

@@ -89,6 +89,9 @@ class Peer:
             unpacked = self.root / interpreter[0].lstrip("/")
             if not os.path.exists(interpreter[0]) and unpacked.exists():
                 interpreter[0] = str(unpacked)
+            if "perl" in interpreter[0] and any(option.startswith("-T") for option in interpreter[1:]):
+                # Perl's taint mode does not read PERL5LIB.
+                interpreter += (f"-I{place}" for place in self.environment().get("PERL5LIB", "").split(os.pathsep))
             return [*interpreter, str(program), *rest]
         return [str(program), *rest]
 
