@@ -37,7 +37,9 @@ def send(
 ) -> subprocess.CompletedProcess[str]:
     file = directory / "message"
     file.write_bytes(message)
-    envelope = ["--mail-from", "sender@example.com", "--mail-rcpt", recipient, "--upload-file", file]
+    account = more.get("account")
+    sender = account.address if isinstance(account, Account) else "sender@example.com"
+    envelope = ["--mail-from", sender, "--mail-rcpt", recipient, "--upload-file", file]
     return curl(site, way, "client.test", *envelope, *options, **more)  # type: ignore[arg-type]
 
 

@@ -105,7 +105,9 @@ def submit(mail: Instance, client: str, sender: str, recipient: str) -> tuple[in
 def test_a_listed_client_is_refused_with_the_lists_reason(mail: Instance) -> None:
     expected = f"5.7.1 Service unavailable; Client host [{LISTED}] blocked using bl.test; seen in bad company"
     assert submit(mail, LISTED, SENDER, BOB) == (554, expected)
-    assert any(f"NOQUEUE: reject: RCPT from unknown[{LISTED}]: 554 {expected}; from=" in line for line in mail.log_lines())
+    assert any(
+        f"NOQUEUE: reject: RCPT from unknown[{LISTED}]: 554 {expected}; from=" in line for line in mail.log_lines()
+    )
 
 
 def test_policyd_spf_refuses_a_forged_sender(mail: Instance) -> None:

@@ -1,17 +1,17 @@
 """Policy servers of others: postgrey on a TCP port, and a program per connection, as Postfix's spawn(8) runs them.
 
-    with Postgrey(delay=1) as postgrey:
-        ...  check_policy_service inet:127.0.0.1:{postgrey.port}
-    with Spawned(peer("policyd-spf"), ["policyd-spf", config], path) as spf:
-        ...  check_policy_service unix:{path}
+with Postgrey(delay=1) as postgrey:
+    ...  check_policy_service inet:127.0.0.1:{postgrey.port}
+with Spawned(peer("policyd-spf"), ["policyd-spf", config], path) as spf:
+    ...  check_policy_service unix:{path}
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
-import shutil
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
