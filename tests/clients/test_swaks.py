@@ -131,10 +131,10 @@ def test_xclient_is_not_offered_to_anybody(site: Site) -> None:
     assert done.returncode == NO_XCLIENT, done.stdout
 
 
-def test_an_xclient_that_was_not_offered_is_an_unknown_command(site: Site) -> None:
+def test_an_xclient_that_was_not_offered_is_refused(site: Site) -> None:
     with smtplib.SMTP("127.0.0.1", site.port("smtp"), timeout=30) as client:
         client.ehlo("client.test")
-        assert client.docmd("XCLIENT", "ADDR=192.0.2.1 LOGIN=boss") == (500, b"5.5.2 Error: command not recognized")
+        assert client.docmd("XCLIENT", "ADDR=192.0.2.1 LOGIN=boss") == (550, b"5.7.0 Error: insufficient authorization")
 
 
 def test_a_client_that_pretends_to_be_a_proxy_is_not_believed(site: Site) -> None:
