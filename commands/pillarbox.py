@@ -2,7 +2,9 @@
 
     pillarbox init DIR [--hostname H] [--domain D]... [--base-port N] [--user ADDRESS:PASSWORD]...
     pillarbox -c DIR/etc start [--foreground] | stop | reload | status | check | flush
-    pillarbox -c DIR/etc user add ADDRESS | passwd ADDRESS | list | del ADDRESS
+    pillarbox -c DIR/etc user add ADDRESS | passwd ADDRESS | list | del ADDRESS | protocols ADDRESS [PROTOCOL...]
+    pillarbox -c DIR/etc app-password add ADDRESS [--name NAME] [--protocol P]... | list ADDRESS | del ADDRESS NAME
+    pillarbox -c DIR/etc certificate add ADDRESS FILE|FINGERPRINT | list ADDRESS | del ADDRESS FINGERPRINT
     pillarbox -c DIR/etc route ADDRESS
     pillarbox demo
 
@@ -47,6 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     route.add_argument("address")
     user = verbs.add_parser("user", help="add, change, list or delete hosted accounts", add_help=False)
     user.add_argument("words", nargs=argparse.REMAINDER)
+    app_password = verbs.add_parser(
+        "app-password", help="add, list or delete passwords for single programs", add_help=False
+    )
+    app_password.add_argument("words", nargs=argparse.REMAINDER)
+    certificate = verbs.add_parser(
+        "certificate", help="add, list or delete client certificates of accounts", add_help=False
+    )
+    certificate.add_argument("words", nargs=argparse.REMAINDER)
     demo = verbs.add_parser("demo", help="start a throw-away instance and show how to connect")
     demo.add_argument("--base-port", metavar="N", type=int, default=0, help="add N to every port (default: a free one)")
     demo.add_argument("--once", action="store_true", help="end after the first message, instead of on Ctrl-C")
@@ -100,6 +110,18 @@ def _user(options: argparse.Namespace) -> int:
     return user(options.words, _loaded(options))
 
 
+def _app_password(options: argparse.Namespace) -> int:
+    from pillarbox.commands.app_password import main as app_password
+
+    return app_password(options.words, _loaded(options))
+
+
+def _certificate(options: argparse.Namespace) -> int:
+    from pillarbox.commands.certificate import main as certificate
+
+    return certificate(options.words, _loaded(options))
+
+
 def _demo(options: argparse.Namespace) -> int:
     from pillarbox.commands.demo import demo
 
@@ -116,6 +138,8 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "check": _check,
     "route": _route,
     "user": _user,
+    "app-password": _app_password,
+    "certificate": _certificate,
     "demo": _demo,
 }
 
