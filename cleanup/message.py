@@ -17,6 +17,7 @@ from pillarbox.cleanup.header import HeaderRules, count_fields, cut_fields, mess
 from pillarbox.cleanup.incoming import IncomingFile
 from pillarbox.cleanup.inspector import Inspector
 from pillarbox.cleanup.reports import report
+from pillarbox.cleanup.submission import SubmissionRules
 from pillarbox.lib.clients.cleanup import Examined, Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.lookup import LookupClient
@@ -52,10 +53,16 @@ class Treatment:
         self.count_limit = config[HEADER_COUNT_LIMIT]
         self.replaces_cr = config[CLEANUP_REPLACE_STRAY_CR_LF]
         self.rules = HeaderRules(config)
+        self.submission = SubmissionRules(config)
         self.expands = bool(config[VIRTUAL_ALIAS_MAPS])
         self.lookup = LookupClient(config)
         checks = checks or Checks(config)
         self.checks = checks if checks.anything else None
+
+    def owners(self, address: str) -> frozenset[str]:
+        """The login names that own an address, in lower case.  Raises ServiceUnavailable."""
+        found = self.lookup.owners(self.submission.login_maps, address) if self.submission.login_maps else None
+        return frozenset(found.value.replace(",", " ").casefold().split()) if found is not None else frozenset()
 
 
 class NewMessage:
@@ -253,6 +260,11 @@ class NewMessage:
         if self.disposition.refusal is not None:
             return
         header = treatment.rules.apply(header, self.envelope, self.queue_id)
+        try:
+            header = treatment.submission.apply(header, self.envelope, treatment.owners)
+        except ServiceUnavailable as error:
+            log.warning(f"{self.queue_id}: owners of From: {error.reason}")
+            raise LOOKUP_FAILURE from None
         if not self.disposition.discard:
             log.info(f"{self.queue_id}: message-id={message_id(header)}")
         self._header_length = len(header)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pillarbox.lib.address.address import AddressSyntaxError, unquote_local
 from pillarbox.lib.address.path import parse_mailbox
@@ -45,16 +45,19 @@ class AddressList:
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
+class Token:
+    """A lexical token, and where it ends in the text; a run of blanks and comments is one of the kind `blank`."""
+
     kind: str
     text: str
+    end: int = field(default=0, compare=False)
 
 
 def parse_address_list(text: str) -> AddressList:
     """Read the body of To, Cc, From and their like (unfolded or not)."""
     mailboxes: list[HeaderMailbox] = []
     invalid: list[str] = []
-    for entry in _entries(_tokens(text)):
+    for entry in _entries(tokens(text)):
         try:
             mailbox = _mailbox(entry)
         except AddressSyntaxError:
@@ -65,7 +68,7 @@ def parse_address_list(text: str) -> AddressList:
     return AddressList(tuple(mailboxes), tuple(invalid))
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def tokens(text: str) -> Iterator[Token]:
     """The lexical tokens; a run of blanks and comments is one blank."""
     position = 0
     while position < len(text):
@@ -75,15 +78,15 @@ def _tokens(text: str) -> Iterator[_Token]:
         position = found.end()
         if kind == "other" and found.group() in '"[':
             # It never ends, so the rest belongs to it; looking again from each later quote would be quadratic.
-            yield _Token("other", text[found.start() :])
+            yield Token("other", text[found.start() :], len(text))
             return
         if kind == "open":
             position = _skip_comment(text, position)
             kind = "blank"
         if kind == "blank":
-            yield _Token("blank", " ")
+            yield Token("blank", " ", position)
         else:
-            yield _Token(kind, found.group())
+            yield Token(kind, found.group(), position)
 
 
 def _skip_comment(text: str, position: int) -> int:
@@ -98,9 +101,9 @@ def _skip_comment(text: str, position: int) -> int:
     return position
 
 
-def _entries(tokens: Iterator[_Token]) -> Iterator[list[_Token]]:
+def _entries(tokens: Iterator[Token]) -> Iterator[list[Token]]:
     """Cut at commas and semicolons outside angle brackets; drop group names."""
-    entry: list[_Token] = []
+    entry: list[Token] = []
     angle = False
     for token in tokens:
         if token.kind == "special":
@@ -120,52 +123,52 @@ def _entries(tokens: Iterator[_Token]) -> Iterator[list[_Token]]:
     yield entry
 
 
-def _mailbox(entry: list[_Token]) -> HeaderMailbox | None:
+def _mailbox(entry: list[Token]) -> HeaderMailbox | None:
     """The mailbox that the tokens make, None for an empty entry.  Raises AddressSyntaxError."""
-    opening = next((i for i, token in enumerate(entry) if token == _Token("special", "<")), None)
+    opening = next((i for i, token in enumerate(entry) if token == Token("special", "<")), None)
     if opening is None:
         specification = _trimmed(entry)
         if not specification:
             return None
         return HeaderMailbox("", _address(specification))
-    closing = next((i for i in range(opening, len(entry)) if entry[i] == _Token("special", ">")), len(entry))
+    closing = next((i for i in range(opening, len(entry)) if entry[i] == Token("special", ">")), len(entry))
     inside = _trimmed(entry[opening + 1 : closing])
     if _trimmed(entry[closing + 1 :]) or not inside:
         raise AddressSyntaxError("text after the address, or no address")
     return HeaderMailbox(_phrase(entry[:opening]), _address(_without_route(inside)))
 
 
-def _phrase(tokens: list[_Token]) -> str:
+def _phrase(tokens: list[Token]) -> str:
     words = (unquote_local(token.text) if token.kind == "quoted" else token.text for token in tokens)
     return " ".join(_FOLD.sub(" ", "".join(words)).split())
 
 
-def _without_route(tokens: list[_Token]) -> list[_Token]:
+def _without_route(tokens: list[Token]) -> list[Token]:
     """obs-route: `@one,@two:` before the address."""
-    if tokens[0] == _Token("special", "@"):
+    if tokens[0] == Token("special", "@"):
         for index, token in enumerate(tokens):
-            if token == _Token("special", ":"):
+            if token == Token("special", ":"):
                 return _trimmed(tokens[index + 1 :])
     return tokens
 
 
-def _address(tokens: list[_Token]) -> str:
+def _address(tokens: list[Token]) -> str:
     """Join addr-spec tokens: blanks count only beside dots and the @ (obs-local-part), where they mean nothing."""
-    parts: list[_Token] = []
+    parts: list[Token] = []
     for token in tokens:
         if token.kind == "blank":
             continue
         if parts and parts[-1].kind != "special" and token.kind != "special":
             raise AddressSyntaxError("words side by side are not an address")
         parts.append(token)
-    at = next((i for i, token in enumerate(parts) if token == _Token("special", "@")), len(parts))
+    at = next((i for i, token in enumerate(parts) if token == Token("special", "@")), len(parts))
     local = _local_part(parts[:at])
     if at == len(parts):
         return str(parse_mailbox(local, allow_bare=True))
     return str(parse_mailbox(local + "@" + "".join(token.text for token in parts[at + 1 :])))
 
 
-def _local_part(parts: list[_Token]) -> str:
+def _local_part(parts: list[Token]) -> str:
     """Words and dots; where any word is quoted, all of it becomes one quoted string."""
     if not any(token.kind == "quoted" for token in parts):
         return "".join(token.text for token in parts)
@@ -173,7 +176,7 @@ def _local_part(parts: list[_Token]) -> str:
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _trimmed(tokens: list[_Token]) -> list[_Token]:
+def _trimmed(tokens: list[Token]) -> list[Token]:
     first, last = 0, len(tokens)
     while first < last and tokens[first].kind == "blank":
         first += 1
@@ -182,5 +185,5 @@ def _trimmed(tokens: list[_Token]) -> list[_Token]:
     return tokens[first:last]
 
 
-def _joined(tokens: list[_Token]) -> str:
+def _joined(tokens: list[Token]) -> str:
     return "".join(token.text for token in tokens)
