@@ -10,10 +10,14 @@ from pillarbox.lib.log import log
 from pillarbox.lib.sasl.wire import encode
 from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.events import Auth, AuthResponse
+from pillarbox.lib.smtp.reading import ABORTED
 from pillarbox.lib.smtp.reply import Reply
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.session import Session
+
+
+CONNECTION_LOST = "Connection lost to authentication server"
 
 
 class Authentication:
@@ -72,7 +76,9 @@ class Authentication:
         challenge, self._challenge = self._challenge, None
         if challenge is not None:
             self._session.server.auth.abort(challenge)
-        if reason:
+        if reason == ABORTED:
+            log.warning(f"{self._session.client.tag}: SASL {self._mechanism} authentication aborted")
+        elif reason:
             self._log(reason, "")
 
     def _take(self, step: Step) -> None:
@@ -85,11 +91,13 @@ class Authentication:
             session.sasl_username = step.username
             session.core.answer(replies.AUTHENTICATED)
         else:
-            self._log(step.reason, step.username)
+            # What is no fault of the client must not look like one: fail2ban's filter knows these words.
+            lost = step.kind == "temporary"
+            self._log(f"{CONNECTION_LOST}: {step.reason}" if lost else step.reason, step.username)
             session.core.answer(_refusal(step))
 
     def _unavailable(self, error: ServiceUnavailable) -> None:
-        self._log(error.reason, "")
+        self._log(f"{CONNECTION_LOST}: {error.reason}", "")
         self._session.core.answer(replies.auth_temporary("the authentication service is not available"))
 
     def _log(self, reason: str, username: str) -> None:
@@ -104,8 +112,6 @@ def _refusal(failure: Failure) -> Reply:
     match failure.kind:
         case "malformed":
             return replies.auth_malformed(failure.reason)
-        case "locked":
-            return replies.auth_temporary(failure.reason)
         case "mechanism":
             return replies.AUTH_UNKNOWN_MECHANISM
         case "privacy":

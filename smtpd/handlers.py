@@ -68,8 +68,13 @@ async def _hello_with_auth(session: Session) -> None:
 def mail(session: Session, event: Mail) -> None:
     """MAIL: a transaction begins; the checks see its sender, a refusal ends it."""
     server = session.server
-    sender = complete(session, event.sender)
-    session.transaction = Transaction(event, sender, server.clock(), filter=server.content_filter)
+    session.transaction = Transaction(
+        event,
+        complete(session, event.sender),
+        server.clock(),
+        filter=server.content_filter,
+        sasl_sender=server.submission.asserted_sender(session, event),
+    )
     decide(session, "MAIL", event, _take_sender, _refuse_sender)
 
 
@@ -129,6 +134,8 @@ def _opened(session: Session, transaction: Transaction) -> None:
     text = f"{transaction.queue_id}: client={session.client.tag}"
     if session.sasl_username:
         text += f", sasl_method={session.sasl_method}, sasl_username={session.sasl_username}"
+    if transaction.sasl_sender:
+        text += f", sasl_sender={transaction.sasl_sender}"
     if forwarded := session.core.transaction.forwarded:
         text += forwarded_text(forwarded)
     log.info(text)

@@ -76,7 +76,7 @@ class Macros:
                 "i": "",
                 "auth_type": session.sasl_method,
                 "auth_authen": session.sasl_username,
-                "auth_author": transaction.mail.auth or "" if session.sasl_username else "",
+                "auth_author": transaction.sasl_sender,
                 "mail_addr": transaction.sender,
                 "mail_host": host,
                 "mail_mailer": mailer,

@@ -46,6 +46,7 @@ from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.policy.settings import configured_settings
 from pillarbox.smtpd.screening.results import Results
 from pillarbox.smtpd.screening.settings import configured_screening
+from pillarbox.smtpd.submission import Submission
 from pillarbox.smtpd.sweep import Sweeper
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Server:
         self.tls_received = config[smtpd_tls.SMTPD_TLS_RECEIVED_HEADER]
         self.fingerprint_digest = config[smtpd_tls.SMTPD_TLS_FINGERPRINT_DIGEST]
         self.tls_log = config[smtpd_tls.SMTPD_TLS_LOGLEVEL] > 0
+        self.submission = Submission.configured(config)
         self.sasl_received = config[smtpd.SMTPD_SASL_AUTHENTICATED_HEADER]
         self.checks = configured_checks(self)
         self._mechanisms: dict[tuple[bool, str, bool, bool], tuple[float, tuple[str, ...]]] = {}

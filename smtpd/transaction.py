@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 class Transaction:
     """What has been said since MAIL, and what policy wants to be done with the message.
 
-    `message` is there from the first accepted recipient on.  `candidate` is the recipient that RCPT is deciding about,
-    in complete form.  `deliver_by`, `release`, `hold`, `filter`, `redirect` and `discard` are as in `Envelope`; `bcc`
-    are recipients that the client did not name, `prepended` whole header fields (each with its LF) that go in front of
-    the message; `edits` is what milters have changed.  `policy` is what access policy knows about the transaction,
-    `instance` its name for policy servers.
+    `sasl_sender` is who has submitted the message, where a client that is believed says so.  `message` is there from
+    the first accepted recipient on.  `candidate` is the recipient that RCPT is deciding about, in complete form.
+    `deliver_by`, `release`, `hold`, `filter`, `redirect` and `discard` are as in `Envelope`; `bcc` are recipients that
+    the client did not name, `prepended` whole header fields (each with its LF) that go in front of the message; `edits`
+    is what milters have changed.  `policy` is what access policy knows about the transaction, `instance` its name for
+    policy servers.
     """
 
     mail: Mail
     sender: str
     arrival: float
+    sasl_sender: str = ""
     recipients: list[Recipient] = field(default_factory=list)
     message: AsyncMessage | None = None
     candidate: str = ""
@@ -93,6 +95,7 @@ class Transaction:
             sasl_username=session.sasl_username,
             origin="smtpd",
             service=session.server.service,
+            attributes=session.server.submission.attributes(session, self.sasl_sender),
         )
 
     def trace_field(self, session: Session, queue_id: str) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from pillarbox.lib.sasl.wire import SaslAborted, SaslSyntaxError, decode_response
+from pillarbox.lib.sasl.wire import RESPONSE_LIMIT, SaslAborted, SaslSyntaxError, decode_response
 from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.commands import AUTH_LINE_LIMIT, refusing_chunk
 from pillarbox.lib.smtp.events import AuthEnded, AuthResponse, Unknown
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pillarbox.lib.smtp.server import ServerSession
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+ABORTED: Final = "aborted by the client"
+"""Why an exchange ended at which the client said `*`."""
 _QUOTE_LIMIT: Final = 100  # octets of the client's input in a note for the log
 
 
@@ -153,9 +155,11 @@ def read_response(session: ServerSession) -> bool:
     try:
         response = decode_response(line.removesuffix(b"\r"))
     except SaslAborted:
-        _end_auth(session, replies.AUTH_ABORTED, "aborted by the client")
+        _end_auth(session, replies.AUTH_ABORTED, ABORTED)
     except SaslSyntaxError as error:
-        _end_auth(session, replies.AUTH_BAD_BASE64, str(error))
+        # RFC 4954 section 6 has a code of its own for a line that is too long.
+        too_long = line == OVERLONG or len(line) > RESPONSE_LIMIT
+        _end_auth(session, replies.AUTH_LINE_TOO_LONG if too_long else replies.AUTH_BAD_BASE64, str(error))
     else:
         session.ask(AuthResponse(response))
     return True

@@ -213,6 +213,7 @@ AUTH_NOT_ENABLED: Final = _of("503 5.5.1 Error: authentication not enabled")
 ALREADY_AUTHENTICATED: Final = _of("503 5.5.1 Error: already authenticated")
 AUTH_NEEDS_TLS: Final = _of("538 5.7.11 Encryption required for requested authentication mechanism")
 AUTH_ABORTED: Final = _of("501 5.7.0 Authentication aborted")
+AUTH_LINE_TOO_LONG: Final = _of("500 5.5.6 Authentication exchange line is too long")
 AUTH_BAD_BASE64: Final = _of("501 5.5.2 Error: authentication failed: malformed base64 data")
 AUTH_UNKNOWN_MECHANISM: Final = _of("504 5.5.4 Error: authentication mechanism not supported")
 

@@ -217,7 +217,7 @@ def _describe_transaction(session: Session, stage: Stage, event: Any, facts: Fac
     facts.recipients = len(transaction.recipients)
     facts.size = event.size if isinstance(event, End) else mail.size
     facts.discarding = transaction.discard
-    facts.sasl_sender = mail.auth or ""
+    facts.sasl_sender = transaction.sasl_sender
     if transaction.message is not None:
         facts.queue_id = transaction.message.queue_id
     if not transaction.instance:
