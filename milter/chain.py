@@ -13,6 +13,7 @@ from pillarbox.lib.milter.body import wire_chunks
 from pillarbox.lib.milter.conversation import Verdict
 from pillarbox.lib.milter.packets import (
     BODY,
+    BODY_CHUNK,
     CONNECT,
     DATA,
     END,
@@ -40,6 +41,9 @@ REFUSED = "refused"
 
 HEADER_LIMIT = 1024 * 1024
 """Bytes of a header block; cleanup gathers no longer one."""
+
+VALUE_LIMIT = BODY_CHUNK - 64
+"""Octets of a header field that milters see: libmilter reads no larger packet, and ends the session at one."""
 
 FAILED = Outcome(Verdict(refusal=TRY_LATER))
 
@@ -95,6 +99,8 @@ class Chain:
 
     async def step(self, name: str, arguments: Sequence[bytes], *, refused: bool = False) -> Outcome:
         """Tell all milters of a step; `refused`: a recipient that only those see who have asked to see refused ones."""
+        if name == "mail":
+            self.abort()  # whatever was before it is over
         return await self._tell(STEPS[name], texts(*arguments), refused=refused)
 
     async def _tell(self, step: bytes, data: bytes, *, refused: bool = False) -> Outcome:
@@ -169,7 +175,7 @@ class Chain:
         conversation = milter.conversation
         if conversation.wants(HEADER):
             for name, value in state.header.shown(leading_space=conversation.leading_space):
-                yield HEADER, texts(name, value)
+                yield HEADER, texts(name, value[: VALUE_LIMIT - len(name)])
         yield END_OF_HEADER, b""
         if conversation.wants(BODY):
             if state.body is not None:

@@ -122,6 +122,7 @@ class Service:
             queue_id, binary = frame.text("id"), frame.boolean("binary", False)
             message = Message(frame.fds[0], offset, length, header, queue_id, binary)
             outcome, edits = await chain.examine(message)
+            chain.abort()  # for those who have not been asked any more
         finally:
             # Before the answer: from then on the file may go on its way, and one day be written over.
             close_all(frame.fds)

@@ -14,6 +14,7 @@ from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.milter import SERVICE, Decision, MilterSession, Peer
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters import milter as parameters
+from pillarbox.lib.config.parameters.content import RECEIVE_OVERRIDE_OPTIONS
 from pillarbox.lib.config.parameters.general import MYHOSTNAME
 from pillarbox.lib.log import log
 from pillarbox.lib.milter.configured import configured_macros, configured_milters, macro_defaults
@@ -28,7 +29,8 @@ class LocalMilters:
     """The milters of one configuration."""
 
     def __init__(self, config: Config) -> None:
-        self._specs = configured_milters(config, parameters.NON_SMTPD_MILTERS)
+        off = "no_milters" in config[RECEIVE_OVERRIDE_OPTIONS]
+        self._specs = () if off else configured_milters(config, parameters.NON_SMTPD_MILTERS)
         self._lenient = all(spec.default_action == "accept" for spec in self._specs)
         self._path = config.socket_path(SERVICE)
         self._names = configured_macros(config)

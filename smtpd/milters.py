@@ -13,6 +13,7 @@ from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.milter import SERVICE, AsyncMilterSession, Decision, Peer
 from pillarbox.lib.config.milters import MilterSpec
 from pillarbox.lib.config.parameters import milter as parameters
+from pillarbox.lib.config.parameters.content import RECEIVE_OVERRIDE_OPTIONS
 from pillarbox.lib.dns import UNKNOWN
 from pillarbox.lib.log import log
 from pillarbox.lib.milter.configured import configured_macros, configured_milters, milters_of
@@ -48,7 +49,7 @@ def checks(server: Server) -> Checks:
     config = server.config
     specs = configured_milters(config, parameters.SMTPD_MILTERS)
     maps = bool(config[parameters.SMTPD_MILTER_MAPS])
-    if not specs and not maps:
+    if not (specs or maps) or "no_milters" in config[RECEIVE_OVERRIDE_OPTIONS]:
         return {}
     milters = Milters(server, specs, maps)
     return {

@@ -374,6 +374,8 @@ class Session(asyncio.Protocol):
     def start_tls(self) -> None:
         """Begin TLS as soon as the reply is written; what the client said before is forgotten."""
         self._tls_next = True
+        if self.milters is not None:
+            self.milters.abort()
         self.sasl_method = self.sasl_username = ""
 
     def _begin_tls(self) -> None:

@@ -254,7 +254,8 @@ class Conversation:
 
     def quit(self) -> bytes:
         """The session is over."""
-        talking = self.state not in (State.NEW, State.ENDED)
+        talking = self.agreement is not None
+        self.agreement = None
         self.state = State.ENDED
         return encode(QUIT) if talking else b""
 
