@@ -97,7 +97,7 @@ class Stage:
     specs: list[MilterSpec]
     lines: list[str]
     session: AsyncMilterSession
-    macros: dict[bytes, tuple[str, ...]]
+    servers: list[asyncio.Server]
 
     async def run(self, *steps: str) -> tuple[Decision, Edits]:
         """Steps of a session in order (`open helo mail rcpt data end`); the first that does not go on, or the last."""
@@ -171,7 +171,7 @@ async def stage(
     with log.capture() as lines:
         client = AsyncMilterSession(path, specs, {})
         try:
-            yield Stage(path, specs, lines, client, {})
+            yield Stage(path, specs, lines, client, servers)
         finally:
             client.close()
             accepting.cancel()
