@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from pillarbox.lib.smtp.reply import Reply
-from pillarbox.smtpd import milters, rates, scheduling, storage
+from pillarbox.smtpd import milters, proxy_filter, rates, scheduling, storage
 from pillarbox.smtpd.policy import driver as policy
 from pillarbox.smtpd.screening import accounts, greylisting, screen
 
@@ -41,6 +41,7 @@ _PARTS: Final[tuple[Callable[[Server], Checks], ...]] = (
     greylisting.checks,
     accounts.checks,
     milters.checks,  # last: they see what nothing else speaks against
+    proxy_filter.checks,  # what it has taken nobody may refuse any more
 )
 """Where checks come from, in the order in which they are made in each stage."""
 

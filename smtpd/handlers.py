@@ -35,10 +35,12 @@ from pillarbox.lib.smtp.events import (
     XClient,
 )
 from pillarbox.lib.smtp.reply import Reply
+from pillarbox.smtpd import proxy_filter
 from pillarbox.smtpd.checks import decide
 from pillarbox.smtpd.forwarded import forwarded_text
 from pillarbox.smtpd.inquiries import complete, etrn, expand, verify
 from pillarbox.smtpd.policy.driver import accept
+from pillarbox.smtpd.proxy_filter import FilteredMessage
 from pillarbox.smtpd.session import Handlers, Session
 from pillarbox.smtpd.transaction import Transaction
 
@@ -112,7 +114,8 @@ def _take_recipient(session: Session, event: Rcpt) -> None:
     if transaction.message is not None:
         session.core.answer(replies.RECIPIENT_OK)
         return
-    transaction.message = session.server.cleanup.open_now()
+    intake = session.filter or session.server.cleanup
+    transaction.message = intake.open_now()
     if transaction.message is not None:
         _opened(session, transaction)
     else:
@@ -211,6 +214,10 @@ async def _commit(session: Session, event: End) -> None:
     assert transaction is not None
     _forget(session)
     message = transaction.message
+    if isinstance(message, FilteredMessage):
+        reply = await proxy_filter.finish(session, transaction, message)
+        _answer_message(session, transaction, [reply] * len(transaction.recipients))
+        return
     reply = replies.WRITE_ERROR
     accepted = False
     if message is not None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pillarbox.lib.clients import ServiceUnavailable
+from pillarbox.lib.clients.cleanup import AsyncMessage
 from pillarbox.lib.clients.milter import SERVICE, AsyncMilterSession, Decision, Peer
 from pillarbox.lib.config.milters import MilterSpec
 from pillarbox.lib.config.parameters import milter as parameters
@@ -47,6 +48,8 @@ CLOSING: Final = MilterReply(421, "4.7.0", ("Server closing connection",))
 def checks(server: Server) -> Checks:
     """The checks, where any client may have a milter."""
     config = server.config
+    if server.proxy_filter is not None or "no_milters" in server.overrides.split():
+        return {}  # before the queue the filter has the content, and cleanup sees none of it
     specs = configured_milters(config, parameters.SMTPD_MILTERS)
     maps = bool(config[parameters.SMTPD_MILTER_MAPS])
     if not (specs or maps) or "no_milters" in config[RECEIVE_OVERRIDE_OPTIONS]:
@@ -212,7 +215,7 @@ class SessionMilters:
         transaction = self._session.transaction
         assert transaction is not None
         message = transaction.message
-        if message is None:
+        if not isinstance(message, AsyncMessage):
             return None  # cleanup has failed; it is said at the commit
         try:
             examined = await message.examine()

@@ -6,10 +6,12 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.access import rules_of
 from pillarbox.lib.config.delegation import parse_policy_server
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
+from pillarbox.lib.config.parameters.smtpd_content import SMTPD_PROXY_FILTER
 from pillarbox.lib.dns import choose_servers
 from pillarbox.lib.process import Program, Worker, serve_connections, serve_protocol
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.lib.tls import smtp_role
+from pillarbox.smtpd.filter_connection import Endpoint
 from pillarbox.smtpd.handlers import HANDLERS
 from pillarbox.smtpd.proxied import serve_proxied
 from pillarbox.smtpd.server import Server
@@ -41,8 +43,8 @@ def run(worker: Worker) -> None:
 
 
 def confinement(config: Config) -> Confinement:
-    """UNIX sockets to the other services, DNS over UDP and TCP, policy servers; no file, no program, nobody else."""
-    ports = tuple(sorted({*dns_ports(config), *policy_ports(config)}))
+    """UNIX sockets to the other services, DNS over UDP and TCP, policy servers, a filter; no file, no program."""
+    ports = tuple(sorted({*dns_ports(config), *policy_ports(config), *filter_ports(config)}))
     return Confinement(connect_tcp=ports, udp=True, fork=False)
 
 
@@ -56,6 +58,13 @@ def policy_ports(config: Config) -> tuple[int, ...]:
     """The TCP ports of the policy servers that restriction lists name."""
     servers = [parse_policy_server(rule.argument) for rule in rules_of(config) if rule.name == "check_policy_service"]
     return tuple({server.port for server in servers if server.port})
+
+
+def filter_ports(config: Config) -> tuple[int, ...]:
+    """The TCP port of smtpd_proxy_filter."""
+    address = config[SMTPD_PROXY_FILTER]
+    endpoint = Endpoint.parse(address) if address else Endpoint()
+    return (endpoint.port,) if endpoint.port else ()
 
 
 PROGRAM = Program(

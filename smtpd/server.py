@@ -44,6 +44,7 @@ from pillarbox.lib.tls.tickets import TicketKeys
 from pillarbox.smtpd.checks import configured_checks
 from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.policy.settings import configured_settings
+from pillarbox.smtpd.proxy_filter import configured_filter
 from pillarbox.smtpd.screening.results import Results
 from pillarbox.smtpd.screening.settings import configured_screening
 from pillarbox.smtpd.submission import Submission
@@ -57,6 +58,9 @@ _GRANTS: Final[tuple[tuple[str, Parameter[tuple[str, ...]]], ...]] = (
     ("XFORWARD", smtpd_proxy.SMTPD_AUTHORIZED_XFORWARD_HOSTS),
     ("EXPN", smtpd_extensions.SMTPD_EXPN_NETWORKS),
 )
+
+UNFILTERED: Final = frozenset(("BINARYMIME", "REQUIRETLS", "DELIVERBY", "FUTURERELEASE"))
+"""Extensions that need more than a filter before the queue passes on."""
 
 MECHANISMS_LIFETIME = 10.0
 """Seconds for which the list of SASL mechanisms is not asked again."""
@@ -133,6 +137,7 @@ class Server:
         self.screening = configured_screening(config)
         self.host = config[general.MYHOSTNAME]
         self.origin = config[general.MYORIGIN]
+        self.proxy_filter = configured_filter(self)
         self.content_filter = config[content.CONTENT_FILTER]
         overrides = config[content.RECEIVE_OVERRIDE_OPTIONS]
         self.overrides = " ".join(overrides)
@@ -235,6 +240,8 @@ def configured_profile(config: Config, certificate: bool) -> Profile:
     bare_newline = config[smtpd_content.SMTPD_FORBID_BARE_NEWLINE]
     lmtp = config[smtpd.SMTPD_PROTOCOL] == "lmtp"
     discarded = frozenset(word.upper() for word in config[smtpd.SMTPD_DISCARD_EHLO_KEYWORDS])
+    if config[smtpd_content.SMTPD_PROXY_FILTER]:
+        discarded |= UNFILTERED
     return Profile(
         host=config[general.MYHOSTNAME],
         greeting=config[smtpd.SMTPD_BANNER],
@@ -244,7 +251,7 @@ def configured_profile(config: Config, certificate: bool) -> Profile:
         recipient_overshoot=config[smtpd.SMTPD_RECIPIENT_OVERSHOOT_LIMIT],
         mail_limit=config[smtpd_extensions.SMTPD_SESSION_MESSAGE_LIMIT],
         domain_limit=config[smtpd_extensions.SMTPD_RECIPIENT_DOMAIN_LIMIT],
-        requiretls=config[smtpd_extensions.REQUIRETLS_ENABLE],
+        requiretls=config[smtpd_extensions.REQUIRETLS_ENABLE] and "REQUIRETLS" not in discarded,
         deliver_by=None if "DELIVERBY" in discarded else int(config[smtpd_extensions.SMTPD_DELIVER_BY_MINIMUM]),
         hold_limit=0 if "FUTURERELEASE" in discarded else int(config[smtpd_extensions.SMTPD_FUTURE_RELEASE_LIMIT]),
         etrn=not lmtp,

@@ -73,6 +73,8 @@ class Session(asyncio.Protocol):
         self._released = released
         self._loop = asyncio.get_running_loop()
         self._authentication: Authentication | None = None
+        proxy_filter = server.proxy_filter
+        self.filter = proxy_filter.session(self) if proxy_filter is not None else None
         self._since = self._loop.time()
         self._busy = False
         self._task: asyncio.Task[None] | None = None
@@ -509,6 +511,8 @@ class Session(asyncio.Protocol):
             self.milters.close()
         if self._authentication is not None:
             self._authentication.end("")
+        if self.filter is not None:
+            self.filter.close()
         log.info(f"disconnect from {self.client.tag} {core.summary()}")
         if self.registered:
             self.server.anvil.disconnect(self.server.service, self.client.address)

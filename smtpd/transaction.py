@@ -12,6 +12,7 @@ from pillarbox.lib.queue.envelope import Envelope, Recipient
 from pillarbox.lib.smtp.events import Mail
 from pillarbox.smtpd.forwarded import client_fields
 from pillarbox.smtpd.policy.memory import Stretch
+from pillarbox.smtpd.proxy_filter import FilteredMessage
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.session import Session
@@ -34,7 +35,7 @@ class Transaction:
     arrival: float
     sasl_sender: str = ""
     recipients: list[Recipient] = field(default_factory=list)
-    message: AsyncMessage | None = None
+    message: AsyncMessage | FilteredMessage | None = None
     candidate: str = ""
     deliver_by: str = ""
     release: float = 0

@@ -1,0 +1,409 @@
+"""A filter before the queue (smtpd_proxy_filter): it sees each message while the client still waits, and decides.
+
+Each session has at most one connection to it.  Recipients are passed on as they come, and its refusals are the client's
+answers; content goes through in a stream, in the one form that no server misreads (CRLF line ends, no lone CR or LF,
+dots doubled).  The filter hands the message in again on another port; nothing of it goes to cleanup from here.
+
+Promises: 250 is said only when the filter has said so; a filter that is away, hangs, breaks off or talks nonsense is
+451, and the next message begins with a new connection; a message is never ended for the filter unless the client has
+ended it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from pillarbox.lib.config.parameters import smtpd_content
+from pillarbox.lib.dns import UNKNOWN
+from pillarbox.lib.log import log
+from pillarbox.lib.queue.edits import Edits
+from pillarbox.lib.queue.envelope import Envelope
+from pillarbox.lib.smtp import replies
+from pillarbox.lib.smtp.client_command import BadAddress, mail_from, rcpt_to, xforward
+from pillarbox.lib.smtp.client_content import ContentEncoder
+from pillarbox.lib.smtp.client_reply import ServerReply
+from pillarbox.lib.smtp.client_transaction import Progress
+from pillarbox.lib.smtp.client_transaction import Transaction as Outgoing
+from pillarbox.lib.smtp.events import Data, Rcpt
+from pillarbox.lib.smtp.reply import Reply
+from pillarbox.smtpd.filter_connection import Endpoint, FilterConnection, FilterFailed
+from pillarbox.smtpd.forwarded import client_fields
+
+if TYPE_CHECKING:
+    from pillarbox.smtpd.checks import Checks, Verdict
+    from pillarbox.smtpd.server import Server
+    from pillarbox.smtpd.session import Session
+    from pillarbox.smtpd.transaction import Transaction
+
+NO_QUEUE: Final = "NOQUEUE"
+GATHER: Final = 64 * 1024
+"""Content that is gathered before it is sent."""
+
+UNAVAILABLE: Final = replies.WRITE_ERROR
+"""What the client is told when the filter fails: 451 4.3.0, the text is Postfix's."""
+
+_LOST: Final = ("hold", "filter", "redirect", "bcc", "release", "deliver_by")
+"""What policy may want of a message, and only cleanup could do."""
+
+
+class ProxyFilter:
+    """The settings of one service."""
+
+    def __init__(self, endpoint: Endpoint, name: str, timeout: float, *, speed_adjust: bool) -> None:
+        self.endpoint = endpoint
+        self.name = name
+        self.timeout = timeout
+        self.speed_adjust = speed_adjust
+
+    def session(self, session: Session) -> FilterSession:
+        """The filter's side of a client's session."""
+        return FilterSession(self, session)
+
+
+def configured_filter(server: Server) -> ProxyFilter | None:
+    """Raises ValueError for an address that is none."""
+    config = server.config
+    address = config[smtpd_content.SMTPD_PROXY_FILTER]
+    if not address:
+        return None
+    options: tuple[str, ...] = config[smtpd_content.SMTPD_PROXY_OPTIONS]
+    return ProxyFilter(
+        Endpoint.parse(address),
+        config[smtpd_content.SMTPD_PROXY_EHLO],
+        config[smtpd_content.SMTPD_PROXY_TIMEOUT],
+        speed_adjust="speed_adjust" in options,
+    )
+
+
+def checks(server: Server) -> Checks:
+    """The filter is asked last: it hears only of what nothing else speaks against."""
+    if server.proxy_filter is None or server.proxy_filter.speed_adjust:
+        return {}
+    return {"RCPT": (_recipient,), "DATA": (_data,)}
+
+
+def _recipient(session: Session, event: Rcpt) -> Any:
+    assert session.filter is not None and session.transaction is not None
+    return session.filter.recipient(session.transaction, event)
+
+
+def _data(session: Session, event: Data) -> Any:
+    assert session.filter is not None and session.transaction is not None
+    return session.filter.data(session.transaction)
+
+
+class FilterSession:
+    """One client session's conversation with the filter."""
+
+    def __init__(self, settings: ProxyFilter, session: Session) -> None:
+        self._settings = settings
+        self._session = session
+        self._connection: FilterConnection | None = None
+        self._outgoing: Outgoing | None = None
+        self._owner: Transaction | None = None
+        """The client's transaction that `_outgoing` belongs to."""
+
+    # --- what the checks ask
+    async def recipient(self, transaction: Transaction, event: Rcpt) -> Verdict:
+        """RCPT, and with the first one the connection and MAIL; the refusal that the filter gives."""
+        try:
+            if self._owner is not transaction:
+                refusal = await self._begin(transaction)
+                if refusal is not None:
+                    self._owner = None
+                    return refusal
+            connection, outgoing = self._current()
+            client = connection.client
+            client.add(rcpt_to(transaction.candidate, client.capabilities, notify=event.notify, orcpt=event.orcpt))
+            await connection.settle()
+            return _refusal(outgoing.recipient_replies[-1])
+        except BadAddress as error:
+            log.warning(f"proxy {self._settings.endpoint}: {error}")
+            return replies.BAD_RECIPIENT
+        except FilterFailed as error:
+            return self.failed(error)
+
+    async def data(self, transaction: Transaction) -> Verdict:
+        """DATA; the refusal that the filter gives."""
+        if transaction.discard:
+            self._drop()
+            return None
+        try:
+            if self._owner is not transaction:
+                raise FilterFailed("the message is no longer known to it")
+            connection, outgoing = self._current()
+            connection.client.data()
+            await connection.settle()
+            if outgoing.progress is Progress.CONTENT:
+                return None
+            refusal = _refusal(outgoing.data_reply)
+            if refusal is None:
+                raise FilterFailed(f"reply to DATA: {outgoing.data_reply}")
+        except FilterFailed as error:
+            return self.failed(error)
+        self._owner = None
+        return refusal
+
+    def _current(self) -> tuple[FilterConnection, Outgoing]:
+        assert self._connection is not None and self._outgoing is not None
+        if self._outgoing.progress is not Progress.ENVELOPE:
+            raise FilterFailed("it has ended the message")
+        return self._connection, self._outgoing
+
+    async def _begin(self, transaction: Transaction) -> Reply | None:
+        """Connect where there is no connection, and send the envelope's beginning.  Raises FilterFailed."""
+        connection = await self._ready()
+        client = connection.client
+        session, mail = self._session, transaction.mail
+        if mail.smtputf8 and "SMTPUTF8" not in client.capabilities:
+            raise FilterFailed("it does not offer SMTPUTF8")
+        command = mail_from(
+            transaction.sender,
+            client.capabilities,
+            size=mail.size,
+            body=mail.body,
+            smtputf8=mail.smtputf8,
+            ret=mail.ret,
+            envid=mail.envid,
+        )
+        outgoing = Outgoing(command, [], before=xforward(_attributes(session, transaction), client.capabilities))
+        self._outgoing, self._owner = outgoing, transaction
+        client.open(outgoing)
+        await connection.settle()
+        return _refusal(outgoing.mail_reply)
+
+    async def _ready(self) -> FilterConnection:
+        """A connection between two messages."""
+        connection, outgoing = self._connection, self._outgoing
+        self._outgoing = self._owner = None
+        if connection is not None and outgoing is not None and outgoing.progress is not Progress.DONE:
+            if outgoing.progress is Progress.ENVELOPE and not connection.busy:
+                connection.client.abandon()
+                try:
+                    await connection.settle()
+                except FilterFailed:
+                    pass  # it may have been waiting for us for too long
+            else:
+                self._drop()
+        if connection is not None and not connection.alive:
+            self._drop()
+        if self._connection is None:
+            settings = self._settings
+            self._connection = await FilterConnection.connect(settings.endpoint, settings.name, settings.timeout)
+        return self._connection
+
+    def failed(self, error: FilterFailed) -> Reply:
+        log.warning(f"proxy {self._settings.endpoint}: {error}")
+        self._drop()
+        return UNAVAILABLE
+
+    def _drop(self) -> None:
+        """Close the connection: the filter throws away what it has of a message."""
+        connection, self._connection = self._connection, None
+        self._outgoing = self._owner = None
+        if connection is not None:
+            connection.close()
+
+    def close(self) -> None:
+        """The client's session is over."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close(politely=True)
+
+    # --- the content
+    def open_now(self) -> FilteredMessage:
+        """The message of a transaction whose first recipient was taken."""
+        return BufferedMessage(self) if self._settings.speed_adjust else FilteredMessage(self)
+
+    async def send(self, content: bytes) -> None:
+        """Content, encoded.  Raises FilterFailed."""
+        if self._connection is None:
+            raise FilterFailed("the connection is gone")
+        await self._connection.send(content)
+
+    async def finish(self, content: bytes) -> Reply:
+        """The last of the content, the dot included; the filter's answer to the message."""
+        connection, outgoing = self._connection, self._outgoing
+        if connection is None or outgoing is None or outgoing.progress is not Progress.CONTENT:
+            return UNAVAILABLE
+        try:
+            connection.client.end_content(content)
+            await connection.settle()
+        except FilterFailed as error:
+            if not outgoing.final_replies:
+                return self.failed(error)
+        self._owner = None
+        final = outgoing.final_replies[0]
+        if final.code == 421 or final.kind not in (2, 4, 5):
+            return self.failed(FilterFailed(f"reply to the message: {final}"))
+        return _passed(final)
+
+    async def deliver_whole(self, transaction: Transaction, content: int, length: int) -> Reply:
+        """speed_adjust: the whole conversation about one message, from a file; the filter's first refusal or its
+        answer to the content."""
+        try:
+            refusal = await self._begin(transaction)
+            for recipient in transaction.recipients:
+                if refusal is not None:
+                    break
+                connection, outgoing = self._current()
+                client = connection.client
+                client.add(
+                    rcpt_to(recipient.address, client.capabilities, notify=recipient.notify, orcpt=recipient.orcpt)
+                )
+                await connection.settle()
+                refusal = _refusal(outgoing.recipient_replies[-1])
+            if refusal is None:
+                refusal = await self.data(transaction)
+            if refusal is not None:
+                self._owner = None
+                return refusal
+            encoder = ContentEncoder(0)
+            for start in range(0, length, GATHER):
+                await self.send(encoder.encode(os.pread(content, min(GATHER, length - start), start)))
+        except BadAddress as error:
+            log.warning(f"proxy {self._settings.endpoint}: {error}")
+            self._drop()
+            return replies.BAD_RECIPIENT
+        except FilterFailed as error:
+            return self.failed(error)
+        return await self.finish(encoder.finish())
+
+    def withdraw(self) -> None:
+        """The client has given up, or its message is refused: within content only the end of the connection says so."""
+        if self._outgoing is not None and self._outgoing.progress in (Progress.CONTENT, Progress.ENDING):
+            self._drop()
+        else:
+            self._owner = None
+
+
+class FilteredMessage:
+    """What a transaction has in place of a message in cleanup; `finish` stands for `commit`."""
+
+    queue_id = NO_QUEUE
+
+    def __init__(self, session: FilterSession) -> None:
+        self._session = session
+        self._encoder = ContentEncoder(0)
+        self._pieces: list[bytes] = []
+        self._gathered = 0
+        self._discarded = False
+        self._failed = False
+
+    def begin(self, envelope: Envelope, *, examine: bool = False) -> None:
+        """The envelope went to the filter already, command by command."""
+        self._discarded = envelope.discard
+
+    def gather(self, content: bytes) -> bool:
+        """Take content; whether it is time to send."""
+        if self._discarded or self._failed:
+            return False
+        encoded = self._encoder.encode(content)
+        self._pieces.append(encoded)
+        self._gathered += len(encoded)
+        return self._gathered >= GATHER
+
+    def _take(self) -> bytes:
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._gathered = 0
+        return data
+
+    async def flush(self) -> None:
+        """Send what was gathered.  The rest of a message that cannot be sent is read and dropped."""
+        try:
+            await self._session.send(self._take())
+        except FilterFailed as error:
+            self._failed = True
+            self._session.failed(error)
+
+    async def finish(self, transaction: Transaction) -> Reply:
+        """The client has ended the message: the answer."""
+        if self._discarded:
+            return replies.queued(NO_QUEUE)
+        if self._failed:
+            return UNAVAILABLE
+        return await self._session.finish(self._take() + self._encoder.finish())
+
+    async def commit(self, edits: Edits | None = None) -> Any:
+        raise NotImplementedError("a filtered message has no receipt")
+
+    def abort(self) -> None:
+        """Withdraw the message."""
+        self._session.withdraw()
+
+
+class BufferedMessage(FilteredMessage):
+    """speed_adjust: the content waits in a file in memory until it is complete (this process can make no other)."""
+
+    def __init__(self, session: FilterSession) -> None:
+        super().__init__(session)
+        self._file = os.memfd_create("message", os.MFD_CLOEXEC)
+        self._length = 0
+
+    def gather(self, content: bytes) -> bool:
+        if not self._discarded and self._file >= 0:
+            self._length += len(content)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(self._file, view) :]
+        return False
+
+    async def finish(self, transaction: Transaction) -> Reply:
+        if self._discarded:
+            self.abort()
+            return replies.queued(NO_QUEUE)
+        try:
+            return await self._session.deliver_whole(transaction, self._file, self._length)
+        finally:
+            self._close()
+
+    def abort(self) -> None:
+        self._close()
+        super().abort()
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+async def finish(session: Session, transaction: Transaction, message: FilteredMessage) -> Reply:
+    """The end of a filtered message: its answer, and the line in the log."""
+    lost = [name for name in _LOST if getattr(transaction, name)]
+    if lost:
+        log.warning(f"with smtpd_proxy_filter a message cannot have: {', '.join(lost)}")
+    reply = await message.finish(transaction)
+    word = "proxy-reject" if reply.failed else "proxy-accept"
+    recipient = transaction.recipients[0].address if transaction.recipients else ""
+    log.info(
+        f"{NO_QUEUE}: {word}: END-OF-MESSAGE: {reply}; from=<{transaction.sender}> to=<{recipient}> "
+        f"proto={session.core.protocol} helo=<{session.core.helo_name}>"
+    )
+    return reply
+
+
+def _attributes(session: Session, transaction: Transaction) -> dict[str, str]:
+    """What XFORWARD tells the filter about the client."""
+    fields = client_fields(session, session.core.protocol)
+    return {
+        "NAME": "" if fields["client_name"] == UNKNOWN else fields["client_name"],
+        "ADDR": "" if fields["client_address"] == UNKNOWN else fields["client_address"],
+        "PORT": fields["client_port"],
+        "PROTO": fields["protocol"],
+        "HELO": fields["client_helo"],
+        "SOURCE": "LOCAL" if session.trusted else "REMOTE",
+    }
+
+
+def _passed(reply: ServerReply) -> Reply:
+    """A reply of the filter as ours; its status codes stand in its text."""
+    return Reply(reply.code, "", tuple(replies.printable(line) for line in reply.lines))
+
+
+def _refusal(reply: ServerReply | None) -> Reply | None:
+    """The refusal that a reply is.  Raises FilterFailed for one that makes no sense here."""
+    if reply is None or reply.kind not in (2, 4, 5) or reply.code == 421:
+        raise FilterFailed(f"reply: {reply}")
+    return None if reply.kind == 2 else _passed(reply)
