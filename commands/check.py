@@ -6,6 +6,7 @@ Every finding is one line that says what is wrong, where, and what to do.  Exit 
 
 from __future__ import annotations
 
+import datetime
 import os
 import socket
 import stat
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pillarbox.commands.check_tls import look_at_certificates
 from pillarbox.commands.control import running_pid
 from pillarbox.lib.config import Config, ConfigError, load
 from pillarbox.lib.config.errors import nearest
@@ -39,7 +41,6 @@ from pillarbox.lib.config.parameters.lookup import (
 from pillarbox.lib.config.parameters.reputation import REPUTATION_DIRECTORY
 from pillarbox.lib.queue.directories import LOGS, MAILDROP, QUEUES, SPARE
 from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
-from pillarbox.lib.tls import TlsError, server_context
 
 BUILT_IN_TRANSPORTS = ("error", "retry", "discard")
 """Those that the queue manager carries out itself."""
@@ -47,17 +48,26 @@ BUILT_IN_TRANSPORTS = ("error", "retry", "discard")
 
 def check(directory: str) -> int:
     """Print what is wrong with the instance whose configuration is in `directory`."""
+    served = ""
     try:
         config = load(directory)
     except ConfigError as error:
         findings = [str(problem) for problem in error.problems]
     else:
-        parts = (_users, _directories, _certificate, _aliases, _transports, _ports)
+        parts = (_users, _directories, _aliases, _transports, _ports)
         findings = [finding for part in parts for finding in part(config)]
+        certificates = look_at_certificates(
+            config, running=bool(running_pid(config)), now=datetime.datetime.now(datetime.UTC)
+        )
+        if certificates is not None:
+            findings += certificates.findings
+            served = str(certificates)
     for finding in findings:
         print(f"pillarbox: {finding}", file=sys.stderr)
     if findings:
         return os.EX_CONFIG
+    if served:
+        print(f"pillarbox: {served}")
     print("pillarbox: no mistake found")
     return os.EX_OK
 
@@ -107,13 +117,6 @@ def _directories(config: Config) -> Iterator[str]:
     for path in (config[RUN_DIRECTORY],):
         if not os.access(path, os.W_OK):
             yield f"{path}: cannot be written to; run this as root or as the instance's owner"
-
-
-def _certificate(config: Config) -> Iterator[str]:
-    try:
-        server_context(config)
-    except TlsError as error:
-        yield str(error)
 
 
 def _aliases(config: Config) -> Iterator[str]:

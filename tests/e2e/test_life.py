@@ -279,7 +279,8 @@ def test_a_directory_with_a_wrong_owner_is_named(mail: Instance) -> None:
 
 def test_a_sound_instance_passes_the_check(mail: Instance) -> None:
     done = mail.run(["pillarbox", "check"])
-    assert (done.returncode, done.stdout, done.stderr) == (0, "pillarbox: no mistake found\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("pillarbox: no mistake found\n")
 
 
 @pytest.mark.parametrize("verb", ["check", "start"])

@@ -67,6 +67,7 @@ PEERS: dict[str, Entry] = {
             "Exim version",
             accounts=("Debian-exim",),
         ),
+        Entry("openssl", ("openssl",), ("openssl", "version"), "OpenSSL 3"),
         Entry("haproxy", ("haproxy",), ("haproxy", "-v"), "HAProxy version"),
         Entry("opendkim", ("opendkim", "opendkim-tools"), ("opendkim", "-V"), "OpenDKIM"),
         Entry("opendmarc", ("opendmarc",), ("opendmarc", "-V"), "OpenDMARC"),
