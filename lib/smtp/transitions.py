@@ -64,6 +64,7 @@ def _after_starttls(session: ServerSession, event: StartTls, reply: Reply) -> bo
     # RFC 3207 section 4.2: nothing that was said in clear text counts any longer, nor what was sent behind STARTTLS.
     session.input.clear()
     session.read = read_nothing
+    session.leave_transaction()
     session.introduce_anew()
     return True
 
