@@ -121,6 +121,8 @@ class Driven:
         # How content is cut into events is not part of the promise.
         if isinstance(event, Content) and self.events and isinstance(self.events[-1], Content):
             self.events[-1] = Content(self.events[-1].data + event.data)
+        elif isinstance(event, Overflow) and self.events and isinstance(self.events[-1], Content):
+            self.events[-1] = event  # what came before is worthless
         else:
             self.events.append(replace(event) if isinstance(event, Content) else event)
 
@@ -274,11 +276,11 @@ class ServerMachine(RuleBasedStateMachine):
             model.state = State.RCPT
             model.recipients += 1
 
-    @precondition(lambda self: not self.model.closed and self.model.state is State.IDLE)
-    @rule(recipients=st.integers(1, 3), parameter=st.sampled_from(("", "BODY=BINARYMIME")), cut=st.integers(0))
     def open(self, recipients: int, parameter: str, cut: int) -> None:
-        """A whole envelope in one piece, so that what comes behind it is reached often."""
+        """A whole envelope in one piece, so that what comes behind it is reached often; nothing where one is open."""
         model = self.model
+        if model.state is not State.IDLE or not recipients:
+            return
         verb = "LHLO" if self.lmtp else "EHLO"
         rcpt = "RCPT TO:<c@d.example>\r\n" * recipients
         data = f"{verb} c\r\nMAIL FROM:<> {parameter}\r\n{rcpt}".encode()
@@ -291,10 +293,12 @@ class ServerMachine(RuleBasedStateMachine):
     @rule(
         content=st.sampled_from((b"", b"x\r\n", b"..\r\n", b"x\n.\ny\r\n", b"RSET\r\n", b"x" * SIZE_LIMIT + b"\r\n")),
         no=st.sampled_from((None, Data, End)),
+        recipients=st.integers(0, 3),
         cut=st.integers(0),
     )
-    def data(self, content: bytes, no: type | None, cut: int) -> None:
+    def data(self, content: bytes, no: type | None, recipients: int, cut: int) -> None:
         """DATA with its content in the same piece."""
+        self.open(recipients, "", cut)
         model = self.model
         data = b"DATA\r\n"
         if model.state is not State.RCPT:
@@ -316,13 +320,16 @@ class ServerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.model.closed)
     @rule(
-        content=st.sampled_from((b"", b"QUIT\r\n", b"x", b"\r", b"\n", b"a: b\r\n\r\n\0\n", b"x" * (SIZE_LIMIT + 1))),
+        content=st.sampled_from((b"", b"QUIT\r\n", b"x", b"\r", b"\n", b"a: b\r\n\r\n\0\n", b"x" * (SIZE_LIMIT + 9))),
         last=st.booleans(),
         no=st.sampled_from((None, Data, End)),
+        recipients=st.integers(0, 3),
+        parameter=st.sampled_from(("", "BODY=BINARYMIME")),
         cut=st.integers(0),
     )
-    def bdat(self, content: bytes, last: bool, no: type | None, cut: int) -> None:
+    def bdat(self, content: bytes, last: bool, no: type | None, recipients: int, parameter: str, cut: int) -> None:
         """A chunk; its octets are no commands wherever it stands."""
+        self.open(recipients, parameter, cut)
         model = self.model
         session = self.one.session
         data = b"BDAT %d%s\r\n" % (len(content), b" LAST" if last else b"") + content
@@ -497,5 +504,5 @@ class ServerMachine(RuleBasedStateMachine):
         self.model.closed = True
 
 
-ServerMachine.TestCase.settings = hypothesis_settings(max_examples=150, stateful_step_count=40, deadline=None)
+ServerMachine.TestCase.settings = hypothesis_settings(max_examples=300, stateful_step_count=30, deadline=None)
 TestServerMachine = ServerMachine.TestCase
