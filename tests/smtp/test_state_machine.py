@@ -428,7 +428,9 @@ class ServerMachine(RuleBasedStateMachine):
             self.say(b"AUTH P?\r\n", cut, 501)
         else:
             line = {"abort": b"*", "malformed": b"?", "endless": b"A" * 20000}[way]
-            events = self.say(b"AUTH PLAIN\r\n" + line + b"\r\n", cut, 334, 501, Auth=asked)
+            events = self.say(
+                b"AUTH PLAIN\r\n" + line + b"\r\n", cut, 334, 500 if way == "endless" else 501, Auth=asked
+            )
             assert [type(event) for event in events] == [Auth, AuthEnded]
 
     @precondition(lambda self: not self.model.closed)
