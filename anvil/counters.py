@@ -17,6 +17,9 @@ LIMIT: Final = 100_000
 
 KINDS: Final = ("connect", "message", "recipient", "auth", "tls")
 
+_RATE_NAMES: Final = {"connect": "connection", "tls": "newtls"}
+"""What anvil(8) calls a rate in its log lines, where that differs."""
+
 Key = tuple[str, str]
 
 
@@ -68,6 +71,13 @@ class Counters:
         """An event: how many there were in the time unit, this one included."""
         return self._count(self._client((service, address)), kind, service, address)
 
+    def rate(self, service: str, address: str, kind: str) -> int:
+        """How many events there were in the time unit."""
+        client = self._clients.get((service, address))
+        if client is None or self._clock() - client.began >= self.unit:
+            return 0
+        return client.rates.get(kind, 0)
+
     def _client(self, key: Key) -> _Client:
         client = self._clients.get(key)
         if client is None:
@@ -83,7 +93,7 @@ class Counters:
             client.began = now
             client.rates.clear()
         rate = client.rates[kind] = client.rates.get(kind, 0) + 1
-        self._peak(f"{'connection' if kind == 'connect' else kind} rate", rate, service, address)
+        self._peak(f"{_RATE_NAMES.get(kind, kind)} rate", rate, service, address)
         return rate
 
     def _peak(self, what: str, count: int, service: str, address: str) -> None:

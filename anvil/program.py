@@ -3,6 +3,10 @@
 {"do": "connect", "service": S, "address": A}              -> {"ok": true, "connections": N, "rate": N}
 {"do": "disconnect", "service": S, "address": A}           -> {"ok": true}
 {"do": "count", "service": S, "address": A, "kind": K}     -> {"ok": true, "rate": N}
+{"do": "rate", "service": S, "address": A, "kind": K}      -> {"ok": true, "rate": N}: the same without counting
+
+A request has a "tag", which the reply repeats; one without it gets no reply.  ADDRESS may also be a network: clients
+are told apart as smtpd_client_ipv4_prefix_length and smtpd_client_ipv6_prefix_length say.
 """
 
 from __future__ import annotations
@@ -36,13 +40,15 @@ class Channels:
         try:
             while True:
                 frame = await channel.receive()
+                tag = frame.integer("tag", 0)
                 try:
                     reply = self.answer(frame, mine)
                 except ProtocolError as error:
                     log.warning(f"bad request: {error}")
-                    await channel.send({"ok": False, "why": str(error)})
+                    await channel.send({"ok": False, "why": str(error), "tag": tag})
                     return
-                await channel.send(reply)
+                if tag:
+                    await channel.send({**reply, "tag": tag})
         except ChannelClosed:
             pass
         finally:
@@ -65,11 +71,12 @@ class Channels:
             if mine[key] <= 0:
                 del mine[key]
             return {"ok": True}
-        if verb == "count":
+        if verb in ("count", "rate"):
             kind = frame.text("kind")
             if kind not in KINDS:
                 raise ProtocolError(f'unknown kind "{kind}"')
-            return {"ok": True, "rate": self.counters.count(service, address, kind)}
+            look = self.counters.count if verb == "count" else self.counters.rate
+            return {"ok": True, "rate": look(service, address, kind)}
         raise ProtocolError(f'unknown request "{verb}"')
 
 

@@ -12,6 +12,7 @@ from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.events import Auth, AuthResponse
 from pillarbox.lib.smtp.reading import ABORTED
 from pillarbox.lib.smtp.reply import Reply
+from pillarbox.smtpd.rates import authentications
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.session import Session
@@ -33,18 +34,10 @@ class Authentication:
         session = self._session
         server, client = session.server, session.client
         self._mechanism = event.mechanism
-        if session.counted and server.limits.auth_rate:
-            try:
-                rate = await server.anvil.count(server.service, client.address, "auth")
-            except ServiceUnavailable as error:
-                log.warning(error.reason)
-            else:
-                if rate > server.limits.auth_rate:
-                    log.warning(
-                        f"AUTH command rate limit exceeded: {rate} from {client.tag} for service {server.service}"
-                    )
-                    session.core.answer(replies.too_many_auth(client.address))
-                    return
+        count = authentications(session)
+        if count is not None and (refusal := await count) is not None:
+            session.core.answer(refusal)
+            return
         try:
             step = await server.auth.begin(
                 "smtp",

@@ -41,6 +41,7 @@ from pillarbox.smtpd.forwarded import forwarded_text
 from pillarbox.smtpd.inquiries import complete, etrn, expand, verify
 from pillarbox.smtpd.policy.driver import accept
 from pillarbox.smtpd.proxy_filter import FilteredMessage
+from pillarbox.smtpd.rates import may_start_tls
 from pillarbox.smtpd.session import Handlers, Session
 from pillarbox.smtpd.transaction import Transaction
 
@@ -286,9 +287,23 @@ def start_tls(session: Session, event: StartTls) -> None:
     """STARTTLS."""
     if session.server.tls is None:
         session.core.answer(replies.TLS_UNAVAILABLE)
+    elif session.counted and session.server.limits.tls_rate:
+        session.later(_start_tls_within_rate(session))
     else:
-        session.core.answer(replies.READY_FOR_TLS)
-        session.start_tls()
+        _start_tls(session)
+
+
+async def _start_tls_within_rate(session: Session) -> None:
+    refusal = await may_start_tls(session)
+    if refusal is not None:
+        session.core.answer(refusal)
+    else:
+        _start_tls(session)
+
+
+def _start_tls(session: Session) -> None:
+    session.core.answer(replies.READY_FOR_TLS)
+    session.start_tls()
 
 
 def auth(session: Session, event: Auth) -> None:

@@ -24,7 +24,10 @@ def checks(server: Server) -> Checks:
     """The checks that the limits of the service ask for."""
     limits = server.limits
     return {
-        "CONNECT": (connections,) if limits.counting else (),
+        "CONNECT": (
+            *((connections,) if limits.counting else ()),
+            *((wrapped,) if limits.tls_rate and server.wrapper else ()),
+        ),
         "MAIL": (messages,) if limits.message_rate else (),
         "RCPT": (recipients,) if limits.recipient_rate else (),
     }
@@ -34,7 +37,7 @@ async def _connections(session: Session) -> Verdict:
     server, client = session.server, session.client
     limits = server.limits
     try:
-        counts = await server.anvil.connect(server.service, client.address)
+        counts = await server.anvil.connect(server.service, server.clients.of(client.address))
     except ServiceUnavailable as error:
         log.warning(error.reason)
         return None
@@ -72,6 +75,42 @@ def recipients(session: Session, event: Rcpt) -> Any:
     return _within(session, "recipient", limit, "Recipient address rate", refusal)
 
 
+def authentications(session: Session) -> Any:
+    """smtpd_client_auth_rate_limit: a coroutine for a refusal or None, None where nothing has to be asked."""
+    limit = session.server.limits.auth_rate
+    if not session.counted or not limit:
+        return None
+    return _within(session, "auth", limit, "AUTH command rate", replies.too_many_auth(session.client.address))
+
+
+async def may_start_tls(session: Session) -> Verdict:
+    """smtpd_client_new_tls_session_rate_limit at STARTTLS, where nobody knows whether the session will be new."""
+    server, client = session.server, session.client
+    try:
+        rate = await server.anvil.rate(server.service, server.clients.of(client.address), "tls")
+    except ServiceUnavailable as error:
+        log.warning(error.reason)
+        return None
+    if rate <= server.limits.tls_rate:
+        return None
+    log.warning(f"Refusing STARTTLS request from {client.tag} for service {server.service}")
+    return replies.too_many_tls_sessions(client.address)
+
+
+async def new_tls_session(session: Session) -> Verdict:
+    """The same after the handshake: a session that was not resumed counts."""
+    limit, tls = session.server.limits.tls_rate, session.transport.get_extra_info("ssl_object")
+    if not session.counted or not limit or tls is None or tls.session_reused:
+        return None
+    refusal = replies.tls_sessions_too_fast(session.server.host, session.client.address)
+    return await _within(session, "tls", limit, "New TLS session rate", refusal)
+
+
+def wrapped(session: Session, event: Any) -> Any:
+    """The same where TLS comes first."""
+    return new_tls_session(session) if session.counted else None
+
+
 async def _within(session: Session, kind: EventKind, limit: int, what: str, refusal: Reply) -> Verdict:
     return refusal if await exceeds(session, kind, limit, what) else None
 
@@ -80,7 +119,7 @@ async def exceeds(session: Session, kind: EventKind, limit: int, what: str) -> b
     """Count an event; whether it is beyond the limit."""
     server = session.server
     try:
-        rate = await server.anvil.count(server.service, session.client.address, kind)
+        rate = await server.anvil.count(server.service, server.clients.of(session.client.address), kind)
     except ServiceUnavailable as error:
         log.warning(error.reason)
         return False

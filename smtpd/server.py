@@ -37,7 +37,7 @@ from pillarbox.lib.config.parameters import (
 from pillarbox.lib.dns import Resolver, configured_resolver
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp.content import BareNewline
-from pillarbox.lib.smtp.networks import Networks
+from pillarbox.lib.smtp.networks import ClientNetworks, Networks
 from pillarbox.lib.smtp.profile import NOTHING_GRANTED, Profile
 from pillarbox.lib.tls import server_context, smtp_role
 from pillarbox.lib.tls.tickets import TicketKeys
@@ -79,13 +79,13 @@ class Limits:
     message_rate: int
     recipient_rate: int
     auth_rate: int
+    tls_rate: int
 
     @property
     def counting(self) -> bool:
         """Whether anvil is needed at all."""
-        return any(
-            (self.connection_count, self.connection_rate, self.message_rate, self.recipient_rate, self.auth_rate)
-        )
+        at_once, rates = self.connection_count, (self.connection_rate, self.message_rate, self.recipient_rate)
+        return any((at_once, *rates, self.auth_rate, self.tls_rate))
 
 
 class Server:
@@ -134,6 +134,9 @@ class Server:
         excluded = config[smtpd_content.SMTPD_FORBID_BARE_NEWLINE_EXCLUSIONS]
         self._lenient_to = Networks(excluded)
         self.limits = configured_limits(config)
+        self.clients = ClientNetworks(
+            config[smtpd.SMTPD_CLIENT_IPV4_PREFIX_LENGTH], config[smtpd.SMTPD_CLIENT_IPV6_PREFIX_LENGTH]
+        )
         self.screening = configured_screening(config)
         self.host = config[general.MYHOSTNAME]
         self.origin = config[general.MYORIGIN]
@@ -289,4 +292,5 @@ def configured_limits(config: Config) -> Limits:
         message_rate=config[smtpd.SMTPD_CLIENT_MESSAGE_RATE_LIMIT],
         recipient_rate=config[smtpd.SMTPD_CLIENT_RECIPIENT_RATE_LIMIT],
         auth_rate=config[smtpd.SMTPD_CLIENT_AUTH_RATE_LIMIT],
+        tls_rate=config[smtpd.SMTPD_CLIENT_NEW_TLS_SESSION_RATE_LIMIT],
     )

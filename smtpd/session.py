@@ -29,6 +29,7 @@ from pillarbox.smtpd.checks import decide
 from pillarbox.smtpd.client import Client
 from pillarbox.smtpd.origin import NOWHERE, Origin, connection_origin, impersonated, named_by_proxy
 from pillarbox.smtpd.policy.memory import Memory
+from pillarbox.smtpd.rates import new_tls_session
 from pillarbox.smtpd.screening.screen import UNSCREENED
 from pillarbox.smtpd.transaction import Transaction
 
@@ -207,7 +208,7 @@ class Session(asyncio.Protocol):
             self._name_task.cancel()
             self._name_task = None
         if self.registered:
-            self.server.anvil.disconnect(self.server.service, self.client.address)
+            self.server.anvil.disconnect(self.server.service, self.server.clients.of(self.client.address))
             self.registered = False
         proxy, attributes = self.client, event.attributes
         self._take_for(impersonated(attributes, self.origin))
@@ -407,6 +408,9 @@ class Session(asyncio.Protocol):
         self._in_handshake = self._paused = False
         self._secured()
         self.core.tls_started()
+        refusal = await new_tls_session(self)
+        if refusal is not None:
+            self.core.shut(refusal, "")
 
     def _secured(self) -> None:
         """The handshake is done."""
@@ -515,7 +519,7 @@ class Session(asyncio.Protocol):
             self.filter.close()
         log.info(f"disconnect from {self.client.tag} {core.summary()}")
         if self.registered:
-            self.server.anvil.disconnect(self.server.service, self.client.address)
+            self.server.anvil.disconnect(self.server.service, self.server.clients.of(self.client.address))
         self.server.sessions.discard(self)
         self._released()
 

@@ -4,8 +4,9 @@
     total = await anvil.count("smtp", "192.0.2.1", "message")
     anvil.disconnect("smtp", "192.0.2.1")
 
-Connections are counted for the life of this client's own connection: when a program dies, what it had open is
-forgotten.  After a restart of `anvil` counts begin at zero; a limit may then be exceeded for a while.
+Many questions may be under way at once on one connection.  Connections are counted for the life of this client's own
+connection: when a program dies, what it had open is forgotten.  After a restart of `anvil` counts begin at zero; a
+limit may then be exceeded for a while.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.tagged import TaggedClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError
 
 SERVICE = "anvil"
 
@@ -41,63 +42,37 @@ class AsyncAnvilClient:
     """For event programs; every method but `disconnect` raises ServiceUnavailable."""
 
     def __init__(self, config: Config) -> None:
-        self._path = config.socket_path(SERVICE)
-        self._channel: AsyncChannel | None = None
-        self._lock = asyncio.Lock()
-        self._down_until = 0.0
+        self._service = TaggedClient(config.socket_path(SERVICE), SERVICE, ANSWER_TIMEOUT, RETRY_AFTER)
         self._goodbyes: set[asyncio.Task[None]] = set()
 
     async def connect(self, service: str, address: str) -> Counts:
         """A client has connected."""
-        reply = await self._call({"do": "connect", "service": service, "address": address})
+        reply = await self._service.ask({"do": "connect", "service": service, "address": address})
         return Counts(reply.integer("connections"), reply.integer("rate"))
 
     async def count(self, service: str, address: str, kind: EventKind) -> int:
         """An event of a client; how many there were within the time unit."""
-        reply = await self._call({"do": "count", "service": service, "address": address, "kind": kind})
-        return reply.integer("rate")
+        request: dict[str, object] = {"do": "count", "service": service, "address": address, "kind": kind}
+        return (await self._service.ask(request)).integer("rate")
+
+    async def rate(self, service: str, address: str, kind: EventKind) -> int:
+        """How many events there were within the time unit, without another one."""
+        request: dict[str, object] = {"do": "rate", "service": service, "address": address, "kind": kind}
+        return (await self._service.ask(request)).integer("rate")
 
     def disconnect(self, service: str, address: str) -> None:
         """A client that `connect` was called for has gone.  Does not wait and does not fail."""
-        if self._channel is not None:
+        if self._service.connected:
             task = asyncio.get_running_loop().create_task(self._goodbye(service, address))
             self._goodbyes.add(task)
             task.add_done_callback(self._goodbyes.discard)
 
     async def _goodbye(self, service: str, address: str) -> None:
         try:
-            await self._call({"do": "disconnect", "service": service, "address": address})
+            await self._service.tell({"do": "disconnect", "service": service, "address": address})
         except ServiceUnavailable:
             pass  # a new anvil knows nothing of the connection
 
-    async def _call(self, request: dict[str, object]) -> Attributes:
-        # A session that goes away must not break the exchange that it began: the connection serves all.
-        return await asyncio.shield(asyncio.get_running_loop().create_task(self._ask(request)))
-
-    async def _ask(self, request: dict[str, object]) -> Attributes:
-        loop = asyncio.get_running_loop()
-        async with self._lock:
-            if loop.time() < self._down_until:
-                raise ServiceUnavailable("anvil: not available a moment ago")
-            for attempt in (1, 2):
-                fresh = self._channel is None
-                try:
-                    if self._channel is None:
-                        self._channel = await AsyncChannel.connect(self._path, ANSWER_TIMEOUT)
-                    await self._channel.send(request)
-                    reply = await self._channel.receive(ANSWER_TIMEOUT)
-                    if not reply.boolean("ok"):
-                        raise ProtocolError(reply.text("why", "refused"))
-                    return reply
-                except (ChannelClosed, ProtocolError) as error:
-                    self.close()
-                    if fresh or attempt == 2:
-                        self._down_until = loop.time() + RETRY_AFTER
-                        raise ServiceUnavailable(f"anvil: {error}") from None
-            raise AssertionError("unreachable")
-
     def close(self) -> None:
         """End the connection; what it counted is forgotten."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self._service.close()

@@ -19,9 +19,9 @@ from hashlib import blake2b
 from typing import Final
 
 from pillarbox.lib.clients.errors import ServiceUnavailable
-from pillarbox.lib.clients.tagged import NoAnswer, TaggedConnection
+from pillarbox.lib.clients.tagged import TaggedClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed, ProtocolError
 
 SERVICE: Final = "reputation"
 
@@ -30,8 +30,6 @@ ANSWER_TIMEOUT: Final = 3.0
 
 RETRY_AFTER: Final = 2.0
 """Seconds for which a service that could not be reached is not tried again, so that sessions don't wait for it."""
-
-DOWN: Final = "reputation: not available a moment ago"
 
 NOTES_LIMIT: Final = 1000
 """Notes that wait to be sent at most; beyond it the oldest are dropped."""
@@ -114,16 +112,13 @@ class AsyncReputationClient:
     """For event programs."""
 
     def __init__(self, config: Config) -> None:
-        self._path = config.socket_path(SERVICE)
-        self._connection: TaggedConnection | None = None
-        self._connecting = asyncio.Lock()
-        self._down_until = 0.0
+        self.service = TaggedClient(config.socket_path(SERVICE), SERVICE, ANSWER_TIMEOUT, RETRY_AFTER)
         self._notes: list[dict[str, object]] = []
         self._sender: asyncio.Task[None] | None = None
 
     async def client(self, address: str) -> Passed | None:
         """What a client address has passed.  Raises ServiceUnavailable."""
-        reply = await self._ask({"do": "client", "address": address})
+        reply = await self.service.ask({"do": "client", "address": address})
         if "rank" not in reply:
             return None
         return Passed(reply.integer("greet"), reply.integer("dnsbl"), reply.integer("rank"))
@@ -137,7 +132,7 @@ class AsyncReputationClient:
         """Whether a sender has to wait; `triplet` and `sender` are keys.  Raises ServiceUnavailable."""
         numbers = [policy.delay, policy.window, policy.lifetime, policy.clients]
         subject = {"network": network, "triplet": triplet, "sender": sender}
-        reply = await self._ask({"do": "greylist", **subject, "policy": numbers})
+        reply = await self.service.ask({"do": "greylist", **subject, "policy": numbers})
         return Greylisted(reply.integer("wait"), reply.text("why"), reply.integer("after", 0))
 
     def written(self, addresses: Sequence[str], lifetime: int) -> None:
@@ -153,7 +148,7 @@ class AsyncReputationClient:
         standing, tell = None, False
         for start in range(0, max(len(recipients), 1), RECIPIENTS_PER_FRAME):
             part = list(recipients[start : start + RECIPIENTS_PER_FRAME])
-            reply = await self._ask({**request, "messages": int(start == 0), "recipients": part})
+            reply = await self.service.ask({**request, "messages": int(start == 0), "recipients": part})
             tell = tell or reply.boolean("tell")
             standing = _standing(reply, tell)
         assert standing is not None
@@ -174,55 +169,14 @@ class AsyncReputationClient:
         while self._notes:
             notes, self._notes = self._notes, []
             try:
-                connection = await self._connected()
                 for note in notes:
-                    await connection.tell(note)
-            except (ServiceUnavailable, ChannelClosed):
+                    await self.service.tell(note)
+            except ServiceUnavailable:
                 pass  # what is learnt again costs less than mail that waits
-
-    async def _ask(self, request: dict[str, object]) -> Attributes:
-        for attempt in (1, 2):
-            connection = await self._connected()
-            try:
-                reply = await connection.ask(request)
-                if not reply.boolean("ok"):
-                    raise ServiceUnavailable(f"reputation: {reply.text('why', 'refused')}")
-                return reply
-            except ProtocolError as error:
-                connection.fail(ChannelClosed("protocol error"))
-                raise ServiceUnavailable(f"reputation: {error}") from None
-            except NoAnswer as error:
-                # It hangs, or master has not started it anew yet: the next session must not wait as long again.
-                connection.fail(ChannelClosed(str(error)))
-                self._down_until = asyncio.get_running_loop().time() + RETRY_AFTER
-                raise ServiceUnavailable(f"reputation: {error}") from None
-            except ChannelClosed as error:
-                if attempt == 2:
-                    raise ServiceUnavailable(f"reputation: {error}") from None
-        raise AssertionError("unreachable")
-
-    async def _connected(self) -> TaggedConnection:
-        connection = self._connection
-        if connection is not None and not connection.broken:
-            return connection
-        loop = asyncio.get_running_loop()
-        async with self._connecting:
-            if self._connection is None or self._connection.broken:
-                if loop.time() < self._down_until:
-                    raise ServiceUnavailable(DOWN)
-                try:
-                    channel = await AsyncChannel.connect(self._path, ANSWER_TIMEOUT)
-                except ChannelClosed as error:
-                    self._down_until = loop.time() + RETRY_AFTER
-                    raise ServiceUnavailable(f"reputation: {error}") from None
-                self._connection = TaggedConnection(channel, ANSWER_TIMEOUT)
-            return self._connection
 
     def close(self) -> None:
         """End the connection; the next question makes a new one."""
-        if self._connection is not None:
-            self._connection.fail(ChannelClosed("the client was closed"))
-            self._connection = None
+        self.service.close()
 
 
 class ReputationClient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError
 
 
@@ -70,3 +71,79 @@ class TaggedConnection:
         if self._reader is not asyncio.current_task():
             with contextlib.suppress(RuntimeError):
                 self._reader.cancel()
+
+
+class TaggedClient:
+    """The way to one service: connects at the first question, again when the service was restarted.
+
+    A service that could not be reached, or hangs, is not asked again for `retry_after` seconds, so that of many
+    sessions only one waits for it.
+    """
+
+    def __init__(self, path: str, service: str, timeout: float, retry_after: float) -> None:
+        self._path = path
+        self._service = service
+        self._timeout = timeout
+        self._retry_after = retry_after
+        self._connection: TaggedConnection | None = None
+        self._connecting = asyncio.Lock()
+        self.down_until = 0.0
+        """The loop's time until when it is not asked."""
+
+    async def ask(self, request: dict[str, object]) -> Attributes:
+        """Ask, once more where the connection breaks off; the reply says that it is ok.  Raises ServiceUnavailable."""
+        for attempt in (1, 2):
+            connection = await self._connected()
+            try:
+                reply = await connection.ask(request)
+                if not reply.boolean("ok"):
+                    raise ServiceUnavailable(f"{self._service}: {reply.text('why', 'refused')}")
+                return reply
+            except ProtocolError as error:
+                connection.fail(ChannelClosed("protocol error"))
+                raise ServiceUnavailable(f"{self._service}: {error}") from None
+            except NoAnswer as error:
+                # It hangs, or master has not started it anew yet.
+                connection.fail(ChannelClosed(str(error)))
+                self.down_until = asyncio.get_running_loop().time() + self._retry_after
+                raise ServiceUnavailable(f"{self._service}: {error}") from None
+            except ChannelClosed as error:
+                if attempt == 2:
+                    raise ServiceUnavailable(f"{self._service}: {error}") from None
+        raise AssertionError("unreachable")
+
+    async def tell(self, request: dict[str, object]) -> None:
+        """Send what needs no answer.  Raises ServiceUnavailable."""
+        connection = await self._connected()
+        try:
+            await connection.tell(request)
+        except ChannelClosed as error:
+            raise ServiceUnavailable(f"{self._service}: {error}") from None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None and not self._connection.broken
+
+    async def _connected(self) -> TaggedConnection:
+        connection = self._connection
+        if connection is not None and not connection.broken:
+            return connection
+        loop = asyncio.get_running_loop()
+        async with self._connecting:
+            if self._connection is None or self._connection.broken:
+                if loop.time() < self.down_until:
+                    raise ServiceUnavailable(f"{self._service}: not available a moment ago")
+                try:
+                    channel = await AsyncChannel.connect(self._path, self._timeout)
+                except ChannelClosed as error:
+                    self.down_until = loop.time() + self._retry_after
+                    raise ServiceUnavailable(f"{self._service}: {error}") from None
+                self._connection = TaggedConnection(channel, self._timeout)
+            return self._connection
+
+    def close(self) -> None:
+        """End the connection; the next question makes a new one."""
+        if self._connection is not None:
+            self._connection.fail(ChannelClosed("the client was closed"))
+            self._connection = None

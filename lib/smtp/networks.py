@@ -57,3 +57,28 @@ def plain_address(address: str) -> str:
     if address.startswith("::ffff:") and "." in address:
         return address[7:]
     return address.partition("%")[0]
+
+
+class ClientNetworks:
+    """Clients as limits tell them apart: by network, of prefix lengths for IPv4 and IPv6; remembered."""
+
+    def __init__(self, ipv4: int, ipv6: int) -> None:
+        self._lengths = {4: ipv4, 6: ipv6}
+        self._known: dict[str, str] = {}
+
+    def of(self, address: str) -> str:
+        """The network of an address; the address itself where all of it counts, and for what is none."""
+        known = self._known.get(address)
+        if known is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            known = self._known[address] = self._find(address)
+        return known
+
+    def _find(self, address: str) -> str:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return address
+        length = self._lengths[parsed.version]
+        return address if length >= parsed.max_prefixlen else str(ipaddress.ip_network((parsed, length), strict=False))

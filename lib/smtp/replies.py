@@ -295,6 +295,16 @@ def too_many_auth(address: str) -> Reply:
     return Reply(450, "4.7.1", (f"Error: too many AUTH commands from {address}",))
 
 
+def too_many_tls_sessions(address: str) -> Reply:
+    """smtpd_client_new_tls_session_rate_limit, at STARTTLS."""
+    return Reply(454, "4.7.0", (f"Error: too many new TLS sessions from {address}",))
+
+
+def tls_sessions_too_fast(host: str, address: str) -> Reply:
+    """The same after the handshake."""
+    return Reply(421, "4.7.0", (f"{host} Error: too many new TLS sessions from {address}",))
+
+
 # --- tests before the greeting (postscreen(8)), greylisting
 PROTOCOL_ERROR: Final = _of("550 5.5.1 Protocol error")
 PROTOCOL_ERROR_DROP: Final = _of("521 5.5.1 Protocol error")

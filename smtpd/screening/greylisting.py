@@ -10,7 +10,6 @@ away mail passes.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +22,7 @@ from pillarbox.lib.config.parameters import smtpd_screening as parameters
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.events import Data, Rcpt
+from pillarbox.lib.smtp.networks import ClientNetworks
 from pillarbox.lib.smtp.reply import Reply
 
 if TYPE_CHECKING:
@@ -55,15 +55,6 @@ def plain_sender(sender: str) -> str:
     return f"{_DIGITS.sub('#', local)}@{domain}".lower()
 
 
-def network(address: str, ipv4: int, ipv6: int) -> str:
-    """The network of an address by prefix lengths; what is no address stays as it is."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((parsed, ipv4 if parsed.version == 4 else ipv6), strict=False))
-
-
 def checks(server: Server) -> Checks:
     """A check in RCPT where the service greylists; one in DATA that learns where any service does."""
     settings = server.screening
@@ -84,6 +75,8 @@ class Greylist:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        greylisting = server.screening.greylisting
+        self._clients = ClientNetworks(greylisting.prefix_ipv4, greylisting.prefix_ipv6)
         self._networks: dict[str, float] = {}
         """Networks that need not wait, until when (seconds since the epoch)."""
 
@@ -93,8 +86,7 @@ class Greylist:
         settings = server.screening
         if session.trusted or session.core.authenticated or settings.lists.good_enough(session.screened.rank):
             return None
-        greylisting = settings.greylisting
-        net = network(session.client.address, greylisting.prefix_ipv4, greylisting.prefix_ipv6)
+        net = self._clients.of(session.client.address)
         if self._networks.get(net, 0.0) > server.clock():
             return None
         return self._ask(session, net, recipient)

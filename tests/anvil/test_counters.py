@@ -134,3 +134,32 @@ def test_one_program_cannot_end_the_connections_of_another() -> None:
 def test_bad_requests_are_protocol_errors(members: dict[str, object]) -> None:
     with pytest.raises(ProtocolError):
         ask(Channels(make()[0]), Counter(), **members)
+
+
+def test_a_rate_can_be_looked_at_without_counting() -> None:
+    clock = Clock()
+    counters = Counters(60.0, lambda: clock.now)
+    assert counters.rate("smtp", "a", "tls") == 0
+    counters.count("smtp", "a", "tls")
+    assert [counters.rate("smtp", "a", "tls") for _ in range(3)] == [1, 1, 1]
+    assert counters.rate("smtp", "b", "tls") == counters.rate("smtp", "a", "auth") == 0
+    clock.now += 60
+    assert counters.rate("smtp", "a", "tls") == 0
+
+
+def test_rates_have_the_names_that_anvil_gives_them() -> None:
+    counters = Counters(60.0, lambda: 0.0)
+    for kind in ("message", "recipient", "auth", "tls"):
+        counters.count("smtp", "a", kind)
+    counters.connect("smtp", "a")
+    with log.capture() as lines:
+        log_statistics(counters, lambda when: "Nov 22 03:44:18")
+    assert [line.partition(" at ")[0] for line in lines] == [
+        "statistics: max message rate 1/60s for (smtp:a)",
+        "statistics: max recipient rate 1/60s for (smtp:a)",
+        "statistics: max auth rate 1/60s for (smtp:a)",
+        "statistics: max newtls rate 1/60s for (smtp:a)",
+        "statistics: max connection count 1 for (smtp:a)",
+        "statistics: max connection rate 1/60s for (smtp:a)",
+        "statistics: max cache size 1",
+    ]

@@ -119,7 +119,7 @@ def test_a_kill_in_the_middle_of_many_questions_costs_nothing_but_the_last_momen
             if number == 100:
                 processes[0].listener.close()
                 processes.append(await asyncio.to_thread(Process, config))  # as master does at once
-                client._down_until = 0.0
+                client.service.down_until = 0.0
             answered += sum(not isinstance(outcome, ServiceUnavailable) for outcome in outcomes)
             assert not [
                 each for each in outcomes if isinstance(each, Exception) and type(each) is not ServiceUnavailable

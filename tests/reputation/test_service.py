@@ -104,7 +104,7 @@ def test_a_service_that_is_away_is_unavailable_and_found_when_it_is_back(tmp_pat
         with pytest.raises(ServiceUnavailable):
             await asyncio.to_thread(ReputationClient(config).accounts)
         async with serving(tmp_path, clock) as (config, _):
-            client._down_until = 0.0
+            client.service.down_until = 0.0
             clock.now += 300
             assert (await client.greylist("n", "t", "s", POLICY)).why == "passed", "and it has remembered"
             client.close()

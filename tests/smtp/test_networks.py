@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pillarbox.lib.smtp.networks import REMEMBERED, Networks, plain_address
+from pillarbox.lib.smtp.networks import REMEMBERED, ClientNetworks, Networks, plain_address
 
 NETWORKS = Networks(["127.0.0.0/8", "[::1]/128", "192.0.2.7", "!198.51.100.5", "198.51.100.0/24", "2001:db8::/32"])
 
@@ -37,3 +37,13 @@ def test_answers_are_kept_but_not_for_ever() -> None:
 def test_mapped_addresses_are_ipv4() -> None:
     assert plain_address("::ffff:192.0.2.1") == "192.0.2.1"
     assert plain_address("fe80::1%eth0") == "fe80::1"
+
+
+def test_clients_are_told_apart_by_network() -> None:
+    networks = ClientNetworks(24, 84)
+    assert networks.of("192.0.2.77") == "192.0.2.0/24"
+    assert networks.of("2001:db8:1:2:3:4:5:6") == "2001:db8:1:2:3::/84"
+    assert networks.of("unknown") == "unknown"
+    assert ClientNetworks(32, 128).of("192.0.2.77") == "192.0.2.77"
+    assert ClientNetworks(32, 128).of("2001:db8::1") == "2001:db8::1"
+    assert ClientNetworks(0, 0).of("192.0.2.77") == "0.0.0.0/0"

@@ -220,9 +220,11 @@ class FakeAnvil:
     def __init__(self) -> None:
         self.open = 0
         self.rates: dict[str, int] = {}
+        self.clients: set[str] = set()
         self.down = False
 
     async def connect(self, service: str, address: str) -> Counts:
+        self.clients.add(address)
         await asyncio.sleep(0)
         if self.down:
             raise ServiceUnavailable("anvil: down")
@@ -230,10 +232,15 @@ class FakeAnvil:
         return Counts(self.open, self.open)
 
     async def count(self, service: str, address: str, kind: str) -> int:
+        self.clients.add(address)
         self.rates[kind] = self.rates.get(kind, 0) + 1
         return self.rates[kind]
 
+    async def rate(self, service: str, address: str, kind: str) -> int:
+        return self.rates.get(kind, 0)
+
     def disconnect(self, service: str, address: str) -> None:
+        self.clients.add(address)
         self.open -= 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pillarbox.lib.clients.reputation import Passed
-from pillarbox.smtpd.screening.greylisting import network, plain_sender, table_keys
+from pillarbox.smtpd.screening.greylisting import plain_sender, table_keys
 from tests.smtpd.stage import ARRIVAL, OPEN, Stage, run, stage
 
 ON = {"smtpd_greylisting": "yes"}
@@ -248,12 +248,6 @@ def test_senders_that_are_the_same(first: str, second: str) -> None:
 )
 def test_senders_that_differ(first: str, second: str) -> None:
     assert plain_sender(first) != plain_sender(second)
-
-
-def test_networks() -> None:
-    assert network("192.0.2.77", 24, 64) == "192.0.2.0/24"
-    assert network("2001:db8:1:2:3::4", 24, 64) == "2001:db8:1:2::/64"
-    assert network("unknown", 24, 64) == "unknown"
 
 
 def test_keys_of_an_address() -> None:

@@ -72,6 +72,17 @@ SMTPD_CLIENT_RECIPIENT_RATE_LIMIT = integer(
 SMTPD_CLIENT_AUTH_RATE_LIMIT = integer(
     "smtpd_client_auth_rate_limit", "0", "How many AUTH commands one client may give per anvil_rate_time_unit; 0: any."
 )
+SMTPD_CLIENT_NEW_TLS_SESSION_RATE_LIMIT = integer(
+    "smtpd_client_new_tls_session_rate_limit",
+    "0",
+    "How many new TLS sessions (not resumed ones) one client may begin per anvil_rate_time_unit; 0: any.",
+)
+SMTPD_CLIENT_IPV4_PREFIX_LENGTH = integer(
+    "smtpd_client_ipv4_prefix_length", "32", "How much of an IPv4 address tells one client from another.", maximum=32
+)
+SMTPD_CLIENT_IPV6_PREFIX_LENGTH = integer(
+    "smtpd_client_ipv6_prefix_length", "84", "The same for IPv6, where one owner has many addresses.", maximum=128
+)
 SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS = words(
     "smtpd_client_event_limit_exceptions", "$mynetworks", "Clients (networks) that these limits do not concern."
 )
