@@ -49,6 +49,7 @@ PEERS: dict[str, Entry] = {
             ("swaks", "--support"),
             "TLS supported",
         ),
+        Entry("gsasl", ("gsasl",), ("gsasl", "--version"), "gsasl"),
         Entry("s-nail", ("s-nail",), ("s-nail", "--version"), "s-nail"),
         Entry("curl", ("curl",), ("curl", "--version"), "smtps"),
         Entry("postgrey", ("postgrey",), ("postgrey", "--version"), "postgrey"),
