@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pillarbox.lib.delivery import Content, DeliveryRequest
-from pillarbox.lib.delivery.content import CONVERSION, ConvertedContent
+from pillarbox.lib.delivery.content import CHUNK, CONVERSION, ConvertedContent
 from pillarbox.lib.mime.downgrade import Target, Unconvertible, headers_are_ascii
 from pillarbox.lib.smtp.client_capabilities import Capabilities
 from pillarbox.smtp_client.misfit import Misfit
@@ -39,11 +39,31 @@ class Body:
 
     content: Content
     declared: str = ""
+    whole: bytes = b""
+    """All of a small content, where it has been read already."""
 
     @property
     def chunked(self) -> bool:
         """Whether the body is octets, not lines."""
         return self.declared == "binarymime"
+
+
+def plain_body(request: DeliveryRequest, *, eight_bit: bool) -> Body | None:
+    """The body of nearly every message, which is small and undeclared; None = see `fit_body`.
+
+    Raises OSError, EOFError.
+    """
+    content = request.content
+    if request.body == "7bit":
+        return Body(content)
+    if request.body or content.size > CHUNK:
+        return None
+    whole = content.read(0, CHUNK)
+    if len(whole) < content.size:
+        return None
+    if whole.isascii():
+        return Body(content, "", whole)
+    return Body(content, "8bitmime", whole) if eight_bit else None
 
 
 async def fit_body(request: DeliveryRequest, capabilities: Capabilities, server: Server, settings: Settings) -> Body:

@@ -190,10 +190,17 @@ class Connection(asyncio.Protocol):
             text = f"conversation with {self.server.name} timed out while {stage.doing}"
             raise ConversationFailed(stage, "4.4.2", text)
 
-    async def send_content(self, content: Content, line_limit: int) -> None:
-        """Send a message and await the verdict.  Raises ConversationFailed; a message is never ended half-way."""
+    async def send_content(self, content: Content, line_limit: int, whole: bytes = b"") -> None:
+        """Send a message and await the verdict.  Raises ConversationFailed; a message is never ended half-way.
+
+        `whole` is all of the content, where it is at hand.
+        """
         encoder = ContentEncoder(line_limit)
         client = self.client
+        if whole:
+            client.end_content(encoder.encode(whole) + encoder.finish())
+            await self.settle()
+            return
         start = 0
         try:
             if not content.in_file:

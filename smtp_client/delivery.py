@@ -27,7 +27,7 @@ from pillarbox.smtp_client.misfit import Misfit
 from pillarbox.smtp_client.protection import UNENCRYPTED, insists, level_for
 from pillarbox.smtp_client.results import local_failure
 from pillarbox.smtp_client.route import NoRoute, Router, Server, usable
-from pillarbox.smtp_client.settings import Settings
+from pillarbox.smtp_client.settings import MANDATORY_TLS, Settings
 
 TLS_FAILURES = ("4.7.4", "4.7.5")
 """Codes with which `connect` says that there is no TLS, or none that proves whose it is."""
@@ -79,7 +79,8 @@ class Delivery:
     async def run(self) -> tuple[list[Result], str]:
         """Try every destination in turn."""
         try:
-            self.level = level_for(self.request, self.settings)
+            if self.request.requiretls or self.level in MANDATORY_TLS:
+                self.level = level_for(self.request, self.settings)
         except (OSError, EOFError) as error:
             self._defer_all("4.3.0", f"cannot read the queue file: {error}")
             texts = []
@@ -108,15 +109,19 @@ class Delivery:
 
     def _settle(self, verdicts: Iterable[tuple[DeliveryRecipient, Result]]) -> None:
         """Take verdicts: final ones end a recipient, temporary ones are kept in case there is no better."""
-        ended = set()
+        ended = []
         for recipient, result in verdicts:
             if result.status == DEFERRED:
                 self.provisional[recipient.n] = result
                 self.unsafe.pop(recipient.n, None)
             else:
                 self._final(recipient, result)
-                ended.add(recipient.n)
-        self.waiting = [recipient for recipient in self.waiting if recipient.n not in ended]
+                ended.append(recipient.n)
+        if len(ended) == len(self.waiting):
+            self.waiting = []
+        elif ended:
+            gone = set(ended)
+            self.waiting = [recipient for recipient in self.waiting if recipient.n not in gone]
 
     def _fail_all(self, dsn: str, text: str, server: Server | None = None, reply: ServerReply | None = None) -> None:
         """The same verdict for those whose turn it is."""
@@ -201,7 +206,8 @@ class Delivery:
         except Unusable as failure:
             if failure.answered:
                 self._count(server)
-            self.tried.add(server.key)
+            else:
+                self.tried.add(server.key)
             self.connected = time.time()
             self.note = ""
             if failure.dsn in TLS_FAILURES and insists(self.request):
@@ -218,7 +224,9 @@ class Delivery:
 
     def _count(self, server: Server) -> None:
         """A server has answered; how many may be asked is limited."""
-        if server.key not in self.tried:
+        key = server.key
+        if key not in self.tried:
+            self.tried.add(key)
             self.sessions += 1
 
     # --- one server, one session
@@ -250,7 +258,6 @@ class Delivery:
             self.connected, self.note = 0.0, ""
             if misfit.elsewhere:
                 self._count(server)
-                self.tried.add(server.key)
                 self._refuse_unsafe(misfit.dsn, misfit.text, server)
             else:
                 self._fail_all(misfit.dsn, misfit.text, server)
@@ -276,7 +283,8 @@ class Delivery:
                 if prepared.body.chunked:
                     await connection.send_octets(prepared.body.content)
                 else:
-                    await connection.send_content(prepared.body.content, self.settings.line_limit)
+                    body = prepared.body
+                    await connection.send_content(body.content, self.settings.line_limit, body.whole)
         except ConversationFailed as error:
             connection.abort()
             failure = error
@@ -288,7 +296,6 @@ class Delivery:
             return False
         connection.uses += 1
         self._count(server)
-        self.tried.add(server.key)
         self.reached, self.site = True, ""
         self.connected = request.taken if reused else connection.ready
         self.note = f"conn_use={connection.uses}" if connection.uses > 1 else ""
@@ -300,8 +307,9 @@ class Delivery:
         for number, recipient in enumerate(prepared.recipients):
             verdict = _verdict(recipient.n, number, transaction, server, failure, farewell, handed)
             verdicts.append((recipient, verdict))
+            if verdict.status == DEFERRED:
+                self.hope = True
         self.left = prepared.left
-        self.hope = self.hope or any(result.status == DEFERRED for _, result in verdicts)
         self._settle(verdicts)
         return True
 

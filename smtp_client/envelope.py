@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pillarbox.lib.delivery import DeliveryRecipient, DeliveryRequest, Result
 from pillarbox.lib.smtp.client_capabilities import NO_LIMITS
 from pillarbox.lib.smtp.client_command import BadAddress, ascii_address, mail_from, rcpt_to
-from pillarbox.smtp_client.body import Body, fit_body, needs_utf8
+from pillarbox.smtp_client.body import Body, fit_body, needs_utf8, plain_body
 from pillarbox.smtp_client.connection import Connection
 from pillarbox.smtp_client.deadline import by_parameter
 from pillarbox.smtp_client.misfit import Misfit
@@ -60,7 +60,7 @@ async def prepare(
         if sender is None or (request.smtputf8 and await needs_utf8(request.content)):
             raise _utf8_misfit(server)
     utf8 = utf8 or (offered and not all(address.isascii() for address in _addresses(request, recipients)))
-    chosen, left = _within_limits(recipients, connection) if capabilities.limits != NO_LIMITS else (recipients, [])
+    chosen, left = _within_limits(recipients, connection) if capabilities.limits is not NO_LIMITS else (recipients, [])
     commands: list[bytes] = []
     taken: list[DeliveryRecipient] = []
     misfits: list[tuple[DeliveryRecipient, Result]] = []
@@ -80,7 +80,9 @@ async def prepare(
     if not taken and not left:
         first = misfits[0][1]
         raise Misfit(first.dsn, first.text)
-    body = await fit_body(request, capabilities, server, settings)
+    body = plain_body(request, eight_bit="8BITMIME" in capabilities)
+    if body is None:
+        body = await fit_body(request, capabilities, server, settings)
     try:
         mail = mail_from(
             sender or "",

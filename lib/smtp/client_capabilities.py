@@ -47,7 +47,9 @@ class Capabilities:
 
     @cached_property
     def limits(self) -> Limits:
-        """RFC 9422."""
+        """RFC 9422; NO_LIMITS itself where the server names none."""
+        if "LIMITS" not in self.keywords:
+            return NO_LIMITS
         found: dict[str, int] = {}
         for item in self.keywords.get("LIMITS", "").upper().split():
             name, _, value = item.partition("=")

@@ -322,6 +322,37 @@ class TestDeadlines:
         assert replace(HANDED_ON, handed=handed).wanted(notify) is wanted
 
 
+class TestProtection:
+    """RFC 8689 section 5."""
+
+    def test_a_report_is_protected_like_its_message_and_has_headers_only(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            await bench.flush(requiretls=True, ret="full")
+            (taken,) = bench.cleanup.taken
+            assert taken.envelope.requiretls
+            assert b"Subject: hello" in taken.data
+            assert b"the body" not in taken.data
+
+        on_bench(tmp_path, work)
+
+    def test_so_is_a_warning(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            await bench.warn(requiretls=True)
+            assert bench.cleanup.taken[0].envelope.requiretls
+
+        on_bench(tmp_path, work)
+
+    def test_other_reports_are_not_bound_by_it(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            await bench.flush()
+            assert not bench.cleanup.taken[0].envelope.requiretls
+
+        on_bench(tmp_path, work)
+
+
 class TestNobodyIsToldTwice:
     def test_the_null_sender_is_never_written_to(self, tmp_path: Path) -> None:
         async def work(bench: Bench) -> None:

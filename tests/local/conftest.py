@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,11 @@ class House:
         return path
 
     def deliver(
-        self, *addresses: str, content: bytes = b"Subject: hi\n\nHello\n", sender: str = "s@example.org"
+        self,
+        *addresses: str,
+        content: bytes = b"Subject: hi\n\nHello\n",
+        sender: str = "s@example.org",
+        **conditions: Any,
     ) -> list[Result]:
         """Deliver one message to each address in turn; the results."""
         config = Config.for_tests(
@@ -143,6 +148,7 @@ class House:
                     arrival=time.time(),
                     active=time.time(),
                     taken=time.time(),
+                    **conditions,
                 )
                 found, _ = await delivery.deliver(request)
                 results += found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import os
 import time
 
@@ -319,3 +320,30 @@ def test_a_users_process_holds_no_descriptor_of_the_suite(house: House) -> None:
     one(house, "ann@example.com")
     targets = [line.rpartition("-> ")[2] for line in (home / "fds").read_text().splitlines()[1:]]
     assert len(targets) == 4, targets  # standard three and the directory that ls reads
+
+
+OCTETS = bytes(range(256)) + b"\r\n"
+BINARY = b"MIME-Version: 1.0\nContent-Type: x/y\nContent-Transfer-Encoding: binary\n\n" + OCTETS
+
+
+@pytest.mark.parametrize("mailbox", ["", "Maildir/"])
+def test_a_binary_body_becomes_lines_in_a_mailbox(house: House, mailbox: str) -> None:
+    house.options["home_mailbox"] = mailbox
+    (result,) = house.deliver("ann@example.com", content=BINARY, body="binarymime")
+    assert result.status == "sent"
+    if mailbox:
+        (path,) = (house.people["ann"].home / "Maildir" / "new").iterdir()
+        stored = path.read_bytes()
+    else:
+        stored = (house.spool / "ann").read_bytes().partition(b"\n")[2]
+    assert email.message_from_bytes(stored).get_payload(decode=True) == OCTETS
+
+
+def test_what_is_sent_on_keeps_its_conditions(house: House) -> None:
+    house.services.aliases["staff"] = "carol@far.example"
+    house.deliver("staff@example.com", content=BINARY, body="binarymime", requiretls=True, smtputf8=True)
+    envelope, content = house.services.received[0]
+    assert (envelope["body"], envelope["requiretls"], envelope["smtputf8"]) == ("8bitmime", True, True)
+    assert email.message_from_bytes(content).get_payload(decode=True) == OCTETS
+    house.deliver("staff@example.com", content=b"A: b\n\n\xe4\n", body="8bitmime")
+    assert house.services.received[1][0]["body"] == "8bitmime"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import os
 from pathlib import Path
 
@@ -17,22 +18,29 @@ MESSAGE = b"Subject: x\n\n.dot\nFrom me\nend\n"
 
 
 def run(
-    tmp_path: Path, command: str, *addresses: str, sender: str = "s@example.org", **options: str
+    tmp_path: Path,
+    command: str,
+    *addresses: str,
+    sender: str = "s@example.org",
+    message: bytes = MESSAGE,
+    body: str = "",
+    **options: str,
 ) -> list[tuple[str, str, str]]:
     file = tmp_path / "queue"
-    file.write_bytes(MESSAGE)
+    file.write_bytes(message)
     fd = os.open(file, os.O_RDONLY)
     request = DeliveryRequest(
         tag=1,
         queue_id="4jXFYl6dnjzKD6m",
         sender=sender,
         recipients=tuple(DeliveryRecipient(n, address) for n, address in enumerate(addresses)),
-        content=Content(fd, 0, len(MESSAGE)),
+        content=Content(fd, 0, len(message)),
         transport="filter",
         nexthop="Next.Example",
         arrival=1.0,
         active=1.0,
         taken=1.0,
+        body=body,
         attributes={"client_address": "192.0.2.1"},
     )
     config = Config.for_tests(**options)
@@ -154,3 +162,22 @@ def test_the_time_limit_ends_the_command(tmp_path: Path) -> None:
 def test_a_wrong_attribute_is_named(text: str) -> None:
     with pytest.raises(CommandSyntaxError):
         parse_pipe_command(text)
+
+
+def test_a_binary_body_comes_as_lines(tmp_path: Path) -> None:
+    script = tmp_path / "keep"
+    script.write_text(f"#!/bin/sh\ncat > {tmp_path}/got\necho $1 > {tmp_path}/size\n")
+    script.chmod(0o755)
+    octets = bytes(range(256)) + b"\r\n"
+    message = b"MIME-Version: 1.0\nContent-Type: x/y\nContent-Transfer-Encoding: binary\n\n" + octets
+    results = run(tmp_path, f"argv={script} ${{size}}", "a@example.com", message=message, body="binarymime")
+    assert results == [("sent", "2.0.0", "delivered via filter service")]
+    got = (tmp_path / "got").read_bytes()
+    assert email.message_from_bytes(got).get_payload(decode=True) == octets
+    assert int((tmp_path / "size").read_text()) == len(got)
+
+
+def test_a_binary_body_that_may_not_be_changed_comes_back(tmp_path: Path) -> None:
+    message = b"Content-Type: multipart/signed; boundary=b\n\n--b\r\n\r\n\0\r\n--b--\r\n"
+    ((status, dsn, _),) = run(tmp_path, "argv=/bin/true", "a@example.com", message=message, body="binarymime")
+    assert (status, dsn) == ("bounced", "5.6.3")

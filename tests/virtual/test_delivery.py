@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import email
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,26 @@ def test_delivery_and_access_agree_where_a_mailbox_is(address: str) -> None:
     config = Config.for_tests(mail_directory="/mail")
     place = default_place(*split_address(address, ""))
     assert f"/mail/{place}".rstrip("/") == mailbox_directory(config, normalize_address(address))
+
+
+@pytest.mark.parametrize("place", ["", "box"])
+def test_a_binary_body_becomes_lines_in_a_mailbox(tmp_path: Path, place: str) -> None:
+    agent = Agent(tmp_path, **({"virtual_mailbox_maps": "inline:{x=y}"} if place else {}))
+    if place:
+        agent.lookup.values["bob@x.org"] = place
+    octets = bytes(range(256)) + b"\r\n"
+    content = b"MIME-Version: 1.0\nContent-Type: x/y\nContent-Transfer-Encoding: binary\n\n" + octets
+    request = replace(agent.request("bob@x.org", "eve@x.org", content=content), body="binarymime")
+    ((_, results, _),) = agent.delivery.deliver([request])
+    assert [result.status for result in results] == ["sent", "sent"]
+    stored = [path.read_bytes() for path in agent.base.rglob("*") if path.is_file()]
+    messages = [each.partition(b"\n")[2] if each.startswith(b"From ") else each for each in stored]
+    assert [email.message_from_bytes(each).get_payload(decode=True) for each in messages if each] == [octets] * 2
+
+
+def test_a_binary_body_that_may_not_be_changed_comes_back(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    content = b"Content-Type: multipart/signed; boundary=b\n\n--b\r\n\r\n\0\r\n--b--\r\n"
+    request = replace(agent.request("bob@x.org", content=content), body="binarymime")
+    ((_, (result,), _),) = agent.delivery.deliver([request])
+    assert (result.status, result.dsn) == ("bounced", "5.6.3")
