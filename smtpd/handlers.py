@@ -207,6 +207,7 @@ def _refuse_message(session: Session, event: End, reply: Reply) -> None:
 
 
 def _take_message(session: Session, event: End) -> None:
+    accept(session, complete=True)
     session.later(_commit(session, event), must_end=True)
 
 

@@ -129,6 +129,7 @@ class Server:
         self.settings = configured_settings(config)
         self.policy_patience = configured_patience(config)
         self.queue_directory = config[general.QUEUE_DIRECTORY]
+        self.reject_footer = config[smtpd_access.SMTPD_REJECT_FOOTER]
         self.profile = configured_profile(config, tls is not None)
         self._lenient = replace(self.profile, bare_newline="no")
         excluded = config[smtpd_content.SMTPD_FORBID_BARE_NEWLINE_EXCLUSIONS]

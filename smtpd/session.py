@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 from asyncio.trsock import TransportSocket
@@ -28,6 +29,7 @@ from pillarbox.smtpd.authentication import Authentication
 from pillarbox.smtpd.checks import decide
 from pillarbox.smtpd.client import Client
 from pillarbox.smtpd.origin import NOWHERE, Origin, connection_origin, impersonated, named_by_proxy
+from pillarbox.smtpd.policy.footer import with_footer
 from pillarbox.smtpd.policy.memory import Memory
 from pillarbox.smtpd.rates import new_tls_session
 from pillarbox.smtpd.screening.screen import UNSCREENED
@@ -61,6 +63,8 @@ class Session(asyncio.Protocol):
         self.origin = NOWHERE
         self._handlers = handlers
         self.core = ServerSession(server.profile)
+        if server.reject_footer:
+            self.core.footer = functools.partial(with_footer, server.reject_footer, self)
         self.transaction: Transaction | None = None
         self.policy: Memory | None = None
         self.milters: SessionMilters | None = None

@@ -66,7 +66,8 @@ class Transaction:
         """Give cleanup the envelope and our trace field; nothing is sent yet."""
         message = self.message
         assert message is not None
-        examine = session.milters is not None and session.milters.wants("end")
+        examine = bool(session.server.settings.end_of_data)
+        examine = examine or (session.milters is not None and session.milters.wants("end"))
         message.begin(self.envelope(session), examine=examine)
         message.gather(self.trace_field(session, message.queue_id))
         if self.prepended:

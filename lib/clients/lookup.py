@@ -122,7 +122,7 @@ class LookupClient:
         `partial` says of each key whether it is a part of what is looked for: tables of patterns see whole keys only.
         """
         questions = self._questions
-        kept = (tuple(tables), tuple(keys))
+        kept = (tuple(tables), tuple(keys), tuple(partial))
         return questions.access.found(kept) or questions.access_value(
             kept, self._call(access_request(tables, keys, partial))
         )
@@ -177,9 +177,9 @@ class AsyncLookupClient:
         questions = self._questions
         return questions.routes.found((recipient, sender if questions.by_sender else ""))
 
-    def known_access(self, tables: tuple[str, ...], keys: tuple[str, ...] | str) -> AccessValue | None:
-        """The kept answer to `access` or (with an address as `keys`) `owners`, without waiting; None = ask."""
-        return self._questions.access.found((tables, keys))
+    def known_access(self, *question: object) -> AccessValue | None:
+        """The kept answer to `access` or `owners` with these arguments (tuples), without waiting; None = ask."""
+        return self._questions.access.found(question)
 
     async def recipient(self, address: str) -> RecipientVerdict:
         """Whether mail for `address` may be accepted."""
@@ -237,7 +237,7 @@ class AsyncLookupClient:
         `partial` says of each key whether it is a part of what is looked for: tables of patterns see whole keys only.
         """
         questions = self._questions
-        kept = (tuple(tables), tuple(keys))
+        kept = (tuple(tables), tuple(keys), tuple(partial))
         return questions.access.found(kept) or questions.access_value(
             kept, await self._call(access_request(tables, keys, partial))
         )

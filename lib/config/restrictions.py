@@ -251,7 +251,7 @@ def unknown(rules: Iterable[Rule], classes: Sequence[str]) -> str:
 def with_classes(config: Config, rules: Iterable[Rule], classes: Sequence[str], depth: int = 0) -> Iterator[Rule]:
     """The rules, with those of a class in the place of its name.  Raises ValueError for classes that go in circles."""
     if depth > NESTING_LIMIT:
-        raise ValueError(f"{CLASSES}: the classes refer to each other in a circle")
+        raise ValueError("the classes refer to each other in a circle")
     for rule in rules:
         if rule.name in RESTRICTIONS or rule.name not in classes:
             yield rule

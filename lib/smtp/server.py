@@ -68,6 +68,8 @@ class ServerSession:
         self._pending: Event | None = None
         self._count: list[int] | None = None
         self._greeted = False
+        self.footer: Callable[[Reply], Reply] | None = None
+        """Makes a refusal longer (smtpd_reject_footer)."""
 
     # --- what the client has said
     @property
@@ -191,7 +193,7 @@ class ServerSession:
         self.leave_transaction(silently=True)
         accepted = any(not reply.failed for reply in answers)
         for reply in answers[:-1]:
-            self.output.append((replies.softened(reply) if self.profile.soft_bounce else reply).encode())
+            self.output.append(self._said(replies.softened(reply) if self.profile.soft_bounce else reply))
         self.reply(answers[-1], excused=accepted)
         if accepted:
             self.message_taken()
@@ -216,7 +218,7 @@ class ServerSession:
         self._pending = None
         self._count = None
         self.leave_transaction()
-        self.output.append(reply.encode())
+        self.output.append(self._said(reply))
         self.close(reason)
 
     def summary(self) -> str:
@@ -230,7 +232,7 @@ class ServerSession:
         if code >= 500 and self.profile.soft_bounce:
             reply = replies.softened(reply)
             code = reply.code
-        self.output.append(reply.encode())
+        self.output.append(self._said(reply))
         if code < 400:
             if self._count is not None and code != 334:
                 self._count[0] += 1
@@ -243,6 +245,12 @@ class ServerSession:
         if self.errors >= self.profile.hard_error_limit > 0 and not self.closed:
             self.output.append(replies.too_many_errors(self.profile.host).encode())
             self.close("too many errors")
+
+    def _said(self, reply: Reply) -> bytes:
+        """A reply as it is sent."""
+        if self.footer is not None and reply.failed:
+            reply = self.footer(reply)
+        return reply.encode()
 
     def ask(self, event: Event) -> None:
         """Put an event to the driver and wait for its answer."""

@@ -23,6 +23,10 @@ NO_MESSAGE: Final = frozenset(("ETRN", "VRFY"))
 """The stages that no message follows, so that nothing can be done to it."""
 
 
+TOO_LATE: Final = frozenset(("FILTER", "PREPEND"))
+"""What cannot be done any more when the content has come."""
+
+
 class About:
     """What an action is about: the name and words for replies, and where it stands, for warnings."""
 
@@ -78,7 +82,7 @@ def _can(run: Run, about: About, word: str) -> bool:
     """Whether something can be done to the message now; an action that comes too late, or too early, is warned of."""
     if run.stage in NO_MESSAGE:
         return False
-    if run.stage == "END-OF-MESSAGE":
+    if run.stage == "END-OF-MESSAGE" and word in TOO_LATE:
         run.warn(f"{about.where}: {word} has no effect at the end of the message")
         return False
     return True

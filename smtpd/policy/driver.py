@@ -17,7 +17,7 @@ from pillarbox.lib.log import log
 from pillarbox.lib.smtp.events import Data, End, Etrn, Hello, Rcpt
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.lib.tls import TlsFacts
-from pillarbox.smtpd.policy.effects import carry_out
+from pillarbox.smtpd.policy.effects import amend, carry_out
 from pillarbox.smtpd.policy.facts import CONNECTION, HELO, TRANSACTION, Certificate, Facts, Key
 from pillarbox.smtpd.policy.inquiry import at_hand, fetch_all, is_lasting
 from pillarbox.smtpd.policy.lists import applies, evaluate
@@ -158,22 +158,30 @@ class Decision:
                 self._transaction.deferral = outcome.deferral
                 assert transaction is not None
                 carry_out(transaction, effects)
-            case "RCPT" | "DATA" | "END-OF-MESSAGE":
+            case "RCPT":
                 self._transaction.effects = (*memory.connection.effects, *memory.hello.effects, *effects)
+            case "DATA" | "END-OF-MESSAGE":
+                self._transaction.effects = effects
             case _:
                 pass
 
 
-def accept(session: Session) -> None:
-    """The recipient, or the content, that was decided about is accepted: carry out what was wanted."""
+def accept(session: Session, *, complete: bool = False) -> None:
+    """The recipient, or the content, that was decided about is accepted: carry out what was wanted.
+
+    `complete`: the content has come already.
+    """
     transaction = session.transaction
     if transaction is not None and transaction.policy.effects:
         effects: tuple[Effect, ...]
         effects, transaction.policy.effects = transaction.policy.effects, ()
-        carry_out(transaction, effects)
+        if complete:
+            transaction.edits = amend(transaction.edits, effects, transaction.recipients)
+        else:
+            carry_out(transaction, effects)
 
 
-def gather(session: Session, stage: Stage, event: Any) -> Facts:
+def gather(session: Session, stage: str, event: Any) -> Facts:
     """What is known of the session without asking anybody."""
     core, client, transaction = session.core, session.client, session.transaction
     facts = Facts(
@@ -209,7 +217,7 @@ def _describe_tls(tls: TlsFacts, facts: Facts) -> None:
         facts.certificate = Certificate(*names, shown.fingerprint, shown.pubkey_fingerprint, shown.trusted)
 
 
-def _describe_transaction(session: Session, stage: Stage, event: Any, facts: Facts) -> None:
+def _describe_transaction(session: Session, stage: str, event: Any, facts: Facts) -> None:
     transaction = session.transaction
     assert transaction is not None
     mail = transaction.mail

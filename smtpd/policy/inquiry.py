@@ -121,10 +121,8 @@ def at_hand(server: Server, key: Key) -> object:
             return server.resolver.cache.get((name, kind))
         case ("route", str(address)):
             return server.lookup.known_route(address)
-        case ("access", tuple(tables), tuple(keys), _):
-            return server.lookup.known_access(tables, keys)
-        case ("owners", tuple(tables), str(address)):
-            return server.lookup.known_access(tables, address)
+        case ("access" | "owners", *question):
+            return server.lookup.known_access(*question)
         case _:
             return None
 

@@ -117,9 +117,10 @@ class Run:
             return self.reject_deferral
         return reply
 
-    def rejected(self, code: int, enhanced: str, why: str, name: str = "", what: str = "") -> Reply | None:
+    def rejected(self, code: int, enhanced: str, why: str, name: str | None = None, what: str = "") -> Reply | None:
         """Refuse with `<NAME>: WHAT rejected: WHY`, by default for what the list is about."""
-        return self.refuse(refusals.rejected(code, enhanced, name or self.name, what or self.what, why))
+        subject = self.name if name is None else name
+        return self.refuse(refusals.rejected(code, enhanced, subject, what or self.what, why))
 
     def defer_if_permit(self, reply: Reply) -> Reply | None:
         """A permission that comes later is to be this deferral; the first reason counts."""

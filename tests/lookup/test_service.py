@@ -13,13 +13,14 @@ import pytest
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.lookup import (
     TRIES,
+    AccessValue,
     AsyncLookupClient,
     LookupClient,
     LookupUnavailable,
     RecipientVerdict,
     Route,
 )
-from pillarbox.lib.config import Config
+from pillarbox.lib.config import Config, Service
 from pillarbox.lib.ipc import Channel, ChannelClosed
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import LookupFailed, TableChanged
@@ -344,3 +345,94 @@ def test_a_service_that_keeps_ending_connections_is_given_up(
         with pytest.raises(LookupUnavailable):
             client(config)("recipient", ("ann@localhost",))
     assert len(asked) == TRIES
+
+
+class TestAccessPolicy:
+    """Tables that restriction lists name."""
+
+    TABLE = "inline:{{192.0.2 = REJECT no}, {client.example = OK}, {sub.example = HOLD}}"
+    PATTERN = "regexp:{{/example/ DEFER}}"
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "smtpd_client_restrictions": f"check_client_access {self.TABLE}, check_helo_access {self.PATTERN}",
+            "smtpd_sender_login_maps": f"logins: {ALIASES}",
+            "recipient_delimiter": "+",
+        }
+
+    @pytest.mark.parametrize("client", [blocking, concurrent])
+    def test_the_first_key_that_is_there(
+        self, tmp_path: Path, people: Accounts, client: Callable[[Config], Ask]
+    ) -> None:
+        config = configuration(tmp_path, **self.settings())
+        with served(config):
+            ask = client(config)
+            keys = (("client.example", "192.0.2.1", "192.0.2"), (False, False, True))
+            assert ask("access", ((self.TABLE,), *keys)) == AccessValue("client.example", "OK")
+            assert ask("access", ((self.TABLE,), ("192.0.2.1", "192.0.2"), (False, True))) == AccessValue(
+                "192.0.2", "REJECT no"
+            )
+            assert ask("access", ((self.TABLE,), ("192.0.3.1",), (False,))) is None
+
+    def test_tables_of_patterns_see_whole_keys_only(self, tmp_path: Path, people: Accounts) -> None:
+        config = configuration(tmp_path, **self.settings())
+        with served(config):
+            ask = blocking(config)
+            assert ask("access", ((self.PATTERN,), ("a.example",), (False,))) is not None
+            assert ask("access", ((self.PATTERN,), ("a.example",), (True,))) is None
+
+    def test_a_table_that_no_list_names_is_not_asked(self, tmp_path: Path, people: Accounts) -> None:
+        config = configuration(tmp_path, **self.settings())
+        with served(config):
+            for table in ("unix:passwd.byname", "texthash:/etc/passwd", ALIASES[:-1]):
+                with pytest.raises(LookupUnavailable, match="is no table that the configuration names"):
+                    blocking(config)("access", ((table,), ("root",), (False,)))
+
+    def test_a_table_in_the_options_of_a_service_may_be_asked(self, tmp_path: Path, people: Accounts) -> None:
+        options = {"smtpd_sender_restrictions": "check_sender_access inline:{x=OK}"}
+        base = configuration(tmp_path)
+        config = Config(base.values, {"submission": Service("submission", "smtpd", options=options)})
+        with served(config):
+            assert blocking(config)("access", (("inline:{x=OK}",), ("x",), (False,))) == AccessValue("x", "OK")
+
+    @pytest.mark.parametrize("client", [blocking, concurrent])
+    @pytest.mark.parametrize(
+        ("address", "owner"),
+        [
+            ("ann@hosted.example", "ann@hosted.example"),
+            ("ann+x@hosted.example", "ann@hosted.example"),
+            ("sales@hosted.example", "ann@hosted.example"),
+            ("root@sys.example", "root@sys.example"),
+            ("bob@hosted.example", None),
+        ],
+    )
+    def test_owners(
+        self, tmp_path: Path, people: Accounts, client: Callable[[Config], Ask], address: str, owner: str | None
+    ) -> None:
+        config = configuration(tmp_path, **self.settings())
+        with served(config):
+            found = client(config)("owners", (("logins:", ALIASES), address))
+            assert (None if found is None else found.value) == owner
+
+    def test_an_auth_service_that_is_away_is_no_answer(self, tmp_path: Path, people: Accounts) -> None:
+        config = configuration(tmp_path, **self.settings())
+        people.away = True
+        with served(config), pytest.raises(LookupUnavailable):
+            blocking(config)("owners", (("logins:", ALIASES), "ann@hosted.example"))
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            {"keys": ["a"], "partial": ""},
+            {"keys": ["a"] * 400, "partial": "0" * 400},
+            {"keys": ["a" * 5000], "partial": "0"},
+        ],
+    )
+    def test_questions_that_make_no_sense(self, tmp_path: Path, people: Accounts, request_: dict[str, object]) -> None:
+        config = configuration(tmp_path, **self.settings())
+        with served(config):
+            channel = Channel.connect(config.socket_path("lookup"), 5)
+            channel.send({"do": "access", "tables": [self.TABLE], **request_})
+            assert not channel.receive().boolean("ok")
+            with pytest.raises(ChannelClosed):
+                channel.receive()

@@ -61,7 +61,7 @@ class FakeLookup:
     def known_route(self, recipient: str, sender: str = "") -> Route | None:
         return None
 
-    def known_access(self, tables: tuple[str, ...], keys: object) -> AccessValue | None:
+    def known_access(self, *question: object) -> AccessValue | None:
         return None
 
     async def resolve(self, recipient: str, sender: str = "") -> Route:
@@ -129,6 +129,7 @@ class FakeMessage:
         self.content = b""
         self.unsent = 0
         self.flushes = 0
+        self.edits: Edits | None = None
         self.state = "open"
 
     def begin(self, envelope: Envelope, *, examine: bool = False) -> None:
@@ -153,6 +154,7 @@ class FakeMessage:
         if self.cleanup.rejection:
             raise self.cleanup.rejection
         self.state = "committed"
+        self.edits = edits
         return Receipt(self.queue_id, len(self.content))
 
     def abort(self) -> None:
