@@ -187,7 +187,6 @@ def overflow(session: Session, event: Overflow) -> None:
     transaction = session.transaction
     if transaction is not None:
         log.warning(f"{transaction.queue_id}: queue file size limit exceeded")
-        session.refused_id = transaction.queue_id
         transaction.abort()
 
 

@@ -68,7 +68,6 @@ class Session(asyncio.Protocol):
         self.transaction: Transaction | None = None
         self.policy: Memory | None = None
         self.milters: SessionMilters | None = None
-        self.refused_id = ""
         self.sasl_method = ""
         self.sasl_username = ""
         self.tls: TlsFacts | None = None
@@ -214,6 +213,7 @@ class Session(asyncio.Protocol):
         if self.registered:
             self.server.anvil.disconnect(self.server.service, self.server.clients.of(self.client.address))
             self.registered = False
+        self.policy = None
         proxy, attributes = self.client, event.attributes
         self._take_for(impersonated(attributes, self.origin))
         if not named_by_proxy(attributes, self.client, proxy):
@@ -435,11 +435,7 @@ class Session(asyncio.Protocol):
     @property
     def queue_id(self) -> str:
         """The id for log lines; NOQUEUE where there is none."""
-        if self.transaction is not None:
-            if self.transaction.message is None and self.refused_id:
-                return self.refused_id
-            return self.transaction.queue_id
-        return self.refused_id or "NOQUEUE"
+        return self.transaction.queue_id if self.transaction is not None else "NOQUEUE"
 
     def reject(self, stage: str, reply: Reply, recipient: str | None = None) -> None:
         """Answer the event that waits with a refusal, and log it."""

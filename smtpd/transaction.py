@@ -48,17 +48,19 @@ class Transaction:
     policy: Stretch = field(default_factory=Stretch)
     instance: str = ""
     edits: Edits = NO_EDITS
+    _withdrawn: str = "NOQUEUE"
 
     @property
     def queue_id(self) -> str:
-        """The id, `NOQUEUE` before there is one."""
-        return self.message.queue_id if self.message is not None else "NOQUEUE"
+        """The id, also after the message was withdrawn; `NOQUEUE` before there is one."""
+        return self.message.queue_id if self.message is not None else self._withdrawn
 
     def abort(self) -> None:
         """Withdraw the message."""
         self.edits.close()
         self.edits = NO_EDITS
         if self.message is not None:
+            self._withdrawn = self.message.queue_id
             self.message.abort()
             self.message = None
 
