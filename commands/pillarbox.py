@@ -5,6 +5,7 @@
     pillarbox -c DIR/etc user add ADDRESS | passwd ADDRESS | list | del ADDRESS | protocols ADDRESS [PROTOCOL...]
     pillarbox -c DIR/etc app-password add ADDRESS [--name NAME] [--protocol P]... | list ADDRESS | del ADDRESS NAME
     pillarbox -c DIR/etc certificate add ADDRESS FILE|FINGERPRINT | list ADDRESS | del ADDRESS FINGERPRINT
+    pillarbox -c DIR/etc account list | release ADDRESS
     pillarbox -c DIR/etc route ADDRESS
     pillarbox demo
 
@@ -57,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         "certificate", help="add, list or delete client certificates of accounts", add_help=False
     )
     certificate.add_argument("words", nargs=argparse.REMAINDER)
+    account = verbs.add_parser("account", help="show what accounts send; let go what is held of one", add_help=False)
+    account.add_argument("words", nargs=argparse.REMAINDER)
     demo = verbs.add_parser("demo", help="start a throw-away instance and show how to connect")
     demo.add_argument("--base-port", metavar="N", type=int, default=0, help="add N to every port (default: a free one)")
     demo.add_argument("--once", action="store_true", help="end after the first message, instead of on Ctrl-C")
@@ -122,6 +125,12 @@ def _certificate(options: argparse.Namespace) -> int:
     return certificate(options.words, _loaded(options))
 
 
+def _account(options: argparse.Namespace) -> int:
+    from pillarbox.commands.account import main as account
+
+    return account(options.words, _loaded(options))
+
+
 def _demo(options: argparse.Namespace) -> int:
     from pillarbox.commands.demo import demo
 
@@ -140,6 +149,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "user": _user,
     "app-password": _app_password,
     "certificate": _certificate,
+    "account": _account,
     "demo": _demo,
 }
 

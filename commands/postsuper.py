@@ -88,7 +88,8 @@ def _hold(queue: Queue, name: str, queue_id: str) -> bool:
     return True
 
 
-def _release(queue: Queue, name: str, queue_id: str) -> bool:
+def release_message(queue: Queue, name: str, queue_id: str) -> bool:
+    """Let a message go from hold.  Raises FileNotFoundError where it has moved."""
     # To deferred/ with its time come: the queue manager takes it from there as after a wait.
     os.utime(queue.path(name, queue_id), None)
     queue.move(queue_id, name, "deferred")
@@ -98,7 +99,7 @@ def _release(queue: Queue, name: str, queue_id: str) -> bool:
 def _release_early(queue: Queue, name: str, queue_id: str) -> bool:
     """From hold/; or a message that waits for its release time (RFC 4865), which is then no longer waited for."""
     if name == "hold":
-        return _release(queue, name, queue_id)
+        return release_message(queue, name, queue_id)
     path = queue.path(name, queue_id)
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -133,7 +134,7 @@ def _expire(queue: Queue, name: str, queue_id: str) -> bool:
 def _expire_and_release(queue: Queue, name: str, queue_id: str) -> bool:
     changed = _expire(queue, name, queue_id)
     if name == "hold":
-        return _release(queue, name, queue_id)
+        return release_message(queue, name, queue_id)
     return changed
 
 

@@ -94,6 +94,16 @@ class AccountLimits:
         return bool(self.messages or self.recipients or self.new_recipients)
 
 
+HOLD: Final = "account "
+"""How the reason begins for which mail of a braked account is held (`Envelope.hold`)."""
+
+
+def held_account(reason: str) -> str:
+    """The account for which mail is held, by the reason in its envelope; "" where it is held for another."""
+    account, colon, _ = reason.removeprefix(HOLD).partition(": ")
+    return account if colon and reason.startswith(HOLD) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """An account: counts since `began`; when it was braked (0: it is not) and why; with `tell`, people are to know."""
@@ -106,6 +116,11 @@ class Standing:
     braked: int
     reason: str
     tell: bool = False
+
+    @property
+    def hold(self) -> str:
+        """Why its mail is held: `account ann@example.com: 501 messages within 1 day, 500 are allowed`."""
+        return f"{HOLD}{self.account}: {self.reason}"
 
 
 class AsyncReputationClient:

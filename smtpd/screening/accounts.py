@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from pillarbox.smtpd.server import Server
     from pillarbox.smtpd.session import Session
 
-HOLD: Final = "account"
-"""The first word of the reason for which mail is held here; the rest says which account and why."""
-
 _running: Final[set[asyncio.Task[None]]] = set()
 
 
@@ -33,11 +30,6 @@ def checks(server: Server) -> Checks:
         return {}
     brake = Brake(server)
     return {"DATA": (brake,)}
-
-
-def hold_reason(standing: Standing) -> str:
-    """What stands in the envelope of held mail: `account ann@example.com: 501 messages within 1 day, ...`."""
-    return f"{HOLD} {standing.account}: {standing.reason}"
 
 
 class Brake:
@@ -67,7 +59,7 @@ class Brake:
             self._braked.pop(account, None)
             return None
         self._braked[account] = standing
-        transaction.hold = transaction.hold or hold_reason(standing)
+        transaction.hold = transaction.hold or standing.hold
         log.warning(f"{transaction.queue_id}: hold: mail of {account} from {session.client.tag}: {standing.reason}")
         if standing.tell:
             task = asyncio.get_running_loop().create_task(send_notice(server, standing))

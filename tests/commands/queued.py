@@ -19,10 +19,11 @@ def put_message(
     recipients: tuple[Recipient, ...] = (Recipient("b@y.test"),),
     arrival: float = 1795319643.0,
     release: float = 0,
+    hold: str = "",
 ) -> str:
     """Write a message into a directory of the queue; its id."""
     temporary = spool / queue / ".new"
-    head, offset = compose_header(Envelope(sender, recipients, arrival, origin="pickup", release=release))
+    head, offset = compose_header(Envelope(sender, recipients, arrival, origin="pickup", release=release, hold=hold))
     temporary.write_bytes(first_line(offset, len(content), len(recipients)) + head[HEADER_SIZE:] + content)
     queue_id = encode_id(time.time_ns() // 1000, temporary.stat().st_ino)
     os.rename(temporary, spool / queue / queue_id)
