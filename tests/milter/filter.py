@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import sys
+import time
 from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_size_t, c_ubyte, c_ulong, c_void_p
 from typing import Any
 
@@ -100,7 +102,15 @@ class Filter:
         return ANSWERS[answer]
 
     def act(self, context: int, action: str, *arguments: Any) -> None:
-        """Call smfi_ACTION; texts as they are, numbers as int."""
+        """Call smfi_ACTION; texts as they are, numbers as int.  `wait` waits until a file is there."""
+        if action == "repeat":
+            for _ in range(arguments[0]):
+                self.act(context, *arguments[1:])
+            return
+        if action == "wait":
+            while not os.path.exists(arguments[0]):
+                time.sleep(0.02)
+            return
         values = [argument.encode() if isinstance(argument, str) else argument for argument in arguments]
         function = getattr(self.library, f"smfi_{action}")
         converted: list[Any] = [c_char_p(value) if isinstance(value, bytes) else value for value in values]
