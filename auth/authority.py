@@ -19,9 +19,7 @@ from pillarbox.lib.accounts import (
     AccountDatabase,
     AccountsUnavailable,
     AppPassword,
-    BadAddress,
     BadCertificate,
-    normalize_address,
 )
 from pillarbox.lib.accounts.certificates import normalize_fingerprint
 from pillarbox.lib.clients.auth import ClientCertificate, Security
@@ -88,7 +86,9 @@ class Authority:
         """The keys of the user's password; for nobody (or a system user) keys that look real and never match."""
         if isinstance(user, HostedUser):
             return user.row.scram
-        salt = hmac.digest(self._salt_secret, comparable(name).encode("utf-8", "surrogateescape"), "sha256")[:SALT_SIZE]
+        salt = hmac.digest(self._salt_secret, self.users.spelling(name).encode("utf-8", "surrogateescape"), "sha256")[
+            :SALT_SIZE
+        ]
         return unmatchable(ScramKeys(salt, ITERATIONS, b"", b""))
 
     def scram_choices(
@@ -131,13 +131,16 @@ class Authority:
         return next(iter(found.values())) if len(found) == 1 else None
 
     # --- failures and successes
-    def attempt(self, client: Client, user: User | None, name: str) -> Attempt:
-        """A try at an account, for the lock-outs."""
+    def attempt(self, client: Client, user: User | None, name: str, *, guessable: bool = True) -> Attempt:
+        """A try at an account, for the lock-outs.
+
+        An account's lock keeps nobody out who shows what cannot be guessed (a token): there is no need.
+        """
         if user is None:
-            return self.lockouts.attempt(client.address, comparable(name), known=False)
+            return self.lockouts.attempt(client.address, self.users.spelling(name) if guessable else "", known=False)
         address = user.account.address
-        seen = self._database.known_networks.seen(address, network(client.address))
-        return self.lockouts.attempt(client.address, address, known=seen > 0)
+        known = self._database.known_networks.seen(address, network(client.address)) > 0
+        return self.lockouts.attempt(client.address, address if known or guessable else "", known)
 
     async def failed(self, client: Client, attempt: Attempt | None, password: str = "") -> None:
         """Note wrong credentials, and hold the answer back."""
@@ -175,14 +178,6 @@ def password_counts(user: HostedUser, service: str) -> bool:
 def unmatchable(keys: ScramKeys) -> ScramKeys:
     """The same salt and count with keys of no password."""
     return ScramKeys(keys.salt, keys.iterations, os.urandom(DIGEST_SIZE), os.urandom(DIGEST_SIZE))
-
-
-def comparable(name: str) -> str:
-    """A claimed name in one spelling, as far as it has one."""
-    try:
-        return normalize_address(name)
-    except BadAddress:
-        return name.lower()[:320]
 
 
 def lockout_rules(config: Config) -> LockoutRules:

@@ -105,17 +105,17 @@ class Exchange:
                 keys, self._app_passwords = authority.scram_choices(self._user, event.username, self._client.service)
                 return mechanism.keys(keys)
             case VerifyToken():
-                self._find(event.username)
+                self._find(event.username, guessable=False)
                 return await self._check_token(event)
             case VerifyCertificate():
                 self._user = authority.certified(self._client.security.certificate, event.authzid)
                 return mechanism.certified(self._user.account.address if self._user is not None else "")
 
-    def _find(self, username: str) -> None:
+    def _find(self, username: str, *, guessable: bool = True) -> None:
         """The user that the client claims to be, unless the lock-outs keep it from trying."""
         self._username = username
         self._user = self._authority.users.find(username) if username else None
-        self._attempt = self._authority.attempt(self._client, self._user, username)
+        self._attempt = self._authority.attempt(self._client, self._user, username, guessable=guessable)
         self._check_lock()
 
     def _check_lock(self) -> None:

@@ -13,7 +13,8 @@ logged in before: there only the pair counts.  The same wrong password again is 
 old password locks nobody out.  A name that no account has is counted like any other, so that nothing shows.
 
 Nothing is checked for a client that is locked out, so a lock cannot be tried against.  Attempts during a lock do not
-prolong it; the next lock is twice as long.  One table for all protocols and workers: auth is one process.
+prolong it; the next lock is twice as long.  One table for all protocols and workers: auth is one process.  It is kept
+in memory: a restart forgets locks (but not where accounts have logged in from).
 """
 
 from __future__ import annotations

@@ -24,6 +24,9 @@ FIRST_SYSTEM_UID = 1000
 
 NOBODY_UID = 65534
 
+NAME_LIMIT = 320
+"""Characters of a name that is no address: as many as the longest address has."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostedUser:
@@ -62,6 +65,14 @@ class UserDirectory:
         elif user := self._hosted(name):
             return user
         return self._system(name) if self.system_users else None
+
+    def spelling(self, name: str) -> str:
+        """A claimed name in the one spelling that it has, whether there is such a user or not."""
+        full = f"{name}@{self._default_domain}" if "@" not in name and self._default_domain else name
+        try:
+            return normalize_address(full)
+        except BadAddress:
+            return name.lower()[:NAME_LIMIT]
 
     def has_domain(self, domain: str) -> bool:
         """Whether there are hosted accounts in a domain."""

@@ -14,8 +14,9 @@ from pillarbox.lib.ipc.aio import AsyncChannel
 from pillarbox.lib.ipc.frames import Attributes, ChannelClosed, ProtocolError
 from pillarbox.lib.log import log
 
-OUTSTANDING_LIMIT = 1000
-"""Requests of one connection under work; further ones wait in the socket."""
+OUTSTANDING_LIMIT = 5000
+"""Requests of one connection under work; further ones wait in the socket.  More than any service has sessions in a
+process: answers to wrong passwords are held back, and must not hold up those to right ones."""
 
 Answer = Callable[[Attributes], Awaitable[Mapping[str, object]]]
 

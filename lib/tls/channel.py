@@ -1,8 +1,9 @@
 """All channel bindings of one TLS session as the server knows them, by type: what SCRAM-SHA-256-PLUS can be bound to.
 
-`tls-server-end-point` and `tls-exporter` come from `binding`.  `tls-unique` (RFC 5929 section 3), the first Finished
-message, is for clients of TLS 1.2 and older, which know no other that is of the session: TLS 1.3 has none (RFC 8446
-appendix C.5), and a resumed session may share its value with another channel (RFC 7627 section 1).
+`tls-server-end-point` and `tls-exporter` come from `binding`.  After a resumption nobody can tell which of several
+certificates the client has seen in the first handshake, so there is no end point then.  `tls-unique` (RFC 5929 section
+3), the first Finished message, is for clients of TLS 1.2 and older, which know no other that is of the session: TLS 1.3
+has none (RFC 8446 appendix C.5), and a resumed session may share its value with another channel (RFC 7627 section 1).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def channel_bindings(session: ssl.SSLObject | None) -> dict[str, tuple[bytes, ..
     """The bindings of a session, each type with the data that prove it; empty without TLS or before the handshake."""
     if session is None or session.cipher() is None:
         return {}
-    found = {END_POINT: server_end_point(session), EXPORTER: exporter(session), UNIQUE: _unique(session)}
+    end_point = None if session.session_reused else server_end_point(session)
+    found = {END_POINT: end_point, EXPORTER: exporter(session), UNIQUE: _unique(session)}
     return {kind: (data,) for kind, data in found.items() if data}
 
 

@@ -331,3 +331,21 @@ def test_an_abort_that_overtakes_the_work_ends_the_exchange(tmp_path: Path) -> N
             await running.client.continue_(step, b"secret")
 
     with_service(tmp_path, test)
+
+
+def test_one_name_has_one_lock_however_it_is_written(tmp_path: Path) -> None:
+    """Else the spellings of a name that exists would be told from those of one that does not."""
+
+    async def test(running: Running) -> None:
+        for name in ("ann", "nobody"):
+            spellings = [name, f"{name}@example.com", name.upper(), f"{name.upper()}@EXAMPLE.com"]
+            kinds = []
+            for number in range(6):
+                step = await converse(
+                    running.client, "PLAIN", f"wrong{number}", spellings[number % 4], address=f"198.51.100.{number}"
+                )
+                assert isinstance(step, Failure)
+                kinds.append(step.kind)
+            assert kinds == ["credentials"] * 4 + ["locked"] * 2, name
+
+    with_service(tmp_path, test, auth_default_domain="example.com", **LIMITS)

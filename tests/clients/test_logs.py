@@ -6,6 +6,7 @@ import imaplib
 import poplib
 import re
 import smtplib
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -203,3 +204,51 @@ def test_fail2ban_sees_nothing_in_ordinary_traffic(ours: Instance, tmp_path: Pat
     ours.wait_for(lambda: ours.log_matching("Logged out|Connection closed|Disconnected|logout"))
     for filter in (POSTFIX.format(mode="aggressive"), DOVECOT):
         assert banned(ours.log_lines(), filter, tmp_path) == []
+
+
+def test_fail2ban_sees_who_is_locked_out_in_every_protocol(tmp_path: Path) -> None:
+    """What fails in SMTP counts for IMAP and POP3; the owner gets in from elsewhere."""
+    settings = {"auth_failure_delay": "0s", "auth_lockout_address_failures": "2", "auth_lockout_exceptions": ""}
+    chain = Authority(tmp_path).issue("localhost").chain
+    submission = {"smtpd_tls_chain_files": [str(chain)], "auth_allow_cleartext": "yes", "smtpd_sasl_auth_enable": "yes"}
+    with Instance(users={BOB: SECRET}, settings={**settings, **submission}) as mail:
+        with smtplib.SMTP(mail.address, mail.port("smtp"), timeout=30, source_address=(STRANGER, 0)) as client:
+            client.ehlo()
+            replies = []
+            for password in ("guess", "another", SECRET):
+                client.user, client.password = BOB, password
+                with pytest.raises(smtplib.SMTPAuthenticationError) as caught:
+                    client.auth("PLAIN", client.auth_plain)
+                replies.append(caught.value.smtp_code)
+        assert replies == [535, 535, 454]
+        imap = imaplib.IMAP4(mail.address, mail.port("imap"), timeout=30)
+        imap.login(BOB, SECRET)  # from another address
+        imap.logout()
+        assert _from_stranger(mail, "imap", f'a LOGIN {BOB} "{SECRET}"\r\n')[-1].startswith(b"a NO [UNAVAILABLE]")
+        assert _from_stranger(mail, "pop3", f"USER {BOB}\r\n", f"PASS {SECRET}\r\n")[-1].startswith(b"-ERR [SYS/TEMP]")
+        mail.wait_for(lambda: len(mail.log_matching("auth failed")) == 2)
+        log = mail.log_lines()
+    assert [line for line in log if f"{STRANGER} is locked out for 60s: too many failed logins" in line]
+    found = banned(log, POSTFIX.format(mode="auth"), tmp_path)
+    assert [line.partition(" ")[0] for line in found] == [STRANGER] * 3
+    found = banned(log, DOVECOT, tmp_path)
+    assert [line.partition(" ")[0] for line in found] == [STRANGER] * 2
+
+
+def _from_stranger(mail: Instance, service: str, *lines: str) -> list[bytes]:
+    with socket.create_connection((mail.address, mail.port(service)), 30, source_address=(STRANGER, 0)) as connection:
+        stream = connection.makefile("rb")
+        answers = [stream.readline()]
+        for line in lines:
+            connection.sendall(line.encode())
+            answers.append(stream.readline())
+    return answers
+
+
+def test_fail2ban_bans_nobody_for_our_own_troubles(tmp_path: Path) -> None:
+    """A service that is away, and a client that gives up, are no wrong passwords (as smtpd words them)."""
+    start = f"Nov 17 10:00:00 mx pillarbox/smtpd[1]: warning: unknown[{STRANGER}]: SASL PLAIN authentication"
+    lost = f"{start} failed: Connection lost to authentication server: auth service: the connection was closed"
+    wrong = f"{start} failed: authentication failed, sasl_username={BOB}"
+    for mode in ("auth", "extra", "aggressive"):
+        assert len(banned([lost, f"{start} aborted", wrong], POSTFIX.format(mode=mode), tmp_path)) == 1, mode
