@@ -121,6 +121,7 @@ class Decision:
         found = at_hand(self._session.server, key)
         if found is None:
             raise KeyError(key)
+        self._passing[key] = found
         return found
 
     def _stretch(self, scope: int, value: object) -> dict[Key, object]:

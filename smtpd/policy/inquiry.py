@@ -112,19 +112,20 @@ async def fetch_all(session: Session, keys: list[Key]) -> list[object]:
     return list(await asyncio.gather(*(fetch(session, key) for key in keys)))
 
 
+AT_HAND: Final[dict[object, Callable[..., object]]] = {
+    "recipient": lambda server, address: server.lookup.known_recipient(address),
+    "route": lambda server, address: server.lookup.known_route(address),
+    "access": lambda server, *question: server.lookup.known_access(*question),
+    "owners": lambda server, *question: server.lookup.known_access(*question),
+    "dns": lambda server, name, kind: server.resolver.cache.get((name, kind)),
+}
+"""What this process may have kept, by kind."""
+
+
 def at_hand(server: Server, key: Key) -> object:
     """The value of a fact that this process knows already; None: it has to be asked for."""
-    match key:
-        case ("recipient", str(address)):
-            return server.lookup.known_recipient(address)
-        case ("dns", str(name), int(kind)):
-            return server.resolver.cache.get((name, kind))
-        case ("route", str(address)):
-            return server.lookup.known_route(address)
-        case ("access" | "owners", *question):
-            return server.lookup.known_access(*question)
-        case _:
-            return None
+    known = AT_HAND.get(key[0])
+    return known(server, *key[1:]) if known is not None else None
 
 
 def is_lasting(value: object) -> bool:

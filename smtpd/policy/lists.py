@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pillarbox.lib.config.restrictions import Rule
@@ -108,7 +109,20 @@ def applies(settings: Settings, stage: str) -> bool:
         return True
     if stage == "MAIL" and settings.reject_unlisted_sender and not settings.delay_reject:
         return True
-    return any(any(group.lists(settings)) for group in GROUPS[stage, settings.delay_reject])
+    return any(lists for _, lists, _ in plan(settings, stage))
+
+
+@lru_cache(maxsize=64)
+def plan(settings: Settings, stage: str) -> tuple[tuple[Group, tuple[Rules, ...], bool], ...]:
+    """The groups of a stage that have something to look at, their lists, and whether deferrals come true there."""
+    groups = GROUPS[stage, settings.delay_reject]
+    found = []
+    for group in groups:
+        lists = tuple(rules for rules in group.lists(settings) if rules)
+        final = stage in FINAL and group is groups[-1]
+        if lists or final or (group is SENDER and settings.reject_unlisted_sender):
+            found.append((group, lists, final))
+    return tuple(found)
 
 
 def evaluate(
@@ -120,11 +134,10 @@ def evaluate(
     """
     run = Run(settings, stage, facts, at_hand, go_through)
     run.deferral = deferral
-    groups = GROUPS[stage, settings.delay_reject]
     refusal: Reply | None = None
     try:
-        for group in groups:
-            refusal = _decide(run, group, stage in FINAL and group is groups[-1])
+        for group, lists, final in plan(settings, stage):
+            refusal = _decide(run, group, lists, final)
             if refusal is not None:
                 break
     except Broken as broken:
@@ -136,17 +149,16 @@ def evaluate(
     return Outcome(refusal, run.deferral, tuple(run.effects), run.sleep, tuple(run.warnings))
 
 
-def _decide(run: Run, group: Group, final: bool) -> Reply | None:
+def _decide(run: Run, group: Group, lists: tuple[Rules, ...], final: bool) -> Reply | None:
     name = group.name(run.facts)
     if name is None:
         return None
     run.reject_deferral = None
     run.name, run.what, run.access_table = name, group.what, group.access_table
-    for rules in group.lists(run.settings):
-        if rules:
-            decision = go_through(run, rules)
-            if isinstance(decision, Reply):
-                return decision
+    for rules in lists:
+        decision = go_through(run, rules)
+        if isinstance(decision, Reply):
+            return decision
     if final and run.deferral is not None:
         return run.deferral  # who was not refused because something was not known is put off
     if group.afterwards is None:

@@ -13,9 +13,9 @@ from pillarbox.lib.config.restrictions import Rule, class_parameter
 from pillarbox.lib.system.interfaces import own_addresses
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Settings:
-    """One service's policy.  Reply codes have the names of their parameters."""
+    """One service's policy.  Reply codes have the names of their parameters.  Each is equal to itself only."""
 
     client: tuple[Rule, ...] = ()
     helo: tuple[Rule, ...] = ()
