@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pillarbox.commands.options import Command, Fatal, output
 
@@ -174,15 +174,19 @@ def _version(what: str) -> int:
 
 
 def _show_parameters(request: Request, words: list[str]) -> int:
-    from pillarbox.lib.config.parameter import joined
+    from pillarbox.lib.config.files import class_names
+    from pillarbox.lib.config.parameter import Parameter, joined
+    from pillarbox.lib.config.restrictions import class_parameter
     from pillarbox.lib.config.values import Config, all_parameters
 
-    known = all_parameters()
+    known: dict[str, Parameter[Any]] = dict(all_parameters())
     warnings: list[str] = []
     if request.defaults:
         config = Config({"config_directory": request.directory})
     else:
         config, warnings = _read(request)
+        # Restriction classes are parameters that the administrator has made.
+        known = known | {name: class_parameter(name) for name in class_names(config.values)}
     if request.overrides:
         for name in request.overrides:
             if name not in known:

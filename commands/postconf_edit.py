@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 
 from pillarbox.commands.options import Fatal
 from pillarbox.commands.postconf import Request
 from pillarbox.lib.config.errors import nearest
-from pillarbox.lib.config.files import MAIN, examine
+from pillarbox.lib.config.files import MAIN, class_names, examine
+from pillarbox.lib.config.parameter import Parameter
+from pillarbox.lib.config.restrictions import class_parameter
 from pillarbox.lib.config.values import Config, all_parameters
 from pillarbox.lib.system.files import write_file
 
@@ -47,7 +50,7 @@ def edit(request: Request, words: Sequence[str]) -> int:
 
 
 def _assignments(words: Sequence[str], request: Request) -> dict[str, str | None]:
-    known = all_parameters()
+    known = _known(request, words)
     changes: dict[str, str | None] = {}
     for word in words:
         if "\n" in word:
@@ -68,6 +71,13 @@ def _assignments(words: Sequence[str], request: Request) -> dict[str, str | None
     return changes
 
 
+def _known(request: Request, words: Sequence[str]) -> dict[str, Parameter[Any]]:
+    """The parameters, with the restriction classes that are named in the file or in this very command."""
+    values = dict(examine(request.directory)[0].values)
+    values.update((name.strip(), value) for name, _, value in (word.partition("=") for word in words))
+    return {**all_parameters(), **{name: class_parameter(name) for name in class_names(values)}}
+
+
 def _names(words: Sequence[str], edit: str) -> dict[str, str | None]:
     for word in words:
         if "=" in word:
@@ -79,7 +89,7 @@ def _names(words: Sequence[str], edit: str) -> dict[str, str | None]:
 
 def _check(request: Request, path: str, changes: dict[str, str]) -> None:
     """Refuse values that the parameters do not take.  Raises Fatal."""
-    known = all_parameters()
+    known = _known(request, [f"{name}={value}" for name, value in changes.items()])
     config, _ = examine(request.directory)
     config = Config({**config.values, **changes}, config.services)
     for name in changes:

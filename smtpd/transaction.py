@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ from pillarbox.smtpd.proxy_filter import FilteredMessage
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.session import Session
+
+_instances = itertools.count(1)
 
 
 @dataclass(slots=True)
@@ -46,7 +50,7 @@ class Transaction:
     bcc: list[str] = field(default_factory=list)
     prepended: list[str] = field(default_factory=list)
     policy: Stretch = field(default_factory=Stretch)
-    instance: str = ""
+    _instance: str = ""
     edits: Edits = NO_EDITS
     _withdrawn: str = "NOQUEUE"
 
@@ -54,6 +58,12 @@ class Transaction:
     def queue_id(self) -> str:
         """The id, also after the message was withdrawn; `NOQUEUE` before there is one."""
         return self.message.queue_id if self.message is not None else self._withdrawn
+
+    def instance(self) -> str:
+        """A name that no other transaction of this machine has, so that a policy server can tell them apart."""
+        if not self._instance:
+            self._instance = f"{os.getpid():x}.{int(self.arrival * 1000):x}.{next(_instances):x}.0"
+        return self._instance
 
     def abort(self) -> None:
         """Withdraw the message."""

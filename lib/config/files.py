@@ -51,7 +51,7 @@ def examine(directory: str) -> tuple[Config, list[Problem]]:
     values["config_directory"] = literal
     if os.path.basename(directory) == "etc":
         values.setdefault("instance_directory", os.path.dirname(literal))
-    services, option_lines = _read_services(master_file, parameters, problems, _classes(values))
+    services, option_lines = _read_services(master_file, parameters, problems, class_names(values))
     config = Config(values, services)
     problems += _check_values(config, config.values, main_file, lines, parameters)
     for service in services.values():
@@ -74,14 +74,14 @@ def _check_values(
         try:
             if name in parameters:
                 config[parameters[name]]
-            elif name in _classes(config.values):
+            elif name in class_names(config.values):
                 config[class_parameter(name)]
         except ValueError as error:
             problems.append(Problem(file, lines.get(name, 0), name, str(error)))
     return problems
 
 
-def _classes(values: Mapping[str, Raw]) -> frozenset[str]:
+def class_names(values: Mapping[str, Raw]) -> frozenset[str]:
     """The names of the restriction classes, which are parameters that the administrator makes."""
     return frozenset(name for name in split_words(values.get(CLASSES, "")) if is_class_name(name))
 
@@ -152,7 +152,7 @@ def _parameters(
     lines: dict[str, int] = {}
     entries = _entries(node, file, problems)
     own = {name: _raw(value) or "" for name, value, _ in entries if name == CLASSES}
-    classes = inherited | _classes(own)
+    classes = inherited | class_names(own)
     for name, value, line in entries:
         if name not in parameters and name not in classes:
             problems.append(Problem(file, line, name, f"unknown parameter{nearest(name, [*parameters, *classes])}"))

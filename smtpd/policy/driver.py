@@ -8,8 +8,6 @@ so that a refused recipient leaves nothing behind.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
 
 ROUNDS: Final = 500
 """Evaluations of one decision: each has a new fact, and no list of rules needs so many one after the other."""
-
-_instances = itertools.count(1)
 
 _STAGES: Final[tuple[Stage, ...]] = ("CONNECT", "HELO", "MAIL", "RCPT", "DATA", "END-OF-MESSAGE", "ETRN")
 
@@ -229,9 +225,6 @@ def _describe_transaction(session: Session, stage: str, event: Any, facts: Facts
     facts.sasl_sender = transaction.sasl_sender
     if transaction.message is not None:
         facts.queue_id = transaction.message.queue_id
-    if not transaction.instance:
-        # Unique for each transaction of this machine, so that a policy server can tell them apart.
-        transaction.instance = f"{os.getpid():x}.{int(transaction.arrival * 1000):x}.{next(_instances):x}.0"
     facts.instance = transaction.instance
     if stage == "RCPT":
         facts.recipient, facts.given_recipient = transaction.candidate, event.recipient

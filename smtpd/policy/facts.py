@@ -14,6 +14,7 @@ kind, and `Run.fact` gives its value or notes that it is missing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -59,8 +60,9 @@ class Facts:
     """Everything at hand.
 
     `sender` and `recipient` are in complete form; `given_sender` and `given_recipient` as the client wrote them.  None:
-    it has not been said, or (recipient) there are several.  `recipients` counts those that were accepted.  `buffered`:
-    the client has sent more than the command that is decided.  `name` is None until the DNS has answered.
+    it has not been said, or (recipient) there are several.  `recipients` counts those that were accepted.  `instance`
+    gives the transaction's name for policy servers.  `buffered`: the client has sent more than the command that is
+    decided.  `name` is None until the DNS has answered.
     """
 
     address: str
@@ -79,7 +81,7 @@ class Facts:
     recipients: int = 0
     size: int = 0
     queue_id: str = ""
-    instance: str = ""
+    instance: Callable[[], str] = str
     etrn: str = ""
     buffered: bool = False
     discarding: bool = False

@@ -203,3 +203,11 @@ def test_values_that_yaml_could_misread(value: str) -> None:
     scalar = node.value[0][1]
     assert scalar.value == value
     assert scalar.style == '"' or value not in ("true", "null", "~", "")
+
+
+def test_restriction_classes_are_parameters(etc: Path) -> None:
+    assert run(main, "-c", etc, "-e", "smtpd_restriction_classes=strict", "strict=reject_non_fqdn_sender").status == 0
+    assert run(main, "-c", etc, "strict").out == "strict = reject_non_fqdn_sender\n"
+    assert "strict = reject_non_fqdn_sender\n" in run(main, "-c", etc, "-n").out
+    assert run(main, "-c", etc, "-e", "strict=reject_rbl_client").status != 0
+    assert run(main, "-c", etc, "-e", "strikt=reject").status != 0

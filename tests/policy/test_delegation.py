@@ -37,7 +37,7 @@ class TestAttributes:
             "recipient",
             server_address="192.0.2.25",
             server_port=25,
-            instance="1.2.3",
+            instance=lambda: "1.2.3",
             size=1000,
             sasl_method="PLAIN",
             sasl_username="ann",
