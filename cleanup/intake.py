@@ -54,6 +54,7 @@ class Intake:
         self._hold_directory = hold if hold >= 0 else os.open(self._hold, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._treatment = Treatment(config, checks)
         self._qmgr = QmgrNotifier(config)
+        self._stopping = False
         self._complete: list[tuple[Channel, _Connection]] = []
 
     # --- connections
@@ -71,6 +72,8 @@ class Intake:
 
     def _prepare(self, connection: _Connection) -> dict[str, object]:
         """Make the next empty file; the attributes that tell the client."""
+        if self._stopping:  # the client closes its connection and goes to the process that has taken our place
+            return {"prepared": 0, "why": "the process is being replaced"}
         try:
             connection.file = IncomingFile(self._incoming, self._spares)
         except OSError as error:
@@ -85,6 +88,7 @@ class Intake:
             connection.file.discard()
 
     def stopping(self) -> None:
+        self._stopping = True
         self._qmgr.close()
 
     # --- one message

@@ -506,3 +506,14 @@ class TestBadClients:
             client.channel.send({"do": "message"}, [0, 1, 2])
             room.turn()
             assert len(os.listdir("/proc/self/fd")) <= before
+
+
+class TestStopping:
+    def test_a_connection_gets_no_further_file_but_its_message_is_taken(self, tmp_path: Path) -> None:
+        with desk(tmp_path) as room:
+            client = room.client()
+            queue_id = client.send(MESSAGE)
+            room.intake.stopping()
+            reply = client.answer()
+            assert reply.boolean("ok") and reply.integer("prepared") == 0
+            assert room.ids() == [queue_id] and room.unfinished() == []
