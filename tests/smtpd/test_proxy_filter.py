@@ -108,7 +108,7 @@ async def filtered(answers: dict[str, Answer] | None = None, **settings: str) ->
     filter_ = Filter(dict(answers or {}))
     server = await asyncio.start_server(filter_.serve, "127.0.0.1", 0)
     filter_.port = server.sockets[0].getsockname()[1]
-    values = {"smtpd_proxy_filter": f"127.0.0.1:{filter_.port}", "smtpd_proxy_timeout": "5s", **settings}
+    values = {"smtpd_proxy_filter": f"127.0.0.1:{filter_.port}", "smtpd_proxy_timeout": "60s", **settings}
     try:
         async with stage(**values) as scene:
             yield scene, filter_
@@ -353,7 +353,10 @@ class TestFailures:
         """451, the log says why, and the next message goes through by a new connection."""
 
         async def scenario() -> None:
-            async with filtered({verb: answer}, smtpd_proxy_timeout="0.2s") as (scene, filter_):
+            async with filtered({verb: answer}, smtpd_proxy_timeout="1s" if answer is HANG else "60s") as (
+                scene,
+                filter_,
+            ):
                 peer = await scene.connect()
                 await peer.say(OPEN[0])
                 big = b"Subject: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * 4000 + b".\r\n"
@@ -362,6 +365,8 @@ class TestFailures:
                     assert reply == UNAVAILABLE
                     assert scene.logged(f"warning: proxy inet:127.0.0.1:{filter_.port}: ")
                 filter_.answers = {}
+                assert scene.server.proxy_filter is not None
+                scene.server.proxy_filter.timeout = 60.0
                 assert (await message(peer)).startswith("250 2.0.0")
                 assert len(filter_.contents) == (2 if verb == "END" else 1)
                 assert filter_.connections == 2
