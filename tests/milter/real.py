@@ -1,0 +1,84 @@
+"""Real milters, as Debian packages bring them, in the foreground on loopback ports."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from tests.lab.ports import LOOPBACK, wait_for_port
+from tests.lab.processes import stop_process
+from tests.peers.install import peer
+
+_START_TIMEOUT, _STOP_TIMEOUT = 60, 10  # seconds
+
+
+@contextmanager
+def running(name: str, command: Sequence[str | Path], port: int, directory: Path) -> Iterator[None]:
+    """A program of a peer, from the moment that it accepts connections on its port."""
+    output = directory / f"{command[0]}.out"
+    process: subprocess.Popen[bytes] = peer(name).start(command, output=output)
+    try:
+        wait_for_port(LOOPBACK, port, _START_TIMEOUT, process)
+        yield
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{output.read_text(errors='replace')}") from error
+    finally:
+        stop_process(process, _STOP_TIMEOUT)
+        print(output.read_text(errors="replace"))
+
+
+@contextmanager
+def opendkim(port: int, directory: Path, domain: str) -> Iterator[None]:
+    """OpenDKIM: signs what authenticated users of a domain send, verifies what anybody else does."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    (directory / "key.pem").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    )
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    text = "".join(public.splitlines()[1:-1])
+    (directory / "public").write_text(f"s1._domainkey.{domain} v=DKIM1; k=rsa; p={text}\n")
+    (directory / "opendkim.conf").write_text(f"""\
+Socket inet:{port}@{LOOPBACK}
+Domain {domain}
+Selector s1
+KeyFile {directory}/key.pem
+Mode sv
+Canonicalization simple/simple
+InternalHosts 192.0.2.1
+RequireSafeKeys no
+TestPublicKeys {directory}/public
+AuthservID verifier.example
+AlwaysAddARHeader yes
+Syslog no
+""")
+    with running("opendkim", ["opendkim", "-f", "-x", directory / "opendkim.conf"], port, directory):
+        yield
+
+
+EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+
+
+@contextmanager
+def clamav(port: int, scanner: int, directory: Path) -> Iterator[None]:
+    """ClamAV with a signature of our own, that of the EICAR test file, and its milter, which rejects what it finds."""
+    database = directory / "database"
+    database.mkdir()
+    (database / "own.ndb").write_text(f"Tests.Eicar:0:*:{EICAR.hex()}\n")
+    common = f"TemporaryDirectory {directory}\nForeground yes\nUser root\n"
+    (directory / "clamd.conf").write_text(
+        f"TCPSocket {scanner}\nTCPAddr {LOOPBACK}\nDatabaseDirectory {database}\n{common}"
+    )
+    (directory / "clamav-milter.conf").write_text(
+        f"MilterSocket inet:{port}@{LOOPBACK}\nClamdSocket tcp:{LOOPBACK}:{scanner}\nOnInfected Reject\n"
+        f"RejectMsg found %v\nAddHeader Add\n{common}"
+    )
+    with (
+        running("clamav", ["clamd", "-c", directory / "clamd.conf"], scanner, directory),
+        running("clamav", ["clamav-milter", "-c", directory / "clamav-milter.conf"], port, directory),
+    ):
+        yield
