@@ -14,14 +14,16 @@ from tests.lab.ports import LOOPBACK, wait_for_port
 from tests.lab.processes import stop_process
 from tests.peers.install import peer
 
-_START_TIMEOUT, _STOP_TIMEOUT = 60, 10  # seconds
+_START_TIMEOUT, _STOP_TIMEOUT = 60, 1  # seconds
 
 
 @contextmanager
-def running(name: str, command: Sequence[str | Path], port: int, directory: Path) -> Iterator[None]:
+def running(
+    name: str, command: Sequence[str | Path], port: int, directory: Path, *, in_place: bool = False
+) -> Iterator[None]:
     """A program of a peer, from the moment that it accepts connections on its port."""
     output = directory / f"{command[0]}.out"
-    process: subprocess.Popen[bytes] = peer(name).start(command, output=output)
+    process: subprocess.Popen[bytes] = peer(name).start(command, output=output, in_place=in_place)
     try:
         wait_for_port(LOOPBACK, port, _START_TIMEOUT, process)
         yield
@@ -81,4 +83,33 @@ def clamav(port: int, scanner: int, directory: Path) -> Iterator[None]:
         running("clamav", ["clamd", "-c", directory / "clamd.conf"], scanner, directory),
         running("clamav", ["clamav-milter", "-c", directory / "clamav-milter.conf"], port, directory),
     ):
+        yield
+
+
+GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+
+
+@contextmanager
+def rspamd(port: int, directory: Path) -> Iterator[None]:
+    """rspamd's proxy as a milter that scans by itself, without rules of its own but the test string of spam filters."""
+    (directory / "tld").write_text("com\norg\nnet\n")
+    (directory / "rspamd.conf").write_text(f"""\
+options {{
+  pidfile = "{directory}/pid"
+  temp_dir = "{directory}"
+  hs_cache_dir = "{directory}"
+  control_socket = "{directory}/control mode=0600"
+  url_tld = "{directory}/tld"
+  dns {{ nameserver = ["{LOOPBACK}:9"]; timeout = 0.1s; retransmits = 1; }}
+}}
+logging {{ type = "console"; level = "notice"; }}
+actions {{ reject = 15; add_header = 6; greylist = 4; }}
+worker "rspamd_proxy" {{
+  bind_socket = "{LOOPBACK}:{port}"
+  milter = yes
+  count = 1
+  upstream "local" {{ default = yes; self_scan = yes; }}
+}}
+""")
+    with running("rspamd", ["rspamd", "-f", "-i", "-c", directory / "rspamd.conf"], port, directory, in_place=True):
         yield

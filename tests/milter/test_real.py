@@ -1,4 +1,4 @@
-"""Mail through real milters: OpenDKIM signs and verifies, ClamAV refuses a virus."""
+"""Mail through real milters: OpenDKIM signs and verifies, ClamAV refuses a virus, rspamd spam."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ import pytest
 from tests.e2e.wire import ALICE, BOB, PASSWORD, client, send
 from tests.lab.instance import Instance
 from tests.lab.ports import LOOPBACK, free_port
-from tests.milter.real import EICAR, clamav, opendkim
+from tests.milter.real import EICAR, GTUBE, clamav, opendkim, rspamd
 
-DKIM, CLAM, SCANNER = "dkim", "clam", "scanner"
+DKIM, CLAM, SCANNER, SPAM = "dkim", "clam", "scanner", "spam"
 
 
 @pytest.fixture(scope="module")
 def ports() -> dict[str, int]:
-    return {name: free_port() for name in (DKIM, CLAM, SCANNER)}
+    return {name: free_port() for name in (DKIM, CLAM, SCANNER, SPAM)}
 
 
 @pytest.fixture(scope="module")
 def mail(ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    """First ClamAV, then OpenDKIM: what the one adds the other signs."""
-    milters = ", ".join(f"inet:{LOOPBACK}:{ports[name]}" for name in (CLAM, DKIM))
+    """First ClamAV, then rspamd and OpenDKIM: what the one adds the other signs."""
+    milters = ", ".join(f"inet:{LOOPBACK}:{ports[name]}" for name in (CLAM, SPAM, DKIM))
     settings = {"smtpd_milters": milters, "milter_default_action": "tempfail"}
     with (
         opendkim(ports[DKIM], tmp_path_factory.mktemp("opendkim"), "example.org"),
         clamav(ports[CLAM], ports[SCANNER], tmp_path_factory.mktemp("clamav")),
+        rspamd(ports[SPAM], tmp_path_factory.mktemp("rspamd")),
         Instance(users={ALICE: PASSWORD, BOB: PASSWORD}, settings=settings) as instance,
     ):
         yield instance
@@ -101,3 +102,12 @@ class TestClamAv:
     def test_other_mail_passes(self, mail: Instance) -> None:
         send(mail, BOB, b"Subject: harmless\r\n\r\nhello\r\n")
         assert headers(delivered(mail, b"harmless"), b"X-Virus-Scanned")
+
+
+class TestRspamd:
+    def test_spam_is_refused(self, mail: Instance) -> None:
+        with pytest.raises(smtplib.SMTPDataError) as caught:
+            send(mail, BOB, b"Subject: spam\r\n\r\n" + GTUBE + b"\r\n")
+        assert caught.value.smtp_code == 554
+        assert mail.log_matching("milter-reject: END-OF-MESSAGE from localhost.*: 5.7.1 Gtube pattern")
+        mail.wait_for(lambda: not mail.queue_ids())
