@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.wire import ALICE, BOB, HELLO, PASSWORD, trusting
 from tests.lab.instance import Instance
 from tests.lab.ports import LOOPBACK, loopback_address
+from tests.peers import peer
 from tests.peers.haproxy import HAProxy, Route
 from tests.peers.postfix import Postfix
 
@@ -124,6 +125,29 @@ def test_a_proxy_that_forgets_the_header_is_cut_off(mail: Instance, haproxy: HAP
 def test_who_comes_directly_needs_no_header(mail: Instance) -> None:
     with smtplib.SMTP(LOOPBACK, mail.port("smtp"), timeout=_TIMEOUT) as client:
         assert client.ehlo()[0] == 250
+
+
+def test_swaks_speaks_for_another_by_xclient(mail: Instance) -> None:
+    word, content = marked()
+    client = ("--xclient-addr", "192.0.2.77", "--xclient-name", "first.example", "--xclient-helo", "first.helo")
+    swaks(mail, CLIENT, *client, "--data", content.decode(), "--to", BOB)
+    assert b"(first.example [192.0.2.77])" in arrived(mail, word)
+    assert any(f"XCLIENT from unknown[{CLIENT}]: client=first.example[192.0.2.77]" in line for line in mail.log_lines())
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_swaks_speaks_for_another_by_the_proxy_protocol(mail: Instance, version: str) -> None:
+    word, content = marked()
+    header = ("--proxy-version", version, "--proxy-family", "TCP4" if version == "1" else "AF_INET")
+    ends = ("--proxy-source", "192.0.2.78", "--proxy-source-port", "4711", "--proxy-dest", "192.0.2.1")
+    more = ("--proxy-dest-port", "25", "--proxy-protocol", "STREAM", "--proxy-command", "PROXY")
+    swaks(mail, PROXY, *header, *ends, *more, "--data", content.decode(), "--to", BOB)
+    assert b"(unknown [192.0.2.78])" in arrived(mail, word)
+
+
+def swaks(mail: Instance, source: str, *options: str) -> None:
+    server = ("--server", LOOPBACK, "--port", str(mail.port("smtp")), "--local-interface", source)
+    peer("swaks").run(["swaks", *server, "--helo", "swaks.example", "--from", "a@b.example", *options], check=True)
 
 
 def test_postfix_says_by_xforward_where_a_message_came_from(mail: Instance) -> None:
