@@ -61,9 +61,9 @@ class Agent:
         self.channel = Channel.connect(path, 5)
         self.hello = self.channel.receive(10)
 
-    def send(self, tag: int, nexthop: str, file: Path) -> None:
+    def send(self, tag: int, nexthop: str, file: Path, content: bytes = CONTENT, **options: object) -> None:
         if not file.exists():  # it is being read for the requests before this one
-            file.write_bytes(CONTENT)
+            file.write_bytes(content)
         descriptor = os.open(file, os.O_RDONLY)
         now = time.time()
         self.channel.send(
@@ -73,12 +73,13 @@ class Agent:
                 "id": "4jXFYl6dnjzKD6m",
                 "sender": "a@a.test",
                 "offset": 0,
-                "length": len(CONTENT),
+                "length": len(content),
                 "transport": "smtp",
                 "nexthop": nexthop,
                 "arrival": now,
                 "active": now,
                 "recipients": [{"n": 3, "address": "b@b.test"}],
+                **options,
             },
             fds=(descriptor,),
         )
@@ -149,6 +150,26 @@ def test_delivers_lmtp_to_a_unix_socket(tmp_path: Path) -> None:
             assert running.stop() == 0
         assert server.commands[0] == "LHLO me.test"
         assert " pillarbox/lmtp[" in running.log.read_text()
+
+
+def test_a_large_message_is_converted_while_confined(tmp_path: Path) -> None:
+    content = b"Subject: x\n\n" + "ä\n".encode() * 300_000
+    with fake_server({"EHLO": "250 mx.test"}) as server, agent(tmp_path, {}) as running:
+        running.send(1, server.nexthop, tmp_path / "message", content, body="8bitmime")
+        assert status(running.reply()) == "sent", running.log.read_text()
+        assert running.stop() == 0
+        assert server.messages[0].endswith(b"=C3=A4\r\n" * 300_000)
+
+
+def test_requiretls_is_kept_while_confined(tmp_path: Path, make_context: MakeContext) -> None:
+    context = make_context("localhost")
+    with fake_server({"EHLO": "250-mx.test\n250-STARTTLS\n250 REQUIRETLS"}, context=context) as server:
+        parameters = {"smtp_tls_CAfile": str(tmp_path / "localhost.pem"), "inet_protocols": "ipv4"}
+        with agent(tmp_path, parameters) as running:
+            running.send(1, f"[localhost]:{server.port}", tmp_path / "message", requiretls=True)
+            assert status(running.reply()) == "sent", running.log.read_text()
+            assert running.stop() == 0
+        assert any("REQUIRETLS" in command for command in server.commands)
 
 
 def test_idle_connections_are_left_with_quit_on_stop(tmp_path: Path) -> None:
