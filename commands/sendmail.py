@@ -64,6 +64,7 @@ class Options:
         self.ret = ""
         self.envid = ""
         self.smtputf8 = False
+        self.requiretls = False
         self.verbose = 0
         self.alias_file = ""
         self.flush: tuple[str, str] | None = None
@@ -225,6 +226,8 @@ def _big_option(options: Options, value: str, name: str) -> None:
     key, _, setting = value.partition("=")
     if key.lower() == "smtputf8":
         options.smtputf8 = setting.lower() == "yes"
+    elif key.lower() == "requiretls":
+        options.requiretls = setting.lower() == "yes"
 
 
 def _config(options: Options, value: str, name: str) -> None:
@@ -526,6 +529,8 @@ def envelope_lines(options: Options, sender: str, recipients: list[str]) -> byte
         lines.append(f"full_name {''.join(c if c.isprintable() else ' ' for c in full_name)}")
     if options.smtputf8 or not all(address.isascii() for address in (sender, *recipients)):
         lines.append("smtputf8 yes")
+    if options.requiretls:
+        lines.append("requiretls yes")
     if options.gateway:
         lines.append("gateway yes")
     for line in lines:

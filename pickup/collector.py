@@ -123,6 +123,7 @@ class Collector:
             ret=submission.ret,
             body=submission.body,
             smtputf8=submission.smtputf8,
+            requiretls=submission.requiretls,
             filter=self._filter,
             overrides=self._overrides,
             origin="gateway" if submission.gateway else "pickup",

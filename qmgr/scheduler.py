@@ -341,6 +341,10 @@ class Scheduler:
                 if not destination.may_start():
                     continue  # its window has shrunk, or its jobs were given up, while it stood in line
                 job = destination.waiting.popleft()
+                if job.message.envelope.deliver_by and self._too_late(job.message):
+                    self._decide_all(job, BOUNCED, "5.4.7", EXPIRED)  # its deadline passed while it stood in line
+                    self._make_ready(destination)
+                    continue
                 try:
                     agent.deliver(job)
                 except ProtocolError as error:

@@ -17,6 +17,7 @@ from pillarbox.lib.smtp.client import Client, State
 from pillarbox.lib.smtp.client_reply import ServerReply
 from pillarbox.lib.tls import LEVELS, cipher_text, is_verifying
 from pillarbox.smtp_client.connection import Connection, ConversationFailed
+from pillarbox.smtp_client.protection import is_inside
 from pillarbox.smtp_client.results import refused
 from pillarbox.smtp_client.route import Server
 from pillarbox.smtp_client.settings import MANDATORY_TLS, Settings
@@ -71,17 +72,20 @@ async def connect(server: Server, domain: str, settings: Settings, *, find_loops
     `domain` is the next hop as configured, for certificates and messages; `find_loops` says that a server with our own
     name is ourselves; `level` is the TLS level instead of the service's.  Raises Unusable.
     """
-    if server.path:
-        connection = await _connect(server, domain, settings, "none", find_loops)
-        connection.level = LEVELS[-1]  # nobody listens in on a socket of this machine
+    if is_inside(server, settings):
+        own = "none" if server.path else settings.tls_level
+        connection = await _connect_as_may_be(server, domain, settings, own, find_loops)
+        connection.level = LEVELS[-1]  # good for every message
         return connection
     level = level or settings.tls_level
-    connection = await _connect_by_tcp(server, domain, settings, level, find_loops)
+    connection = await _connect_as_may_be(server, domain, settings, level, find_loops)
     connection.level = level
     return connection
 
 
-async def _connect_by_tcp(server: Server, domain: str, settings: Settings, level: str, find_loops: bool) -> Connection:
+async def _connect_as_may_be(
+    server: Server, domain: str, settings: Settings, level: str, find_loops: bool
+) -> Connection:
     try:
         return await _connect(server, domain, settings, level, find_loops)
     except _TlsFailed as failure:

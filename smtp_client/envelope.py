@@ -45,12 +45,12 @@ async def prepare(
     """Raises Misfit, also where no recipient is left; OSError or EOFError where the content can't be read."""
     capabilities, server = connection.client.capabilities, connection.server
     requiretls = request.requiretls and check_requiretls(
-        request, capabilities, server, encrypted=bool(connection.tls or server.path)
+        request, capabilities, server, settings, encrypted=bool(connection.tls)
     )
     size = request.content.size
     limit = capabilities.size_limit
     if limit and size > limit:
-        raise Misfit("5.3.4", f"message size {size} exceeds size limit {limit} of server {server.name}")
+        raise _too_large(size, limit, server)
     by = by_parameter(request, capabilities, server, settings) if request.deliver_by else ""
     offered = "SMTPUTF8" in capabilities
     utf8 = request.smtputf8 and offered
@@ -83,6 +83,8 @@ async def prepare(
     body = plain_body(request, eight_bit="8BITMIME" in capabilities)
     if body is None:
         body = await fit_body(request, capabilities, server, settings)
+    if limit and body.content.size > limit:
+        raise _too_large(body.content.size, limit, server)
     try:
         mail = mail_from(
             sender or "",
@@ -130,6 +132,10 @@ def _orcpt(recipient: DeliveryRecipient) -> str:
     if recipient.orcpt:
         return recipient.orcpt
     return f"rfc822;{recipient.original or recipient.address}"
+
+
+def _too_large(size: int, limit: int, server: Server) -> Misfit:
+    return Misfit("5.3.4", f"message size {size} exceeds size limit {limit} of server {server.name}")
 
 
 def _utf8_misfit(server: Server) -> Misfit:

@@ -21,6 +21,8 @@ def origin_commands(request: DeliveryRequest, capabilities: Capabilities) -> lis
         return []
     attributes = request.attributes
     values = {name: attributes.get(key, "") for name, key in _NAMES.items()}
+    if values["NAME"].lower() == "unknown":
+        values["NAME"] = ""  # our word for a client without a name; XFORWARD has its own
     address = values["ADDR"]
     if ":" in address and address[:5].lower() != "ipv6:":
         values["ADDR"] = f"IPV6:{address}"

@@ -21,6 +21,8 @@ REQUIRED = "verify"
 
 UNSUPPORTED, UNENCRYPTED = "5.7.30", "5.7.10"
 
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
+
 _NOT_REQUIRED = re.compile(rb"^tls-required[ \t]*:[ \t\r\n]*no[ \t\r]*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -51,13 +53,20 @@ def satisfies(made_at: str, level: str) -> bool:
     return made_at == level or LEVELS.index(made_at) >= LEVELS.index(level)
 
 
-def check_requiretls(request: DeliveryRequest, capabilities: Capabilities, server: Server, encrypted: bool) -> bool:
+def is_inside(server: Server, settings: Settings) -> bool:
+    """Whether the way to a server does not leave this machine and ends there: a mailbox behind a socket of its own, or
+    behind LMTP on the loopback interface.  TLS would protect from nobody."""
+    return bool(server.path) or (settings.lmtp and server.address in _LOOPBACK)
+
+
+def check_requiretls(
+    request: DeliveryRequest, capabilities: Capabilities, server: Server, settings: Settings, *, encrypted: bool
+) -> bool:
     """Whether REQUIRETLS is passed on.  Raises Misfit where it must be and the server does not take it."""
-    if not request.requiretls:
-        return False
-    if encrypted and "REQUIRETLS" in capabilities:
+    inside = is_inside(server, settings)
+    if (encrypted or inside) and "REQUIRETLS" in capabilities:
         return True
-    if insists(request):
+    if insists(request) and not inside:
         text = f"REQUIRETLS needed, but it was not offered by host {server.name}"
         raise Misfit(UNSUPPORTED, text, elsewhere=True)
     return False

@@ -4,7 +4,7 @@
     sender alice                                            "" is the null sender; no domain = this system's
     recipient bob@example.net                               once for each
     full_name Alice A.
-    envid, ret, body, notify, smtputf8, gateway             optional, see `Submission`
+    envid, ret, body, notify, smtputf8, requiretls, gateway optional, see `Submission`
                                                             an empty line
     <content: `length` bytes from `offset` to the end of the file; lines end in LF>
 
@@ -24,7 +24,7 @@ ENVELOPE_LIMIT = 4 * 1024 * 1024
 
 _FIRST_LINE = re.compile(rb"PBMD1 offset=(\d{10}) length=(\d{16}) *\n")
 _NOTIFY = frozenset(("never", "success", "failure", "delay"))
-_SINGLE = ("sender", "full_name", "envid", "ret", "body", "notify", "smtputf8", "gateway")
+_SINGLE = ("sender", "full_name", "envid", "ret", "body", "notify", "smtputf8", "requiretls", "gateway")
 
 
 class BadSubmission(Exception):
@@ -49,6 +49,7 @@ class Submission:
     body: str = ""
     notify: tuple[str, ...] = ()
     smtputf8: bool = False
+    requiretls: bool = False
     gateway: bool = False
 
 
@@ -99,6 +100,7 @@ def _submission(values: dict[str, str], recipients: tuple[str, ...], offset: int
         body=body,
         notify=notify,
         smtputf8=values.get("smtputf8") == "yes",
+        requiretls=values.get("requiretls") == "yes",
         gateway=values.get("gateway") == "yes",
     )
 

@@ -135,6 +135,11 @@ class TestDelivering:
         assert submission.recipients == ("jørn@y.test",)
         assert submission.smtputf8
 
+    @pytest.mark.parametrize(("value", "required"), [("yes", True), ("no", False), ("YES", True)])
+    def test_tls_can_be_required_all_the_way(self, instance: Path, value: str, required: bool) -> None:
+        submission, _ = one(instance, f"-Orequiretls={value}", "b@y")
+        assert submission.requiretls is required
+
 
 class TestFromTheHeader:
     MESSAGE = b"To: a@x, B <b@y>\nCc: c@z\nBcc: d@w\nSubject: x\n\nTo: no@body\n"

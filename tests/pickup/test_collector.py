@@ -135,6 +135,12 @@ class TestTaking:
         assert post.left() == []
         assert post.lines == [f"NEW1: uid={os.getuid()} from=<alice@x.test>"]
 
+    def test_conditions_of_the_submitter_go_on(self, post: Post) -> None:
+        post.drop("alice", "b@y.test", requiretls=True, smtputf8=True, body="8bitmime")
+        post.collector.collect()
+        envelope = post.cleanup.taken[0][0]
+        assert (envelope.requiretls, envelope.smtputf8, envelope.body) == (True, True, "8bitmime")
+
     def test_the_null_sender_stays_null(self, post: Post) -> None:
         post.drop("", "b@y.test")
         post.collector.collect()

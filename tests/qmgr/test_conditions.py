@@ -153,6 +153,19 @@ class TestDeliverBy:
 
         on_stage(tmp_path, work)
 
+    def test_a_message_that_stood_in_line_too_long_is_returned(self, tmp_path: Path) -> None:
+        async def work(stage: Stage) -> None:
+            agents = stage.agents()
+            queue_id = stage.put("a@one.test", deliver_by=f"{int(stage.clock()) + 100};R")
+            stage.intake.look_again()
+            stage.intake.pump()
+            stage.clock.ahead = 200  # before an agent has been connected to
+            await stage.until(lambda: stage.where(queue_id) == "")
+            assert not agents.requests
+            assert stage.bounce.appended == [("bounce", "a@one.test", "5.4.7", "delivery time expired", False)]
+
+        on_stage(tmp_path, work)
+
     def test_with_mode_n_the_sender_is_told_and_delivery_goes_on(self, tmp_path: Path) -> None:
         async def work(stage: Stage) -> None:
             stage.agents(defers)

@@ -149,6 +149,13 @@ class TestConversion:
             assert payload == content.partition(b"\n\n")[2].replace(b"\n", b"\r\n")
             assert max(map(len, message.split(b"\r\n"))) <= 76
 
+    def test_a_message_that_grows_too_large_comes_back(self, client: ClientUnderTest) -> None:
+        content = EIGHT + "ä\n".encode() * 1000
+        with fake_server({"EHLO": offering(f"SIZE {len(content) + 1000}")}) as server:
+            outcome = client.deliver_one(server.nexthop, content=content, body="8bitmime")
+            assert (outcome.one.status, outcome.one.dsn) == ("bounced", "5.3.4")
+            assert not any(command.startswith("MAIL") for command in server.commands)
+
     def test_a_large_binary_message_is_one_chunk(self, client: ClientUnderTest) -> None:
         content = BINARY + bytes(range(256)) * 4000
         with fake_server({"EHLO": offering(*PEERS["binary"])}) as server:
@@ -298,6 +305,8 @@ class TestForwardedOrigin:
         with fake_server({"EHLO": offering("XFORWARD NAME SOURCE")}) as server:
             client.deliver_one(server.nexthop)
             assert server.commands[1:3] == ["XFORWARD NAME=[UNAVAILABLE]", "XFORWARD SOURCE=LOCAL"]
+            client.deliver_one(server.nexthop, attributes={"client_name": "unknown", "client_address": "192.0.2.1"})
+            assert server.heard[1].commands[1:3] == ["XFORWARD NAME=[UNAVAILABLE]", "XFORWARD SOURCE=REMOTE"]
 
     @pytest.mark.parametrize(("offer", "wanted"), [("XFORWARD NAME", "no"), ("DSN", "yes")])
     def test_needs_the_wish_and_the_offer(self, client: ClientUnderTest, offer: str, wanted: str) -> None:
@@ -459,6 +468,15 @@ class TestRequiredTls:
             )
             assert [outcome.one.status for outcome in outcomes] == ["sent"] * 3
             assert len(server.heard) == 2, "the third message uses one of the two"
+
+    def test_a_mailbox_on_this_machine_is_no_relay(self, client: ClientUnderTest, tmp_path: Path) -> None:
+        client.service = "lmtp"
+        path = str(tmp_path / "lmtp")
+        with fake_server(path=path, lmtp=True) as server:
+            assert client.deliver_one(f"unix:{path}", requiretls=True).one.status == "sent"
+        with fake_server({"LHLO": offering("REQUIRETLS")}, lmtp=True) as server:
+            assert client.deliver_one(server.nexthop, requiretls=True).one.status == "sent"
+            assert mail_parameters(server) == "REQUIRETLS"
 
     def test_a_report_is_not_lost_for_it(self, client: ClientUnderTest) -> None:
         with fake_server({"EHLO": offering("REQUIRETLS")}) as server:
