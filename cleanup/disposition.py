@@ -40,6 +40,13 @@ class Disposition:
 
     def apply(self, envelope: Envelope) -> Envelope:
         """The envelope as it goes into the queue file; its recipients are the caller's, who can expand addresses."""
+        if (
+            (self.hold, self.filter) == (envelope.hold, envelope.filter)
+            and not self.redirect
+            and not envelope.discard
+            and not envelope.overrides
+        ):
+            return envelope
         return replace(
             envelope,
             hold=self.hold,

@@ -32,7 +32,7 @@ _MIME_FIELDS: Final = frozenset(
     f"content-{name}".encode() for name in ("description", "disposition", "id", "transfer-encoding", "type")
 ) | {b"mime-version"}
 _FIELDS: Final = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
-_BLANKS_BEFORE_COLON: Final = re.compile(r"([!-9;-~]+)[ \t]+:")
+_BLANKS_BEFORE_COLON: Final = re.compile(r"^([!-9;-~]+)[ \t]+:", re.MULTILINE)
 _LINE_END: Final = re.compile(rb"\r?\n\Z")
 _FAULTS: Final = {
     "nesting": "MIME nesting exceeds safety limit",
@@ -89,12 +89,18 @@ class Inspector:
     # --- what is looked at
     def _primary(self, block: bytes) -> bytes:
         done: list[bytes] = []
+        folded = fold_for_search(_BLANKS_BEFORE_COLON.sub(r"\1:", decode(block)))
+        for check in (self._checks.header, self._checks.mime_header):
+            if check is not None and (literals := self._ready(check)) is not None:
+                # Of many texts few are anywhere in the header: only those need be looked for in each field.
+                self._literals[check.title] = frozenset(literal for literal in literals if literal in folded)
         for match in _FIELDS.finditer(block):
             field = match[0]
             for fault in self._sections.note(field):
                 if isinstance(fault, Fault):
                     self._fault(fault.kind, fault.text)
             done.append(self._field(field, "primary"))
+        self._literals.clear()
         return b"".join(done)
 
     def _events(self, events: list[Event]) -> bytes:

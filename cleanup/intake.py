@@ -124,27 +124,31 @@ class Intake:
 
     def _envelope(self, channel: Channel, connection: _Connection, frame: Attributes) -> None:
         verb = frame.text("do")
-        recipients = [Recipient.parse(item) for item in frame.groups("recipients")]
+        recipients = tuple(Recipient.parse(item) for item in frame.groups("recipients"))
+        more = frame.boolean("more", False)
         if verb == "message" and connection.state == "idle":
             if connection.file is None:
                 raise ProtocolError("a message without a prepared file")
             queue_id = frame.text("id")
             if not connection.file.accepts(queue_id):
                 raise ProtocolError(f'"{queue_id}" is not the id of the prepared file')
-            envelope = Envelope.parse(frame.attributes("envelope"), ())
+            # Mostly one frame has all recipients, and the envelope need not be made again.
+            envelope = Envelope.parse(frame.attributes("envelope"), () if more else recipients)
             connection.message = NewMessage(self._treatment, connection.file, queue_id, envelope)
             connection.state = "recipients"
             connection.examine = frame.boolean("examine", False)
         elif verb != "recipients" or connection.state != "recipients":
             raise ProtocolError(f'"{verb}" does not fit here')
-        connection.recipients += recipients
-        if len(connection.recipients) > RECIPIENT_LIMIT:
-            raise ProtocolError(f"more than {RECIPIENT_LIMIT} recipients")
-        if not frame.boolean("more", False):
+        if more or connection.recipients:
+            connection.recipients += recipients
+            if len(connection.recipients) > RECIPIENT_LIMIT:
+                raise ProtocolError(f"more than {RECIPIENT_LIMIT} recipients")
+            recipients = tuple(connection.recipients)
+        if not more:
             connection.state = "content"
-            assert connection.message is not None
-            connection.message.begin(tuple(connection.recipients))
             connection.recipients = []
+            assert connection.message is not None
+            connection.message.begin(recipients)
 
     def _end(self, channel: Channel, connection: _Connection) -> None:
         message = connection.message

@@ -95,7 +95,8 @@ class NewMessage:
     def begin(self, recipients: tuple[Recipient, ...]) -> None:
         """All recipients are known."""
         disposition = self.disposition
-        self.envelope = replace(self.envelope, recipients=recipients)
+        if recipients is not self.envelope.recipients:
+            self.envelope = replace(self.envelope, recipients=recipients)
         try:
             if not recipients:
                 raise NO_RECIPIENTS
@@ -105,8 +106,8 @@ class NewMessage:
                 report(self, "hold", "message", "", disposition.hold)
             if disposition.redirect:
                 self._redirect()
-            else:
-                self.envelope = replace(self.envelope, recipients=self._expanded(recipients))
+            elif (expanded := self._expanded(recipients)) is not recipients:
+                self.envelope = replace(self.envelope, recipients=expanded)
             self.file.begin(disposition.apply(self.envelope))
         except Rejected as refusal:
             self.failure = refusal
