@@ -45,6 +45,7 @@ from pillarbox.smtpd.checks import configured_checks
 from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.policy.settings import configured_settings
 from pillarbox.smtpd.proxy_filter import configured_filter
+from pillarbox.smtpd.screening.greylisting import Greylist
 from pillarbox.smtpd.screening.results import Results
 from pillarbox.smtpd.screening.settings import configured_screening
 from pillarbox.smtpd.submission import Submission
@@ -139,6 +140,7 @@ class Server:
             config[smtpd.SMTPD_CLIENT_IPV4_PREFIX_LENGTH], config[smtpd.SMTPD_CLIENT_IPV6_PREFIX_LENGTH]
         )
         self.screening = configured_screening(config)
+        self.greylist = Greylist(self)
         self.host = config[general.MYHOSTNAME]
         self.origin = config[general.MYORIGIN]
         self.proxy_filter = configured_filter(self)

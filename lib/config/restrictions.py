@@ -138,6 +138,7 @@ WITHOUT_ARGUMENT: Final = (
     "reject_multi_recipient_bounce",
     "reject_unauth_pipelining",
     "reject_plaintext_session",
+    "reject_greylisted",
 )
 
 RESTRICTIONS: Final[Mapping[str, Argument | None]] = {

@@ -10,6 +10,7 @@ kind, and `Run.fact` gives its value or notes that it is missing.
     ("owners", TABLES, ADDRESS)            the same for an address, with is_own   -> AccessValue | None | Trouble
     ("dns", NAME, TYPE)                    records                                -> Outcome of lib.dns
     ("policy", SERVER, ATTRIBUTES)         a policy server's action               -> str | Trouble
+    ("greylist", RECIPIENT)                a deferral, or "" to let it pass       -> Reply | str
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ RECIPIENT: Final = 3
 SCOPES: Final = (CONNECTION, HELO, TRANSACTION, RECIPIENT)
 """How long a fact is kept: until the connection ends, the next HELO, the next MAIL, the end of this decision."""
 
-ALONE: Final = frozenset(("policy",))
+ALONE: Final = frozenset(("policy", "greylist"))
 """Kinds of question that change something where they are asked (a greylist remembers): never asked on suspicion."""
 
 

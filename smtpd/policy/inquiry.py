@@ -14,6 +14,7 @@ from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.policy_service import Endpoint, Patience
 from pillarbox.lib.config.delegation import PolicyServer
 from pillarbox.lib.dns import Answer, Failed
+from pillarbox.lib.smtp.reply import Reply
 from pillarbox.lib.tables.errors import LookupFailed
 from pillarbox.smtpd.policy.delegation import server as policy_server
 from pillarbox.smtpd.policy.facts import Key, Trouble
@@ -57,6 +58,11 @@ async def _policy(session: Session, argument: str, attributes: Any) -> object:
     return await server.policy_services.ask(endpoint, patience(server.policy_patience, wanted), attributes)
 
 
+async def _greylist(session: Session, recipient: str) -> object:
+    answer = session.server.greylist(session, recipient)
+    return (answer if answer is None or isinstance(answer, Reply) else await answer) or ""
+
+
 async def _endpoint(server: Server, wanted: PolicyServer) -> Endpoint | Trouble:
     if wanted.path:
         path = wanted.path if wanted.path.startswith("/") else f"{server.queue_directory}/{wanted.path}"
@@ -93,6 +99,7 @@ FETCHERS: Final[dict[object, Callable[..., Awaitable[object]]]] = {
     "owners": _owners,
     "dns": _dns,
     "policy": _policy,
+    "greylist": _greylist,
 }
 
 

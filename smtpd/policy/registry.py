@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 from pillarbox.smtpd.policy import addresses, blocklists, certificates, client, generic, helo, login, relay, tables
 from pillarbox.smtpd.policy.delegation import check_policy_service
+from pillarbox.smtpd.policy.greylist import reject_greylisted
 from pillarbox.smtpd.policy.outcome import Decision
 from pillarbox.smtpd.policy.run import Run
 from pillarbox.smtpd.policy.servers import SERVER_CHECKS
@@ -65,5 +66,6 @@ FUNCTIONS: Final[Mapping[str, Restriction]] = {
         tables.check_sasl_access,
         tables.check_ccert_access,
         check_policy_service,
+        reject_greylisted,
     )
 } | SERVER_CHECKS

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.reputation import Standing, address_key
 from pillarbox.lib.log import log
+from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.events import Data
 from pillarbox.smtpd.screening.notice import send_notice
 
@@ -59,10 +60,18 @@ class Brake:
             self._braked.pop(account, None)
             return None
         self._braked[account] = standing
+        if server.proxy_filter is not None:
+            # What a filter before the queue has taken is not ours to hold: the mail stays with the client.
+            log.warning(f"mail of {account} from {session.client.tag} is put off: {standing.reason}")
+            self._tell(standing)
+            return replies.too_much_mail(account)
         transaction.hold = transaction.hold or standing.hold
         log.warning(f"{transaction.queue_id}: hold: mail of {account} from {session.client.tag}: {standing.reason}")
+        self._tell(standing)
+        return None
+
+    def _tell(self, standing: Standing) -> None:
         if standing.tell:
-            task = asyncio.get_running_loop().create_task(send_notice(server, standing))
+            task = asyncio.get_running_loop().create_task(send_notice(self._server, standing))
             _running.add(task)
             task.add_done_callback(_running.discard)
-        return None

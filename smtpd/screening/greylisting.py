@@ -1,10 +1,10 @@
 """Greylisting: the first mail of an unknown client network, sender and recipient is put off, since mail servers come
 back and most spam does not.
 
-`greylist` decides for one recipient; it is a check in RCPT, behind all others, and may be asked from elsewhere.  Nobody
-waits who is one of us, is on a DNS list of good clients, is in a table of exceptions, belongs to a network that comes
-back as a rule, or has been written to by a local user.  What is remembered is the service reputation's; where it is
-away mail passes.
+`Greylist` decides for one recipient.  With smtpd_greylisting it is asked by a check in RCPT, behind all others; else by
+the restriction reject_greylisted, for whom the lists want it.  Nobody waits who is one of us, is on a DNS list of good
+clients, is in a table of exceptions, belongs to a network that comes back as a rule, or has been written to by a local
+user.  What is remembered is the service reputation's; where it is away mail passes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pillarbox.lib.smtp.networks import ClientNetworks
 from pillarbox.lib.smtp.reply import Reply
 
 if TYPE_CHECKING:
-    from pillarbox.smtpd.checks import Check, Checks
+    from pillarbox.smtpd.checks import Checks
     from pillarbox.smtpd.server import Server
     from pillarbox.smtpd.session import Session
 
@@ -58,16 +58,16 @@ def plain_sender(sender: str) -> str:
 def checks(server: Server) -> Checks:
     """A check in RCPT where the service greylists; one in DATA that learns where any service does."""
     settings = server.screening
-    rcpt: tuple[Check, ...] = ()
-    if settings.greylisting.policy is not None:
-        greylist = Greylist(server)
-        rcpt = (lambda session, event: _check(greylist, session, event),)
-    return {"RCPT": rcpt, "DATA": (learn,) if settings.learns else ()}
+    return {
+        "RCPT": (greylist,) if settings.greylisting.everywhere else (),
+        "DATA": (learn,) if settings.learns else (),
+    }
 
 
-def _check(greylist: Greylist, session: Session, event: Rcpt) -> Any:
+def greylist(session: Session, event: Rcpt) -> Any:
+    """smtpd_greylisting."""
     assert session.transaction is not None
-    return greylist(session, session.transaction.candidate)
+    return session.server.greylist(session, session.transaction.candidate)
 
 
 class Greylist:
@@ -95,7 +95,6 @@ class Greylist:
         server, transaction = self._server, session.transaction
         assert transaction is not None
         policy = server.screening.greylisting.policy
-        assert policy is not None
         sender = transaction.sender
         if await self._excepted(session, sender, recipient):
             return None

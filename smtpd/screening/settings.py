@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pillarbox.lib.clients.reputation import AccountLimits, GreylistPolicy
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.dnsbl import Site
+from pillarbox.lib.config.parameter import joined
 from pillarbox.lib.config.parameters import general
 from pillarbox.lib.config.parameters import smtpd_screening as parameters
 
@@ -54,9 +55,10 @@ class AccessList:
 
 @dataclass(frozen=True, slots=True)
 class Greylisting:
-    """`policy` None: no greylisting.  `exceptions` are the parameters whose tables are to be asked."""
+    """`everywhere`: all strangers are greylisted.  Of each kind of exceptions, whether there are tables to ask."""
 
-    policy: GreylistPolicy | None
+    everywhere: bool
+    policy: GreylistPolicy
     prefix_ipv4: int
     prefix_ipv6: int
     correspondent_lifetime: int
@@ -107,7 +109,7 @@ def configured_screening(config: Config) -> Settings:
             bool(config[parameters.SMTPD_DNSBL_REPLY_MAP]),
         ),
         greylisting=_greylisting(config, screened and greylists),
-        learns=greylists,
+        learns=greylists or _mentions(config, "reject_greylisted"),
         accounts=AccountLimits(
             config[parameters.SMTPD_ACCOUNT_MESSAGE_LIMIT],
             config[parameters.SMTPD_ACCOUNT_RECIPIENT_LIMIT],
@@ -134,12 +136,13 @@ def _greylisting(config: Config, wanted: bool) -> Greylisting:
         int(config[parameters.SMTPD_GREYLIST_LIFETIME]),
         config[parameters.SMTPD_GREYLIST_CLIENT_THRESHOLD],
     )
-    if wanted and policy.window <= policy.delay:
+    if policy.window <= policy.delay:
         raise ValueError(
             "smtpd_greylist_window must be longer than smtpd_greylist_delay: nobody could come back in time"
         )
     return Greylisting(
-        policy if wanted else None,
+        wanted,
+        policy,
         config[parameters.SMTPD_GREYLIST_IPV4_PREFIX_LENGTH],
         config[parameters.SMTPD_GREYLIST_IPV6_PREFIX_LENGTH],
         int(config[parameters.SMTPD_GREYLIST_CORRESPONDENT_LIFETIME]),
@@ -147,6 +150,12 @@ def _greylisting(config: Config, wanted: bool) -> Greylisting:
         bool(config[parameters.SMTPD_GREYLIST_SENDER_EXCEPTIONS]),
         bool(config[parameters.SMTPD_GREYLIST_RECIPIENT_EXCEPTIONS]),
     )
+
+
+def _mentions(config: Config, restriction: str) -> bool:
+    """Whether some list of restrictions, of whatever service, has it: what one service learns another one uses."""
+    options = (service.options for service in config.services.values())
+    return any(restriction in joined(raw) for values in (config.values, *options) for raw in values.values())
 
 
 def _complete(address: str, origin: str) -> str:

@@ -6,6 +6,8 @@ import asyncio
 from email import message_from_bytes
 from email.policy import default
 
+from pillarbox.lib.smtp.events import Data, Mail
+from pillarbox.smtpd.transaction import Transaction
 from tests.smtpd.stage import ID, Peer, Stage, run, stage
 
 LIMITS = {
@@ -179,6 +181,24 @@ def test_the_brake_holds_until_it_is_released() -> None:
             scene.reputation.memory.accounts.release("ann@here.example")
             await send(peer)
             assert [bool(reason) for reason in holds(scene)] == [False, False, True, True, False]
+
+    run(scenario)
+
+
+def test_with_a_filter_before_the_queue_mail_is_put_off_instead() -> None:
+    async def scenario() -> None:
+        async with stage(**LIMITS, smtpd_proxy_filter="127.0.0.1:1") as scene:
+            now = scene.server.clock()
+            for _ in range(3):
+                await scene.reputation.submit("ann@here.example", [], scene.server.screening.accounts)
+            brake = next(check for check in scene.server.checks["DATA"] if type(check).__name__ == "Brake")
+            peer = await login(scene)
+            (session,) = scene.server.sessions
+            session.transaction = Transaction(Mail("ann@here.example"), "ann@here.example", now)
+            verdict = await brake(session, Data(False))
+            assert str(verdict) == "450 4.7.1 Error: too much mail from ann@here.example"
+            session.transaction = None
+            peer.close()
 
     run(scenario)
 

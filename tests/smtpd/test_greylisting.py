@@ -33,6 +33,26 @@ def test_a_stranger_is_put_off_and_passes_when_it_comes_back() -> None:
     run(scenario)
 
 
+def test_as_a_restriction_it_concerns_whom_the_lists_want() -> None:
+    async def scenario() -> None:
+        lists = {
+            "smtpd_restriction_classes": "grey",
+            "grey": "reject_greylisted",
+            "smtpd_recipient_restrictions": "check_sender_access inline:{b.example=grey}, reject_unauth_destination",
+        }
+        async with stage(**lists) as scene:
+            scene.lookup.tables["inline:{b.example=grey}"] = {"b.example": "grey"}
+            peer = await scene.connect()
+            assert await peer.say(*OPEN) == PUT_OFF
+            assert await peer.say("RSET", "MAIL FROM:<x@other.example>", OPEN[2]) == "250 2.1.5 Ok"
+            nobody = await peer.say("RSET", OPEN[1], "RCPT TO:<x@elsewhere.example>")
+            assert nobody.startswith(("454", "554")), "another refusal goes before"
+            later(scene, 300)
+            assert await peer.say(OPEN[2]) == "250 2.1.5 Ok"
+
+    run(scenario)
+
+
 def test_each_recipient_for_itself() -> None:
     async def scenario() -> None:
         async with stage(**ON) as scene:

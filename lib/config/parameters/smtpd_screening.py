@@ -120,7 +120,8 @@ SMTPD_GREYLISTING = boolean(
     "smtpd_greylisting",
     "no",
     """Put off the first mail of an unknown client, sender and recipient: mail servers come back. Clients that come back
-    as a rule, those on DNS lists of good ones, and whoever a local user has written to are spared.""",
+    as a rule, those on DNS lists of good ones, and whoever a local user has written to are spared. To greylist some
+    only, leave this off and put reject_greylisted into a restriction list or class.""",
 )
 SMTPD_GREYLIST_DELAY = seconds("smtpd_greylist_delay", "300s", "How long such mail has to wait.")
 SMTPD_GREYLIST_WINDOW = seconds("smtpd_greylist_window", "2d", "Until when it must have come back.")
