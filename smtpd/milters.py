@@ -42,6 +42,7 @@ class MilterReply(Reply):
 
 
 UNAVAILABLE: Final = MilterReply(451, "4.7.1", ("Service unavailable - try again later",))
+PUT_OFF: Final = MilterReply(421, "4.7.1", UNAVAILABLE.lines)
 CLOSING: Final = MilterReply(421, "4.7.0", ("Server closing connection",))
 
 
@@ -90,7 +91,8 @@ class Milters:
         if self._maps:
             found = await self._mapped(session)
             if found is None:
-                return UNAVAILABLE
+                session.log_decision(PUT_OFF.action, "CONNECT", str(PUT_OFF))
+                return PUT_OFF
             specs = found
         if not specs:
             return None

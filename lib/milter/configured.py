@@ -53,8 +53,15 @@ def configured_macros(config: Config) -> Mapping[bytes, tuple[str, ...]]:
 def macro_defaults(config: Config) -> dict[str, str]:
     """milter_macro_defaults."""
     items = config[parameters.MILTER_MACRO_DEFAULTS]
-    pairs = (item.strip("{} ").partition("=") for item in items)
+    pairs = (_unbraced(item).partition("=") for item in items)
     return {bare(name.strip()): value.strip() for name, _, value in pairs}
+
+
+def _unbraced(item: str) -> str:
+    """Without the braces around all of it; `{name}=value` has none such."""
+    if item.startswith("{") and item.endswith("}") and not item.partition("}")[2].startswith("="):
+        return item[1:-1]
+    return item
 
 
 def all_endpoints(config: Config) -> frozenset[str]:

@@ -72,7 +72,7 @@ ROOMS: dict[str, Room] = {
     "smtpd": _may(_NET_OWNER, {"send-udp"}),  # DNS
     "smtp_client": _may(_SMTP_CLIENT),
     "anvil": _may(),
-    "milter": _may(_NET_OWNER),  # and the ports of configured milters: there are none here
+    "milter": _may(_NET_OWNER, {"send-udp"}),  # DNS; by TCP the ports of the configured milters, none of which is tried
     "imapd.login": _may(_NET_OWNER),
     "pop3d.login": _may(_NET_OWNER),
     # --- the queue

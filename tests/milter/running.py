@@ -51,23 +51,36 @@ class Running:
         return found
 
 
+def _wait_for_socket(path: Path) -> None:
+    """Until it is there; then let everybody connect."""
+    deadline = time.monotonic() + _TIMEOUT
+    while not path.is_socket():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    path.chmod(0o777)
+
+
 def library() -> Path:
     """Debian's libmilter, which opendkim brings along."""
     return next(peer("opendkim").root.glob("usr/lib/*/libmilter.so.1*"))
 
 
 @contextmanager
-def libmilter(port: int, directory: Path, **script: Any) -> Iterator[Running]:
-    """A filter that follows a script (see `filter`) on a port of the loopback address."""
+def libmilter(place: int | Path, directory: Path, **script: Any) -> Iterator[Running]:
+    """A filter that follows a script (see `filter`) on a port of the loopback address, or on a UNIX socket."""
     log = directory / "milter.log"
     log.unlink(missing_ok=True)
     command = [sys.executable, str(Path(__file__).with_name("filter.py")), str(library())]
-    command += [f"inet:{port}@{LOOPBACK}", json.dumps(script), str(log)]
+    endpoint = f"inet:{place}@{LOOPBACK}" if isinstance(place, int) else f"unix:{place}"
+    command += [endpoint, json.dumps(script), str(log)]
     with (directory / "milter.out").open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         try:
-            wait_for_port(LOOPBACK, port, _TIMEOUT)
+            if isinstance(place, int):
+                wait_for_port(LOOPBACK, place, _TIMEOUT, process)
+            else:
+                _wait_for_socket(place)
         except AssertionError as error:
             raise AssertionError((directory / "milter.out").read_text()) from error
         yield Running(log, process)
