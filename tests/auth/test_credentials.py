@@ -111,6 +111,9 @@ def test_the_use_of_an_app_password_is_not_written_each_time(tmp_path: Path) -> 
 
 
 # --- channel binding
+PLUS = {"auth_mechanisms": "scram-sha-256-plus, scram-sha-256, plain, login"}
+
+
 async def bound(running: Running, name: str, security: Security, client: Any) -> Step:
     step = await running.client.begin(
         "smtp", name, client.get_client_first().encode(), client_address=REMOTE, encrypted=True, security=security
@@ -137,7 +140,7 @@ def test_a_bound_channel_is_offered_and_checked(tmp_path: Path) -> None:
             step = await bound(running, "SCRAM-SHA-256-PLUS", security, client)
             assert isinstance(step, result), step
 
-    with_service(tmp_path, test)
+    with_service(tmp_path, test, **PLUS)
 
 
 def test_a_downgrade_is_noticed(tmp_path: Path) -> None:
@@ -155,6 +158,25 @@ def test_a_downgrade_is_noticed(tmp_path: Path) -> None:
                 security=channel,
             )
             assert isinstance(step, result), step
+
+    with_service(tmp_path, test, **PLUS)
+
+
+def test_where_binding_is_not_offered_nobody_was_lied_to(tmp_path: Path) -> None:
+    """By default; a client that could bind and says so is right that the server does not offer it."""
+
+    async def test(running: Running) -> None:
+        security = Security({"tls-server-end-point": (b"\x01" * 32,)})
+        assert await running.client.mechanisms(True, REMOTE, security) == ("SCRAM-SHA-256", "PLAIN", "LOGIN")
+        first = b"y,,n=ann@example.com,r=abc"
+        step = await running.client.begin(
+            "smtp", "SCRAM-SHA-256", first, client_address=REMOTE, encrypted=True, security=security
+        )
+        assert isinstance(step, Challenge)
+        step = await running.client.begin(
+            "smtp", "SCRAM-SHA-256-PLUS", None, client_address=REMOTE, encrypted=True, security=security
+        )
+        assert isinstance(step, Failure) and step.kind == "mechanism"
 
     with_service(tmp_path, test)
 

@@ -42,6 +42,7 @@ def modern(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Modern]:
         settings = {
             "smtpd_tls_chain_files": [str(chain)],
             "auth_failure_delay": "0s",
+            "auth_mechanisms": "scram-sha-256-plus, scram-sha-256, external, oauthbearer, xoauth2, plain, login",
             "smtpd_tls_ask_ccert": "yes",
             "login_tls_ask_ccert": "yes",
             "oauth_introspection_url": tokens.url,
