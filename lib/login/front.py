@@ -214,7 +214,7 @@ class Login:
             text += f"method={self._method}, "
         text += f"rip={connection.client_address}, lip={connection.local_address}"
         if connection.encrypted:
-            return text + ", TLS"
+            return f"{text}, TLS, {connection.tls_text}"
         return text + ", secured" if connection.client_address.startswith(LOOPBACK) else text
 
     def farewell(self, what: str) -> None:

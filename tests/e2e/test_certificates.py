@@ -178,6 +178,55 @@ def force_second_process(site: Site) -> None:
     site.reload()
 
 
+# --- what is said in clear text before the handshake (CVE-2011-0411)
+LOGIN = f'LOGIN "{ALICE}" "{PASSWORD}"'
+INJECTED = {
+    "smtp": (
+        b"EHLO c.test",
+        b"STARTTLS",
+        b"MAIL FROM:<evil@example.com>",
+        b"RCPT TO:<x@example.org>",
+        rb"^503 5\.5\.1",
+    ),
+    "lmtp": (
+        b"LHLO c.test",
+        b"STARTTLS",
+        b"MAIL FROM:<evil@example.com>",
+        b"RCPT TO:<x@example.org>",
+        rb"^503 5\.5\.1",
+    ),
+    "imap": (b"a NOOP", b"b STARTTLS", b"c " + LOGIN.encode(), b"d SELECT INBOX", rb"^d (NO|BAD)"),
+    "pop3": (b"CAPA", b"STLS", b"USER " + ALICE.encode(), b"PASS " + PASSWORD.encode(), rb"^-ERR"),
+}
+"""First command, the one that begins TLS, what is injected behind it, what would follow from it, how it is refused."""
+
+
+@pytest.mark.parametrize("service", INJECTED)
+def test_commands_injected_before_the_handshake_are_thrown_away(site: Site, service: str) -> None:
+    first, begin, injected, following, refused = INJECTED[service]
+    with Dialogue(site.mail, service) as client:
+        client.until(rb"^(220 |\* OK|\+OK)")
+        client.ask(first, rb"^(250 |a OK|\.$)")
+        client.send(begin + b"\r\n" + injected + b"\r\n")
+        client.until(rb"^(220 |b OK|\+OK)")
+        client.socket = context().wrap_socket(client.socket)
+        client.send(following + b"\r\n")
+        # The first thing that comes is the answer to this one: there is none to what was injected.
+        assert re.search(refused, client.line())
+
+
+@pytest.mark.parametrize("service", INJECTED)
+def test_commands_injected_behind_the_reply_end_the_connection(site: Site, service: str) -> None:
+    first, begin, injected, _, _ = INJECTED[service]
+    with Dialogue(site.mail, service) as client:
+        client.until(rb"^(220 |\* OK|\+OK)")
+        client.ask(first, rb"^(250 |a OK|\.$)")
+        client.send(begin + b"\r\n")
+        client.until(rb"^(220 |b OK|\+OK)")
+        client.send(injected + b"\r\n")
+        assert re.search(rb"^(250|503|c |\+OK|-ERR)", client.rest()) is None
+
+
 # --- renewal
 def test_sessions_go_on_while_a_new_certificate_comes(site: Site) -> None:
     with (
@@ -316,6 +365,15 @@ def test_check_names_a_file_that_is_gone(site: Site) -> None:
 
 
 # --- real clients
+def test_the_log_of_a_login_names_version_and_cipher(site: Site) -> None:
+    with connected(site, "imaps", context()) as stream:
+        stream.sendall(f"a {LOGIN}\r\nb LOGOUT\r\n".encode())
+        while stream.recv(4096):
+            continue
+    pattern = r"imap-login: Login: user=<alice@example\.org>, .*, TLS, TLSv1\.3 with cipher TLS_\w+ \(\d+/\d+ bits\)$"
+    site.mail.wait_for(lambda: site.mail.log_matching(pattern))
+
+
 def test_swaks_shows_its_certificate_and_is_trusted(site: Site) -> None:
     site.mail.set("smtpd_tls_ask_ccert", "yes")
     site.reload()
