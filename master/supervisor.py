@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import os
 import selectors
 import signal
@@ -18,19 +17,20 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from pillarbox.lib.config import Config, ConfigError, Service
-from pillarbox.lib.config.parameters.general import DRAIN_TIMEOUT, MAIL_OWNER, SERVICE_THROTTLE_TIME, SYSLOG_NAME
+from pillarbox.lib.config.parameters.general import DRAIN_TIMEOUT, SERVICE_THROTTLE_TIME, SYSLOG_NAME
 from pillarbox.lib.config.parameters.smtpd_tls import SMTPD_TLS_SESSION_CACHE_TIMEOUT
 from pillarbox.lib.log import log
-from pillarbox.lib.process import Program, Worker
+from pillarbox.lib.process import Worker
 from pillarbox.lib.process.loop import preload
 from pillarbox.lib.process.worker import FAILED, FREE, FULL, READY, WAKE, enter
 from pillarbox.lib.system.notify import Notifier
-from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
+from pillarbox.lib.system.privileges import PrivilegeError
 from pillarbox.lib.tls.tickets import TicketKeys, ticket_keys
+from pillarbox.master import programs
 from pillarbox.master.certificates import Check, snapshot
 from pillarbox.master.replacement import Replacement
 from pillarbox.master.roster import STAGES, Child, Station, in_stage
-from pillarbox.master.sockets import GROUP_MODE, OPEN_MODE, OWNER_MODE, BindError, bind_service
+from pillarbox.master.sockets import BindError, bind_service
 from pillarbox.master.throttle import Throttle
 
 KILL_GRACE = 5.0
@@ -50,13 +50,6 @@ class StartFailed(Exception):
 
 UNUSABLE = (BindError, ImportError, PrivilegeError)
 """Why a configuration that can be read may not be usable."""
-
-
-def load_program(command: str) -> Program:
-    """The program that a service names.  Master is the one place where programs are found by name."""
-    program = importlib.import_module(f"pillarbox.{command}.program").PROGRAM
-    assert isinstance(program, Program)
-    return program
 
 
 class Supervisor:
@@ -168,9 +161,9 @@ class Supervisor:
 
     # --- starting workers
     def _station(self, service: Service, config: Config, inherited: Sequence[socket.socket] = ()) -> Station:
-        program = load_program(service.command)
+        program = programs.load_program(service.command)
         view = config.for_service(service)
-        listeners = bind_service(view, service, *_socket_owners(program, view), inherited=inherited)
+        listeners = bind_service(view, service, *programs.socket_owners(program, view), inherited=inherited)
         station = Station(service, program, view, listeners, Throttle(config[SERVICE_THROTTLE_TIME]))
         if service.wakeup:
             station.next_wakeup = self._clock() + service.wakeup
@@ -463,18 +456,3 @@ class Supervisor:
     def title(self) -> str:
         """What `ps` shows for the supervisor."""
         return f"{self.config[SYSLOG_NAME]}: master"
-
-
-def _socket_owners(program: Program, config: Config) -> tuple[int, int, int]:
-    """Owner, group and mode of a program's private socket: who owns it and, for a second caller, its group connect.
-
-    Where master.yaml gives one of the callers another user, all programs of the suite may connect.
-    """
-    if os.getuid() != 0:
-        return -1, -1, OPEN_MODE
-    moved = {load_program(service.command).owner for service in config.services.values() if service.user}
-    if not program.callers or moved & set(program.callers):
-        identity = resolve_identity(config[MAIL_OWNER])
-        return identity.uid, identity.gid, OPEN_MODE
-    callers = [resolve_identity(str(config.expanded(name))) for name in program.callers]
-    return callers[0].uid, callers[-1].gid, OWNER_MODE if len(callers) == 1 else GROUP_MODE

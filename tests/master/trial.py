@@ -26,7 +26,7 @@ from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.queue import Queue
 from pillarbox.lib.tls import ServerRole
 from pillarbox.lib.tls.tickets import TicketKeys
-from pillarbox.master import supervisor as supervision
+from pillarbox.master import programs
 from pillarbox.master.supervisor import StartFailed, Supervisor
 
 PATIENCE = 20.0
@@ -134,7 +134,7 @@ class Suite:
             try:
                 descriptor = os.open(self.logfile, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
                 log.configure("trial/master", file_destination(descriptor))
-                supervision.load_program = PROGRAMS.__getitem__
+                programs.load_program = PROGRAMS.__getitem__
                 supervisor = Supervisor(self.config(), self.config, own_descriptors=[theirs])
                 try:
                     supervisor.start()
