@@ -233,6 +233,7 @@ def _begin(worker: Worker, announce: bool) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     worker.watch()  # a process that hangs before it is ready must end too
     signal.signal(signal.SIGTERM, lambda _number, _frame: worker.stop())
+    sys.unraisablehook = _unraisable
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     random.seed()
     program, config = worker.program, worker.config
@@ -249,6 +250,16 @@ def _begin(worker: Worker, announce: bool) -> None:
             log.info(f"{worker.service.name}: {report}")
     elif announce and program.confinement is not None:
         log.warning(f"{worker.service.name}: not confined, as master.yaml says")
+
+
+def _unraisable(failure: sys.UnraisableHookArgs) -> None:
+    """What Python cannot raise (in a callback, in a destructor) is one line in the log, not a traceback nobody reads.
+
+    A name in a TLS handshake that is not ASCII comes here too; the failed handshake is logged by itself.
+    """
+    if not isinstance(failure.exc_value, UnicodeDecodeError) or not isinstance(failure.object, bytes):
+        kind = failure.exc_type.__name__
+        log.error(f"ignored: {kind}: {failure.exc_value} ({failure.err_msg or failure.object!r:.100})")
 
 
 def owner_of(worker: Worker) -> str:

@@ -97,8 +97,10 @@ def _directory(folder: Path) -> Iterator[tuple[str, tuple[Chain, ...]]]:
 
 
 def match(name: str, names: dict[str, ssl.SSLContext]) -> ssl.SSLContext | None:
-    """The context for a name as the client wrote it; None where no entry fits."""
+    """The context for a name as the client wrote it; None where no entry fits, or where it is no host name."""
     name = name.lower().rstrip(".")
+    if name.startswith(".") or not _NAME.fullmatch(name):
+        return None  # below a wildcard it would get as far as the log
     found = names.get(name)
     while found is None and (dot := name.find(".", 1)) > 0:
         name = name[dot:]
@@ -112,7 +114,7 @@ def chooser(names: dict[str, ssl.SSLContext]) -> Callable[[ssl.SSLObject, str | 
     def choose(session: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
         if name and (context := match(name, names)) is not None:
             session.context = context
-            setattr(session, _ASKED, name.lower())
+            setattr(session, _ASKED, name.lower().rstrip("."))
 
     return choose
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.log import log
+from pillarbox.lib.process.worker import _unraisable
 from pillarbox.lib.tls import ServerRole, TlsError, certificate_files, server_context, tls_facts
+from pillarbox.lib.tls.names import name_of
 from tests.tls.authority import Authority, Issued
 from tests.tls.handshakes import client, shake
 
@@ -164,8 +169,49 @@ def test_all_files_are_known_to_whoever_watches_them(site: Site) -> None:
     assert certificate_files(site.config(f"texthash:{sni}"), None) == ()
 
 
-def test_a_name_that_is_none_ends_no_process(site: Site) -> None:
-    """The client's bytes go to OpenSSL alone: what is not ASCII never reaches the table."""
+def asked(context: ssl.SSLContext, name: bytes) -> ssl.SSLObject:
+    """The server's end after a ClientHello with any bytes as the name; raises ssl.SSLError where it refuses them."""
+    stand_in = "a" * (len(name) - 8) + ".example"
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    near = client().wrap_bio(to_client, to_server, server_hostname=stand_in)
+    with pytest.raises(ssl.SSLWantReadError):
+        near.do_handshake()
+    hello = to_server.read()
+    assert stand_in.encode() in hello
+    to_server.write(hello.replace(stand_in.encode(), name))
+    far = context.wrap_bio(to_server, to_client, server_side=True)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        far.do_handshake()
+    return far
+
+
+@pytest.mark.parametrize(
+    "name", [b"evil\r\nwarning: x.below.example", b" .below.example", b"x..below.example", b"..........", b"*" * 20]
+)
+def test_what_is_no_host_name_finds_no_wildcard_and_reaches_no_log(site: Site, name: bytes) -> None:
+    assert name_of(asked(site.context(table(site)), name)) == ""
+    assert name_of(asked(site.context(table(site)), b"good.below.example")) == "good.below.example"
+
+
+def test_a_name_that_is_not_ascii_fails_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python reports it where no exception can go; a worker keeps that out of its output."""
+    monkeypatch.setattr(sys, "unraisablehook", _unraisable)
     context = site.context(table(site))
-    for name in ("x" * 63 + ".example", "a_b.example", "1.2.3.4.5"):
-        assert served(site, context, name) == site.default.der
+    with log.capture() as lines, pytest.raises(ssl.SSLError):
+        asked(context, b"\xff" * 12)
+    assert lines == []
+    assert served(site, context, "mail.example.org") == site.org.der
+
+
+def test_other_things_that_cannot_be_raised_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", _unraisable)
+
+    class Bad:
+        def __del__(self) -> None:
+            raise ValueError("a\nb")
+
+    with log.capture() as lines:
+        Bad()
+    assert len(lines) == 1
+    assert "ValueError: a" in lines[0]
+    assert "\n" not in lines[0]
