@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,16 @@ from pillarbox.lib.log import log
 from pillarbox.lib.tls import TlsError, certificate_files, server_context
 from pillarbox.master.roster import Station
 
+NO_CERTIFICATE = "there is no certificate"
+
 Snapshot = tuple[tuple[str, int, int, int, int], ...]
 """Name, inode, size and times (ns) of each file; zeros for one that is not there."""
 
 CHECK_LIMIT = 60
 """Seconds that a check may take before the kernel ends it (file systems of other machines may hang)."""
+
+RELOAD_PATIENCE = 10
+"""Seconds that a reload waits for the check of its certificates; master does nothing else meanwhile."""
 
 ANSWER_LIMIT = 256 * 1024
 """Bytes of a check's answer."""
@@ -141,6 +147,41 @@ class CertificateWatch:
         return good
 
 
+class CertificateUnusable(Exception):
+    """A new configuration whose certificates cannot be used; the text names services and reason."""
+
+
+def require_usable(stations: Iterable[Station], signals: Iterable[signal.Signals]) -> None:
+    """Try the certificates of a new configuration before it is put into force.  Raises CertificateUnusable.
+
+    What takes longer than `RELOAD_PATIENCE` is let pass: the processes will say what is wrong.
+    """
+    due = [(station, ()) for station in stations if station.program.tls is not None]
+    if not due or (check := CertificateWatch().begin(due, signals)) is None:
+        return
+    try:
+        while select.select([check.answer], [], [], RELOAD_PATIENCE)[0]:
+            if not (data := os.read(check.answer, 65536)):
+                break
+            check.text += data
+        else:
+            os.kill(check.pid, signal.SIGKILL)
+            return
+    finally:
+        os.close(check.answer)
+        os.waitpid(check.pid, 0)
+    try:
+        answer: dict[str, str] = json.loads(check.text)
+    except ValueError:
+        return
+    reasons: dict[str, list[str]] = {}
+    for name, why in answer.items():
+        if why and why != NO_CERTIFICATE:  # the processes know what to do without one
+            reasons.setdefault(why, []).append(name)
+    if reasons:
+        raise CertificateUnusable("; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items()))
+
+
 def _try(stations: Sequence[Station], answer: int, signals: Iterable[signal.Signals]) -> None:
     """In the child: make the contexts, say how it went; never returns."""
     try:
@@ -163,7 +204,7 @@ def _trial(station: Station) -> str:
     role = station.program.tls(station.config) if station.program.tls is not None else None
     try:
         if role is not None and server_context(station.config, role) is None:
-            return "there is no certificate"
+            return NO_CERTIFICATE
     except (TlsError, OSError, ValueError) as error:
         return str(error)
     return ""

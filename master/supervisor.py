@@ -27,7 +27,7 @@ from pillarbox.lib.system.notify import Notifier
 from pillarbox.lib.system.privileges import PrivilegeError
 from pillarbox.lib.tls.tickets import TicketKeys, ticket_keys
 from pillarbox.master import programs
-from pillarbox.master.certificates import Check, snapshot
+from pillarbox.master.certificates import CertificateUnusable, Check, require_usable, snapshot
 from pillarbox.master.replacement import Replacement
 from pillarbox.master.roster import STAGES, Child, Station, in_stage
 from pillarbox.master.sockets import BindError, bind_service
@@ -48,7 +48,7 @@ class StartFailed(Exception):
     """The suite could not be started; the text says why."""
 
 
-UNUSABLE = (BindError, ImportError, PrivilegeError)
+UNUSABLE = (BindError, CertificateUnusable, ImportError, PrivilegeError)
 """Why a configuration that can be read may not be usable."""
 
 
@@ -403,6 +403,7 @@ class Supervisor:
                 inherited = old.listeners if old is not None else []
                 station = stations[service.name] = self._station(service, config, inherited)
                 fresh += [listener for listener in station.listeners if listener not in inherited]
+            require_usable(stations.values(), SIGNALS)
         except UNUSABLE:
             for listener in fresh:
                 listener.close()

@@ -323,6 +323,18 @@ def test_check_finds_ports_that_show_an_old_certificate(site: Site) -> None:
         wait_for_new(site)
 
 
+def test_check_speaks_to_ports_behind_a_proxy_too(site: Site) -> None:
+    site.mail.set("smtpd_upstream_proxy_protocol", "haproxy")
+    site.mail.set("smtpd_upstream_proxy_hosts", "127.0.0.1")
+    site.reload()
+    try:
+        site.mail.wait_for(lambda: "on all TLS ports (8)" in checked(site).stdout)
+    finally:
+        site.mail.set("smtpd_upstream_proxy_protocol", "")
+        site.reload()
+    site.mail.wait_for(lambda: "on all TLS ports (8)" in checked(site).stdout)
+
+
 @pytest.mark.parametrize(
     ("days", "said"),
     [

@@ -224,6 +224,29 @@ class TestReload:
         assert suite.ask("one") == new
 
 
+class TestReloadWithBadCertificates:
+    def test_it_is_refused_and_nothing_changes(self, suite: Suite, chain: Chain, values: dict[str, str]) -> None:
+        values["tls_certificate_check_interval"] = "0"
+        suite.set(service("one", "tls", processes=2), service("two"), **values)
+        suite.start()
+        pids = suite.ask("one"), suite.ask("two")
+        chain.write(b"garbage")
+        suite.reload()
+        assert suite.logged(f"error: reload refused, the old configuration stays: one: {chain.path} with {chain.path}")
+        assert (suite.ask("one"), suite.ask("two")) == pids
+        chain.renew()
+        suite.reload()
+        suite.until(lambda: suite.ask("one") != pids[0])
+
+    def test_one_without_any_certificate_goes_on(self, suite: Suite) -> None:
+        suite.set(service("one", "tls", processes=2))
+        suite.start()
+        old = suite.ask("one")
+        suite.reload()
+        suite.until(lambda: suite.ask("one") != old)
+        assert not suite.logged("error:")
+
+
 class TestTickets:
     def test_each_service_has_keys_of_its_own_and_no_others(self, suite: Suite, values: dict[str, str]) -> None:
         suite.set(service("one", "tls"), service("two", "tls"), service("plain"), **values)
