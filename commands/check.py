@@ -39,6 +39,7 @@ from pillarbox.lib.config.parameters.lookup import (
     VIRTUAL_TRANSPORT,
 )
 from pillarbox.lib.config.parameters.reputation import REPUTATION_DIRECTORY
+from pillarbox.lib.config.parameters.smtpd_proxy import SMTPD_UPSTREAM_PROXY_HOSTS, SMTPD_UPSTREAM_PROXY_PROTOCOL
 from pillarbox.lib.queue.directories import LOGS, MAILDROP, QUEUES, SPARE
 from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
 
@@ -54,7 +55,7 @@ def check(directory: str) -> int:
     except ConfigError as error:
         findings = [str(problem) for problem in error.problems]
     else:
-        parts = (_users, _directories, _aliases, _transports, _ports)
+        parts = (_users, _directories, _aliases, _transports, _proxies, _ports)
         findings = [finding for part in parts for finding in part(config)]
         certificates = look_at_certificates(
             config, running=bool(running_pid(config)), now=datetime.datetime.now(datetime.UTC)
@@ -132,6 +133,14 @@ def _aliases(config: Config) -> Iterator[str]:
             yield f"{built}: does not exist; run newaliases"
         elif built.stat().st_mtime < source.stat().st_mtime:
             yield f"{built}: is older than {source.name}; run newaliases"
+
+
+def _proxies(config: Config) -> Iterator[str]:
+    for service in config.services.values():
+        view = config.for_service(service)
+        if service.command == "smtpd" and view[SMTPD_UPSTREAM_PROXY_PROTOCOL] and not view[SMTPD_UPSTREAM_PROXY_HOSTS]:
+            mistake, cure = SMTPD_UPSTREAM_PROXY_PROTOCOL.name, SMTPD_UPSTREAM_PROXY_HOSTS.name
+            yield f"{service.name}: {mistake} is set; name the proxies in {cure}"
 
 
 def _ports(config: Config) -> Iterator[str]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from pillarbox.lib.address.network import parse_network
+
 T = TypeVar("T")
 
 Raw: TypeAlias = "str | tuple[str, ...]"
@@ -201,6 +203,18 @@ def tables(name: str, default: Default, doc: str) -> Parameter[tuple[str, ...]]:
         return names
 
     return declare(name, default, doc, "tables", parse)
+
+
+def networks(name: str, default: Default, doc: str) -> Parameter[tuple[str, ...]]:
+    """A list of addresses and networks."""
+
+    def parse(raw: Raw) -> tuple[str, ...]:
+        items = split_words(raw)
+        for item in items:
+            parse_network(item)
+        return items
+
+    return declare(name, default, doc, "networks", parse)
 
 
 def choice(name: str, default: str, doc: str, options: tuple[str, ...]) -> Parameter[str]:

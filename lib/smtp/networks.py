@@ -8,30 +8,20 @@ access.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable
+
+from pillarbox.lib.address.network import parse_network
 
 REMEMBERED = 4096
 """Addresses whose answer is kept; beyond it all are forgotten."""
-
-_ITEM = re.compile(r"(!?)\[?([0-9A-Fa-f:.]+)\]?(/[0-9]{1,3})?")
 
 
 class Networks:
     """The parsed list.  Raises ValueError for an item that is no network, or one with host bits set."""
 
     def __init__(self, items: Iterable[str]) -> None:
-        self._items: list[tuple[bool, ipaddress.IPv4Network | ipaddress.IPv6Network]] = []
+        self._items = [parse_network(item) for item in items]
         self._known: dict[str, bool] = {}
-        for item in items:
-            match = _ITEM.fullmatch(item)
-            if match is None:
-                raise ValueError(f'a network such as "192.0.2.0/24" or "[2001:db8::]/32" was expected, not "{item}"')
-            try:
-                network = ipaddress.ip_network(match[2] + (match[3] or ""))
-            except ValueError as error:
-                raise ValueError(f'"{item}": {error}') from None
-            self._items.append((not match[1], network))
 
     def __contains__(self, address: str) -> bool:
         known = self._known.get(address)

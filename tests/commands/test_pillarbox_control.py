@@ -95,6 +95,21 @@ class TestCheck:
         add(root, TRANSPORTS.replace("default_transport: virtual", "default_transport: vitrual:x"))
         assert self.found(root) == ['default_transport: master.yaml has no service "vitrual"; did you mean "virtual"?']
 
+    def test_networks_that_are_none(self, root: Path) -> None:
+        add(root, TRANSPORTS + "smtpd_authorized_xclient_hosts: proxy.example\n")
+        (line,) = self.found(root)
+        assert "smtpd_authorized_xclient_hosts: a network such as" in line
+        assert line.endswith('was expected, not "proxy.example"')
+
+    def test_a_proxy_protocol_without_proxies(self, root: Path) -> None:
+        add(root, TRANSPORTS + "smtpd_upstream_proxy_protocol: haproxy\n")
+        lines = self.found(root)
+        assert lines
+        for line in lines:
+            assert line.endswith(
+                ": smtpd_upstream_proxy_protocol is set; name the proxies in smtpd_upstream_proxy_hosts"
+            )
+
     def test_directories(self, root: Path) -> None:
         add(root, TRANSPORTS)
         (root / "spool" / "hold").rmdir()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.errors import nearest
 from pillarbox.lib.config.expansion import expand, references
 from pillarbox.lib.config.parameter import parse_seconds, split_words
-from pillarbox.lib.config.parameters.general import MYDESTINATION, MYORIGIN
+from pillarbox.lib.config.parameters.general import MYDESTINATION, MYNETWORKS, MYORIGIN
 
 
 class TestTimes:
@@ -35,6 +37,17 @@ class TestTimes:
     def test_wrong(self, text: str) -> None:
         with pytest.raises(ValueError, match="a time such as"):
             parse_seconds(text)
+
+
+class TestNetworks:
+    def test_right(self) -> None:
+        items = ("192.0.2.0/24", "[2001:db8::]/32", "::1", "!192.0.2.7")
+        assert Config.for_tests(mynetworks=", ".join(items))[MYNETWORKS] == items
+
+    @pytest.mark.parametrize("item", ["mx.example", "192.0.2.1/24", "192.0.2.256", "192.0.2.0/33", "/8", "hash:x"])
+    def test_wrong(self, item: str) -> None:
+        with pytest.raises(ValueError, match=re.escape(item)):
+            MYNETWORKS.parse(f"127.0.0.0/8, {item}")
 
 
 class TestLists:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from pillarbox.lib.config.parameter import boolean, choice, integer, path, seconds, size, text, words
+from pillarbox.lib.config.parameter import boolean, choice, integer, networks, path, seconds, size, text, words
 
 
 def _hostname() -> str:
@@ -26,7 +26,7 @@ MYDESTINATION = words(
     "$myhostname, localhost.$mydomain, localhost",
     "The domains whose mail is delivered to the system users of this machine.",
 )
-MYNETWORKS = words(
+MYNETWORKS = networks(
     "mynetworks",
     "127.0.0.0/8, [::1]/128",
     "Networks of trusted clients, which may relay without authentication.",

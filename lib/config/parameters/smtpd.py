@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, choice, integer, seconds, text, words
+from pillarbox.lib.config.parameter import boolean, choice, integer, networks, seconds, text, words
 
 # --- who we are to clients
 SMTPD_BANNER = text(
@@ -83,6 +83,6 @@ SMTPD_CLIENT_IPV4_PREFIX_LENGTH = integer(
 SMTPD_CLIENT_IPV6_PREFIX_LENGTH = integer(
     "smtpd_client_ipv6_prefix_length", "84", "The same for IPv6, where one owner has many addresses.", maximum=128
 )
-SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS = words(
+SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS = networks(
     "smtpd_client_event_limit_exceptions", "$mynetworks", "Clients (networks) that these limits do not concern."
 )

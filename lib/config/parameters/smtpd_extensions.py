@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, integer, seconds, words
+from pillarbox.lib.config.parameter import boolean, integer, networks, seconds
 
 REQUIRETLS_ENABLE = boolean(
     "requiretls_enable",
@@ -32,7 +32,7 @@ SMTPD_RECIPIENT_DOMAIN_LIMIT = integer(
     """In how many domains recipients may be in one session, announced as RCPTDOMAINMAX (LIMITS, RFC 9422); 0: any
     number. RCPTMAX is smtpd_recipient_limit.""",
 )
-SMTPD_EXPN_NETWORKS = words(
+SMTPD_EXPN_NETWORKS = networks(
     "smtpd_expn_networks",
     "",
     """Clients (networks) that may ask with EXPN which addresses an alias stands for; for others there is no such
