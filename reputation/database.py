@@ -218,6 +218,10 @@ class Database:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
+            if self._why:
+                # It has failed before: only who can write may promise to remember.
+                connection.execute(f"PRAGMA user_version = {schema.VERSION}")
+                self._why = ""
         except BaseException:
             connection.close()
             raise

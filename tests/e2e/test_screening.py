@@ -34,6 +34,7 @@ SETTINGS = {
     "smtpd_dnsbl_action": "drop",
     "smtpd_greylisting": "yes",
     "smtpd_greylist_delay": "1s",
+    "smtpd_client_message_rate_limit": "300",
 }
 
 _number = itertools.count(1)
@@ -160,6 +161,22 @@ def test_a_listed_client_is_sent_away(door: Instance) -> None:
         assert last == f"521 5.7.1 Service unavailable; client [{BAD}] blocked using bl.lab"
     assert door.log_matching(rf"addr {BAD} listed by domain bl\.lab as 127\.0\.0\.2")
     assert door.log_matching(rf"DNSBL rank 2 for \[{BAD}\]:\d+")
+
+
+def test_a_rate_holds_across_processes(door: Instance) -> None:
+    address = stranger()
+    taken = 0
+    for _ in range(8):  # two processes accept, in no order
+        with Caller(door, address) as caller:
+            caller.say("EHLO far.lab")
+            for _ in range(80):
+                answer = caller.say("MAIL FROM:<carol@far.lab>")
+                if answer == f"450 4.7.1 Error: too much mail from {address}":
+                    break
+                assert answer == "250 2.1.0 Ok"
+                taken += 1
+                caller.say("RSET")
+    assert taken == 300
 
 
 def test_a_client_on_a_list_of_good_ones_is_not_greylisted(door: Instance) -> None:

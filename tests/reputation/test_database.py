@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from pillarbox.reputation import database as module
 from pillarbox.reputation.accounts import Accounts, Limits
 from pillarbox.reputation.database import ASIDE, NAME, RETRY_AFTER, Database, DatabaseUnavailable
 from tests.reputation.scene import Clock, opened
+from tests.system.forked import in_child
 
 PUT = "INSERT OR REPLACE INTO correspondents VALUES (?, 1)"
 COUNT = "SELECT count(*) FROM correspondents"
@@ -150,6 +153,43 @@ def test_what_cannot_be_written_says_so_until_it_is_tried_again(
     clock.now += RETRY_AFTER
     assert database.row(COUNT) == (0,)
     database.close()
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """A limit on file sizes stands for the disk: writes fail in the same way."""
+
+    def fill() -> list[object]:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        clock = Clock()
+        said: list[object] = []
+        with log.capture() as lines:
+            database = opened(tmp_path, clock)
+            database.change(PUT, ("before",))
+            database.commit()
+            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+            for attempt in range(3):
+                try:
+                    database.change(PUT, (f"lost{attempt}",))
+                    database.commit()
+                except DatabaseUnavailable:
+                    said.append("unavailable")
+                try:
+                    database.row(COUNT)
+                except DatabaseUnavailable:
+                    said.append("unavailable")
+                clock.now += RETRY_AFTER
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+            said.append(database.row(COUNT))
+            database.change(PUT, ("after",))
+            database.close()
+            said.append(len(lines))
+        said.append(opened(tmp_path, clock).row(COUNT))
+        return said
+
+    # The first change is lost with its commit; from then on nothing is promised until it can be written again.
+    assert in_child(fill) == [*["unavailable"] * 5, [1], 3, [2]]
+    assert not (tmp_path / ASIDE).exists(), "a database that cannot be written is not damaged"
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path, clock: Clock, lines: list[str]) -> None:

@@ -139,6 +139,32 @@ def test_a_kill_in_the_middle_of_many_questions_costs_nothing_but_the_last_momen
     assert processes[1].end() == 0
 
 
+def test_a_process_that_takes_over_works_beside_the_one_that_ends(config: Config) -> None:
+    """As at a reload: the old one drains with work in hand, the new one writes already."""
+
+    async def learn(client: AsyncReputationClient, account: str) -> None:
+        await client.submit(account, ["x"], LIMITS)
+
+    async def scenario() -> None:
+        old = Process(config)
+        first = AsyncReputationClient(config)
+        await learn(first, "a")
+        new = await asyncio.to_thread(Process, config)
+        second = AsyncReputationClient(config)
+        for number in range(50):
+            await asyncio.gather(learn(first, f"old{number}"), learn(second, f"new{number}"))
+        assert await asyncio.to_thread(old.end) == 0
+        await learn(first, "a"), await learn(second, "a")
+        accounts = await asyncio.to_thread(ReputationClient(config).accounts)
+        assert {each.account: each.messages for each in accounts}["a"] == 3
+        assert len(accounts) == 101
+        first.close()
+        second.close()
+        assert await asyncio.to_thread(new.end) == 0
+
+    asyncio.run(scenario())
+
+
 def test_a_damaged_file_is_no_reason_not_to_start(config: Config) -> None:
     directory(config).mkdir()
     (directory(config) / NAME).write_bytes(b"rubbish" * 5000)
