@@ -537,7 +537,7 @@ def _greet_anew(session: Session, event: None) -> None:
 
 
 def _turn_away(session: Session, event: None, reply: Reply) -> None:
-    session.core.shut(reply, "")
+    session.core.turn_away(reply, replies.turned_away(session.client.tag))
 
 
 def _no_delay(transport: asyncio.BaseTransport) -> None:

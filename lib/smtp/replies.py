@@ -245,6 +245,11 @@ WRITE_ERROR: Final = _of("451 4.3.0 Error: queue file write error")
 CONFIGURATION_ERROR: Final = _of("451 4.3.5 Server configuration error")
 
 
+def turned_away(client: str) -> Reply:
+    """Any command of a client that was turned away in place of a greeting (RFC 5321 section 3.1)."""
+    return Reply(503, "5.7.0", (printable(f"Error: access denied for {client}"),))
+
+
 def too_many_errors(host: str) -> Reply:
     """smtpd_hard_error_limit was reached."""
     return Reply(421, "4.7.0", (f"{host} Error: too many errors",))

@@ -32,7 +32,7 @@ from pillarbox.lib.smtp.profile import NOTHING_GRANTED, Profile
 from pillarbox.lib.smtp.reading import out_of_turn, read_command, read_nothing
 from pillarbox.lib.smtp.receiving import read_chunk, read_data
 from pillarbox.lib.smtp.reply import Reply
-from pillarbox.lib.smtp.states import LMTP_TABLE, TABLE
+from pillarbox.lib.smtp.states import LMTP_TABLE, TABLE, refusing_table
 from pillarbox.lib.smtp.tally import summary
 from pillarbox.lib.smtp.transitions import TRANSITIONS
 
@@ -141,6 +141,19 @@ class ServerSession:
             out_of_turn(self)
         else:
             self.output.append(replies.greeting(self.profile.greeting).encode())
+
+    def turn_away(self, reply: Reply, afterwards: Reply) -> None:
+        """Refuse service instead of greeting; every command but QUIT gets `afterwards` (RFC 5321 section 3.1).
+
+        A reply that ends sessions (421, 521) ends this one.
+        """
+        if reply.code in _CLOSING_CODES:
+            self.shut(reply, "")
+            return
+        self._greeted = True
+        self._pending = None
+        self.output.append(self._said(reply))
+        self.table = refusing_table(afterwards)
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived."""

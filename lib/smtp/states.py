@@ -86,3 +86,9 @@ def _lmtp(entries: dict[str, Entry]) -> dict[str, Entry]:
 
 
 LMTP_TABLE: Final[dict[State, dict[str, Entry]]] = {state: _lmtp(entries) for state, entries in TABLE.items()}
+
+
+def refusing_table(reply: Reply) -> dict[State, dict[str, Entry]]:
+    """What verbs do where the client was turned away in place of a greeting: QUIT is obeyed (RFC 5321 section 3.1)."""
+    entries: dict[str, Entry] = dict.fromkeys((*_BETWEEN, "LHLO"), reply)
+    return {State.IDLE: {**entries, "BDAT": commands.refusing_chunk(reply), "QUIT": commands.quit_}}

@@ -31,6 +31,46 @@ SERVICES: dict[str, dict[str, object]] = {
     "lax": {"smtpd_forbid_bare_newline": "no", "smtpd_forbid_unauth_pipelining": "no"},
     "soft": {"soft_bounce": "yes"},
     "authed": {"smtpd_sasl_auth_enable": "yes"},
+    "proxied": {
+        **_TRUSTING,
+        "smtpd_authorized_xclient_hosts": "127.0.0.0/8",
+        "smtpd_authorized_xforward_hosts": "127.0.0.0/8",
+        "smtpd_sasl_auth_enable": "yes",
+        "smtpd_recipient_restrictions": "check_client_access cidr:{{198.51.100.0/24 REJECT go away}}",
+        "mynetworks": "192.0.2.0/24",
+    },
+    "haproxy": {
+        "smtpd_upstream_proxy_protocol": "haproxy",
+        "smtpd_upstream_proxy_hosts": "127.0.0.0/8",
+        "smtpd_upstream_proxy_timeout": "2s",
+    },
+    "limited": {"smtpd_session_message_limit": "2", "smtpd_recipient_limit": "2", "smtpd_recipient_domain_limit": "1"},
+    "later": {**_TRUSTING, "smtpd_future_release_limit": "1d", "smtpd_deliver_by_minimum": "600s"},
+    "listing": {**_TRUSTING, "smtpd_expn_networks": "127.0.0.0/8"},
+    "queueing": _TRUSTING,
+    "policed": {
+        "smtpd_helo_restrictions": "reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname",
+        "smtpd_sender_restrictions": """reject_non_fqdn_sender,
+            check_sender_access inline:{{ bad@client.example = REJECT not you },
+            { hold@client.example = HOLD suspicious }, { discard@client.example = DISCARD unwanted },
+            { soft@client.example = 450 4.7.1 come back }, { quit@client.example = 521 5.7.1 leave },
+            { defer@client.example = DEFER_IF_PERMIT maybe }, { warn@client.example = WARN look at this },
+            { prepend@client.example = PREPEND X-Seen: by policy }, { redirect@client.example = REDIRECT alice@example.org },
+            { copy@client.example = BCC alice@example.org }}""",
+        "smtpd_recipient_restrictions": "reject_unauth_pipelining, reject_non_fqdn_recipient",
+        "smtpd_data_restrictions": "reject_multi_recipient_bounce",
+    },
+    "at_once": {
+        "smtpd_delay_reject": "no",
+        "smtpd_client_restrictions": "check_client_access cidr:{{127.0.0.0/8 554 5.7.1 not from here}}",
+    },
+    "at_hello": {
+        "smtpd_delay_reject": "no",
+        "smtpd_helo_restrictions": "check_helo_access inline:{{ bad.example = REJECT bad name }}",
+        "smtpd_sender_restrictions": "check_sender_access inline:{{ bad@client.example = REJECT bad sender }}",
+    },
+    "patient": {"smtpd_greet_wait": "1s", "smtpd_greet_action": "enforce", "smtpd_screening": "yes"},
+    "broken": {"smtpd_recipient_restrictions": "check_policy_service unix:/nonexistent/policy"},
 }
 """Services beside the shipped ones, on ports of their own from FIRST_PORT on; all speak SMTP like `smtp`."""
 
@@ -40,6 +80,7 @@ _SETTINGS = {
     "smtpd_client_event_limit_exceptions": "127.0.0.0/8",
     "smtpd_error_sleep_time": "0s",
     "auth_failure_delay": "0s",
+    "relay_domains": "relayed.example",
 }
 
 

@@ -260,6 +260,10 @@ class Instance:
             if not path.name.startswith(".") and path.is_file()
         ]
 
+    def held_ids(self) -> set[str]:
+        """Those that are on hold."""
+        return {path.name for path in (self.root / "spool" / "hold").rglob("*") if path.is_file()}
+
     def connect(self, service: str) -> socket.socket:
         """A TCP connection to a service."""
         return socket.create_connection((self.address, self.port(service)), timeout=30)
