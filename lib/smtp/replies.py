@@ -239,10 +239,8 @@ TOO_MANY_RECIPIENTS: Final = _of("452 4.5.3 Error: too many recipients")
 TOO_MANY_DOMAINS: Final = _of("452 4.5.3 Error: too many recipient domains")
 SIZE_EXCEEDS: Final = _of("552 5.3.4 Message size exceeds fixed limit")
 TOO_BIG: Final = _of("552 5.3.4 Error: message file too big")
-TOO_MANY_HOPS: Final = _of("554 5.4.0 Error: too many hops")
 INSUFFICIENT_STORAGE: Final = _of("452 4.3.1 Insufficient system storage")
 WRITE_ERROR: Final = _of("451 4.3.0 Error: queue file write error")
-CONFIGURATION_ERROR: Final = _of("451 4.3.5 Server configuration error")
 
 
 def turned_away(client: str) -> Reply:
@@ -277,11 +275,6 @@ def server_error(host: str) -> Reply:
 
 def too_many_connections(host: str, address: str) -> Reply:
     """smtpd_client_connection_count_limit."""
-    return Reply(421, "4.7.0", (f"{host} Error: too many connections from {address}",))
-
-
-def connections_too_fast(host: str, address: str) -> Reply:
-    """smtpd_client_connection_rate_limit."""
     return Reply(421, "4.7.0", (f"{host} Error: too many connections from {address}",))
 
 
@@ -332,26 +325,6 @@ def greylisted(recipient: str, seconds: int) -> Reply:
 def relay_denied(recipient: str) -> Reply:
     """reject_unauth_destination."""
     return Reply(554, "5.7.1", (printable(f"<{recipient}>: Relay access denied"),))
-
-
-def relay_deferred(recipient: str) -> Reply:
-    """defer_unauth_destination."""
-    return Reply(454, "4.7.1", (printable(f"<{recipient}>: Relay access denied"),))
-
-
-def recipient_rejected(code: int, enhanced: str, recipient: str, why: str) -> Reply:
-    """What tables say against a recipient."""
-    return Reply(code, enhanced, (printable(f"<{recipient}>: Recipient address rejected: {why}"),))
-
-
-def access_denied(recipient: str) -> Reply:
-    """The restriction `reject`."""
-    return Reply(554, "5.7.1", (printable(f"<{recipient}>: Recipient address rejected: Access denied"),))
-
-
-def try_later(recipient: str) -> Reply:
-    """The restriction `defer`."""
-    return Reply(450, "4.3.2", (printable(f"<{recipient}>: Recipient address rejected: Try again later"),))
 
 
 def lookup_failure(what: str) -> Reply:
