@@ -214,7 +214,7 @@ def begin_expander(config: Config) -> Serve:
         if verb == "expand":
             return expander.expand(message)
         if verb == "forward":
-            return Report(outcomes=[expander.forward(message, job.texts("addresses"))])
+            return Report(outcomes=[expander.forward(message, job.texts("addresses"), alone=job.boolean("alone"))])
         raise ProtocolError(f'no job is called "{verb}"')
 
     return serve

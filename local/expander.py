@@ -166,8 +166,11 @@ class Expander:
         except AddressSyntaxError as error:
             raise DeliveryFailure("4.3.5", f"luser_relay: {error}") from error
 
-    def forward(self, message: Message, addresses: Sequence[str]) -> Outcome:
-        """Send the message on as a new one.  Raises Stale if that could not even be begun."""
+    def forward(self, message: Message, addresses: Sequence[str], *, alone: bool) -> Outcome:
+        """Send the message on as a new one; `alone`: the one address is all that the recipient stands for.
+
+        Raises Stale if that could not even be begun.
+        """
         try:
             content = message.content
         except DeliveryFailure as failure:
@@ -180,11 +183,17 @@ class Expander:
             raise Stale(error.reason) from error
         now = time.time()
         attributes = message.attributes
+        notify = _passed_on(message.notify, alone)
         envelope = Envelope(
             sender=message.sender,
-            recipients=tuple(Recipient(address, message.original or message.recipient) for address in addresses),
+            recipients=tuple(
+                Recipient(address, message.original or message.recipient, message.orcpt, notify)
+                for address in addresses
+            ),
             arrival=now,
             envid=message.envid,
+            ret=message.ret,
+            deliver_by=message.deliver_by,
             body="8bitmime" if message.body == "binarymime" else message.body,
             smtputf8=message.smtputf8,
             requiretls=message.requiretls,
@@ -216,3 +225,12 @@ def _permitted(allowed: bool, what: str, report: Report) -> bool:
     if not allowed:
         report.outcomes.append(Outcome(DEFERRED, "4.7.0", f"mail to {what} is restricted"))
     return allowed
+
+
+def _passed_on(notify: str, alone: bool) -> tuple[str, ...]:
+    """NOTIFY of the addresses that one was expanded to: its success has been reported here, unless there is but one
+    (RFC 3461 sections 5.2.7.1 and 5.2.7.2)."""
+    values = tuple(notify.split(",")) if notify else ()
+    if alone or "success" not in values:
+        return values
+    return tuple(value for value in values if value != "success") or ("never",)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from pillarbox.lib.address import AddressSyntaxError, parse_mailbox, split_extension
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import RECIPIENT_DELIMITER
 from pillarbox.lib.config.parameters.local import HOME_MAILBOX, MAIL_SPOOL_DIRECTORY, MAILBOX_COMMAND
-from pillarbox.lib.delivery import BOUNCED, DEFERRED, DeliveryRecipient, DeliveryRequest, Result, log_result
+from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, DeliveryRecipient, DeliveryRequest, Result, log_result
+from pillarbox.lib.delivery.result import ENTRUSTED, EXPANDED
 from pillarbox.lib.log import log
 from pillarbox.lib.system.privileges import PrivilegeError
 from pillarbox.local.children import ChildFailed, Children, caller, default_user
@@ -99,10 +101,14 @@ class LocalDelivery:
                     for argument in arguments:
                         job = {"do": verb, "argument": argument}
                         pending.append((await self.children.deliverer(nobody, job, message), message))
+            # One address that stands for one other keeps its reports (RFC 3461 section 5.2.7.1).
+            alone = len(report.forward) == 1 and not (outcomes or pending or report.targets)
+            handed = "" if message.from_list else ENTRUSTED if alone else EXPANDED
             for start in range(0, len(report.forward), ADDRESSES_PER_MESSAGE):
                 addresses = report.forward[start : start + ADDRESSES_PER_MESSAGE]
-                sent = await self.children.expander({"do": "forward", "addresses": addresses}, message)
-                outcomes += sent.outcomes
+                handing: dict[str, object] = {"do": "forward", "addresses": addresses, "alone": alone}
+                sent = await self.children.expander(handing, message)
+                outcomes += [replace(each, handed=handed) if each.status == SENT else each for each in sent.outcomes]
             for path in report.includes:
                 if path in included:
                     continue

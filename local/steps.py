@@ -33,6 +33,8 @@ class Outcome:
     status: str
     dsn: str
     text: str
+    handed: str = ""
+    """What a success was (see `lib.delivery.result`); said by the parent, not by a child."""
 
     @classmethod
     def failure(cls, failure: DeliveryFailure) -> Outcome:
@@ -46,7 +48,7 @@ class Outcome:
 
     def result(self, recipient: DeliveryRecipient) -> Result:
         """As the queue manager wants it."""
-        return Result(recipient.n, self.status, self.dsn, self.text, RELAY)
+        return Result(recipient.n, self.status, self.dsn, self.text, RELAY, handed=self.handed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,15 @@ class Message:
     delimiter: str = ""
     envid: str = ""
     body: str = ""
+    ret: str = ""
+    orcpt: str = ""
+    notify: str = ""
+    """The values of NOTIFY with commas between them."""
+    deliver_by: str = ""
     smtputf8: bool = False
     requiretls: bool = False
+    from_list: bool = False
+    """Whether it is a list's message now, not its sender's (RFC 3461 section 5.2.7.3)."""
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -85,6 +94,7 @@ class Message:
             "offset": self.offset,
             "smtputf8": self.smtputf8,
             "requiretls": self.requiretls,
+            "from_list": self.from_list,
             "attributes": dict(self.attributes),
         }
 
@@ -100,16 +110,30 @@ class Message:
             offset=frame.integer("offset"),
             smtputf8=frame.boolean("smtputf8"),
             requiretls=frame.boolean("requiretls"),
+            from_list=frame.boolean("from_list"),
             attributes={name: value for name, value in dict.items(attributes) if isinstance(value, str)},
             fd=fd,
         )
 
     def with_sender(self, sender: str) -> Message:
-        """The same message from another sender."""
-        return replace(self, sender=sender)
+        """The same message from another sender: that of a list, who gets the reports from here on."""
+        return replace(self, sender=sender, from_list=True, envid="", ret="", orcpt="", notify="", deliver_by="")
 
 
-_TEXTS = ("queue_id", "sender", "recipient", "original", "user", "extension", "domain", "delimiter", "envid", "body")
+_WISHES = ("ret", "orcpt", "notify", "deliver_by")
+_TEXTS = (
+    "queue_id",
+    "sender",
+    "recipient",
+    "original",
+    "user",
+    "extension",
+    "domain",
+    "delimiter",
+    "envid",
+    "body",
+    *_WISHES,
+)
 
 
 def message_of(request: DeliveryRequest, recipient: DeliveryRecipient, user: str, extension: str, rest: str) -> Message:
@@ -131,6 +155,10 @@ def message_of(request: DeliveryRequest, recipient: DeliveryRecipient, user: str
         delimiter=delimiter,
         envid=request.envid,
         body=request.body,
+        ret=request.ret,
+        orcpt=recipient.orcpt,
+        notify=",".join(recipient.notify),
+        deliver_by=request.deliver_by,
         smtputf8=request.smtputf8,
         requiretls=request.requiretls,
         attributes=request.attributes,
@@ -153,6 +181,11 @@ class Report:
     """The sender that the message has from here on (owner-NAME), None = as it was."""
     warnings: list[str] = field(default_factory=list)
     """For the log, which children do not have."""
+
+    @property
+    def targets(self) -> bool:
+        """Whether something else is left to do than to send the message on."""
+        return bool(self.files or self.commands or self.includes or self.mailbox)
 
     def members(self) -> dict[str, object]:
         """The members that travel."""
@@ -192,7 +225,7 @@ class Report:
 def combined(outcomes: list[Outcome]) -> Outcome:
     """One outcome for a recipient with several targets: what must be tried again first, then what failed."""
     for status in (DEFERRED, BOUNCED, SENT):
-        for outcome in outcomes:
-            if outcome.status == status:
-                return outcome
+        found = [outcome for outcome in outcomes if outcome.status == status]
+        if found:
+            return next((outcome for outcome in found if outcome.handed), found[0])
     return Outcome(DEFERRED, "4.3.0", "delivery gave no result")

@@ -28,6 +28,7 @@ from pillarbox.smtp_client.protection import UNENCRYPTED, insists, level_for
 from pillarbox.smtp_client.results import local_failure
 from pillarbox.smtp_client.route import NoRoute, Router, Server, usable
 from pillarbox.smtp_client.settings import MANDATORY_TLS, Settings
+from pillarbox.smtp_client.verdict import farewell_of, never_began, verdict
 
 TLS_FAILURES = ("4.7.4", "4.7.5")
 """Codes with which `connect` says that there is no TLS, or none that proves whose it is."""
@@ -157,7 +158,9 @@ class Delivery:
         if not self.waiting:
             return
         try:
-            servers = usable(await self.router.servers(destination), settings.address_limit)
+            found = await self.router.servers(destination)
+            servers = usable(found, settings.address_limit)
+            self.hope = self.hope or len(servers) < len(found)
         except NoRoute as failure:
             self.hope = True
             if last:
@@ -291,7 +294,7 @@ class Delivery:
         except BaseException:
             connection.abort()
             raise
-        if reused and _never_began(transaction, failure):
+        if reused and never_began(transaction, failure):
             connection.abort()
             return False
         connection.uses += 1
@@ -302,64 +305,13 @@ class Delivery:
         for reply in transaction.complaints:
             log.warning(f"{request.queue_id}: host {server.name} said: {reply} (in reply to {Stage.XFORWARD.command})")
         verdicts = list(prepared.misfits)
-        farewell = client.unsolicited or _farewell(transaction)
+        farewell = client.unsolicited or farewell_of(transaction)
         handed = handed_over(request, client.capabilities, self.settings)
         for number, recipient in enumerate(prepared.recipients):
-            verdict = _verdict(recipient.n, number, transaction, server, failure, farewell, handed)
-            verdicts.append((recipient, verdict))
-            if verdict.status == DEFERRED:
+            result = verdict(recipient.n, number, transaction, server, failure, farewell, handed)
+            verdicts.append((recipient, result))
+            if result.status == DEFERRED:
                 self.hope = True
         self.left = prepared.left
         self._settle(verdicts)
         return True
-
-
-def _never_began(transaction: Transaction, failure: ConversationFailed | None) -> bool:
-    """Whether a kept connection had died, or the server left, before it looked at the message.
-
-    421 to MAIL on a kept connection says that the server was about to go anyway.
-    """
-    reply = transaction.mail_reply
-    if reply is None:
-        return failure is None or failure.stage in (Stage.RSET, Stage.XFORWARD, Stage.MAIL)
-    return reply.code == 421
-
-
-def _farewell(transaction: Transaction) -> ServerReply | None:
-    """The 421 with which a server left in the middle of an envelope."""
-    for reply in transaction.recipient_replies:
-        if reply is not None and reply.code == 421:
-            return reply
-    return None
-
-
-def _verdict(
-    n: int,
-    number: int,
-    transaction: Transaction,
-    server: Server,
-    failure: ConversationFailed | None,
-    farewell: ServerReply | None,
-    handed: str,
-) -> Result:
-    """What a finished or broken transaction means for its recipient `number`: the first thing that went wrong."""
-    if transaction.mail_reply is not None and not transaction.mail_accepted:
-        return results.said(n, server, transaction.mail_reply, Stage.MAIL)
-    reply = transaction.recipient_replies[number]
-    if reply is not None and reply.kind != 2:
-        return results.said(n, server, results.as_temporary(reply), Stage.RCPT)
-    if reply is not None:
-        data = transaction.data_reply
-        if data is not None and data.kind != 3:
-            return results.said(n, server, data, Stage.DATA)
-        final = transaction.final_reply(number)
-        if final is not None:
-            if final.kind == 2:
-                return results.sent(n, server, final, handed)
-            return results.said(n, server, final, Stage.END_OF_DATA)
-    if farewell is not None:
-        stage = Stage.RCPT if transaction.data_reply is None else Stage.BODY
-        return results.said(n, server, farewell, stage)
-    if failure is not None:
-        return local_failure(n, failure.dsn, failure.text, server)
-    return local_failure(n, "4.4.2", f"lost connection with {server.name} while {Stage.DATA.doing}", server)

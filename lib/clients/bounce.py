@@ -21,10 +21,11 @@ from collections.abc import Sequence
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
 from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, Result
+from pillarbox.lib.delivery.result import EXPANDED as HANDED_EXPANDED
 from pillarbox.lib.delivery.result import TRACED as HANDED_TRACED
 from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
 from pillarbox.lib.queue import Envelope, Recipient
-from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, FAILED, RELAYED, TRACED, Outcome
+from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, TRACED, Outcome
 
 SERVICE = "bounce"
 
@@ -46,10 +47,8 @@ def outcome(kind: str, recipient: Recipient, result: Result, when: float) -> Out
         action = FAILED
     elif result.status == DEFERRED:
         action = DELAYED
-    elif result.handed == HANDED_TRACED:
-        action = TRACED
     elif result.handed:
-        action = RELAYED
+        action = {HANDED_TRACED: TRACED, HANDED_EXPANDED: EXPANDED}.get(result.handed, RELAYED)
     else:
         action = RELAYED if NO_REPORTS in result.relay else DELIVERED
     return Outcome(

@@ -96,6 +96,10 @@ class ConvertedContent(Content):
         """It is not."""
         return False
 
+    def read(self, start: int, count: int) -> bytes:
+        """Not to be had: what is converted comes in order."""
+        raise TypeError("converted content can only be read as a stream")
+
     def _original(self) -> Iterator[bytes]:
         return self._source.chunks()
 

@@ -11,9 +11,12 @@ from pillarbox.lib.log import log
 
 SENT, DEFERRED, BOUNCED = "sent", "deferred", "bounced"
 
-ENTRUSTED, RELAYED, TRACED = "entrusted", "relayed", "traced"
-"""How a message was handed over: to a system that sends the reports itself; to one that sends none; and with a report
-that was asked for by other means than NOTIFY=SUCCESS (RFC 2852 section 4.1.4)."""
+ENTRUSTED, RELAYED, TRACED, EXPANDED = "entrusted", "relayed", "traced", "expanded"
+"""How a message was handed over: to a system, or as a message, that brings the reports itself; to a system that sends
+none; with a report that was asked for by other means than NOTIFY=SUCCESS (RFC 2852 section 4.1.4); to several new
+recipients, of whose successes nobody hears (RFC 3461 section 5.2.7.2)."""
+
+HANDED = ("", ENTRUSTED, RELAYED, TRACED, EXPANDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def parse_result(frame: Attributes) -> Result:
     if status not in (SENT, DEFERRED, BOUNCED):
         raise ProtocolError(f'a delivery status is not "{status}"')
     handed = frame.text("handed", "")
-    if handed not in ("", ENTRUSTED, RELAYED, TRACED):
+    if handed not in HANDED:
         raise ProtocolError(f'a message is not handed over as "{handed}"')
     return Result(
         n=frame.integer("n"),

@@ -75,7 +75,16 @@ class Services:
             content = b""
             while chunk := channel.read_chunk():
                 content += chunk
-            self.received.append(({**frame.attributes("envelope"), "recipients": recipients}, content))
+            envelope: dict[str, object] = {
+                "envid": "",
+                "ret": "",
+                "deliver_by": "",
+                **frame.attributes("envelope"),
+                "recipients": recipients,
+                "notify": [item.texts("notify", []) for item in frame.groups("recipients")],
+                "orcpts": [item.text("orcpt", "") for item in frame.groups("recipients")],
+            }
+            self.received.append((envelope, content))
             size = len(content)
             number += 1
 
@@ -118,6 +127,7 @@ class House:
         *addresses: str,
         content: bytes = b"Subject: hi\n\nHello\n",
         sender: str = "s@example.org",
+        recipients: tuple[DeliveryRecipient, ...] = (),
         **conditions: Any,
     ) -> list[Result]:
         """Deliver one message to each address in turn; the results."""
@@ -141,7 +151,7 @@ class House:
                     tag=number,
                     queue_id="4jXFYl6dnjzKD6m",
                     sender=sender,
-                    recipients=(DeliveryRecipient(0, address),),
+                    recipients=recipients or (DeliveryRecipient(0, address),),
                     content=Content(fd, 8, len(content)),
                     transport="local",
                     nexthop="example.com",

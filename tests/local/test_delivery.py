@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from pillarbox.lib.delivery import DeliveryRecipient
 from pillarbox.lib.log import log
 from tests.local.conftest import FIRST_UID, NOBODY_UID, House, needs_root
 
@@ -347,3 +348,42 @@ def test_what_is_sent_on_keeps_its_conditions(house: House) -> None:
     assert email.message_from_bytes(content).get_payload(decode=True) == OCTETS
     house.deliver("staff@example.com", content=b"A: b\n\n\xe4\n", body="8bitmime")
     assert house.services.received[1][0]["body"] == "8bitmime"
+
+
+class TestReports:
+    """RFC 3461 section 5.2.7."""
+
+    def send(self, house: House, alias: str, *notify: str) -> tuple[str, list[list[str]]]:
+        house.services.aliases["staff"] = alias
+        recipient = DeliveryRecipient(0, "staff@example.com", orcpt="rfc822;Staff@example.com", notify=notify)
+        (result,) = house.deliver("staff@example.com", recipients=(recipient,), ret="hdrs", deliver_by="9999999999;N")
+        assert result.status == "sent"
+        for envelope, _ in house.services.received:
+            assert envelope["orcpts"] == ["rfc822;Staff@example.com"] * len(envelope["recipients"])  # type: ignore[arg-type]
+            assert (envelope["ret"], envelope["deliver_by"]) == ("hdrs", "9999999999;N")
+        return result.handed, [list(each) for envelope, _ in house.services.received for each in envelope["notify"]]  # type: ignore[attr-defined]
+
+    def test_one_address_for_another_keeps_its_reports(self, house: House) -> None:
+        assert self.send(house, "carol@far.example", "success", "delay") == ("entrusted", [["success", "delay"]])
+
+    def test_an_expansion_is_reported_here_and_no_success_further_on(self, house: House) -> None:
+        handed, notify = self.send(house, "carol@far.example, dan@far.example", "success", "delay")
+        assert handed == "expanded"
+        assert notify == [["delay"], ["delay"]]
+
+    def test_who_asked_for_success_only_hears_of_nothing_else(self, house: House) -> None:
+        assert self.send(house, "c@far.example, d@far.example", "success")[1] == [["never"], ["never"]]
+
+    def test_a_mailbox_beside_makes_it_an_expansion(self, house: House) -> None:
+        house.services.aliases["ann"] = "ann, copy@far.example"
+        recipient = DeliveryRecipient(0, "ann@example.com", notify=("success",))
+        (result,) = house.deliver("ann@example.com", recipients=(recipient,))
+        assert result.handed == "expanded"
+
+    def test_a_list_takes_the_reports_over(self, house: House) -> None:
+        house.services.aliases.update({"list": "carol@far.example", "owner-list": "ann"})
+        recipient = DeliveryRecipient(0, "list@example.com", orcpt="rfc822;x@y", notify=("success",))
+        (result,) = house.deliver("list@example.com", recipients=(recipient,), ret="full", envid="e")
+        assert result.handed == "", "for the sender it is delivered"
+        envelope, _ = house.services.received[0]
+        assert (envelope["notify"], envelope["orcpts"], envelope["ret"], envelope["envid"]) == ([()], [""], "", "")
