@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pillarbox.commands.check_content import look_at_content
 from pillarbox.commands.check_tls import look_at_certificates
 from pillarbox.commands.control import running_pid
 from pillarbox.lib.config import Config, ConfigError, load
@@ -55,7 +56,7 @@ def check(directory: str) -> int:
     except ConfigError as error:
         findings = [str(problem) for problem in error.problems]
     else:
-        parts = (_users, _directories, _aliases, _transports, _proxies, _ports)
+        parts = (_users, _directories, _aliases, _transports, look_at_content, _proxies, _ports)
         findings = [finding for part in parts for finding in part(config)]
         certificates = look_at_certificates(
             config, running=bool(running_pid(config)), now=datetime.datetime.now(datetime.UTC)

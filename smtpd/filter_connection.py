@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, cast
 
+from pillarbox.lib.config.filter_endpoint import Endpoint
 from pillarbox.lib.smtp.client import State
 from pillarbox.lib.smtp.client_reply import ReplyError
 from pillarbox.lib.smtp.client_stage import Stage
@@ -18,40 +17,9 @@ from pillarbox.lib.smtp.client_transaction import Progress
 WRITE_BUFFER: Final = 128 * 1024
 """Octets that wait for the filter before its client is no longer read."""
 
-_INET: Final = re.compile(r"(?:inet:)?(?:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]*):)?([0-9]{1,5})")
-
 
 class FilterFailed(Exception):
     """The filter cannot be talked to; the text says why, for the log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a filter listens: a path, or host and port."""
-
-    path: str = ""
-    host: str = ""
-    port: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Endpoint:
-        """`host:port`, `port`, `inet:host:port` or `unix:path`.  Raises ValueError.
-
-        A name would have to be looked up, so only `localhost` is taken.
-        """
-        if text.startswith("unix:/"):
-            return cls(path=text.removeprefix("unix:"))
-        match = _INET.fullmatch(text)
-        if match is None or not 0 < int(match[2]) < 65536:
-            raise ValueError(f'smtpd_proxy_filter: host:port, inet:host:port or unix:/path was expected, not "{text}"')
-        host = (match[1] or "127.0.0.1").strip("[]")
-        host = "127.0.0.1" if host == "localhost" else host
-        if not re.fullmatch(r"[0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", host):
-            raise ValueError(f'smtpd_proxy_filter: an IP address or localhost was expected, not "{host}"')
-        return cls(host=host, port=int(match[2]))
-
-    def __str__(self) -> str:
-        return f"unix:{self.path}" if self.path else f"inet:{self.host}:{self.port}"
 
 
 class FilterConnection(asyncio.Protocol):

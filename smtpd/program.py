@@ -5,13 +5,13 @@ from __future__ import annotations
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.access import rules_of
 from pillarbox.lib.config.delegation import parse_policy_server
+from pillarbox.lib.config.filter_endpoint import Endpoint
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.config.parameters.smtpd_content import SMTPD_PROXY_FILTER
 from pillarbox.lib.dns import choose_servers
 from pillarbox.lib.process import Program, Worker, serve_connections, serve_protocol
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.lib.tls import smtp_role
-from pillarbox.smtpd.filter_connection import Endpoint
 from pillarbox.smtpd.handlers import HANDLERS
 from pillarbox.smtpd.proxied import serve_proxied
 from pillarbox.smtpd.server import Server

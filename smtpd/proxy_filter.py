@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from pillarbox.lib.config.filter_endpoint import Endpoint
 from pillarbox.lib.config.parameters import smtpd_content
 from pillarbox.lib.dns import UNKNOWN
 from pillarbox.lib.log import log
@@ -27,7 +28,7 @@ from pillarbox.lib.smtp.client_transaction import Progress
 from pillarbox.lib.smtp.client_transaction import Transaction as Outgoing
 from pillarbox.lib.smtp.events import Data, Rcpt
 from pillarbox.lib.smtp.reply import Reply
-from pillarbox.smtpd.filter_connection import Endpoint, FilterConnection, FilterFailed
+from pillarbox.smtpd.filter_connection import FilterConnection, FilterFailed
 from pillarbox.smtpd.forwarded import client_fields
 
 if TYPE_CHECKING:

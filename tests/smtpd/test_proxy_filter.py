@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from pillarbox.lib.config import Config
-from pillarbox.smtpd.filter_connection import Endpoint
+from pillarbox.lib.config.filter_endpoint import Endpoint
 from pillarbox.smtpd.program import confinement
 from tests.smtpd.stage import OPEN, Peer, Stage, run, stage
 
@@ -513,7 +513,7 @@ class TestSettings:
 
     @pytest.mark.parametrize("text", ["filter.example:25", "127.0.0.1", "127.0.0.1:0", "unix:relative", "inet:x:y"])
     def test_what_is_no_address(self, text: str) -> None:
-        with pytest.raises(ValueError, match="smtpd_proxy_filter"):
+        with pytest.raises(ValueError, match="was expected"):
             Endpoint.parse(text)
 
     def test_confinement_allows_its_port_and_no_other(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import choice, integer, seconds, size, text, words
+from pillarbox.lib.config.filter_endpoint import Endpoint
+from pillarbox.lib.config.parameter import Raw, choice, declare, integer, joined, seconds, size, text, words
 
 # --- line ends (SMTP smuggling)
 SMTPD_FORBID_BARE_NEWLINE = choice(
@@ -37,11 +38,22 @@ QUEUE_MINFREE = size(
 )
 
 # --- a filter before the queue
-SMTPD_PROXY_FILTER = text(
+
+
+def _endpoint(raw: Raw) -> str:
+    address = joined(raw)
+    if address:
+        Endpoint.parse(address)
+    return address
+
+
+SMTPD_PROXY_FILTER = declare(
     "smtpd_proxy_filter",
     "",
     """The SMTP filter, as host:port, inet:host:port or unix:path, that sees every message before it is taken, and hands
     it in again on another port; its answer is the client's. host is an IP address or localhost.""",
+    "text",
+    _endpoint,
 )
 SMTPD_PROXY_EHLO = text("smtpd_proxy_ehlo", "$myhostname", "How we introduce ourselves to smtpd_proxy_filter.")
 SMTPD_PROXY_TIMEOUT = seconds(
