@@ -72,6 +72,7 @@ class Limits:
     """Times in seconds, and what anvil's counts are held against (0: no limit)."""
 
     timeout: float
+    data_rate: int
     tls_timeout: float
     error_sleep: float
     name_timeout: float
@@ -287,6 +288,7 @@ def configured_limits(config: Config) -> Limits:
     """Times and rates."""
     return Limits(
         timeout=config[smtpd.SMTPD_TIMEOUT],
+        data_rate=config[smtpd.SMTPD_MIN_DATA_RATE],
         tls_timeout=config[smtpd_tls.SMTPD_STARTTLS_TIMEOUT],
         error_sleep=config[smtpd.SMTPD_ERROR_SLEEP_TIME],
         name_timeout=config[smtpd.SMTPD_CLIENT_NAME_TIMEOUT],

@@ -125,7 +125,9 @@ class Session(Counterpart):
         core = self.core
         core.feed(data)
         if core.in_content:
-            self._since = self._loop.time()
+            # Each octet buys its share of time: a trickle runs out of it as silence does.
+            now, rate = self._loop.time(), self.server.limits.data_rate
+            self._since = min(now, self._since + len(data) / rate) if rate else now
         if not self._busy:
             self.pump()
             return

@@ -72,12 +72,25 @@ class Player:
             self._socket = trusting(self._mail).wrap_socket(self._socket)
         elif step.text == "half-close":
             self._socket.shutdown(socket.SHUT_WR)
+        elif step.text == "trickle":
+            self._trickle()
         elif step.text == "ended":
             while self._fill():
                 pass
             self._closed = True
         else:
             raise self._fail(f"unknown action {step.text!r}")
+
+    def _trickle(self) -> None:
+        """One octet of content every tenth of a second, until the server has had enough."""
+        end = time.monotonic() + _TIMEOUT
+        self._socket.settimeout(0.1)
+        while time.monotonic() < end and not self._input:
+            with contextlib.suppress(ConnectionError):
+                self._socket.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                self._fill()
+        self._socket.settimeout(_TIMEOUT)
 
     # --- the server's side
     def _fill(self) -> bool:
@@ -86,6 +99,8 @@ class Player:
         except ConnectionError:
             data = b""
         except TimeoutError:
+            if self._socket.gettimeout() != _TIMEOUT:
+                raise
             raise self._fail(f"nothing came for {_TIMEOUT:g} s; before that: {self._reply}, {self._input!r}") from None
         self._input += data
         return bool(data)

@@ -15,6 +15,7 @@ r"""How a scenario is written.
     S: closed                  the server closes the connection, and has said nothing more
     X: starttls                the client does a TLS handshake;  X: half-close  it sends no more
     X: ended                   the connection ends, whatever is said before
+    X: trickle                 an octet now and then, until the server says something
     L: lost connection ...     a line with this (the wildcard too) comes in the log
     D: text                    a message with this text is delivered;  D- text: none is
 

@@ -26,6 +26,12 @@ SMTPD_SASL_AUTHENTICATED_HEADER = boolean(
 
 # --- limits
 SMTPD_TIMEOUT = seconds("smtpd_timeout", "300s", "How long to wait for a command, or for more of a message.")
+SMTPD_MIN_DATA_RATE = integer(
+    "smtpd_min_data_rate",
+    "500",
+    """Bytes of a message that a client must send each second, on an average over smtpd_timeout, so that a message sent
+    octet by octet does not hold a session for ever; 0: any rate will do. (With Postfix this is so under stress.)""",
+)
 SMTPD_RECIPIENT_LIMIT = integer("smtpd_recipient_limit", "1000", "The most recipients of one message.", minimum=1)
 SMTPD_RECIPIENT_OVERSHOOT_LIMIT = integer(
     "smtpd_recipient_overshoot_limit",
