@@ -12,7 +12,7 @@ from tests.dialogues.script import Script, Step, unescaped
 from tests.e2e.wire import BOB, trusting
 from tests.lab.instance import Instance
 
-_TIMEOUT = 8.0
+_TIMEOUT = 30.0
 _PIECE = 65536
 _REPLY_LINE = re.compile(rb"\d{3}[ -].*\r\n")
 
