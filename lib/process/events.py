@@ -254,11 +254,22 @@ def serve_protocol(worker: Worker, factory: ProtocolFactory, start: Start | None
         pending: set[asyncio.Task[object]] = set()
 
         def take(connection: socket.socket) -> None:
-            task: asyncio.Task[object] = loop.create_task(
-                loop.connect_accepted_socket(lambda: factory(acceptor.release), connection)
-            )
+            made = False
+
+            def make() -> asyncio.BaseProtocol:
+                nonlocal made
+                made = True
+                return factory(acceptor.release)
+
+            def connected(task: asyncio.Task[object]) -> None:
+                pending.discard(task)
+                if not made:  # else the protocol knows when its session ends
+                    connection.close()
+                    acceptor.release()
+
+            task: asyncio.Task[object] = loop.create_task(loop.connect_accepted_socket(make, connection))
             pending.add(task)
-            task.add_done_callback(pending.discard)
+            task.add_done_callback(connected)
 
         return take
 

@@ -168,6 +168,7 @@ class Worker:
     def retire(self) -> None:
         """Take no new session, stop when the last one has ended by itself; at once where the runner cannot retire."""
         self.retiring = True
+        self._titled = -1  # the title says so
         if self.started and self.on_retire is not None:
             self.on_retire()
         else:

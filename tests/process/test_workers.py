@@ -286,6 +286,84 @@ class TestEnd:
             assert Channel(connection).receive(10.0).text("do") == "x"
 
 
+class TestRetiring:
+    def test_sessions_go_on_and_the_process_ends_with_the_last(self, path: Path) -> None:
+        with running(program(channels), CONFIG, path) as process:
+            first, second = connect(path), connect(path)
+            for client in (first, second):
+                client.call({"do": "x"})
+            process.retire()
+            process.until(lambda: process.title.endswith("2 sessions (retired)"))
+            first.close()
+            process.until(lambda: "1 session (retired)" in process.title)
+            assert second.call({"do": "x"}).boolean("ok")
+            second.close()
+            assert process.end() == 0
+            assert process.lines == []
+
+    def test_no_new_session_is_taken(self, path: Path) -> None:
+        with running(program(channels), CONFIG, path) as process:
+            client = connect(path)
+            client.call({"do": "x"})
+            process.retire()
+            process.until(lambda: "(retired)" in process.title)
+            late = connect(path)
+            late.send({"do": "x"})
+            assert client.call({"do": "x"}).boolean("ok")
+            client.close()
+            assert process.end() == 0
+            connection, _ = process.listener.accept()
+            assert Channel(connection).receive(10.0).text("do") == "x"
+
+    def test_an_idle_process_ends_at_once(self, path: Path) -> None:
+        with running(program(channels), CONFIG, path) as process:
+            process.retire()
+            assert process.end() == 0
+
+    def test_a_retired_process_can_still_be_stopped(self, path: Path) -> None:
+        with running(program(channels), CONFIG, path) as process:
+            client = connect(path)
+            client.call({"do": "x"})
+            process.retire()
+            process.until(lambda: "(retired)" in process.title)
+            process.kill(signal.SIGTERM)
+            assert closed(client)
+            assert process.end() == 0
+
+    def test_what_cannot_retire_drains(self, path: Path) -> None:
+        with running(program(requests), CONFIG, path) as process:
+            client = connect(path)
+            client.call({"do": "x"})
+            process.retire()
+            assert process.end() == 0
+
+    def test_a_connection_that_comes_to_nothing_is_no_session(self, path: Path) -> None:
+        """Else a process that retires would wait for it."""
+
+        def run(worker: Worker) -> None:
+            def broken(released: Callable[[], None]) -> asyncio.BaseProtocol:
+                raise AssertionError("never called")
+
+            async def refuse(*_: object, **__: object) -> None:
+                raise OSError("gone")
+
+            async def begin() -> None:
+                asyncio.get_running_loop().connect_accepted_socket = refuse  # type: ignore[assignment,method-assign]
+
+            serve_protocol(worker, broken, begin)
+
+        loops = pytest.MonkeyPatch()
+        loops.setattr("pillarbox.lib.process.events.new_event_loop", asyncio.new_event_loop)  # its methods can be set
+        try:
+            with running(program(run), CONFIG, path) as process:
+                client = connect(path)
+                assert closed(client)
+                process.retire()
+                assert process.end() == 0
+        finally:
+            loops.undo()
+
+
 class TestWatchdog:
     @BOTH
     def test_a_process_that_hangs_is_ended(self, path: Path, run: Run) -> None:

@@ -16,11 +16,11 @@ from pillarbox.lib.config import Config, Service
 from pillarbox.lib.log import log
 from pillarbox.lib.log.logger import file_destination
 from pillarbox.lib.process import Program, Worker
-from pillarbox.lib.process.worker import FAILED, FREE, FULL, READY, WAKE, enter
+from pillarbox.lib.process.worker import FAILED, FREE, FULL, READY, RETIRE, WAKE, enter
 
 PATIENCE = 20.0
 
-__all__ = ["FAILED", "FREE", "FULL", "READY", "WAKE", "Running", "running", "start"]
+__all__ = ["FAILED", "FREE", "FULL", "READY", "RETIRE", "WAKE", "Running", "running", "start"]
 
 
 class Running:
@@ -85,6 +85,10 @@ class Running:
     def wake(self) -> None:
         """What master sends by the clock."""
         self.status.send(WAKE)
+
+    def retire(self) -> None:
+        """What master sends to a process that another one has replaced."""
+        self.status.send(RETIRE)
 
     def end(self) -> int:
         """Wait for its end; the exit status, negative for a signal."""
