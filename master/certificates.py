@@ -15,15 +15,36 @@ import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pillarbox.lib.config.parameters.smtpd_tls import TLS_CERTIFICATE_CHECK_INTERVAL
+from pillarbox.lib.config.parameters.smtpd_tls import (
+    SMTPD_TLS_CAFILE,
+    SMTPD_TLS_CAPATH,
+    SMTPD_TLS_CERT_FILE,
+    SMTPD_TLS_CHAIN_FILES,
+    SMTPD_TLS_KEY_FILE,
+    TLS_CERTIFICATE_CHECK_INTERVAL,
+    TLS_SERVER_SNI_MAPS,
+)
 from pillarbox.lib.log import log
 from pillarbox.lib.tls import TlsError, certificate_files, server_context
 from pillarbox.master.roster import Station
 
 NO_CERTIFICATE = "there is no certificate"
 
-Snapshot = tuple[tuple[str, int, int, int, int], ...]
-"""Name, inode, size and times (ns) of each file; zeros for one that is not there."""
+Look = tuple[str, int, int, int, int]
+"""Name, inode, size and times (ns) of a file; zeros for one that is not there."""
+
+Snapshot = tuple[Look, ...]
+"""How all files of a service were at one time."""
+
+FILE_PARAMETERS = (
+    SMTPD_TLS_CHAIN_FILES,
+    SMTPD_TLS_CERT_FILE,
+    SMTPD_TLS_KEY_FILE,
+    TLS_SERVER_SNI_MAPS,
+    SMTPD_TLS_CAFILE,
+    SMTPD_TLS_CAPATH,
+)
+"""What says which files there are."""
 
 CHECK_LIMIT = 60
 """Seconds that a check may take before the kernel ends it (file systems of other machines may hang)."""
@@ -35,16 +56,33 @@ ANSWER_LIMIT = 256 * 1024
 """Bytes of a check's answer."""
 
 
-def snapshot(station: Station, seen: dict[str, tuple[str, int, int, int, int]] | None = None) -> Snapshot:
-    """How the files of a station's certificates are now.  `seen` holds what this round has looked at already."""
-    if station.program.tls is None:
-        return ()
-    known = {} if seen is None else seen
-    files = certificate_files(station.config, station.program.tls(station.config))
-    return tuple(known.setdefault(file, _look(file)) if file not in known else known[file] for file in files)
+class Round:
+    """One look at all stations: what several of them have in common is looked at once."""
+
+    def __init__(self) -> None:
+        self._lists: dict[object, tuple[str, ...]] = {}
+        self._files: dict[str, Look] = {}
+
+    def snapshot(self, station: Station) -> Snapshot:
+        """How the files of a station's certificates are now; empty where it does not speak TLS."""
+        config = station.config
+        role = station.program.tls(config) if station.program.tls is not None else None
+        if role is None:
+            return ()
+        key = (role.asks, *(config.expanded(parameter.name) for parameter in FILE_PARAMETERS))
+        names = self._lists.get(key)
+        if names is None:
+            names = self._lists[key] = certificate_files(config, role)
+        return tuple(self._look(name) for name in names)
+
+    def _look(self, file: str) -> Look:
+        found = self._files.get(file)
+        if found is None:
+            found = self._files[file] = _look(file)
+        return found
 
 
-def _look(file: str) -> tuple[str, int, int, int, int]:
+def _look(file: str) -> Look:
     try:
         status = os.stat(file)
     except OSError:
@@ -83,12 +121,11 @@ class CertificateWatch:
             self._next = now + 60.0  # a reload may switch it on
             return []
         self._next = now + interval
-        seen: dict[str, tuple[str, int, int, int, int]] = {}
-        found = []
+        look, found = Round(), []
         for station in watched:
             if not station.config[TLS_CERTIFICATE_CHECK_INTERVAL]:
                 continue
-            present = snapshot(station, seen)
+            present = look.snapshot(station)
             if present in (station.certificates, self._refused.get(station)):
                 self._candidates.pop(station, None)
             elif self._candidates.get(station) == present:

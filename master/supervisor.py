@@ -27,7 +27,7 @@ from pillarbox.lib.system.notify import Notifier
 from pillarbox.lib.system.privileges import PrivilegeError
 from pillarbox.lib.tls.tickets import TicketKeys, ticket_keys
 from pillarbox.master import programs
-from pillarbox.master.certificates import CertificateUnusable, Check, require_usable, snapshot
+from pillarbox.master.certificates import CertificateUnusable, Check, Round, require_usable
 from pillarbox.master.replacement import Replacement
 from pillarbox.master.roster import STAGES, Child, Station, in_stage
 from pillarbox.master.sockets import BindError, bind_service
@@ -167,7 +167,7 @@ class Supervisor:
         station = Station(service, program, view, listeners, Throttle(config[SERVICE_THROTTLE_TIME]))
         if service.wakeup:
             station.next_wakeup = self._clock() + service.wakeup
-        station.certificates = snapshot(station)
+        station.certificates = Round().snapshot(station)
         station.tickets = self._ticket_keys(station)
         return station
 
