@@ -7,6 +7,7 @@ left to judge it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import ssl
@@ -49,6 +50,8 @@ def map_files(config: Config) -> tuple[str, ...]:
         kind, _, path = spec.partition(":")
         if kind == "directory":
             files.append(path)
+            with contextlib.suppress(OSError):  # a folder may get its files later than its name
+                files += sorted(str(entry) for entry in Path(path).iterdir() if entry.is_dir())
         else:
             try:
                 files += STANDARD.open(spec).files()

@@ -271,6 +271,23 @@ def test_a_logged_in_session_under_tls_goes_on_too(site: Site) -> None:
         assert line.startswith(b"b OK")
 
 
+def test_a_name_that_is_added_is_served_without_a_reload(site: Site) -> None:
+    """As a chain file, and as the folder that certbot makes, which gets its files one after the other."""
+    file, folder = site.names / "added.example.pem", site.names / "certbot.example"
+    added, later = (site.authority.issue(name, hosts=(name,)) for name in ("added.example", "certbot.example"))
+    try:
+        shutil.copy(added.chain_file, file)
+        folder.mkdir()
+        site.mail.wait_for(lambda: site.served("imap", "added.example") == added.der)
+        shutil.copy(later.key_file, folder / "privkey.pem")
+        shutil.copy(later.cert_file, folder / "fullchain.pem")
+        site.mail.wait_for(lambda: site.served("submission", "certbot.example") == later.der)
+        assert site.served("submission", OTHER) == site.other.der
+    finally:
+        file.unlink()
+        shutil.rmtree(folder)
+
+
 def test_a_broken_certificate_changes_nothing_and_is_said_once(site: Site) -> None:
     before = site.served("submissions")
     site.live.write_bytes(b"garbage\n")
