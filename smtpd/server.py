@@ -45,6 +45,7 @@ from pillarbox.smtpd.checks import configured_checks
 from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.policy.settings import configured_settings
 from pillarbox.smtpd.proxy_filter import configured_filter
+from pillarbox.smtpd.screening.dnsbl import Silence
 from pillarbox.smtpd.screening.greylisting import Greylist
 from pillarbox.smtpd.screening.results import Results
 from pillarbox.smtpd.screening.settings import configured_screening
@@ -183,7 +184,7 @@ class Server:
         self.qmgr = AsyncQmgrClient(config)
         self.policy_services = PolicyServices()
         self.reputation = AsyncReputationClient(config)
-        self.results = Results(self.reputation)
+        self.results = Results(self.reputation, Silence(loop.time, self.screening.lists.timeout))
         self.sweeper = Sweeper(self.sessions)
         self.sweeper.start()
 

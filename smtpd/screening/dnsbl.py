@@ -15,6 +15,12 @@ from pillarbox.lib.config.dnsbl import Site
 from pillarbox.lib.dns import Absent, Answer, Failed, Outcome, Resolver
 from pillarbox.lib.log import log
 
+SILENT_FOR: Final = 60.0
+"""Seconds for which a list that did not answer in time is not asked."""
+
+SLOW: Final = 1.0
+"""Seconds from which on a failure counts as silence; a quick one costs nobody anything."""
+
 REPLIES_LOGGED: Final = 5
 """Addresses of one answer that the log shows."""
 
@@ -27,11 +33,46 @@ def question(address: str, domain: str) -> str:
     return f"{ipaddress.ip_address(address).reverse_pointer.rpartition('.')[0].rpartition('.')[0]}.{domain}"
 
 
+class Silence:
+    """The lists that have not answered in time: not every client waits for them, one now and then tries."""
+
+    def __init__(self, clock: Callable[[], float], timeout: float) -> None:
+        self._clock = clock
+        self._timeout = timeout
+        self._until: dict[str, float] = {}
+
+    def asks(self, domain: str) -> bool:
+        """Whether to ask a list; one client each `SILENT_FOR` seconds finds out whether a silent one still is."""
+        until = self._until.get(domain)
+        if until is None:
+            return True
+        if self._clock() < until:
+            return False
+        self._until[domain] = self._clock() + self._timeout
+        return True
+
+    def silent(self, domain: str) -> bool:
+        """A list has not answered; whether that is new."""
+        new = domain not in self._until
+        self._until[domain] = self._clock() + SILENT_FOR
+        return new
+
+    def answered(self, domain: str) -> bool:
+        """A list has answered; whether it had been silent."""
+        return self._until.pop(domain, None) is not None
+
+
 class Ranking:
     """The look-ups of one client.  `changed` is called after each answer.  Raises ValueError for what is no address."""
 
     def __init__(
-        self, resolver: Resolver, address: str, sites: Sequence[Site], timeout: float, changed: Callable[[], None]
+        self,
+        resolver: Resolver,
+        address: str,
+        sites: Sequence[Site],
+        timeout: float,
+        silence: Silence,
+        changed: Callable[[], None],
     ) -> None:
         self.rank = 0
         self.ttl = float("inf")
@@ -43,10 +84,14 @@ class Ranking:
         self._most = 0
         self._resolver = resolver
         self._timeout = timeout
+        self._silence = silence
         self._changed = changed
         self._open: dict[str, list[Site]] = {}
-        for site in sites:
-            self._open.setdefault(site.listing.domain, []).append(site)
+        for domain in dict.fromkeys(site.listing.domain for site in sites):
+            if silence.asks(domain):
+                self._open[domain] = [site for site in sites if site.listing.domain == domain]
+            else:
+                self.ttl = 0
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._ask(domain)) for domain in tuple(self._open)]
 
@@ -69,14 +114,24 @@ class Ranking:
 
     async def _ask(self, domain: str) -> None:
         name = question(self._address, domain)
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._timeout):
                 outcome: Outcome[str] = await self._resolver.a(name)
         except TimeoutError:
             outcome = Failed(name, f"no answer within {self._timeout:g} seconds")
+        self._note(domain, outcome, asyncio.get_running_loop().time() - began)
         sites = self._open.pop(domain)
         self._count(domain, sites, outcome)
         self._changed()
+
+    def _note(self, domain: str, outcome: Outcome[str], elapsed: float) -> None:
+        """Whether a list is silent: it has kept a client waiting for nothing."""
+        if not isinstance(outcome, Failed):
+            if self._silence.answered(domain):
+                log.info(f"DNS list {domain} answers again")
+        elif elapsed >= min(SLOW, self._timeout) and self._silence.silent(domain):
+            log.warning(f"DNS list {domain} is silent: until it answers, only now and then a client waits for it")
 
     def _count(self, domain: str, sites: list[Site], outcome: Outcome[str]) -> None:
         match outcome:

@@ -7,6 +7,7 @@ from typing import Final
 from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.reputation import AsyncReputationClient, Passed
 from pillarbox.lib.log import log
+from pillarbox.smtpd.screening.dnsbl import Silence
 
 REMEMBERED: Final = 10_000
 """Clients that a process knows by itself, some 2 MB; beyond it the one learnt first is asked for again."""
@@ -17,7 +18,8 @@ NOTHING: Final = Passed(0, 0, 0)
 class Results:
     """The results of one process and, behind it, of all."""
 
-    def __init__(self, reputation: AsyncReputationClient) -> None:
+    def __init__(self, reputation: AsyncReputationClient, silence: Silence) -> None:
+        self.silence = silence
         self._reputation = reputation
         self._known: dict[str, Passed] = {}
 

@@ -169,7 +169,12 @@ class Test:
             resolver = session.server.resolver
             with contextlib.suppress(ValueError):  # an address that XCLIENT does not know is on no list
                 self._ranking = Ranking(
-                    resolver, session.client.address, settings.lists.sites, settings.lists.timeout, self._stir.set
+                    resolver,
+                    session.client.address,
+                    settings.lists.sites,
+                    settings.lists.timeout,
+                    session.server.results.silence,
+                    self._stir.set,
                 )
                 timers.append(self._loop.call_later(GRACE, self._grace_is_over))
         if self._waits:

@@ -71,6 +71,7 @@ SERVICES: dict[str, dict[str, object]] = {
         "smtpd_sender_restrictions": "check_sender_access inline:{{ bad@client.example = REJECT bad sender }}",
     },
     "patient": {"smtpd_greet_wait": "1s", "smtpd_greet_action": "enforce", "smtpd_screening": "yes"},
+    "grey": {"smtpd_greylisting": "yes", "smtpd_screening": "yes"},
     "broken": {"smtpd_recipient_restrictions": "check_policy_service unix:/nonexistent/policy"},
 }
 """Services beside the shipped ones, on ports of their own from FIRST_PORT on; all speak SMTP like `smtp`."""

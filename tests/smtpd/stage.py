@@ -32,6 +32,7 @@ from pillarbox.reputation.service import Memory
 from pillarbox.smtpd.client import ClientNames
 from pillarbox.smtpd.handlers import HANDLERS
 from pillarbox.smtpd.proxied import serve_proxied
+from pillarbox.smtpd.screening.dnsbl import Silence
 from pillarbox.smtpd.screening.results import Results
 from pillarbox.smtpd.server import Server
 from pillarbox.smtpd.session import Session
@@ -406,7 +407,8 @@ async def stage(
         server.policy_services = PolicyServices()
         reputation = FakeReputation(lambda: server.clock())
         server.reputation = reputation  # type: ignore[assignment]
-        server.results = Results(reputation)  # type: ignore[arg-type]
+        silence = Silence(loop.time, server.screening.lists.timeout)
+        server.results = Results(reputation, silence)  # type: ignore[arg-type]
         server.sweeper = Sweeper(server.sessions, sweep)
         server.sweeper.start()
 

@@ -10,7 +10,7 @@ import pytest
 from pillarbox.lib.clients.reputation import Passed
 from pillarbox.lib.dns import Server as NameServer
 from pillarbox.smtpd.screening import screen as module
-from pillarbox.smtpd.screening.dnsbl import question
+from pillarbox.smtpd.screening.dnsbl import SILENT_FOR, Silence, question
 from tests.lab.dns import DnsServer
 from tests.smtpd.stage import ARRIVAL, OPEN, Stage, run, stage
 
@@ -386,6 +386,40 @@ def test_a_slow_list_that_cannot_change_anything_is_not_waited_for(monkeypatch: 
                     assert (await scene.connect()).greeting.startswith(greeting)
 
     asyncio.run(scenario())
+
+
+def test_a_silent_list_is_not_waited_for_by_everybody() -> None:
+    async def scenario() -> None:
+        with DnsServer(ZONE) as dns:
+            dns.fail("slow.example", "timeout")
+            settings = {
+                "smtpd_dnsbl_sites": "slow.example*5",
+                "smtpd_dnsbl_timeout": "0.05s",
+                "smtpd_dnsbl_min_ttl": "0s",
+            }
+            async with stage(dns=at(dns), **settings) as scene:
+                scene.server.resolver._timeout = 600.0
+                for _ in range(3):
+                    assert (await scene.connect()).greeting.startswith("220 ")
+                assert len(dns.asked("1.0.0.127.slow.example", "A")) == 1
+                assert sum("DNS list slow.example is silent" in line for line in scene.lines) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_silent_list_is_tried_by_one_client_now_and_then() -> None:
+    now = 0.0
+    silence = Silence(lambda: now, 10.0)
+    assert [silence.asks("a") for _ in range(3)] == [True] * 3
+    assert silence.silent("a") and not silence.silent("a")
+    assert [silence.asks("a"), silence.asks("b")] == [False, True]
+    now = SILENT_FOR
+    assert [silence.asks("a") for _ in range(3)] == [True, False, False], "one of those that come"
+    assert not silence.silent("a")
+    now += SILENT_FOR
+    assert silence.asks("a")
+    assert silence.answered("a") and not silence.answered("a")
+    assert [silence.asks("a") for _ in range(3)] == [True] * 3
 
 
 def test_each_domain_is_asked_once(dns: DnsServer) -> None:
