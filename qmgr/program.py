@@ -45,6 +45,7 @@ class QueueManager:
         self._intake = Intake(worker.config, self._timetable)
         self._scheduler: Scheduler
         self._pumping: asyncio.Task[None]
+        self._looking: dict[str, asyncio.Task[int]] = {}
 
     async def start(self) -> None:
         """Recover, then begin to deliver."""
@@ -109,6 +110,14 @@ class QueueManager:
             return {"ok": True}
         raise ProtocolError(f'unknown request "{verb}"')
 
+    async def _site_flushed(self, site: str) -> int:
+        """Who asks for a site that is being looked for gets the same answer: each look reads the whole queue."""
+        looking = self._looking.get(site)
+        if looking is None:
+            looking = self._looking[site] = asyncio.get_running_loop().create_task(self._intake.flush("", site))
+            looking.add_done_callback(lambda _: self._looking.pop(site, None))
+        return await asyncio.shield(looking)
+
     async def _flush(self, queue_id: str, site: str) -> dict[str, object]:
         try:
             if site and not await self._lookup.listed(FAST_FLUSH_DOMAINS.name, site):
@@ -116,7 +125,7 @@ class QueueManager:
         except LookupUnavailable as error:
             return {"ok": False, "why": error.reason}
         self._scheduler.revive()
-        count = await self._intake.flush(queue_id, site)
+        count = await self._site_flushed(site) if site else await self._intake.flush(queue_id, site)
         self._intake.look_again()
         self._wanted.set()
         return {"ok": True, "count": count}

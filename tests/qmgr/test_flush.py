@@ -29,11 +29,16 @@ class Lists:
         return parameter == "fast_flush_domains" and domain == "one.test"
 
 
-async def serving(stage: Stage, lists: Lists) -> asyncio.Server:
+def managing(stage: Stage, lists: Lists) -> QueueManager:
     manager = QueueManager(cast(Any, SimpleNamespace(config=stage.config)))
     manager._scheduler, manager._intake = stage.scheduler, stage.intake
     manager._lookup = cast(Any, lists)
     manager._wanted = asyncio.Event()
+    return manager
+
+
+async def serving(stage: Stage, lists: Lists) -> asyncio.Server:
+    manager = managing(stage, lists)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sock = writer.get_extra_info("socket").dup()
@@ -58,6 +63,26 @@ def test_only_listed_sites_are_flushed(tmp_path: Path, domain: str, count: int |
         async with await serving(stage, Lists()):
             assert await AsyncQmgrClient(stage.config).flush_site(domain) == count
         await stage.until(lambda: len(stage.services[0].requests) == 3 + (count or 0))
+
+    on_stage(tmp_path, work)
+
+
+def test_several_who_ask_for_a_site_at_once_share_one_look(tmp_path: Path) -> None:
+    async def work(stage: Stage) -> None:
+        manager = managing(stage, Lists())
+        looks: list[str] = []
+
+        async def look(queue_id: str, site: str) -> int:
+            looks.append(site)
+            await asyncio.sleep(0.01)  # the others ask meanwhile
+            return 7
+
+        stage.intake.flush = look  # type: ignore[method-assign]
+        answers = await asyncio.gather(*(manager._flush("", "one.test") for _ in range(5)))
+        assert answers == [{"ok": True, "count": 7}] * 5
+        assert looks == ["one.test"]
+        await manager._flush("", "one.test")
+        assert len(looks) == 2, "what is asked later is looked for anew"
 
     on_stage(tmp_path, work)
 
