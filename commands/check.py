@@ -19,6 +19,7 @@ from pillarbox.commands.check_tls import look_at_certificates
 from pillarbox.commands.control import running_pid
 from pillarbox.lib.config import Config, ConfigError, load
 from pillarbox.lib.config.errors import nearest
+from pillarbox.lib.config.oauth import EndpointError, configured_endpoint
 from pillarbox.lib.config.parameters.general import (
     AUTH_OWNER,
     BASE_PORT,
@@ -56,7 +57,7 @@ def check(directory: str) -> int:
     except ConfigError as error:
         findings = [str(problem) for problem in error.problems]
     else:
-        parts = (_users, _directories, _aliases, _transports, look_at_content, _proxies, _ports)
+        parts = (_users, _directories, _aliases, _transports, look_at_content, _proxies, _ports, _tokens)
         findings = [finding for part in parts for finding in part(config)]
         certificates = look_at_certificates(
             config, running=bool(running_pid(config)), now=datetime.datetime.now(datetime.UTC)
@@ -89,6 +90,13 @@ def _users(config: Config) -> Iterator[str]:
         elif identity.uid in seen:
             yield f"{parameter.name}: is the same user as {seen[identity.uid]}; the programs must be kept apart"
         seen[identity.uid] = parameter.name
+
+
+def _tokens(config: Config) -> Iterator[str]:
+    try:
+        configured_endpoint(config)
+    except EndpointError as error:
+        yield str(error)
 
 
 def _directories(config: Config) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.oauth import Endpoint, EndpointError, configured_endpoint, endpoint_port
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.config.parameters.oauth import OAUTH_CACHE_TTL, OAUTH_TIMEOUT
 from pillarbox.lib.dns import Resolver, choose_servers, configured_resolver
@@ -12,7 +13,6 @@ from pillarbox.lib.ipc import AsyncChannel
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.system.confinement import Confinement
-from pillarbox.oauth.endpoint import Endpoint, EndpointError, configured_endpoint, endpoint_port
 from pillarbox.oauth.introspection import Rules
 from pillarbox.oauth.server import AuthorizationServer
 from pillarbox.oauth.service import Introspector

@@ -7,10 +7,11 @@ import contextlib
 import ipaddress
 import ssl
 
+from pillarbox.lib.config.oauth import Endpoint
 from pillarbox.lib.dns import Answer, Resolver
-from pillarbox.oauth.endpoint import Endpoint
 from pillarbox.oauth.http import BadResponse, ResponseReader
 from pillarbox.oauth.introspection import Unusable
+from pillarbox.oauth.question import question
 
 READ_SIZE = 16 * 1024
 
@@ -33,7 +34,7 @@ class AuthorizationServer:
         place = f"the authorization server {endpoint.authority}"
         try:
             async with asyncio.timeout(self._timeout), self._room:
-                return await self._exchange(endpoint.request(token))
+                return await self._exchange(question(endpoint, token))
         except TimeoutError:
             raise Unusable(f"{place} did not answer in {self._timeout:g}s") from None
         except ssl.SSLError as error:

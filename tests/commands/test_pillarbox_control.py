@@ -110,6 +110,15 @@ class TestCheck:
                 ": smtpd_upstream_proxy_protocol is set; name the proxies in smtpd_upstream_proxy_hosts"
             )
 
+    def test_tokens_that_could_not_be_asked_about(self, root: Path) -> None:
+        add(root, TRANSPORTS)
+        add(root, 'oauth_introspection_url: "http://as.example/introspect"\n')
+        (line,) = self.found(root)
+        assert line.startswith("http://as.example/introspect is on another machine")
+        add(root, f"oauth_allow_http: yes\noauth_credentials_file: {root}/missing\n")
+        (line,) = self.found(root)
+        assert line.startswith(f"oauth_credentials_file: cannot read {root}/missing")
+
     def test_directories(self, root: Path) -> None:
         add(root, TRANSPORTS)
         (root / "spool" / "hold").rmdir()

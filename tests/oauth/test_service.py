@@ -13,12 +13,12 @@ import pytest
 
 from pillarbox.lib.clients.oauth import TokenAnswer
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.oauth import EndpointError, configured_endpoint, endpoint_port
 from pillarbox.lib.config.parameters.oauth import OAUTH_INTROSPECTION_URL
 from pillarbox.lib.dns import Hosts, Resolver
 from pillarbox.lib.ipc import Attributes, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.oauth import service as service_module
-from pillarbox.oauth.endpoint import EndpointError, configured_endpoint, endpoint_port
 from pillarbox.oauth.introspection import Rules, Unusable
 from pillarbox.oauth.server import AuthorizationServer
 from pillarbox.oauth.service import Introspector

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, choice, integer, path, seconds, text, words
+from pillarbox.lib.config.parameter import boolean, choice, integer, networks, path, seconds, text, words
 
 AUTH_DATABASE = path(
     "auth_database",
@@ -67,7 +67,7 @@ AUTH_LOCKOUT_MAX_TIME = seconds("auth_lockout_max_time", "1h", "How long a lock-
 AUTH_LOCKOUT_WINDOW = seconds(
     "auth_lockout_window", "1h", "Failed logins with more time than this between them do not add up to a lock-out."
 )
-AUTH_LOCKOUT_EXCEPTIONS = words(
+AUTH_LOCKOUT_EXCEPTIONS = networks(
     "auth_lockout_exceptions",
     "127.0.0.0/8, [::1]/128",
     """Client addresses and networks that are not locked out as such, because many users come from them: a webmail

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, choice, words
+from pillarbox.lib.config.parameter import boolean, choice, networks, words
 
-SMTPD_TRUSTED_AUTH_CLIENTS = words(
+SMTPD_TRUSTED_AUTH_CLIENTS = networks(
     "smtpd_trusted_auth_clients",
     "$mynetworks",
     """Clients (networks) that are believed when they say by the AUTH= parameter of MAIL who submitted a message

@@ -1,21 +1,19 @@
-"""Where and how the authorization server is asked: the URL taken apart, our credentials, the request.
+"""Where the authorization server is asked about tokens: the URL taken apart, our credentials, whom to trust.
 
-Read in `prepare`, as the starting user: the credentials file is not readable afterwards.
+For the service oauth, in `prepare` (the credentials file is not readable afterwards), and for `pillarbox check`.
 """
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 import os
 import ssl
 import stat
 from dataclasses import dataclass, field
-from urllib.parse import quote_plus, urlencode, urlsplit
+from urllib.parse import urlsplit
 
-from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters import oauth as parameters
-from pillarbox.oauth.http import compose_request
+from pillarbox.lib.config.values import Config
 
 CREDENTIALS_LIMIT = 4096
 
@@ -37,21 +35,6 @@ class Endpoint:
     method: str = "basic"
     client_id: str = ""
     client_secret: str = field(default="", repr=False)
-
-    def request(self, token: str) -> bytes:
-        """The question about a token (RFC 7662 section 2.1), with our credentials (RFC 6749 section 2.3.1)."""
-        form = {"token": token, "token_type_hint": "access_token"}
-        fields = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
-        if self.client_secret:
-            match self.method:
-                case "basic":
-                    pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
-                    fields["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-                case "post":
-                    form |= {"client_id": self.client_id, "client_secret": self.client_secret}
-                case _:
-                    fields["Authorization"] = f"Bearer {self.client_secret}"
-        return compose_request(self.authority, self.target, fields, urlencode(form).encode())
 
 
 def configured_endpoint(config: Config) -> Endpoint | None:
