@@ -42,6 +42,7 @@ from pillarbox.lib.config.parameters.lookup import (
 )
 from pillarbox.lib.config.parameters.reputation import REPUTATION_DIRECTORY
 from pillarbox.lib.config.parameters.smtpd_proxy import SMTPD_UPSTREAM_PROXY_HOSTS, SMTPD_UPSTREAM_PROXY_PROTOCOL
+from pillarbox.lib.config.parameters.verify import VERIFY_DIRECTORY
 from pillarbox.lib.queue.directories import LOGS, MAILDROP, QUEUES, SPARE
 from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
 
@@ -106,6 +107,7 @@ def _directories(config: Config) -> Iterator[str]:
         (config[MAIL_DIRECTORY], VMAIL_OWNER),
         (config[DATA_DIRECTORY], AUTH_OWNER),
         (config[REPUTATION_DIRECTORY], LOOKUP_OWNER),
+        (config[VERIFY_DIRECTORY], MAIL_OWNER),
     ]
     for path, owner in wanted:
         try:

@@ -28,6 +28,7 @@ from pillarbox.lib.config.parameters.general import (
     VMAIL_OWNER,
 )
 from pillarbox.lib.config.parameters.reputation import REPUTATION_DIRECTORY
+from pillarbox.lib.config.parameters.verify import VERIFY_DIRECTORY
 from pillarbox.lib.queue import Queue
 from pillarbox.lib.system.privileges import resolve_identity
 from pillarbox.lib.tls.certificate import write_certificate
@@ -158,6 +159,7 @@ def _make_directories(config: Config) -> None:
         (MAIL_DIRECTORY, VMAIL_OWNER, 0o700),
         (DATA_DIRECTORY, AUTH_OWNER, 0o711),  # on the way to the next one, whose owner sees nothing else of it
         (REPUTATION_DIRECTORY, LOOKUP_OWNER, 0o700),
+        (VERIFY_DIRECTORY, MAIL_OWNER, 0o700),
     ):
         path = Path(config[directory])
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

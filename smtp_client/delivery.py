@@ -275,7 +275,12 @@ class Delivery:
             self._settle(prepared.misfits)
             return True
         transaction = Transaction(
-            prepared.mail, prepared.commands, client.lmtp, chunked=prepared.body.chunked, before=prepared.before
+            prepared.mail,
+            prepared.commands,
+            client.lmtp,
+            chunked=prepared.body.chunked,
+            probe=request.probe,
+            before=prepared.before,
         )
         failure: ConversationFailed | None = None
         try:

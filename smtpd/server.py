@@ -21,6 +21,7 @@ from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.clients.policy_service import Patience, PolicyServices
 from pillarbox.lib.clients.qmgr import AsyncQmgrClient
 from pillarbox.lib.clients.reputation import AsyncReputationClient
+from pillarbox.lib.clients.verify import AsyncVerifyClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import (
@@ -102,6 +103,7 @@ class Server:
     anvil: AsyncAnvilClient
     qmgr: AsyncQmgrClient
     policy_services: PolicyServices
+    verify: AsyncVerifyClient
     reputation: AsyncReputationClient
     results: Results
 
@@ -183,6 +185,7 @@ class Server:
         self.anvil = AsyncAnvilClient(config)
         self.qmgr = AsyncQmgrClient(config)
         self.policy_services = PolicyServices()
+        self.verify = AsyncVerifyClient(config)
         self.reputation = AsyncReputationClient(config)
         self.results = Results(self.reputation, Silence(loop.time, self.screening.lists.timeout))
         self.sweeper = Sweeper(self.sessions)

@@ -128,6 +128,7 @@ WITHOUT_ARGUMENT: Final = (
     "reject_non_fqdn_sender",
     "reject_unknown_sender_domain",
     "reject_unlisted_sender",
+    "reject_unverified_sender",
     "reject_sender_login_mismatch",
     "reject_authenticated_sender_login_mismatch",
     "reject_known_sender_login_mismatch",
@@ -135,6 +136,7 @@ WITHOUT_ARGUMENT: Final = (
     "reject_non_fqdn_recipient",
     "reject_unknown_recipient_domain",
     "reject_unlisted_recipient",
+    "reject_unverified_recipient",
     "reject_multi_recipient_bounce",
     "reject_unauth_pipelining",
     "reject_plaintext_session",
@@ -172,8 +174,6 @@ OBSOLETE: Final = {
     "check_relay_domains": "permit_mynetworks, reject_unauth_destination",
     "reject_maps_rbl": "reject_rbl_client with a domain name",
     "permit_mx_backup": "relay_domains and reject_unauth_destination",
-    "reject_unverified_sender": "reject_unknown_sender_domain (there is no address verification here)",
-    "reject_unverified_recipient": "relay_recipient_maps (there is no address verification here)",
 }
 """Names that are understood but not served, with what to write instead."""
 

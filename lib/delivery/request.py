@@ -46,6 +46,8 @@ class DeliveryRequest:
     requiretls: bool = False
     deliver_by: str = ""
     """See `lib.queue.deliver_by`."""
+    probe: bool = False
+    """Nothing is to be delivered: the result is what the next hop says to the recipient (`verify`)."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Where the message came from: client_name, client_address, client_port, client_helo, protocol, sasl_method,
     sasl_username, sasl_sender, and what else the envelope carried."""
@@ -118,6 +120,7 @@ def parse_request(frame: Attributes, now: float) -> DeliveryRequest:
             smtputf8=frame.boolean("smtputf8", False),
             requiretls=frame.boolean("requiretls", False),
             deliver_by=frame.text("deliver_by", ""),
+            probe=frame.boolean("probe", False),
             attributes={name: value for name, value in attributes.items() if isinstance(value, str)},
         )
     except ProtocolError:

@@ -88,6 +88,13 @@ def format_delay(seconds: float) -> str:
     return f"{seconds:.2f}".rstrip("0")
 
 
+def _word(request: DeliveryRequest, result: Result) -> str:
+    """The status as the log says it; of a probe, what it means for mail that might follow."""
+    if not request.probe:
+        return result.status
+    return "deliverable" if result.status == SENT else "undeliverable"
+
+
 def log_result(
     request: DeliveryRequest,
     recipient: DeliveryRecipient,
@@ -115,5 +122,5 @@ def log_result(
         f"{request.queue_id}: to=<{recipient.address}>{original}, relay={result.relay}{', ' + note if note else ''}, "
         f"delay={format_delay(max(0.0, now - request.arrival))}, "
         f"delays={'/'.join([format_delay(max(0.0, delay)) for delay in delays])}, "
-        f"dsn={result.dsn}, status={result.status} ({result.text})"
+        f"dsn={result.dsn}, status={_word(request, result)} ({result.text})"
     )

@@ -227,7 +227,7 @@ class Client:
             self._output += transaction.recipients
             self._awaited.append(Stage.MAIL)
             self._awaited.extend([Stage.RCPT] * len(transaction.recipients))
-            if not transaction.chunked:
+            if not transaction.chunked and not transaction.probe:
                 self._output.append(command.DATA)
                 self._awaited.append(Stage.DATA)
         else:
@@ -236,7 +236,7 @@ class Client:
             self._commands.extend((Stage.XFORWARD, one) for one in transaction.before)
             self._commands.append((Stage.MAIL, transaction.mail))
             self._commands.extend((Stage.RCPT, recipient) for recipient in transaction.recipients)
-            if not transaction.chunked:
+            if not transaction.chunked and not transaction.probe:
                 self._commands.append((Stage.DATA, command.DATA))
             self._send_next()
         self._needs_reset = False
@@ -262,7 +262,10 @@ class Client:
         self._recipient += 1
         if self._recipient < len(transaction.recipients):
             return
-        if transaction.chunked:
+        if transaction.probe:
+            self._needs_reset = transaction.mail_accepted
+            self._finish()
+        elif transaction.chunked:
             # RFC 3030 section 2: with BDAT there is nothing to wait for between the envelope and the content.
             if transaction.accepted:
                 transaction.progress = Progress.CONTENT

@@ -24,13 +24,15 @@ class Progress(Enum):
 class Transaction:
     """`mail` and `recipients` are complete commands (see `client_command`), and so are those of `before`, XFORWARD.
 
-    With `chunked` there is no DATA: the owner sends one BDAT with the content.
+    With `chunked` there is no DATA: the owner sends one BDAT with the content.  A `probe` ends behind the recipients:
+    what is wanted is their replies.
     """
 
     mail: bytes
     recipients: list[bytes]
     lmtp: bool = False
     chunked: bool = False
+    probe: bool = False
     before: list[bytes] = field(default_factory=list)
     progress: Progress = Progress.ENVELOPE
     complaints: list[ServerReply] = field(default_factory=list)

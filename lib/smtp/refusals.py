@@ -38,6 +38,7 @@ NEED_HOSTNAME: Final = "need fully-qualified hostname"
 NEED_ADDRESS: Final = "need fully-qualified address"
 PIPELINING: Final = "Improper use of SMTP command pipelining"
 SEVERAL_RECIPIENTS: Final = "Multi-recipient bounce"
+VERIFICATION_PROBLEM: Final = "address verification problem"
 DEFER_IF_PERMIT: Final = "defer_if_permit requested"
 DEFER_IF_REJECT: Final = "defer_if_reject requested"
 

@@ -9,6 +9,7 @@ kind, and `Run.fact` gives its value or notes that it is missing.
     ("access", TABLES, KEYS, PARTIAL)      the first of the keys in access tables -> AccessValue | None | Trouble
     ("owners", TABLES, ADDRESS)            the same for an address, with is_own   -> AccessValue | None | Trouble
     ("dns", NAME, TYPE)                    records                                -> Outcome of lib.dns
+    ("verify", ADDRESS)                    whether a probe says it is there       -> Verified | Trouble
     ("policy", SERVER, ATTRIBUTES)         a policy server's action               -> str | Trouble
     ("greylist", RECIPIENT)                a deferral, or "" to let it pass       -> Reply | str
 """
@@ -31,8 +32,9 @@ RECIPIENT: Final = 3
 SCOPES: Final = (CONNECTION, HELO, TRANSACTION, RECIPIENT)
 """How long a fact is kept: until the connection ends, the next HELO, the next MAIL, the end of this decision."""
 
-ALONE: Final = frozenset(("policy", "greylist"))
-"""Kinds of question that change something where they are asked (a greylist remembers): never asked on suspicion."""
+ALONE: Final = frozenset(("policy", "greylist", "verify"))
+"""Kinds of question that change something where they are asked (a greylist remembers, a probe goes out): never
+asked on suspicion."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.policy_service import Endpoint, Patience
+from pillarbox.lib.clients.verify import UNKNOWN, Verified
 from pillarbox.lib.config.delegation import PolicyServer
 from pillarbox.lib.dns import Answer, Failed
 from pillarbox.lib.smtp.reply import Reply
@@ -91,6 +92,10 @@ def patience(common: Patience, wanted: PolicyServer) -> Patience:
     )
 
 
+async def _verify(session: Session, address: str) -> object:
+    return await session.server.verify.verify(address)
+
+
 FETCHERS: Final[dict[object, Callable[..., Awaitable[object]]]] = {
     "name": _name,
     "recipient": _recipient,
@@ -100,6 +105,7 @@ FETCHERS: Final[dict[object, Callable[..., Awaitable[object]]]] = {
     "dns": _dns,
     "policy": _policy,
     "greylist": _greylist,
+    "verify": _verify,
 }
 
 
@@ -137,4 +143,6 @@ def at_hand(server: Server, key: Key) -> object:
 
 def is_lasting(value: object) -> bool:
     """Whether a value may be kept beyond one decision: a failure is asked again."""
+    if isinstance(value, Verified):
+        return value.status != UNKNOWN
     return not isinstance(value, Trouble | Failed)

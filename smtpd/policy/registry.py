@@ -11,6 +11,7 @@ from pillarbox.smtpd.policy.greylist import reject_greylisted
 from pillarbox.smtpd.policy.outcome import Decision
 from pillarbox.smtpd.policy.run import Run
 from pillarbox.smtpd.policy.servers import SERVER_CHECKS
+from pillarbox.smtpd.policy.verification import reject_unverified_recipient, reject_unverified_sender
 
 Restriction: TypeAlias = Callable[[Run, str], Decision]
 
@@ -67,5 +68,7 @@ FUNCTIONS: Final[Mapping[str, Restriction]] = {
         tables.check_ccert_access,
         check_policy_service,
         reject_greylisted,
+        reject_unverified_sender,
+        reject_unverified_recipient,
     )
 } | SERVER_CHECKS

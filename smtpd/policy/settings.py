@@ -7,10 +7,20 @@ from dataclasses import dataclass, field
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.access import list_problems
-from pillarbox.lib.config.parameters import general, lookup, smtpd_access
+from pillarbox.lib.config.parameters import general, lookup, smtpd_access, verify
 from pillarbox.lib.config.parameters.content import RECEIVE_OVERRIDE_OPTIONS
 from pillarbox.lib.config.restrictions import Rule, class_parameter
 from pillarbox.lib.system.interfaces import own_addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """What is done about addresses that a probe says no to, or that could not be probed."""
+
+    reject_code: int = 450
+    defer_code: int = 450
+    reason: str = ""
+    tempfail_action: str = "defer_if_permit"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +62,8 @@ class Settings:
     plaintext_reject_code: int = 450
     unknown_recipient_codes: Mapping[str, int] = field(default_factory=dict)
     """By address class."""
+    unverified_sender: Unverified = Unverified()
+    unverified_recipient: Unverified = Unverified()
     unknown_address_tempfail_action: str = "defer_if_permit"
     unknown_helo_hostname_tempfail_action: str = "defer_if_permit"
     rbl_reply: str = str(smtpd_access.DEFAULT_RBL_REPLY.default)
@@ -115,6 +127,18 @@ def configured_settings(config: Config) -> Settings:
             "virtual_mailbox": config[access.UNKNOWN_VIRTUAL_MAILBOX_REJECT_CODE],
             "relay": config[access.UNKNOWN_RELAY_RECIPIENT_REJECT_CODE],
         },
+        unverified_sender=Unverified(
+            config[verify.UNVERIFIED_SENDER_REJECT_CODE],
+            config[verify.UNVERIFIED_SENDER_DEFER_CODE],
+            config[verify.UNVERIFIED_SENDER_REJECT_REASON],
+            config[verify.UNVERIFIED_SENDER_TEMPFAIL_ACTION],
+        ),
+        unverified_recipient=Unverified(
+            config[verify.UNVERIFIED_RECIPIENT_REJECT_CODE],
+            config[verify.UNVERIFIED_RECIPIENT_DEFER_CODE],
+            config[verify.UNVERIFIED_RECIPIENT_REJECT_REASON],
+            config[verify.UNVERIFIED_RECIPIENT_TEMPFAIL_ACTION],
+        ),
         unknown_address_tempfail_action=config[access.UNKNOWN_ADDRESS_TEMPFAIL_ACTION],
         unknown_helo_hostname_tempfail_action=config[access.UNKNOWN_HELO_HOSTNAME_TEMPFAIL_ACTION],
         rbl_reply=config[access.DEFAULT_RBL_REPLY],

@@ -449,7 +449,7 @@ def _file_attacks() -> dict[str, Attack]:
     places = {name: f"{{root}}/{name}" for name in ("etc", "etc/tls", "run", "log", "state", "mail", "home/other")}
     places |= {name: f"{spool}/{name}" for name in (*QUEUE_DIRECTORIES, "private", "public")}
     places |= {"spool": spool, "mailbox": f"{{root}}/mail/{domain}/{local}/new", "outside": "{outside}"}
-    places |= {"reputation": "{root}/state/reputation"}
+    places |= {"reputation": "{root}/state/reputation", "verify": "{root}/state/verify"}
     places |= {"tmp": "/tmp", "shm": "/dev/shm", "root": "/"}
     attacks |= {f"write-{name.replace('/', '-')}": partial(_create, path) for name, path in places.items()}
     attacks |= {
@@ -528,7 +528,7 @@ LAST: dict[str, Attack] = {
 
 PRIVATE = (
     *("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp"),
-    *("lookup", "auth", "oauth", "anvil", "reputation"),
+    *("lookup", "auth", "oauth", "anvil", "reputation", "verify", "probe", "probe-lmtp"),
 )
 PRIVATE_SESSIONS = ("imap", "imap-system", "pop3", "pop3-system")
 

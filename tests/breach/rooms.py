@@ -18,6 +18,7 @@ _FOR_NET = {
     "connect-anvil",
     "connect-milter",
     "connect-reputation",
+    "connect-verify",
 }
 _FOR_LOGIN = {"connect-imap", "connect-imap-system", "connect-pop3", "connect-pop3-system"}
 _NET_OWNER = _UNIX | _FOR_NET | _FOR_LOGIN  # one uid: the sockets cannot tell its programs apart
@@ -27,7 +28,7 @@ _MAIL_OWNER = _UNIX | {
     "connect-auth",
     "connect-bounce",
     "connect-milter",
-    *(f"connect-{agent}" for agent in ("virtual", "local", "smtp", "relay", "lmtp")),
+    *(f"connect-{agent}" for agent in ("virtual", "local", "smtp", "relay", "lmtp", "probe", "probe-lmtp")),
 }
 _OTHERS = _UNIX | {"connect-lookup", "connect-auth"}
 
@@ -105,6 +106,7 @@ ROOMS: dict[str, Room] = {
     # --- what the others ask
     "lookup": _may(_OTHERS),
     "reputation": _may(_LOG_WRITTEN_BY_FEW, {"list-reputation", "write-reputation"}),
+    "verify": _may(_MAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"write-verify"}),
     # Sockets only because the attacked instance has oauth_introspection_url set: it asks oauth about tokens.
     "auth": _may(_OTHERS, _LOG_WRITTEN_BY_FEW, {"read-accounts", "write-accounts", "connect-oauth"}),
     # One port of TCP, which no attack is aimed at, and DNS.
@@ -148,7 +150,7 @@ CHILDREN: dict[str, Room] = {
 SINCE_ABI = {"truncate-held-message": 3, "connect-tcp": 4, "connect-abstract": 6}
 """What nothing but Landlock denies, and only since this ABI (landlock(7)); all else holds on older kernels too."""
 
-SERVICE_ROOMS = {"lmtp": _may(_SMTP_CLIENT, _NET_OWNER)}  # LMTP servers have UNIX sockets
+SERVICE_ROOMS = dict.fromkeys(("lmtp", "probe-lmtp"), _may(_SMTP_CLIENT, _NET_OWNER))  # LMTP servers have UNIX sockets
 """Services that differ from others of their program."""
 
 
@@ -161,7 +163,10 @@ BY_USER = frozenset(
     {
         # What only the difference between users denies: nothing in an instance that runs wholly as one user.
         *(f"connect-{name}" for name in ("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp")),
-        *(f"connect-{name}" for name in ("lookup", "auth", "oauth", "anvil", "milter", "reputation")),
+        *(
+            f"connect-{name}"
+            for name in ("lookup", "auth", "oauth", "anvil", "milter", "reputation", "verify", "probe", "probe-lmtp")
+        ),
         *(f"connect-{name}" for name in ("imap", "imap-system", "pop3", "pop3-system")),
         "chmod-held-message",
         "chmod-queue",

@@ -57,6 +57,7 @@ NAMES = {
     "mail": 0o700,
     "state": 0o711,
     "state/reputation": 0o700,
+    "state/verify": 0o700,
     "run": 0o755,
     "log": 0o755,
 }

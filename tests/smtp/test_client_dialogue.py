@@ -288,3 +288,33 @@ def test_any_server_leads_to_an_end(lmtp: bool, pipelining: bool, replies: list[
             assert client.state in (State.READY, State.CLOSING)
     if any(reply.kind == 2 for reply in transaction.final_replies) and transaction.accepted:
         assert complete
+
+
+@pytest.mark.parametrize("keywords", [(), ("PIPELINING",)])
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_a_probe_ends_behind_the_recipients(keywords: tuple[str, ...], lmtp: bool) -> None:
+    client = ready("8BITMIME", *keywords, lmtp=lmtp)
+    transaction = Transaction(MAIL, list(RCPTS), lmtp=lmtp, probe=True)
+    client.begin(transaction)
+    sent = client.take_output()
+    for reply in (b"250 ok\r\n", b"250 ok\r\n", b"550 no\r\n"):
+        client.receive(reply)
+        sent += client.take_output()
+    assert sent == MAIL + b"".join(RCPTS)
+    assert transaction.progress is Progress.DONE
+    assert codes(transaction) == [250, 550]
+    assert client.reusable
+    begin(client)
+    assert client.take_output().startswith(b"RSET\r\n"), "the server's transaction is still open"
+
+
+def test_a_probe_whose_sender_is_refused() -> None:
+    for keywords in ((), ("PIPELINING",)):
+        client = ready("8BITMIME", *keywords)
+        transaction = Transaction(MAIL, list(RCPTS), probe=True)
+        client.begin(transaction)
+        client.take_output()
+        client.receive(b"550 no\r\n" + b"503 no sender\r\n" * (len(RCPTS) if keywords else 0))
+        assert transaction.progress is Progress.DONE
+        assert codes(transaction) == [None, None]
+        assert client.reusable

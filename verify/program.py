@@ -1,0 +1,77 @@
+"""The program: one process, one event loop, confined to its own directory; it asks lookup and the probing services."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.general import DATA_DIRECTORY, MAIL_OWNER
+from pillarbox.lib.config.parameters.verify import ADDRESS_VERIFY_CACHE_CLEANUP_INTERVAL, VERIFY_DIRECTORY
+from pillarbox.lib.process import Program, Worker, serve_channels
+from pillarbox.lib.system.confinement import Confinement
+from pillarbox.lib.system.privileges import resolve_identity
+from pillarbox.verify.cache import Cache
+from pillarbox.verify.probes import Prober
+from pillarbox.verify.service import Verifier, configured_times, serve
+
+MODE = 0o700
+PASSABLE = 0o011
+"""state/ belongs to another user: ours must get through it, and sees nothing of what lies there."""
+
+
+def prepare(worker: Worker) -> None:
+    """Make the directory, ours alone."""
+    config = worker.config
+    directory, state = config[VERIFY_DIRECTORY], config[DATA_DIRECTORY]
+    os.makedirs(directory, MODE, exist_ok=True)
+    if os.geteuid() != 0:
+        return
+    identity = resolve_identity(config[MAIL_OWNER])
+    if os.stat(directory).st_uid != identity.uid:
+        os.chown(directory, identity.uid, identity.gid)
+    os.chmod(directory, MODE)
+    if os.path.dirname(directory) == state:
+        os.chmod(state, os.stat(state).st_mode & 0o7777 | PASSABLE)
+
+
+def confinement(config: Config) -> Confinement:
+    """Its own directory, UNIX sockets to lookup and the probing services; no other file, no network, no program."""
+    return Confinement(write=(config[VERIFY_DIRECTORY],), fork=False, attributes=False)
+
+
+def run(worker: Worker) -> None:
+    """Serve until told to stop."""
+    config = worker.config
+    cache = Cache(config[VERIFY_DIRECTORY])
+    made: list[Verifier] = []
+    probers: list[Prober] = []
+
+    async def start() -> None:
+        prober = Prober(config)
+        probers.append(prober)
+        made.append(Verifier(cache, prober.probe, configured_times(config)))
+        sweep(made[0])
+
+    def sweep(verifier: Verifier) -> None:
+        verifier.sweep()
+        interval = config[ADDRESS_VERIFY_CACHE_CLEANUP_INTERVAL]
+        if interval:
+            asyncio.get_running_loop().call_later(interval, sweep, verifier)
+
+    try:
+        serve_channels(worker, lambda channel: serve(made[0], channel), start)
+    finally:
+        for prober in probers:
+            prober.close()
+        cache.close()
+
+
+PROGRAM = Program(
+    name="verify",
+    owner="mail_owner",
+    confinement=confinement,
+    prepare=prepare,
+    run=run,
+    callers=("net_owner",),
+)
