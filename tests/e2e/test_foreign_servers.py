@@ -20,6 +20,7 @@ from tests.lab.dns import DnsServer, mail_zone
 from tests.lab.instance import Instance
 from tests.lab.ports import loopback_address
 from tests.peers.exim import Exim
+from tests.peers.opensmtpd import OpenSmtpd
 from tests.peers.postfix import Postfix
 
 PAT, XENIA = "pat@postfix.example", "xenia@exim.example"
@@ -220,3 +221,39 @@ def test_the_next_exchanger_is_used_when_the_first_is_down(town: Neighbourhood) 
     town.postfix.wait_for(lambda: any("to=<x@two.example>" in line for line in town.postfix.log_lines()))
     town.ours.wait_for(lambda: town.ours.log_matching(r"to=<x@two\.example>, relay=mx\.postfix\.example.*status=sent"))
     assert town.ours.log_matching(rf"connect to down\.two\.example\[{re.escape(down)}\]:25: Connection refused")
+
+
+@pytest.fixture(scope="module")
+def opensmtpd(town: Neighbourhood) -> Iterator[OpenSmtpd]:
+    """A third make of client: it hands all its mail to us."""
+    with OpenSmtpd(relay=(town.ours.address, town.ours.port("smtp"))) as server:
+        yield server
+
+
+def from_opensmtpd(server: OpenSmtpd, content: bytes, recipient: str = BOB) -> None:
+    with smtplib.SMTP(server.address, server.port, timeout=60) as client:
+        client.sendmail("olga@opensmtpd.example", [recipient], content)
+
+
+def test_opensmtpd_delivers_to_us_under_tls(town: Neighbourhood, opensmtpd: OpenSmtpd) -> None:
+    from_opensmtpd(opensmtpd, marked("from OpenSMTPD"))
+    content = only(arrived(lambda: town.ours.mailbox(BOB), "from OpenSMTPD"), town.ours)
+    assert body(content) == b"from OpenSMTPD\n"
+    assert re.search(r"from opensmtpd\.test .*with ESMTPS id", received(content)[0])
+
+
+def test_opensmtpd_delivers_many_messages_each_once(town: Neighbourhood, opensmtpd: OpenSmtpd) -> None:
+    count = 20
+    for number in range(count):
+        from_opensmtpd(opensmtpd, marked(f"OpenSMTPD number {number:02d}."))
+    found = arrived(lambda: town.ours.mailbox(BOB), "OpenSMTPD number")
+    only(found, town.ours, count)
+    assert sorted(body(content) for content in found()) == [
+        b"OpenSMTPD number %02d.\n" % number for number in range(count)
+    ]
+
+
+def test_a_recipient_that_we_refuse_to_opensmtpd_is_not_tried_again(town: Neighbourhood, opensmtpd: OpenSmtpd) -> None:
+    from_opensmtpd(opensmtpd, marked("to nobody"), "nobody@example.org")
+    town.ours.wait_for(lambda: "550 5.1.1" in opensmtpd.log(), 60)
+    assert re.search(r"result=\"?PermFail", opensmtpd.log())
