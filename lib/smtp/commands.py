@@ -62,7 +62,9 @@ def mail(session: ServerSession, argument: str) -> None:
         session.reply(replies.SEND_LHLO if profile.lmtp else replies.SEND_HELLO)
         return
     if session.messages >= profile.mail_limit > 0:
-        session.reply(replies.too_many_messages(profile.host))
+        reply = replies.too_many_messages(profile.host)
+        session.note("reject: MAIL", str(reply))
+        session.reply(reply)
         return
     event = parse_mail(argument, offered=profile.mail_parameters, strict=profile.strict)
     if isinstance(event, Reply):

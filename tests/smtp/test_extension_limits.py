@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.smtp.events import Close, Rcpt
+from pillarbox.lib.smtp.events import Close, Note, Rcpt
 from tests.smtp.dialogue import HOST, profile, talk
 
 EHLO = b"EHLO c\r\n"
@@ -27,6 +27,7 @@ def test_mailmax_counts_transactions_of_the_session() -> None:
     assert result.codes[2:] == [250, 250, 354, 250, 250, 250, 421]
     assert result.last == f"421 4.7.0 {HOST} Error: too many messages in one session"
     assert isinstance(result.events[-1], Close)
+    assert any(isinstance(event, Note) and event.kind == "reject: MAIL" for event in result.events)
 
 
 def test_a_refused_mail_is_no_transaction() -> None:

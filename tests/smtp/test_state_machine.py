@@ -33,6 +33,7 @@ from pillarbox.lib.smtp.events import (
     Rcpt,
     Reset,
     StartTls,
+    Unknown,
     Verify,
     XClient,
 )
@@ -42,7 +43,7 @@ from pillarbox.lib.smtp.server import ServerSession
 from tests.smtp.dialogue import profile
 
 SIZE_LIMIT = 60
-ASKED = (Hello, Mail, Rcpt, Data, End, StartTls, Auth, AuthResponse, Verify, Expand, Etrn, XClient)
+ASKED = (Hello, Mail, Rcpt, Data, End, StartTls, Auth, AuthResponse, Verify, Expand, Etrn, XClient, Unknown)
 YES: Mapping[type, Reply] = {
     Mail: replies.SENDER_OK,
     Rcpt: replies.RECIPIENT_OK,
@@ -55,8 +56,10 @@ YES: Mapping[type, Reply] = {
     Expand: replies.expanded(("a@b.example", "c@d.example")),
     Etrn: replies.QUEUING_STARTED,
     XClient: replies.greeting("mx.example ESMTP"),
+    Unknown: replies.NOT_RECOGNIZED,
 }
 NO = replies.WRITE_ERROR
+AWAY = Reply.of("554 5.7.1 No service for you")
 
 
 @dataclass
@@ -83,11 +86,11 @@ class Model:
 class Driven:
     """A session with a driver; `answers` are its next decisions, by kind of event (accept where there is none)."""
 
-    def __init__(self, lmtp: bool) -> None:
+    def __init__(self, lmtp: bool, asks: bool) -> None:
         self.session = ServerSession(
             profile(
                 lmtp=lmtp, auth=True, tls=True, etrn=True, size_limit=SIZE_LIMIT, recipient_limit=3, deliver_by=60,
-                soft_error_limit=0, hard_error_limit=0, junk_limit=0,
+                soft_error_limit=0, hard_error_limit=0, junk_limit=0, asks_unknown=asks,
             )
         )  # fmt: skip
         self.session.granted = frozenset(("XCLIENT", "XFORWARD", "EXPN"))
@@ -129,7 +132,9 @@ class Driven:
     def _answer(self, event: Event) -> None:
         session = self.session
         reply = self.answers.get(type(event)) or YES.get(type(event))
-        if isinstance(event, Hello) and reply is None:
+        if isinstance(event, XClient) and reply is AWAY:
+            session.turn_away(reply, replies.turned_away("client"))
+        elif isinstance(event, Hello) and reply is None:
             session.answer_hello(("PLAIN",))
         elif isinstance(event, End) and session.profile.lmtp:
             assert reply is not None
@@ -144,12 +149,12 @@ class Driven:
 class ServerMachine(RuleBasedStateMachine):
     """The rules."""
 
-    @initialize(lmtp=st.booleans())
-    def connect(self, lmtp: bool) -> None:
-        """A new connection."""
-        self.lmtp = lmtp
+    @initialize(lmtp=st.booleans(), asks=st.booleans())
+    def connect(self, lmtp: bool, asks: bool) -> None:
+        """A new connection; `asks`: whether the driver wants to know of unknown commands."""
+        self.lmtp, self.asks = lmtp, asks
         self.model = Model("LMTP" if lmtp else "SMTP")
-        self.one, self.other = Driven(lmtp), Driven(lmtp)
+        self.one, self.other = Driven(lmtp, asks), Driven(lmtp, asks)
 
     # --- saying and checking
     def say(self, data: bytes, cut: int, *codes: int, **answers: Reply) -> list[Event]:
@@ -205,7 +210,7 @@ class ServerMachine(RuleBasedStateMachine):
     @rule()
     def connect_again(self) -> None:
         """The next client."""
-        self.connect(self.lmtp)
+        self.connect(self.lmtp, self.asks)
 
     # --- verbs
     @precondition(lambda self: not self.model.closed)
@@ -371,7 +376,7 @@ class ServerMachine(RuleBasedStateMachine):
                     ("VRFY a@b.example", 252, "Verify"),
                     ("EXPN list", 250, "Expand"),
                     ("TURN", 502, ""),
-                    ("XYZZY", 500, ""),
+                    ("XYZZY", 500, "Unknown"),
                 ),
                 *(("NO\0OP", 500, ""), ("NOOP \udcff", 500, ""), ("NOOP " + "x" * 3000, 500, ""), ("DATA x", 0, "")),
             )
@@ -384,6 +389,8 @@ class ServerMachine(RuleBasedStateMachine):
         text, code, event = command
         if text == "DATA x":
             code = {State.RCPT: 501, State.MAIL: 554}.get(self.model.state, 503)
+        if event == "Unknown" and not self.asks:
+            event = ""
         data = text.encode("utf-8", "surrogateescape") + b"\r\n"
         if event and no:
             self.say(data, cut, 451, **{event: NO})
@@ -454,18 +461,24 @@ class ServerMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.model.closed)
     @rule(
         argument=st.sampled_from(("", "ADDR=x", "ADDR=192.0.2.1", "HELO=h LOGIN=ann", "PROTO=ESMTP")),
-        no=st.booleans(),
+        no=st.sampled_from((None, None, NO, AWAY)),
         cut=st.integers(0),
     )
-    def xclient(self, argument: str, no: bool, cut: int) -> None:
-        """XCLIENT."""
+    def xclient(self, argument: str, no: Reply | None, cut: int) -> None:
+        """XCLIENT, for a client that is welcome, or not, or is turned away for good."""
         model = self.model
         data = f"XCLIENT {argument}\r\n".encode()
         if model.state is not State.IDLE:
             self.say(data, cut, 503)
         elif argument in ("", "ADDR=x"):
             self.say(data, cut, 501)
-        elif no:
+        elif no is AWAY:
+            self.say(data, cut, 554, XClient=AWAY)
+            for command in (b"EHLO c\r\n", b"MAIL FROM:<>\r\n", b"BDAT 6 LAST\r\nQUIT\r\n", b"XCLIENT HELO=h\r\n"):
+                assert not self.say(command, cut, 503)
+            self.say(b"QUIT\r\n", cut, 221)
+            model.closed = True
+        elif no is NO:
             self.say(data, cut, 451, XClient=NO)
         else:
             self.say(data, cut, 220)
