@@ -154,8 +154,11 @@ class Milter:
         assert self._writer is not None
         try:
             self._writer.write(data)
-            async with asyncio.timeout(timeout):
-                await self._writer.drain()
+            if (
+                self._writer.transport.get_write_buffer_size()
+            ):  # else it is on its way, and there is nothing to wait for
+                async with asyncio.timeout(timeout):
+                    await self._writer.drain()
         except TimeoutError:
             raise MilterError(f"error writing {NAMES[step]}: Connection timed out") from None
         except OSError as error:

@@ -195,13 +195,17 @@ class AsyncMilterSession:
             raise ServiceUnavailable("milter: the connection is gone")
         try:
             await channel.send(request, fds)
-            answer = await channel.receive(timeout)
+            async with asyncio.timeout(timeout):
+                answer = await channel.receive()
             if step != "end":
                 close_all(answer.fds)
             self._wanted.learn(step, answer.texts("steps"))
         except (ChannelClosed, ProtocolError) as error:
             self._lose()
             raise ServiceUnavailable(f"milter: {error}") from None
+        except TimeoutError:
+            self._lose()
+            raise ServiceUnavailable(f"milter: no answer within {timeout:g} seconds") from None
         except asyncio.CancelledError:
             self._lose()  # the answer would be taken for that to the next question
             raise

@@ -113,14 +113,6 @@ class PacketReader:
         """Bytes that are no complete packet yet, or packets that nobody has taken."""
         return len(self._buffer)
 
-    @property
-    def wanted(self) -> int:
-        """How many bytes are missing until something can be said; a reader that asks for no more holds no more."""
-        if len(self._buffer) < _LENGTH.size:
-            return _LENGTH.size - len(self._buffer)
-        (length,) = _LENGTH.unpack_from(self._buffer)
-        return max(0, _LENGTH.size + min(int(length), PACKET_LIMIT) - len(self._buffer))
-
     def packet(self) -> tuple[bytes, bytes] | None:
         """The next packet as (name, data), None until all of it has been fed.  Raises MilterError."""
         if len(self._buffer) < _LENGTH.size:
