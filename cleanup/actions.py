@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from pillarbox.cleanup.reports import report
 from pillarbox.lib.clients.cleanup import Rejected
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pillarbox.cleanup.message import NewMessage
 
 REJECTED: Final = Rejected(550, "5.7.1", "message content rejected")
+Context: TypeAlias = Literal["header", "body", "milter header"]
 _STATUS: Final = re.compile(r"([0-9])\.(\d{1,3}\.\d{1,3})(?:\s+|$)", re.ASCII)
 _FIELD: Final = re.compile(r"[!-9;-~]+[ \t]*:")
 
@@ -28,7 +29,7 @@ class Case:
     """A table has an answer: `text` behind the action, for `content`, a `context`, in the tables of `title`."""
 
     message: NewMessage
-    context: Literal["header", "body"]
+    context: Context
     content: str
     title: str
     text: str
@@ -181,7 +182,7 @@ ACTIONS: Final[dict[str, Callable[[Case], Outcome]]] = {
 }
 
 
-def act(message: NewMessage, context: Literal["header", "body"], content: str, value: str, title: str) -> Outcome:
+def act(message: NewMessage, context: Context, content: str, value: str, title: str) -> Outcome:
     """Do what a table says; an action that does not exist is reported and does nothing, as in Postfix."""
     word = value.replace("\t", " ").partition(" ")[0]
     action = ACTIONS.get(word.upper())

@@ -9,7 +9,7 @@ from pillarbox.cleanup.characters import configured_characters
 from pillarbox.cleanup.guard import Budget, install
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
-from pillarbox.lib.config.parameters import content, general
+from pillarbox.lib.config.parameters import content, general, milter
 from pillarbox.lib.mime.sections import SectionLimits
 from pillarbox.lib.queue import Envelope
 from pillarbox.lib.tables import Maps, Options
@@ -73,6 +73,7 @@ class Checks:
         self.mime_header = _check(content.MIME_HEADER_CHECKS, config, options)
         self.nested_header = _check(content.NESTED_HEADER_CHECKS, config, options)
         self.body = _check(content.BODY_CHECKS, config, options)
+        self.milter = _check(milter.MILTER_HEADER_CHECKS, config, options)
         self.body_limit = config[content.BODY_CHECKS_SIZE_LIMIT]
         self.line_limit = config[general.LINE_LENGTH_LIMIT]
         mime = not config[content.DISABLE_MIME_INPUT_PROCESSING]
@@ -95,13 +96,13 @@ class Checks:
         self.characters = configured_characters(config)
         self._internal = config[content.INTERNAL_MAIL_FILTER_CLASSES]
         self._time_limit = config[content.CONTENT_CHECK_TIME_LIMIT]
-        if self.active:
+        if self.active or self.milter is not None:
             install()
 
     @property
     def anything(self) -> bool:
         """Whether content is looked at at all."""
-        return self.active or self.characters is not None
+        return self.active or self.characters is not None or self.milter is not None
 
     def concern(self, envelope: Envelope) -> bool:
         """Whether a message is looked at: one from outside, whose service does not leave it to others."""
@@ -115,7 +116,7 @@ class Checks:
 
     def all(self) -> tuple[Check, ...]:
         """The lists that are configured."""
-        found = (self.header, self.mime_header, self.nested_header, self.body)
+        found = (self.header, self.mime_header, self.nested_header, self.body, self.milter)
         return tuple(check for check in found if check is not None)
 
     def preload(self) -> None:

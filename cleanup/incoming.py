@@ -136,6 +136,13 @@ class IncomingFile:
             return os.open(self._name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), self._offset
         return sealed_file("content", self._pieces[1:]), 0
 
+    def beginning(self, length: int) -> bytes:
+        """So many bytes of the content."""
+        if self._written:
+            self._flush()
+            return os.pread(self.descriptor, length, self._offset)
+        return b"".join(self._pieces[1:])[:length]
+
     def replace_content(self, old_header: int, header: bytes | None, body: int) -> None:
         """Put another header in place of the first `old_header` bytes of the content, and the content of the memory
         file `body` in place of what follows; None and -1: what there is stays."""

@@ -7,10 +7,11 @@ is only searched for the literal texts of the expressions, in blocks, and no lin
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from pillarbox.cleanup.actions import Outcome, act
+from pillarbox.cleanup.actions import Context, Outcome, act
 from pillarbox.cleanup.checks import Check, Checks, may_match
 from pillarbox.cleanup.guard import OutOfTime, limited
 from pillarbox.cleanup.reports import origin, parties
@@ -69,6 +70,10 @@ class Inspector:
         """The content is complete; what was still held back of it."""
         return self._guarded(lambda: self._events(self._sections.finish()))
 
+    def added(self, before: bytes, after: bytes) -> bytes:
+        """The header block that milters have made of `before`, where milter_header_checks look at what is new in it."""
+        return self._guarded(lambda: self._new_fields(before, after))
+
     def _guarded(self, work: Callable[[], bytes]) -> bytes:
         try:
             with limited(self._budget):
@@ -103,6 +108,15 @@ class Inspector:
         self._literals.clear()
         return b"".join(done)
 
+    def _new_fields(self, before: bytes, after: bytes) -> bytes:
+        known = Counter(match[0] for match in _FIELDS.finditer(before))
+        done: list[bytes] = []
+        for match in _FIELDS.finditer(after):
+            field = match[0]
+            known[field] -= 1
+            done.append(field if known[field] >= 0 else self._judged(field, self._checks.milter, "milter header"))
+        return b"".join(done)
+
     def _events(self, events: list[Event]) -> bytes:
         done: list[bytes] = []
         for event in events:
@@ -130,13 +144,15 @@ class Inspector:
         """One field, as it goes on."""
         if self._checks.strict.header_8bit and not field.isascii():
             self._fault("header", field)
-        check = self._check_for(field, kind)
+        return self._judged(field, self._check_for(field, kind), "header")
+
+    def _judged(self, field: bytes, check: Check | None, context: Context) -> bytes:
         if check is None or not self._message.disposition.inspected:
             return field
         key = _BLANKS_BEFORE_COLON.sub(r"\1:", decode(field.replace(b"\r\n", b"\n").removesuffix(b"\n")), count=1)
         if not may_match(self._ready(check), key) or (value := check.find(key)) is None:
             return field
-        outcome = act(self._message, "header", key, value, check.title)
+        outcome = act(self._message, context, key, value, check.title)
         text = field if outcome.instead is None else _as_field(outcome.instead)
         return _applied(outcome, text, _as_field)
 

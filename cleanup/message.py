@@ -196,6 +196,8 @@ class NewMessage:
         if self.failure is None and not self.disposition.discard:
             try:
                 changed = bool(edits) and self._edit(edits)
+                if self.disposition.refusal is not None:
+                    raise self.disposition.refusal
                 if not self.disposition.discard:
                     self._amend(changed)
                     self.file.complete()
@@ -223,6 +225,9 @@ class NewMessage:
             return False
         if edits.header >= 0 or edits.body >= 0:
             header = new_header(edits.header, self._treatment.header_limit) if edits.header >= 0 else None
+            checks = self._treatment.checks
+            if header is not None and checks is not None and checks.milter is not None:
+                header = Inspector(self, checks).added(self.file.beginning(self._header_length), header)
             self.file.replace_content(self._header_length, header, edits.body)
         if edits.hold and not self.disposition.hold:
             self.disposition.hold = edits.hold

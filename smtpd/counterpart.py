@@ -43,6 +43,8 @@ class Counterpart(asyncio.Protocol):
         """Whether anvil counts this connection."""
         self.policy: Memory | None = None
         self.milters: SessionMilters | None = None
+        self.connections = 0
+        """How many sessions the client has at once; 0 where nobody counts."""
         self.screened = UNSCREENED
         self.sasl_method = ""
         self.sasl_username = ""

@@ -52,6 +52,7 @@ class Macros:
                 "client_name": name,
                 "client_port": str(client.port),
                 "client_ptr": name,
+                "client_connections": str(session.connections or ""),
                 "client_resolve": "OK" if name != UNKNOWN else "FAIL",
             }
         )

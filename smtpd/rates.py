@@ -42,6 +42,7 @@ async def _connections(session: Session) -> Verdict:
         log.warning(error.reason)
         return None
     session.registered = True
+    session.connections = counts.connections
     if counts.connections > limits.connection_count > 0:
         problem = f"Connection concurrency limit exceeded: {counts.connections}"
     elif counts.rate > limits.connection_rate > 0:

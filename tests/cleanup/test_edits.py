@@ -224,3 +224,33 @@ class TestEnvelope:
         )
         assert Edits.parse(Attributes(edits.members()), [50, 51]) == edits
         assert not Edits() and Edits(sender="")
+
+
+class TestMilterHeaderChecks:
+    CHECKS = """\
+/^X-Bad: .*inline/  REJECT 5.7.9 not this field
+/^X-Hide/           IGNORE
+/^X-Old/            REPLACE X-New: replaced
+/^Subject/          REJECT
+"""
+
+    def commit(self, tmp_path: Path, header: bytes, content: bytes = SMALL) -> tuple[dict[str, object], bytes]:
+        table = tmp_path / "checks"
+        table.write_text(self.CHECKS)
+        with desk(tmp_path, milter_header_checks=f"regexp:{table}") as room:
+            client = room.client()
+            queue_id, examined = show(client, content)
+            examined.close()
+            reply = commit(client, Edits(header=memory(header)))
+            return reply, room.content(queue_id) if reply["ok"] else b""
+
+    @pytest.mark.parametrize("content", [SMALL, LARGE])
+    def test_only_what_is_new_is_looked_at(self, tmp_path: Path, content: bytes) -> None:
+        header = b"X-Old: 1\n" + HEADER + b"X-Hide: 2\nX-Good: 3\n"
+        reply, stored = self.commit(tmp_path, header, content)
+        assert reply["ok"] is True
+        assert stored.startswith(b"X-New: replaced\n" + HEADER + b"X-Good: 3\n\n")
+
+    def test_a_new_field_can_be_refused(self, tmp_path: Path) -> None:
+        reply, _ = self.commit(tmp_path, HEADER + b"X-Bad: an inline\n")
+        assert (reply["code"], reply["enhanced"], reply["text"]) == (550, "5.7.9", "not this field")

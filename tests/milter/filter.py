@@ -31,7 +31,7 @@ MACROS = (
     *("i", "j", "v", "_", "{daemon_name}", "{daemon_addr}", "{daemon_port}", "{client_addr}", "{client_name}"),
     *("{client_port}", "{client_ptr}", "{client_resolve}", "{auth_authen}", "{auth_type}", "{auth_author}"),
     *("{tls_version}", "{cipher}", "{cipher_bits}", "{mail_addr}", "{mail_host}", "{mail_mailer}"),
-    *("{rcpt_addr}", "{rcpt_host}", "{rcpt_mailer}", "{if_addr}", "{cert_subject}"),
+    *("{rcpt_addr}", "{rcpt_host}", "{rcpt_mailer}", "{if_addr}", "{cert_subject}", "{client_connections}"),
 )
 STEPS = ("connect", "helo", "envfrom", "envrcpt", "data", "eom", "eoh")
 

@@ -36,7 +36,9 @@ def mail(port: int) -> Iterator[Instance]:
         "smtpd_milters": milter,
         "non_smtpd_milters": milter,
         "milter_default_action": "tempfail",
-        "milter_connect_macros": "j {daemon_name} {client_addr} {client_name} {client_port} {client_resolve} v _",
+        "milter_connect_macros": "j {daemon_name} {client_addr} {client_name} {client_port} {client_resolve} "
+        "{client_connections} v _",
+        "smtpd_client_event_limit_exceptions": "",
         "smtpd_authorized_xclient_hosts": "127.0.0.0/8",
         "recipient_delimiter": "+",
     }
@@ -128,6 +130,7 @@ class TestSeeing:
         assert connect["j"] == connect["daemon_name"] == scene.mail.hostname
         assert connect["client_addr"] == "127.0.0.1" and connect["client_name"] == "localhost"
         assert connect["_"] == "localhost [127.0.0.1]" and connect["client_resolve"] == "OK"
+        assert connect["client_connections"].isdigit()
         assert connect["client_port"].isdigit() and "i" not in connect
         assert hello["tls_version"] == "TLSv1.3" and hello["cipher"].startswith("TLS_")
         assert hello["cipher_bits"] in ("128", "256")

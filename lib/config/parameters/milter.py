@@ -44,6 +44,12 @@ SMTPD_MILTER_MAPS = tables(
     A milter with a TCP port that no smtpd_milters or non_smtpd_milters names cannot be reached.""",
 )
 
+MILTER_HEADER_CHECKS = tables(
+    "milter_header_checks",
+    "",
+    "header_checks for the header fields that milters add or change, looked at before the message is taken.",
+)
+
 # --- how they are treated
 MILTER_DEFAULT_ACTION = choice(
     "milter_default_action",
