@@ -29,7 +29,8 @@ SETTINGS = {
 SHELL = frozenset(
     (
         # the connection and its work
-        *("transport", "server", "core", "_handlers", "_loop", "_task", "_name_task", "_next", "_released", "_since"),
+        *("transport", "server", "core", "connections"),
+        *("_handlers", "_loop", "_task", "_name_task", "_next", "_released", "_since"),
         # made when first needed, and empty between two uses: looked at below
         *("_authentication", "policy", "client", "origin", "tls", "on_stir"),
     )
