@@ -6,8 +6,15 @@ is linear.
 
 from __future__ import annotations
 
+import re
+
 from pillarbox.cleanup.header import fields_end
 from pillarbox.lib.mime.sections import NAME
+
+NAME_LIMIT = 998
+"""Bytes of a line without a colon that may still become a field's name (RFC 5322 section 2.1.1)."""
+
+_NAME_SO_FAR = re.compile(rb"[!-9;-~]*[ \t]*")
 
 
 class HeaderTooLarge(Exception):
@@ -64,6 +71,8 @@ class Head:
             line = data[fields:end]
             if NAME.match(line) or (fields and line[:1] in (b" ", b"\t")):
                 raise HeaderTooLarge
+            if len(line) <= NAME_LIMIT and _NAME_SO_FAR.fullmatch(line):
+                return None  # the colon may be yet to come
         if fields > limit > 0:
             raise HeaderTooLarge
         return data[:fields], rest

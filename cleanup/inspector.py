@@ -90,6 +90,11 @@ class Inspector:
                 "message not accepted, try again later"
             )
             raise TIME_IS_UP from None
+        except Rejected:
+            raise
+        except Exception as error:  # no text and no expression may end the process, with everyone's mail in it
+            log.panic(f"{self._message.queue_id}: {self._asked}: {type(error).__name__}: {error}")
+            raise NOT_NOW from None
 
     # --- what is looked at
     def _primary(self, block: bytes) -> bytes:

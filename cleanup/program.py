@@ -33,7 +33,7 @@ class Cleanup:
         def denied(path: str) -> None:
             if not worker.stopping:
                 log.info(f"table {path} has changed -- restarting")
-                worker.stop()
+                worker.make_way()
 
         self._checks = Checks(worker.config, denied)
         self._checks.preload()

@@ -174,6 +174,13 @@ class Worker:
         else:
             self.stop()
 
+    def make_way(self) -> None:
+        """Stop because a new process would know better (a table has changed); clients need not wait until this one has
+        drained: the master starts another as soon as one knocks."""
+        self._full = False  # whatever sessions do from now on, it is not free any more
+        self.tell(FULL)
+        self.stop()
+
     def stop(self) -> None:
         """Begin to drain: no new session; `run` returns when the running ones have ended."""
         if not self.stopping:

@@ -386,6 +386,13 @@ class TestBodyActions:
                     result = Result(room, content)
                     assert (result.content, len(result.lines)) == (content, seen)
 
+    def test_a_binary_body_has_other_line_ends(self, tmp_path: Path) -> None:
+        with room_with(tmp_path) as room:
+            text = b"Subject: x\n\nwarn line\r\nreplace line\r\nwith a CR\rwarn line\r\n"
+            result = Result(room, text, body="binarymime")
+            assert result.content == text.replace(b"replace line", b"other line")
+            assert result.lines[0] == f"warning: body warn line {WAY}" and len(result.lines) == 2
+
     def test_a_piece_is_replaced_within_its_line(self, tmp_path: Path) -> None:
         with desk(
             tmp_path, line_length_limit="10", body_checks="regexp:{{/^b+$/ REPLACE -}}".replace("$", "$$")
@@ -525,6 +532,23 @@ class TestLimits:
 
 
 class TestTrouble:
+    def test_a_fault_of_ours_is_451_and_does_not_end_the_process(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with room_with(tmp_path) as room:
+            check = room.intake._treatment.checks
+            assert check is not None and check.header is not None
+
+            def fail(key: str) -> str | None:
+                raise RecursionError("too deep")
+
+            with monkeypatch.context() as within:
+                within.setattr(check.header, "find", fail)
+                result = subject(room, "warn")
+                assert result.reply == "451 4.3.0 Error: queue file write error"
+                assert "panic: " in result.lines[-1] and "header_checks: RecursionError: too deep" in result.lines[-1]
+            assert subject(room, "warn").reply == ""
+
     def test_a_table_that_fails_is_451(self, tmp_path: Path) -> None:
         with desk(tmp_path, header_checks="regexp:/nonexistent/table") as room:
             result = Result(room, b"Subject: x\n\n")
