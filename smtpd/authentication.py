@@ -84,9 +84,7 @@ class Authentication:
             session.sasl_username = step.username
             session.core.answer(replies.AUTHENTICATED)
         else:
-            # What is no fault of the client must not look like one: fail2ban's filter knows these words.
-            lost = step.kind == "temporary"
-            self._log(f"{CONNECTION_LOST}: {step.reason}" if lost else step.reason, step.username)
+            self._log(_worded(step), step.username)
             session.core.answer(_refusal(step))
 
     def _unavailable(self, error: ServiceUnavailable) -> None:
@@ -96,6 +94,17 @@ class Authentication:
     def _log(self, reason: str, username: str) -> None:
         name = f", sasl_username={username}" if username else ""
         log.warning(f"{self._session.client.tag}: SASL {self._mechanism} authentication failed: {reason}{name}")
+
+
+def _worded(failure: Failure) -> str:
+    """The reason as the log has it.  What is no guess must not look like one: fail2ban's filter leaves these alone."""
+    match failure.kind:
+        case "temporary":
+            return f"{CONNECTION_LOST}: {failure.reason}"
+        case "mechanism":
+            return "Invalid authentication mechanism"
+        case _:
+            return failure.reason
 
 
 def _refusal(failure: Failure) -> Reply:

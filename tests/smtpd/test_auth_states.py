@@ -158,7 +158,7 @@ def test_a_service_that_dies_in_the_middle_is_a_temporary_failure(verb: str) -> 
         ),
         (Failure("account may not log in", kind="disabled", username="ann"), "535 5.7.8 ", "may not log in"),
         (Failure("PLAIN message is not UTF-8", kind="malformed"), "501 5.5.2 ", "not UTF-8"),
-        (Failure("no such mechanism", kind="mechanism"), "504 5.5.4 ", "no such mechanism"),
+        (Failure("no such mechanism", kind="mechanism"), "504 5.5.4 ", "Invalid authentication mechanism"),
         (Failure("encryption required", kind="privacy"), "538 5.7.11 ", "encryption required"),
     ],
 )
