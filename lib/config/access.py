@@ -14,6 +14,7 @@ from pillarbox.lib.config.parameters import smtpd_access
 from pillarbox.lib.config.restrictions import (
     ACCESS_TABLES,
     CLASSES,
+    OF_LIST,
     PROTECTING,
     Rule,
     certificate_table,
@@ -117,7 +118,7 @@ def rules_of(config: Config) -> Iterator[Rule]:
 def rule_tables(rules: Iterable[Rule]) -> Iterator[str]:
     """The tables that rules name."""
     for rule in rules:
-        if rule.name in ACCESS_TABLES:
+        if rule.name in ACCESS_TABLES or rule.name == OF_LIST:
             yield rule.argument
         elif rule.name == "check_ccert_access":
             yield certificate_table(rule.argument)[0]

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 CLASSES: Final = "smtpd_restriction_classes"
 """The parameter that names the classes."""
 
+OF_LIST: Final = "check_list_access"
+"""The name of a rule that is a bare `type:table` in a class: the access table check of the list that led there."""
+
 NESTING_LIMIT: Final = 100
 """How deep classes may refer to classes; real ones have two or three levels."""
 
@@ -227,8 +230,8 @@ def restrictions(name: str, default: Default, doc: str, access_table: str = "") 
 
 
 def class_parameter(name: str) -> Parameter[tuple[Rule, ...]]:
-    """The parameter of a class; a bare `type:table` has no meaning in it, since any list may use the class."""
-    return Parameter(name, "", "A restriction class.", "restrictions", parse_rules)
+    """The parameter of a class; a bare `type:table` in it is the access table check of the list that uses the class."""
+    return Parameter(name, "", "A restriction class.", "restrictions", lambda raw: parse_rules(raw, OF_LIST))
 
 
 def is_class_name(name: str) -> bool:
@@ -244,7 +247,7 @@ def is_class_name(name: str) -> bool:
 def unknown(rules: Iterable[Rule], classes: Sequence[str]) -> str:
     """What is wrong with the first name in a list that is neither a restriction nor a class; "" where there is none."""
     for rule in rules:
-        if rule.name not in RESTRICTIONS and rule.name not in classes:
+        if rule.name not in RESTRICTIONS and rule.name not in classes and rule.name != OF_LIST:
             return f'unknown restriction "{rule.name}"{nearest(rule.name, [*RESTRICTIONS, WARN_IF_REJECT, *classes])}'
     return ""
 

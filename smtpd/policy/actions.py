@@ -191,10 +191,15 @@ def act(run: Run, about: About, value: str) -> Decision:
 
 
 def _restrictions(run: Run, about: About, value: str) -> Decision:
-    """A list of restrictions: what they refuse is still about the subject of the list that led here."""
+    """A list of restrictions: what they refuse is about what the table was asked about."""
     try:
         rules = parse_rules(value, run.access_table)
     except ValueError as error:
         run.warn(f"{about.where}: {error}")
         raise Broken(refusals.CONFIGURATION) from None
-    return run.evaluate(run, rules)
+    before = run.name, run.what
+    run.name, run.what = about.name, about.what
+    try:
+        return run.evaluate(run, rules)
+    finally:
+        run.name, run.what = before

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from pillarbox.lib.config.restrictions import Rule
+from pillarbox.lib.config.restrictions import OF_LIST, Rule
 from pillarbox.lib.smtp import refusals
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.smtpd.policy import addresses
@@ -194,7 +194,7 @@ def go_through(run: Run, rules: Rules) -> Decision:
 
 
 def _apply(run: Run, rule: Rule) -> Decision:
-    function = FUNCTIONS.get(rule.name)
+    function = FUNCTIONS.get(rule.name if rule.name != OF_LIST else run.access_table)
     if function is not None:
         try:
             return function(run, rule.argument)

@@ -1,7 +1,8 @@
 """Access tables for the hosts behind a name: its addresses, mail exchangers, name servers (check_..._mx_access ...).
 
-Each host is looked up by its name and by its addresses.  A name without MX records is its own mail exchanger; a name
-without NS records has the name servers of its parent.  A name that cannot be looked up is not held against anybody.
+Mail exchangers and name servers are looked up by their names and addresses, for _a_ the addresses only.  A name without
+MX records is its own mail exchanger; a name without NS records has the name servers of its parent.  A name that cannot
+be looked up is not held against anybody.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def _check(run: Run, scope: int, table: str, record: str, domain: str, name: str
     for host in _hosts(run, scope, without_dot(domain), record):
         addresses, known = _addresses(run, scope, host)
         complete = complete and known
-        for order in (name_keys(host.lower(), dotted), *map(network_keys, addresses)):
+        names = () if record == A else (name_keys(host.lower(), dotted),)
+        for order in (*names, *map(network_keys, addresses)):
             try:
                 found, decision = look_up(run, scope, table, order, name, what)
             except NotKnown:

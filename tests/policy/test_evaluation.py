@@ -267,3 +267,20 @@ def test_sleep_is_summed_up() -> None:
 def test_a_stranger_is_refused_before_the_recipient_list_is_looked_at() -> None:
     scene = world("recipient", "check_policy_service inet:127.0.0.1:1")
     assert scene.rcpt(recipient=THEIRS) == f"554 5.7.1 <{THEIRS}>: Relay access denied"
+
+
+def test_a_bare_table_in_a_class_is_that_of_the_list_which_uses_it() -> None:
+    parameters = {
+        "smtpd_restriction_classes": "common",
+        "common": "hash:t",
+        "smtpd_helo_restrictions": "common",
+        "smtpd_data_restrictions": "common",
+    }
+    scene = World(parameters, tables={"hash:t": {"client.test": "REJECT"}})
+    assert scene.rcpt() == "554 5.7.1 <mx.client.test>: Helo command rejected: Access denied"
+    assert scene.decide("DATA") == "451 4.3.5 Server configuration error"  # there is no table check for DATA
+
+
+def test_restrictions_in_a_table_are_about_what_the_table_was_asked() -> None:
+    scene = world("recipient", "check_sender_access hash:t", tables={"hash:t": {"b.test": "permit_mynetworks, reject"}})
+    assert scene.rcpt() == "554 5.7.1 <a@b.test>: Sender address rejected: Access denied"
