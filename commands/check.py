@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pillarbox.commands.check_content import look_at_content
+from pillarbox.commands.check_screening import look_at_screening
 from pillarbox.commands.check_tls import look_at_certificates
 from pillarbox.commands.control import running_pid
 from pillarbox.lib.config import Config, ConfigError, load
@@ -58,7 +59,17 @@ def check(directory: str) -> int:
     except ConfigError as error:
         findings = [str(problem) for problem in error.problems]
     else:
-        parts = (_users, _directories, _aliases, _transports, look_at_content, _proxies, _ports, _tokens)
+        parts = (
+            _users,
+            _directories,
+            _aliases,
+            _transports,
+            look_at_content,
+            look_at_screening,
+            _proxies,
+            _ports,
+            _tokens,
+        )
         findings = [finding for part in parts for finding in part(config)]
         certificates = look_at_certificates(
             config, running=bool(running_pid(config)), now=datetime.datetime.now(datetime.UTC)

@@ -119,6 +119,24 @@ class TestCheck:
         (line,) = self.found(root)
         assert line.startswith(f"oauth_credentials_file: cannot read {root}/missing")
 
+    def test_greylisting_in_which_nobody_comes_back_in_time(self, root: Path) -> None:
+        add(root, TRANSPORTS + "smtpd_greylist_delay: 1h\nsmtpd_greylist_window: 30m\n")
+        lines = self.found(root)
+        assert lines
+        for line in lines:
+            assert line.endswith(
+                ": smtpd_greylist_window must be longer than smtpd_greylist_delay: else nobody comes back in time"
+            )
+
+    def test_screening_without_a_memory(self, root: Path) -> None:
+        add(root, TRANSPORTS + "smtpd_greylisting: yes\n")
+        assert self.found(root) == [
+            "smtpd_greylisting is set, but master.yaml has no service reputation, which remembers who has passed"
+        ]
+        with (root / "etc" / "master.yaml").open("a") as master:
+            master.write("reputation: {command: reputation}\n")
+        assert pillarbox(root, "check").status == 0
+
     def test_directories(self, root: Path) -> None:
         add(root, TRANSPORTS)
         (root / "spool" / "hold").rmdir()
