@@ -145,4 +145,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # Whoever waits for the end (pillarbox stop) should not find a master that is still taking its heap apart.
+    os._exit(status)
