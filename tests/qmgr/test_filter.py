@@ -37,3 +37,13 @@ def test_all_recipients_go_to_the_filter_and_lookup_is_not_asked(tmp_path: Path)
         assert stage.lookup.asked == []
 
     on_stage(tmp_path, work)
+
+
+def test_a_filter_that_is_away_defers(tmp_path: Path) -> None:
+    async def work(stage: Stage) -> None:
+        queue_id = stage.put("a@one.test", "b@two.test", filter="nowhere:there")
+        await stage.until(lambda: stage.where(queue_id) == "deferred")
+        assert sorted(stage.bounce.log("defer")) == ["a@one.test", "b@two.test"]
+        assert stage.bounce.log("bounce") == []
+
+    on_stage(tmp_path, work)
