@@ -162,7 +162,6 @@ CASES: list[tuple[str, Client]] = [
     ("reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname, reject", helo("good.test.")),
     ("reject_unknown_helo_hostname", helo("[IPv6:2001:db8::1]")),
     ("reject_unknown_helo_hostname", helo("[IPv6:2001:db8::zz]")),
-    ("reject_rbl_client bl.test, permit", Client("IPV6:2001:db8::1", "[UNAVAILABLE]", "[UNAVAILABLE]")),
 ]
 
 
