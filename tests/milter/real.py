@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from tests.lab.dns import DnsServer, resolv_conf
 from tests.lab.ports import LOOPBACK, wait_for_port
 from tests.lab.processes import stop_process
 from tests.peers.install import peer
@@ -19,11 +20,17 @@ _START_TIMEOUT, _STOP_TIMEOUT = 60, 1  # seconds
 
 @contextmanager
 def running(
-    name: str, command: Sequence[str | Path], port: int, directory: Path, *, in_place: bool = False
+    name: str,
+    command: Sequence[str | Path],
+    port: int,
+    directory: Path,
+    *,
+    in_place: bool = False,
+    mounts: Mapping[Path, Path] | None = None,
 ) -> Iterator[None]:
     """A program of a peer, from the moment that it accepts connections on its port."""
     output = directory / f"{command[0]}.out"
-    process: subprocess.Popen[bytes] = peer(name).start(command, output=output, in_place=in_place)
+    process: subprocess.Popen[bytes] = peer(name).start(command, output=output, in_place=in_place, mounts=mounts)
     try:
         wait_for_port(LOOPBACK, port, _START_TIMEOUT, process)
         yield
@@ -112,4 +119,28 @@ worker "rspamd_proxy" {{
 }}
 """)
     with running("rspamd", ["rspamd", "-f", "-i", "-c", directory / "rspamd.conf"], port, directory, in_place=True):
+        yield
+
+
+@contextmanager
+def opendmarc(port: int, directory: Path, dns: DnsServer) -> Iterator[None]:
+    """OpenDMARC, which judges by what OpenDKIM has put into the header, and refuses what a domain's policy forbids.
+
+    It asks the C library's resolver, so it gets a resolv.conf of its own that names `dns` (on port 53).
+    """
+    (directory / "resolv.conf").write_text(resolv_conf([dns.address]))
+    (directory / "ignore").write_text("192.0.2.1\n")
+    (directory / "opendmarc.conf").write_text(f"""\
+Socket inet:{port}@{LOOPBACK}
+AuthservID judge.example
+TrustedAuthservIDs verifier.example
+IgnoreHosts {directory}/ignore
+IgnoreAuthenticatedClients true
+RejectFailures true
+SPFIgnoreResults true
+Syslog false
+""")
+    mounts = {directory / "resolv.conf": Path("/etc/resolv.conf")}
+    command = ["opendmarc", "-f", "-c", directory / "opendmarc.conf"]
+    with running("opendmarc", command, port, directory, mounts=mounts):
         yield
