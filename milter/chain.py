@@ -90,6 +90,14 @@ class Chain:
             names.append(REFUSED)
         return names
 
+    async def begin(self, name: str, family: str, port: int, address: str) -> Outcome:
+        """Connect to all, then tell them who has connected to us."""
+        opened = await self.open()
+        if _final(opened):
+            return opened
+        told = await self.connect(name, family, port, address)
+        return told if _final(told) else Outcome(hold=opened.hold or told.hold)
+
     async def connect(self, name: str, family: str, port: int, address: str) -> Outcome:
         """Tell all milters who has connected."""
         data = texts(name.encode("utf-8", "surrogateescape")) + FAMILIES[family]

@@ -61,12 +61,10 @@ class Service:
         chain = Chain(milters, self._resolver, self._addresses, self._size_limit)
         try:
             chain.values.update(_values(frame))
-            outcome = await chain.open()
-            if outcome == Outcome():
-                family, port = frame.text("family"), frame.integer("port")
-                if family not in FAMILIES or not 0 <= port < 65536:
-                    raise ProtocolError("a client that cannot be")
-                outcome = await chain.connect(frame.text("name"), family, port, frame.text("address"))
+            family, port = frame.text("family"), frame.integer("port")
+            if family not in FAMILIES or not 0 <= port < 65536:
+                raise ProtocolError("a client that cannot be")
+            outcome = await chain.begin(frame.text("name"), family, port, frame.text("address"))
             await _answer(channel, chain, outcome)
             while True:
                 await self._one(channel, chain, await channel.receive())

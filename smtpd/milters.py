@@ -173,9 +173,16 @@ class SessionMilters:
         """MAIL; where the service has gone since, a new session with it begins here."""
         if self._client.lost and not await self._again():
             return None if self._lenient else UNAVAILABLE
+        arguments = _arguments(event.sender, event.parameters)
         values = await self._shared.macros.sender(self._session)
         self._in_message = True
-        return await self._tell("mail", "MAIL", _arguments(event.sender, event.parameters), values)
+        try:
+            return self._verdict("MAIL", await self._client.step("mail", arguments, values))
+        except ServiceUnavailable as error:
+            # It has gone since the last message: nothing is lost by beginning anew.
+            if not await self._again():
+                return self._unavailable(error)
+        return await self._tell("mail", "MAIL", arguments, values)
 
     async def _again(self) -> bool:
         session = self._session
@@ -219,6 +226,9 @@ class SessionMilters:
         message = transaction.message
         if not isinstance(message, AsyncMessage):
             return None  # cleanup has failed; it is said at the commit
+        if not message.examinable:
+            log.warning(f"{message.queue_id}: milters want to see a message that was begun without them")
+            return UNAVAILABLE
         try:
             examined = await message.examine()
         except ServiceUnavailable as error:

@@ -115,6 +115,11 @@ class _Outgoing:
         self._early: Attributes | None = None
         self.sent = False
 
+    @property
+    def examinable(self) -> bool:
+        """Whether the message was begun so that it can be looked at."""
+        return self._examine
+
     def _begin(self, envelope: Envelope, examine: bool) -> None:
         self._begun = True
         self._examine = examine

@@ -327,3 +327,14 @@ def test_an_address_that_is_none_is_no_edit(tmp_path: Path) -> None:
             assert await scene.run() == (TRY_LATER, Edits())
 
     run(scenario)
+
+
+def test_a_milter_that_quarantines_for_another_leaves_the_next_one_in_the_picture(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        second = Scripted()
+        async with stage(Scripted({b"O": close}), second, directory=tmp_path, action="quarantine") as scene:
+            decision, edits = await scene.run()
+            assert decision.hold == edits.hold == "milter failure"
+            assert second.steps() == "OCHMRTLLNBE"
+
+    run(scenario)

@@ -459,5 +459,10 @@ class TestDying:
             release.touch()
             scene.gone()
             session.sendmail(SENDER, [BOB], scene.content)
+            for pid in [each.pid for each in tree(scene.mail.master_pid())]:
+                if title(pid).startswith("pillarbox: milter"):
+                    os.kill(pid, signal.SIGKILL)
+            session.sendmail(SENDER, [ALICE], scene.content)  # between two messages nobody notices
+        assert b"X-B: v\n" in scene.delivered(ALICE)
         message = scene.delivered()
         assert b"X-B: v\n" in message and message.endswith(b"\n\nhalf\n")
