@@ -37,10 +37,10 @@ from pillarbox.lib.smtp.events import (
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.smtpd import proxy_filter
 from pillarbox.smtpd.checks import decide
+from pillarbox.smtpd.filtered_message import FilteredMessage
 from pillarbox.smtpd.forwarded import forwarded_text
 from pillarbox.smtpd.inquiries import complete, etrn, expand, verify
 from pillarbox.smtpd.policy.driver import accept
-from pillarbox.smtpd.proxy_filter import FilteredMessage
 from pillarbox.smtpd.rates import may_start_tls
 from pillarbox.smtpd.session import Handlers, Session
 from pillarbox.smtpd.transaction import Transaction

@@ -18,8 +18,6 @@ from pillarbox.lib.config.filter_endpoint import Endpoint
 from pillarbox.lib.config.parameters import smtpd_content
 from pillarbox.lib.dns import UNKNOWN
 from pillarbox.lib.log import log
-from pillarbox.lib.queue.edits import Edits
-from pillarbox.lib.queue.envelope import Envelope
 from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.client_command import BadAddress, mail_from, rcpt_to, xforward
 from pillarbox.lib.smtp.client_content import ContentEncoder
@@ -29,6 +27,7 @@ from pillarbox.lib.smtp.client_transaction import Transaction as Outgoing
 from pillarbox.lib.smtp.events import Data, Rcpt
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.smtpd.filter_connection import FilterConnection, FilterFailed
+from pillarbox.smtpd.filtered_message import GATHER, NO_QUEUE, UNAVAILABLE, BufferedMessage, FilteredMessage
 from pillarbox.smtpd.forwarded import client_fields
 
 if TYPE_CHECKING:
@@ -36,13 +35,6 @@ if TYPE_CHECKING:
     from pillarbox.smtpd.server import Server
     from pillarbox.smtpd.session import Session
     from pillarbox.smtpd.transaction import Transaction
-
-NO_QUEUE: Final = "NOQUEUE"
-GATHER: Final = 64 * 1024
-"""Content that is gathered before it is sent."""
-
-UNAVAILABLE: Final = replies.WRITE_ERROR
-"""What the client is told when the filter fails: 451 4.3.0, the text is Postfix's."""
 
 _LOST: Final = ("hold", "filter", "redirect", "bcc", "release", "deliver_by")
 """What policy may want of a message, and only cleanup could do."""
@@ -277,97 +269,6 @@ class FilterSession:
             self._drop()
         else:
             self._owner = None
-
-
-class FilteredMessage:
-    """What a transaction has in place of a message in cleanup; `finish` stands for `commit`."""
-
-    queue_id = NO_QUEUE
-
-    def __init__(self, session: FilterSession) -> None:
-        self._session = session
-        self._encoder = ContentEncoder(0)
-        self._pieces: list[bytes] = []
-        self._gathered = 0
-        self._discarded = False
-        self._failed = False
-
-    def begin(self, envelope: Envelope, *, examine: bool = False) -> None:
-        """The envelope went to the filter already, command by command."""
-        self._discarded = envelope.discard
-
-    def gather(self, content: bytes) -> bool:
-        """Take content; whether it is time to send."""
-        if self._discarded or self._failed:
-            return False
-        encoded = self._encoder.encode(content)
-        self._pieces.append(encoded)
-        self._gathered += len(encoded)
-        return self._gathered >= GATHER
-
-    def _take(self) -> bytes:
-        data = b"".join(self._pieces)
-        self._pieces.clear()
-        self._gathered = 0
-        return data
-
-    async def flush(self) -> None:
-        """Send what was gathered.  The rest of a message that cannot be sent is read and dropped."""
-        try:
-            await self._session.send(self._take())
-        except FilterFailed as error:
-            self._failed = True
-            self._session.failed(error)
-
-    async def finish(self, transaction: Transaction) -> Reply:
-        """The client has ended the message: the answer."""
-        if self._discarded:
-            return replies.queued(NO_QUEUE)
-        if self._failed:
-            return UNAVAILABLE
-        return await self._session.finish(self._take() + self._encoder.finish())
-
-    async def commit(self, edits: Edits | None = None) -> Any:
-        raise NotImplementedError("a filtered message has no receipt")
-
-    def abort(self) -> None:
-        """Withdraw the message."""
-        self._session.withdraw()
-
-
-class BufferedMessage(FilteredMessage):
-    """speed_adjust: the content waits in a file in memory until it is complete (this process can make no other)."""
-
-    def __init__(self, session: FilterSession) -> None:
-        super().__init__(session)
-        self._file = os.memfd_create("message", os.MFD_CLOEXEC)
-        self._length = 0
-
-    def gather(self, content: bytes) -> bool:
-        if not self._discarded and self._file >= 0:
-            self._length += len(content)
-            view = memoryview(content)
-            while view:
-                view = view[os.write(self._file, view) :]
-        return False
-
-    async def finish(self, transaction: Transaction) -> Reply:
-        if self._discarded:
-            self.abort()
-            return replies.queued(NO_QUEUE)
-        try:
-            return await self._session.deliver_whole(transaction, self._file, self._length)
-        finally:
-            self._close()
-
-    def abort(self) -> None:
-        self._close()
-        super().abort()
-
-    def _close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
 
 async def finish(session: Session, transaction: Transaction, message: FilteredMessage) -> Reply:

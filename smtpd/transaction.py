@@ -12,9 +12,9 @@ from pillarbox.lib.message.trace import Origin, received_from
 from pillarbox.lib.queue.edits import NO_EDITS, Edits
 from pillarbox.lib.queue.envelope import Envelope, Recipient
 from pillarbox.lib.smtp.events import Mail
+from pillarbox.smtpd.filtered_message import FilteredMessage
 from pillarbox.smtpd.forwarded import client_fields
 from pillarbox.smtpd.policy.memory import Stretch
-from pillarbox.smtpd.proxy_filter import FilteredMessage
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.session import Session
