@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Iterator
 
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.general import DATA_DIRECTORY, LOOKUP_OWNER
+from pillarbox.lib.config.parameters.general import LOOKUP_OWNER
 from pillarbox.lib.config.parameters.reputation import (
     REPUTATION_COMMIT_INTERVAL,
     REPUTATION_DIRECTORY,
@@ -17,15 +16,11 @@ from pillarbox.lib.config.parameters.reputation import (
 )
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
+from pillarbox.lib.process.own_directory import make_own_directory
 from pillarbox.lib.system.confinement import Confinement
-from pillarbox.lib.system.privileges import resolve_identity
 from pillarbox.reputation.database import Database, DatabaseUnavailable
 from pillarbox.reputation.service import Memory, serve
 from pillarbox.reputation.sweep import sweep
-
-MODE = 0o700
-PASSABLE = 0o011
-"""state/ belongs to another user: ours must get through it, and sees nothing of what lies there."""
 
 PAUSE = 0.005
 """Seconds between two steps of a sweep, in which requests are answered."""
@@ -34,16 +29,7 @@ PAUSE = 0.005
 def prepare(worker: Worker) -> None:
     """Make the directory, ours alone."""
     config = worker.config
-    directory, state = config[REPUTATION_DIRECTORY], config[DATA_DIRECTORY]
-    os.makedirs(directory, MODE, exist_ok=True)
-    if os.geteuid() != 0:
-        return
-    identity = resolve_identity(config[LOOKUP_OWNER])
-    if os.stat(directory).st_uid != identity.uid:
-        os.chown(directory, identity.uid, identity.gid)
-    os.chmod(directory, MODE)
-    if os.path.dirname(directory) == state:
-        os.chmod(state, os.stat(state).st_mode & 0o7777 | PASSABLE)
+    make_own_directory(config, config[REPUTATION_DIRECTORY], config[LOOKUP_OWNER])
 
 
 def confinement(config: Config) -> Confinement:

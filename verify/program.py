@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.general import DATA_DIRECTORY, MAIL_OWNER
+from pillarbox.lib.config.parameters.general import MAIL_OWNER
 from pillarbox.lib.config.parameters.verify import ADDRESS_VERIFY_CACHE_CLEANUP_INTERVAL, VERIFY_DIRECTORY
 from pillarbox.lib.process import Program, Worker, serve_channels
+from pillarbox.lib.process.own_directory import make_own_directory
 from pillarbox.lib.system.confinement import Confinement
-from pillarbox.lib.system.privileges import resolve_identity
 from pillarbox.verify.cache import Cache
 from pillarbox.verify.probes import Prober
 from pillarbox.verify.service import Verifier, configured_times, serve
-
-MODE = 0o700
-PASSABLE = 0o011
-"""state/ belongs to another user: ours must get through it, and sees nothing of what lies there."""
 
 
 def prepare(worker: Worker) -> None:
     """Make the directory, ours alone."""
     config = worker.config
-    directory, state = config[VERIFY_DIRECTORY], config[DATA_DIRECTORY]
-    os.makedirs(directory, MODE, exist_ok=True)
-    if os.geteuid() != 0:
-        return
-    identity = resolve_identity(config[MAIL_OWNER])
-    if os.stat(directory).st_uid != identity.uid:
-        os.chown(directory, identity.uid, identity.gid)
-    os.chmod(directory, MODE)
-    if os.path.dirname(directory) == state:
-        os.chmod(state, os.stat(state).st_mode & 0o7777 | PASSABLE)
+    make_own_directory(config, config[VERIFY_DIRECTORY], config[MAIL_OWNER])
 
 
 def confinement(config: Config) -> Confinement:

@@ -15,12 +15,12 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from tests.lab.certificates import Authority, Certificate
 from tests.lab.ports import LOOPBACK, free_port, wait_for_port
-from tests.lab.processes import in_a_test, stop_process
+from tests.lab.processes import stop_process
 from tests.peers.install import PeerUnavailable, peer
+from tests.peers.server import PrivateServer
 
 # Base users of Debian for its own two, and a number without a name for the mail.
 _INTERNAL_USER, _LOGIN_USER = "mail", "nobody"
@@ -92,7 +92,7 @@ service stats {{
 """
 
 
-class Dovecot:
+class Dovecot(PrivateServer):
     """A private instance; a context manager, or `start()`, `stop()` and `remove()`."""
 
     def __init__(
@@ -112,6 +112,7 @@ class Dovecot:
         if not version.startswith("2.3"):
             raise PeerUnavailable(f"the configuration here is for Dovecot 2.3; this is {version.strip()}")
         self.address = address
+        self.label = "Dovecot"
         self.directory = Path(tempfile.mkdtemp(prefix="dovecot-"))
         self.directory.chmod(0o755)
         self._ports = {name: free_port(address) for name in _SERVICES}
@@ -137,23 +138,6 @@ class Dovecot:
         )
         self.process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Dovecot:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            self.remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        if kind is not None or in_a_test():
-            print("--- log of Dovecot ---\n" + "\n".join(self.log_lines()))
-        self.remove()
-
     def port(self, service: str) -> int:
         """The port of "imap", "imaps", "pop3", "pop3s" or "lmtp"."""
         return self._ports[service]
@@ -175,10 +159,6 @@ class Dovecot:
         if self.process is not None:
             stop_process(self.process, _STOP_TIMEOUT)
             self.process = None
-
-    def remove(self) -> None:
-        """Delete its directory."""
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     def maildir(self, user: str) -> Path:
         """The Maildir of a user (with the default location)."""

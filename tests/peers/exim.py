@@ -14,13 +14,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 
 from tests.lab.certificates import Authority, Certificate
 from tests.lab.dns import DnsServer, resolv_conf
 from tests.lab.ports import loopback_address, wait_for_port
-from tests.lab.processes import in_a_test, stop_process
+from tests.lab.processes import stop_process
 from tests.peers.install import peer
+from tests.peers.server import PrivateServer
 
 _START_TIMEOUT, _STOP_TIMEOUT = 30, 10  # seconds
 
@@ -86,7 +86,7 @@ tls_certificate = {directory}/chain.pem
 """
 
 
-class Exim:
+class Exim(PrivateServer):
     """A private instance; a context manager, or `start()`, `stop()` and `remove()`."""
 
     def __init__(
@@ -105,6 +105,7 @@ class Exim:
         self._peer = peer("exim")
         self._dns = dns
         self.hostname, self.address, self.port = hostname, address or loopback_address(), port
+        self.label = hostname
         self.directory = Path(tempfile.mkdtemp(prefix="exim-"))
         self.directory.chmod(0o755)
         self.process: subprocess.Popen[bytes] | None = None
@@ -142,23 +143,6 @@ class Exim:
                 return int(uid)
         return pwd.getpwnam("Debian-exim").pw_uid
 
-    def __enter__(self) -> Exim:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            self.remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        if kind is not None or in_a_test():
-            print(f"--- log of {self.hostname} ---\n" + "\n".join(self.log_lines()))
-        self.remove()
-
     def start(self) -> None:
         """Start the daemon and return when it accepts connections. Raises AssertionError with its log."""
         mounts = {
@@ -187,10 +171,6 @@ class Exim:
         if self.process is not None:
             stop_process(self.process, _STOP_TIMEOUT)
             self.process = None
-
-    def remove(self) -> None:
-        """Delete its directory."""
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     def mailbox(self, address: str) -> list[bytes]:
         """The messages in the mailbox of a hosted address, oldest first."""

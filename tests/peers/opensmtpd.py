@@ -9,15 +9,14 @@ It needs root: its places and users are compiled in, so it runs in a mount names
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
 
 from tests.lab.ports import loopback_address, wait_for_port
-from tests.lab.processes import in_a_test, stop_process
+from tests.lab.processes import stop_process
 from tests.peers.install import peer
+from tests.peers.server import PrivateServer
 
 _START_TIMEOUT, _STOP_TIMEOUT = 30, 10  # seconds
 
@@ -29,7 +28,7 @@ match from any for any action "on"
 """
 
 
-class OpenSmtpd:
+class OpenSmtpd(PrivateServer):
     """A private instance; a context manager, or `start()`, `stop()` and `remove()`."""
 
     def __init__(
@@ -40,6 +39,7 @@ class OpenSmtpd:
             raise AssertionError("a private OpenSMTPD needs root, for a mount namespace")
         self._peer = peer("opensmtpd")
         self.hostname, self.address, self.port = hostname, address or loopback_address(), port
+        self.label = hostname
         self.directory = Path(tempfile.mkdtemp(prefix="opensmtpd-"))
         self.directory.chmod(0o755)
         self.process: subprocess.Popen[bytes] | None = None
@@ -55,23 +55,6 @@ class OpenSmtpd:
                 relay_port=relay[1],
             )
         )
-
-    def __enter__(self) -> OpenSmtpd:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            self.remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        if kind is not None or in_a_test():
-            print(f"--- log of {self.hostname} ---\n{self.log()}")
-        self.remove()
 
     def start(self) -> None:
         """Start it and return when it accepts connections. Raises AssertionError with its log."""
@@ -91,7 +74,7 @@ class OpenSmtpd:
         try:
             wait_for_port(self.address, self.port, _START_TIMEOUT, self.process)
         except AssertionError as error:
-            raise AssertionError(f"OpenSMTPD does not start: {error}\n{self.log()}") from error
+            raise AssertionError(f"OpenSMTPD does not start: {error}\n{self.log_lines()}") from error
 
     def stop(self) -> None:
         """End it and all its processes; a second time does nothing."""
@@ -99,11 +82,7 @@ class OpenSmtpd:
             stop_process(self.process, _STOP_TIMEOUT)
             self.process = None
 
-    def remove(self) -> None:
-        """Delete its directory."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    def log(self) -> str:
+    def log_lines(self) -> list[str]:
         """What it said so far."""
         path = self.directory / "output"
-        return path.read_text(errors="replace") if path.exists() else ""
+        return path.read_text(errors="replace").splitlines() if path.exists() else []

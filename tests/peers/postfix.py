@@ -23,13 +23,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from tests.lab.certificates import Authority, Certificate
 from tests.lab.dns import DnsServer, resolv_conf
 from tests.lab.ports import loopback_address, wait_for_port
-from tests.lab.processes import end_tree, in_a_test, stop_process
+from tests.lab.processes import end_tree, stop_process
 from tests.peers.install import peer
+from tests.peers.server import PrivateServer
 
 # Base users of every Debian system (package base-passwd), with ids that differ from each other and own nothing here.
 _MAIL_OWNER = "uucp"
@@ -86,7 +86,7 @@ class Delivery:
     text: str
 
 
-class Postfix:
+class Postfix(PrivateServer):
     """A private instance; a context manager, or `start()`, `stop()` and `remove()`."""
 
     def __init__(
@@ -117,6 +117,7 @@ class Postfix:
         self.port = port
         self._peer = peer("postfix")
         self._dns = dns
+        self.label = hostname
         self.directory = Path(tempfile.mkdtemp(prefix="postfix-", dir=parent))
         self.directory.chmod(0o755)
         self.config, self.queue = self.directory / "etc", self.directory / "spool"
@@ -133,23 +134,6 @@ class Postfix:
         self._write_configuration()
 
     # Life
-
-    def __enter__(self) -> Postfix:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            self.remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        if kind is not None or in_a_test():
-            print(f"--- log of {self.hostname} ---\n" + "\n".join(self.log_lines()))
-        self.remove()
 
     def start(self) -> None:
         """Start master and return when its ports accept connections. Raises AssertionError with its log."""
@@ -182,10 +166,6 @@ class Postfix:
             end_tree(self.process.pid)
             self.process.wait()
             self.process = None
-
-    def remove(self) -> None:
-        """Delete its directory."""
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     # Use
 

@@ -15,6 +15,6 @@ def test_mail_goes_through() -> None:
             client.sendmail("a@example.com", ["bob@example.org"], b"Subject: test\r\n\r\nhello\r\n")
         deadline = time.monotonic() + 30
         while not sink.received("bob@example.org"):
-            assert time.monotonic() < deadline, opensmtpd.log()
+            assert time.monotonic() < deadline, opensmtpd.log_lines()
             time.sleep(0.02)
         assert b"\r\n\r\nhello\r\n" in sink.received("bob@example.org")[0].content
