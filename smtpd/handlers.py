@@ -40,7 +40,7 @@ from pillarbox.smtpd.checks import decide
 from pillarbox.smtpd.filtered_message import FilteredMessage
 from pillarbox.smtpd.forwarded import forwarded_text
 from pillarbox.smtpd.inquiries import complete, etrn, expand, verify
-from pillarbox.smtpd.policy.driver import accept
+from pillarbox.smtpd.policy.driver import accept, decline
 from pillarbox.smtpd.rates import may_start_tls
 from pillarbox.smtpd.session import Handlers, Session
 from pillarbox.smtpd.transaction import Transaction
@@ -101,6 +101,7 @@ def rcpt(session: Session, event: Rcpt) -> None:
 
 def _refuse_recipient(session: Session, event: Rcpt, reply: Reply) -> None:
     assert session.transaction is not None
+    decline(session)
     session.reject("RCPT", reply, session.transaction.candidate)
     milters = session.milters
     if milters is not None and reply.action == "reject" and milters.wants("refused"):
@@ -110,9 +111,9 @@ def _refuse_recipient(session: Session, event: Rcpt, reply: Reply) -> None:
 def _take_recipient(session: Session, event: Rcpt) -> None:
     transaction = session.transaction
     assert transaction is not None
-    accept(session)
     transaction.recipients.append(Recipient(transaction.candidate, "", event.orcpt, event.notify))
     if transaction.message is not None:
+        accept(session)
         session.core.answer(replies.RECIPIENT_OK)
         return
     intake = session.filter or session.server.cleanup
@@ -129,12 +130,14 @@ async def _open(session: Session, transaction: Transaction) -> None:
     except ServiceUnavailable as error:
         log.warning(f"no queue file: {error.reason}")
         recipient = transaction.recipients.pop()
+        decline(session)
         session.reject("RCPT", replies.WRITE_ERROR, recipient.address)
     else:
         _opened(session, transaction)
 
 
 def _opened(session: Session, transaction: Transaction) -> None:
+    accept(session)
     text = f"{transaction.queue_id}: client={session.client.tag}"
     if session.sasl_username:
         text += f", sasl_method={session.sasl_method}, sasl_username={session.sasl_username}"
@@ -152,6 +155,7 @@ def data(session: Session, event: Data) -> None:
 
 
 def _refuse_content(session: Session, event: Data, reply: Reply) -> None:
+    decline(session)
     session.reject("BDAT" if event.chunked else "DATA", reply)
 
 

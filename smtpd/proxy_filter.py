@@ -102,6 +102,8 @@ class FilterSession:
         """RCPT, and with the first one the connection and MAIL; the refusal that the filter gives."""
         try:
             if self._owner is not transaction:
+                if transaction.recipients:  # of them the filter would never hear
+                    raise FilterFailed("recipients of the message are no longer known to it")
                 refusal = await self._begin(transaction)
                 if refusal is not None:
                     self._owner = None
@@ -274,8 +276,13 @@ class FilterSession:
 async def finish(session: Session, transaction: Transaction, message: FilteredMessage) -> Reply:
     """The end of a filtered message: its answer, and the line in the log."""
     lost = [name for name in _LOST if getattr(transaction, name)]
+    if transaction.edits and not transaction.edits.discard:
+        lost.append("what is wanted at its end")
     if lost:
         log.warning(f"with smtpd_proxy_filter a message cannot have: {', '.join(lost)}")
+    if transaction.edits.discard:
+        message.abort()
+        return replies.queued(NO_QUEUE)
     reply = await message.finish(transaction)
     word = "proxy-reject" if reply.failed else "proxy-accept"
     recipient = transaction.recipients[0].address if transaction.recipients else ""

@@ -178,6 +178,12 @@ def accept(session: Session, *, complete: bool = False) -> None:
             carry_out(transaction, effects)
 
 
+def decline(session: Session) -> None:
+    """The recipient, or the content, was refused after all, by whomever: nothing that was wanted for it is done."""
+    if session.transaction is not None:
+        session.transaction.policy.effects = ()
+
+
 def gather(session: Session, stage: str, event: Any) -> Facts:
     """What is known of the session without asking anybody."""
     core, client, transaction = session.core, session.client, session.transaction

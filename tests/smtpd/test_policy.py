@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from pillarbox.lib.smtp import replies
+from pillarbox.lib.smtp.reply import Reply
+from pillarbox.smtpd.session import Session
 from tests.smtpd.stage import HOST, OPEN, Stage, run, stage
 
 TABLES = {
@@ -95,6 +98,36 @@ def test_a_refused_recipient_leaves_nothing_behind() -> None:
             assert [each.address for each in message.envelope.recipients] == ["user@here.example"]
 
     run(scenario)
+
+
+@pytest.mark.parametrize("name", ["hold", "filter", "redirect", "discard", "bcc", "prepend"])
+@pytest.mark.parametrize("how", ["no queue file", "greylisted"])
+def test_a_recipient_that_something_else_refuses_leaves_nothing_behind(name: str, how: str) -> None:
+    async def scenario() -> None:
+        async with scene_with(smtpd_greylisting="yes" if how == "greylisted" else "no") as scene:
+            peer = await scene.connect()
+            await peer.say(*OPEN[:2])
+            if how == "no queue file":
+                scene.cleanup.closed = True
+                assert (await peer.say(rcpt(name))).startswith("451 4.3.0 ")
+                scene.cleanup.closed = False
+                assert await peer.say(rcpt("user")) == "250 2.1.5 Ok"
+            else:
+                scene.server.greylist = _greylist_only(f"{name}@here.example")  # type: ignore[assignment]
+                assert await peer.say(rcpt("user")) == "250 2.1.5 Ok"
+                assert (await peer.say(rcpt(name))).startswith("450 ")
+            assert RECEIVED in await peer.say("DATA", b"Subject: x\r\n\r\nbody\r\n.\r\n")
+            envelope = scene.cleanup.messages[-1].envelope
+            assert envelope is not None
+            assert (envelope.hold, envelope.filter, envelope.redirect, envelope.discard) == ("", "", "", False)
+            assert [each.address for each in envelope.recipients] == ["user@here.example"]
+            assert b"X-Seen" not in scene.cleanup.messages[-1].content
+
+    run(scenario)
+
+
+def _greylist_only(address: str) -> Callable[[Session, str], Reply | None]:
+    return lambda session, recipient: replies.greylisted(recipient, 60) if recipient == address else None
 
 
 def test_a_reset_transaction_leaves_nothing_behind() -> None:

@@ -262,6 +262,26 @@ class TestUsual:
 
         run(scenario)
 
+    @pytest.mark.parametrize("adjust", ["", "speed_adjust"])
+    def test_what_is_discarded_at_its_end_is_not_for_the_filter(self, adjust: str) -> None:
+        async def scenario() -> None:
+            settings = {
+                "smtpd_end_of_data_restrictions": "check_sender_access inline:{{ a@b.example = DISCARD unwanted }}",
+                "smtpd_proxy_options": adjust,
+            }
+            async with filtered(**settings) as (scene, filter_):
+                scene.lookup.tables = {
+                    "inline:{{ a@b.example = DISCARD unwanted }}": {"a@b.example": "DISCARD unwanted"}
+                }
+                peer = await scene.connect()
+                await peer.say(OPEN[0])
+                assert await message(peer) == "250 2.0.0 Ok: queued as NOQUEUE"
+                assert filter_.contents == []
+                scene.lookup.tables = {}
+                assert (await message(peer)).endswith("INNER")
+
+        run(scenario)
+
     def test_over_a_unix_socket(self, tmp_path: Path) -> None:
         async def scenario() -> None:
             path = tmp_path / "filter"
@@ -394,6 +414,24 @@ class TestFailures:
                 assert await message(peer) == "250 2.0.0 Ok", "the message is taken, whatever follows"
                 assert await message(peer) == "250 2.0.0 Ok"
                 assert filter_.connections == 2
+
+        run(scenario)
+
+    @pytest.mark.parametrize("answer", [CLOSE, b"421 4.3.2 going down\r\n", b"nonsense\r\n"])
+    def test_no_recipient_is_lost_when_it_fails_between_two(self, answer: Answer) -> None:
+        async def scenario() -> None:
+            async with filtered() as (scene, filter_):
+                peer = await scene.connect()
+                await peer.say(*OPEN)
+                filter_.answers = {"RCPT": answer}
+                assert await peer.say("RCPT TO:<second@here.example>") == UNAVAILABLE
+                filter_.answers = {}
+                # The filter that is there now has never heard of the first one.
+                assert await peer.say("RCPT TO:<third@here.example>") == UNAVAILABLE
+                assert await peer.say("DATA") == UNAVAILABLE
+                assert filter_.contents == []
+                await peer.say("RSET")
+                assert (await message(peer)).startswith("250 2.0.0")
 
         run(scenario)
 
