@@ -6,6 +6,7 @@ What is here lives as long as the client does: until XCLIENT names another one (
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pillarbox.lib.clients.auth import NO_SECURITY, Security
@@ -97,7 +98,10 @@ class Counterpart(asyncio.Protocol):
     @property
     def security(self) -> Security:
         """What the auth service is told of the client's TLS session."""
-        return channel_security(self.transport.get_extra_info("ssl_object")) if self.core.tls else NO_SECURITY
+        if not self.core.tls:
+            return NO_SECURITY
+        security = channel_security(self.transport.get_extra_info("ssl_object"))
+        return security if self.ccert is not None else replace(security, certificate=None)
 
     def _take_for(self, origin: Origin) -> None:
         server = self.server
@@ -125,6 +129,8 @@ class Counterpart(asyncio.Protocol):
             self.server.anvil.disconnect(self.server.service, self.server.clients.of(self.client.address))
             self.registered = False
         self.policy = None
+        if self.tls is not None:  # the proxy has shown the certificate, not its client
+            self.tls = replace(self.tls, certificate=None)
         proxy, attributes = self.client, event.attributes
         self._take_for(impersonated(attributes, self.origin))
         if not named_by_proxy(attributes, self.client, proxy):

@@ -189,7 +189,8 @@ class SessionMilters:
         self._client = AsyncMilterSession(self._shared.path, self._specs, self._shared.names)
         try:
             decision = await self._open()
-            if decision == Decision() and session.core.helo_name and self._client.wants("helo"):
+            goes_on = decision.refusal is None and not decision.shutdown
+            if goes_on and session.core.helo_name and self._client.wants("helo"):
                 decision = await self._client.step(
                     "helo", (session.core.helo_name,), self._shared.macros.hello(session)
                 )

@@ -23,6 +23,9 @@ CONNECTIONS = 100
 
 READ_SIZE = 4096
 
+SWEEP = 0.1
+"""Seconds between two looks at idle connections at least."""
+
 Connect = Callable[["Endpoint"], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
@@ -66,6 +69,7 @@ class _Connection:
 @dataclass(slots=True)
 class _Server:
     idle: list[_Connection] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTIONS))
 
 
@@ -156,11 +160,26 @@ class PolicyServices:
             connection.close()
         else:
             server.idle.append(connection)
-            asyncio.get_running_loop().call_later(patience.max_idle, self._sweep, server, patience)
+            self._watch(server, patience)
         return action
+
+    def _watch(self, server: _Server, patience: Patience) -> None:
+        """Have idle connections closed in time: by one timer, however many requests there are."""
+        if server.timer is None and server.idle:
+            until = min(min(one.used + patience.max_idle, one.made + patience.max_ttl) for one in server.idle)
+            delay = max(until - self._clock(), SWEEP)
+            server.timer = asyncio.get_running_loop().call_later(delay, self._time_is_up, server, patience)
+
+    def _time_is_up(self, server: _Server, patience: Patience) -> None:
+        server.timer = None
+        self._sweep(server, patience)
+        self._watch(server, patience)
 
     def close(self) -> None:
         """Close what is idle."""
         for server in self._servers.values():
+            if server.timer is not None:
+                server.timer.cancel()
+                server.timer = None
             while server.idle:
                 server.idle.pop().close()

@@ -22,7 +22,7 @@ from pillarbox.lib.tls.names import chooser, map_files, named_chains
 from pillarbox.lib.tls.protocols import parse_versions
 from pillarbox.lib.tls.roles import ServerRole
 from pillarbox.lib.tls.tickets import TicketKeys, share_tickets
-from pillarbox.lib.tls.trust import ask_clients, authority_files
+from pillarbox.lib.tls.trust import ask_clients, authority_files, trust_identity
 
 TICKETS = 1
 """Session tickets sent per TLS 1.3 handshake; OpenSSL's two only help clients that open connections in parallel."""
@@ -48,7 +48,9 @@ def server_context(
     if named:
         context.sni_callback = chooser(named)
     if tickets is not None:
-        share_tickets([context, *named.values()], tickets, identity=f"{tickets.service} {role}")
+        share_tickets(
+            [context, *named.values()], tickets, identity=f"{tickets.service} {role} {trust_identity(config, role)}"
+        )
     return context
 
 

@@ -8,6 +8,7 @@ possible, a client with an untrusted certificate gets no TLS session, and a line
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from pathlib import Path
 
@@ -68,6 +69,22 @@ def authority_files(config: Config) -> tuple[str, ...]:
             raise TlsError(f"{SMTPD_TLS_CAPATH.name}: cannot read {folder}: {error.strerror}") from None
         files += [str(name) for name in names if _has_certificate(name)]
     return tuple(files)
+
+
+def trust_identity(config: Config, role: ServerRole) -> str:
+    """What says whom we trust, as a text; "" where nobody is asked.  Raises `TlsError`.
+
+    A resumed session takes over what was found out about the client's certificate, so it must not outlive a change.
+    """
+    if not role.asks:
+        return ""
+    digest = hashlib.sha256()
+    for file in authority_files(config):
+        try:
+            digest.update(Path(file).read_bytes())
+        except OSError as error:
+            raise TlsError(f"cannot read {file}: {error.strerror}") from None
+    return f"{digest.hexdigest()} {config[SMTPD_TLS_CCERT_VERIFYDEPTH]} {config[TLS_APPEND_DEFAULT_CA]}"
 
 
 def _has_certificate(name: Path) -> bool:

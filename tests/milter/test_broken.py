@@ -205,6 +205,21 @@ def test_the_default_action_holds(action: str, decision: Decision, tmp_path: Pat
     run(scenario)
 
 
+def test_a_milter_whose_absence_holds_mail_keeps_nothing_from_the_others(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        away, there = Scripted(), Scripted()
+        async with stage(away, there, directory=tmp_path, action="quarantine") as scene:
+            scene.servers[0].close()
+            await scene.servers[0].wait_closed()
+            made = await scene.run()
+            assert made == (Decision(hold="milter failure"), Edits(hold="milter failure"))
+            assert there.steps().startswith("OCHMRT"), there.steps()
+            (told,) = [data for command, data in there.got if command == b"C"]
+            assert told == b"client.example\x004" + (4711).to_bytes(2, "big") + b"192.0.2.1\0"
+
+    run(scenario)
+
+
 class TestTheService:
     """What a caller may say."""
 

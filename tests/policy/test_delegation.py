@@ -286,6 +286,40 @@ class TestClient:
 
         asyncio.run(scenario())
 
+    def test_many_requests_leave_one_timer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def scenario() -> None:
+            listener = Listener()
+            async with listening(listener) as endpoint:
+                services, made = PolicyServices(), []
+                loop = asyncio.get_running_loop()
+                later = loop.call_later
+
+                def counting(delay: float, *rest: Any, **more: Any) -> asyncio.TimerHandle:
+                    made.append(delay)
+                    return later(delay, *rest, **more)
+
+                monkeypatch.setattr(loop, "call_later", counting)
+                patience = Patience(max_idle=300)
+                for _ in range(10):
+                    await services.ask(endpoint, patience, REQUEST)
+                assert sum(delay > 200 for delay in made) == 1
+                services.close()
+
+        asyncio.run(scenario())
+
+    def test_what_is_idle_is_closed_in_time(self) -> None:
+        async def scenario() -> None:
+            listener = Listener()
+            async with listening(listener) as endpoint:
+                services = PolicyServices()
+                await services.ask(endpoint, Patience(max_idle=0.1), REQUEST)
+                async with asyncio.timeout(10):
+                    while services._servers[endpoint].idle:
+                        await asyncio.sleep(0.01)
+                assert services._servers[endpoint].timer is None
+
+        asyncio.run(scenario())
+
     def test_nobody_listens(self, tmp_path: Path) -> None:
         async def scenario() -> None:
             with pytest.raises(ServiceUnavailable, match="No such file"):

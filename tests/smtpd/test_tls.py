@@ -131,6 +131,28 @@ def test_received_tells_the_key_exchange_where_it_is_wanted(site: Site) -> None:
     assert b"certificate" not in asyncio.run(scenario("no"))
 
 
+def test_the_certificate_of_a_proxy_is_not_that_of_its_client(site: Site) -> None:
+    settings = {"smtpd_tls_ask_ccert": "yes", "smtpd_authorized_xclient_hosts": "127.0.0.1"}
+    settings |= {"smtpd_recipient_restrictions": "permit_tls_all_clientcerts, reject", "smtpd_relay_restrictions": ""}
+    shown = site.authority.issue("proxy.example", client=True)
+
+    async def scenario() -> None:
+        async with stage(tls=site.server(**settings), **settings) as scene:
+            peer = await scene.connect()
+            await peer.say("EHLO p.test", "STARTTLS")
+            await peer.writer.start_tls(site.client(shown), server_hostname=HOST)
+            assert await peer.say(*OPEN) == "250 2.1.5 Ok"
+            (session,) = scene.server.sessions
+            assert session.ccert_trusted and session.security.certificate is not None
+            assert (await peer.say("RSET", "XCLIENT ADDR=198.51.100.9 NAME=c.example")).startswith("220 ")
+            assert (await peer.say(*OPEN)).startswith("554 5.7.1 ")
+            assert not session.ccert_trusted and session.ccert is None
+            assert session.security.certificate is None
+            assert session.tls is not None
+
+    run(scenario)
+
+
 def test_a_client_without_a_required_certificate_gets_no_session(site: Site) -> None:
     settings = {"smtpd_tls_req_ccert": "yes", "smtpd_tls_security_level": "encrypt"}
 

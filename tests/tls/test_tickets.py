@@ -126,6 +126,25 @@ def test_the_clients_certificate_is_known_again(site: Site, version: ssl.TLSVers
 
 
 @VERSIONS
+def test_trust_in_a_certificate_ends_with_the_trust_in_its_authority(
+    site: Site, version: ssl.TLSVersion, tmp_path: Path
+) -> None:
+    """A reload with another smtpd_tls_CAfile: the finding of the old handshake must not be taken over."""
+    keys, role = TicketKeys("smtp", HOUR), ServerRole(asks=True)
+    shown = site.authority.issue("client.example", client=True)
+    connecting = speaking(version)
+    connecting.load_cert_chain(shown.cert_file, shown.key_file)
+    before, same = site.process(keys, role), site.process(keys, role)
+    assert resumes(before, same, connecting)
+    (tmp_path / "others").mkdir()
+    others = Authority(tmp_path / "others").file.read_bytes()
+    site.authority.file.write_bytes(others)
+    assert not resumes(before, site.process(keys, role), connecting)
+    # Where nobody is asked for a certificate there is nothing to take over.
+    assert resumes(site.process(keys), site.process(keys), speaking(version))
+
+
+@VERSIONS
 def test_a_ticket_of_the_last_period_is_taken_and_one_of_before_is_not(site: Site, version: ssl.TLSVersion) -> None:
     clock = Clock()
     keys = TicketKeys("smtp", HOUR, clock)
