@@ -28,7 +28,7 @@ class Head:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._data = b""
+        self._data = bytearray()
         self._from = 0
 
     @property
@@ -39,7 +39,7 @@ class Head:
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Take a piece of content; where it completes the header: the header (each line with its LF) and what follows,
         from the empty line on.  Raises HeaderTooLarge."""
-        self._data += data
+        self._data += data  # in place: a header may come octet by octet
         return self._cut(final=False)
 
     def finish(self) -> tuple[bytes, bytes]:
@@ -51,7 +51,8 @@ class Head:
         return found
 
     def _cut(self, *, final: bool) -> tuple[bytes, bytes] | None:
-        data, limit = self._data, self._limit
+        data: bytes | bytearray = self._data
+        limit = self._limit
         if data.startswith(b"\n"):
             end = 0
         else:
@@ -63,6 +64,7 @@ class Head:
             else:
                 self._from = max(0, len(data) - 1)
                 return None
+        data = bytes(data)
         fields = fields_end(data[:end])
         # A line that is no field ends the header as well; the empty line that belongs there is missing.
         rest = data[end:] if fields == end else b"\n" + data[fields:]

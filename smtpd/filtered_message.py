@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from pillarbox.lib.clients.cleanup import PIECE
 from pillarbox.lib.queue.edits import Edits
 from pillarbox.lib.queue.envelope import Envelope
 from pillarbox.lib.smtp import replies
@@ -47,7 +48,7 @@ class FilteredMessage:
             return False
         encoded = self._encoder.encode(content)
         self._pieces.append(encoded)
-        self._gathered += len(encoded)
+        self._gathered += len(encoded) + PIECE
         return self._gathered >= GATHER
 
     def _take(self) -> bytes:

@@ -41,6 +41,10 @@ RECIPIENTS_PER_FRAME = 50
 GATHER = 64 * 1024
 """Content is sent in pieces of about this size; a smaller message goes in one send, together with its envelope."""
 
+PIECE = 64
+"""Bytes that a piece of content takes beside its own, as long as it waits: a client that sends octet by octet must not
+fill memory, nor have cleanup take them one by one."""
+
 CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection and its first prepared file."""
 
@@ -107,6 +111,7 @@ class _Outgoing:
     def __init__(self, inode: int, clock: Callable[[], float]) -> None:
         self.queue_id = encode_id(int(clock() * 1_000_000), inode)
         self._pieces: list[bytes] = []
+        self._content: list[bytes] = []
         self._gathered = 0
         self._begun = False
         self._refusal: Rejected | None = None
@@ -134,8 +139,8 @@ class _Outgoing:
         """Take content; whether it is time to send."""
         if self._refusal is not None:
             return False
-        self._pieces.append(encode_chunk(content))
-        self._gathered += len(content)
+        self._content.append(content)
+        self._gathered += len(content) + PIECE
         return self._gathered >= GATHER
 
     def _examined(self, reply: Attributes) -> Examined | None:
@@ -149,7 +154,14 @@ class _Outgoing:
             raise ProtocolError("one descriptor was expected")
         return Examined(reply.fds[0], reply.integer("offset"), reply.integer("length"), reply.integer("examine"))
 
+    def _end_content(self) -> None:
+        self._pieces += (encode_chunk(b"".join(self._content)), END_OF_CONTENT)
+        self._content.clear()
+
     def _take(self) -> bytes:
+        if self._content:
+            self._pieces.append(encode_chunk(b"".join(self._content)))
+            self._content.clear()
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._gathered = 0
@@ -204,7 +216,7 @@ class Message(_Outgoing):
         assert self._begun
         if self._refusal is not None or not self._examine:
             return None
-        self._pieces.append(END_OF_CONTENT)
+        self._end_content()
         self._send(self._take())
         assert self._channel is not None
         try:
@@ -232,7 +244,7 @@ class Message(_Outgoing):
         if self._examine and not self._ended and (examined := self.examine()) is not None:
             examined.close()
         if not self._ended:
-            self._pieces.append(END_OF_CONTENT)
+            self._end_content()
             self._send(self._take())
         channel, reply = self._channel, self._early
         if channel is None:
@@ -387,7 +399,7 @@ class AsyncMessage(_Outgoing):
         assert self._begun
         if self._refusal is not None or not self._examine:
             return None
-        self._pieces.append(END_OF_CONTENT)
+        self._end_content()
         await self._send(self._take())
         assert self._channel is not None
         try:
@@ -415,7 +427,7 @@ class AsyncMessage(_Outgoing):
         if self._examine and not self._ended and (examined := await self.examine()) is not None:
             examined.close()
         if not self._ended:
-            self._pieces.append(END_OF_CONTENT)
+            self._end_content()
             await self._send(self._take())
         channel, reply = self._channel, self._early
         if channel is None:

@@ -142,6 +142,31 @@ class TestAsync:
         ids = asyncio.run(scenario())
         assert len(ids) == 40 and names(spool) == ids
 
+    def test_octets_that_come_one_by_one_are_not_gathered_without_end(
+        self, cleanup: Running, config: Config, spool: Path
+    ) -> None:
+        """Each waits as an object of its own: 64 KB of content would be megabytes."""
+
+        async def scenario() -> str:
+            client = AsyncCleanupClient(config)
+            message = await client.open()
+            message.begin(envelope())
+            waiting, sizes = 0, []
+            for octet in CONTENT + b"x" * 5000 + b"\n":
+                waiting += 1
+                if message.gather(bytes((octet,))):
+                    sizes.append(waiting)
+                    waiting = 0
+                    await message.flush()
+            assert len(sizes) >= 4 and max(sizes) <= 64 * 1024 // 64
+            receipt = await message.commit()
+            assert receipt.size == len(CONTENT) + 5001
+            client.close()
+            return receipt.queue_id
+
+        name = asyncio.run(scenario())
+        assert (spool / "incoming" / name).read_bytes().endswith(CONTENT + b"x" * 5000 + b"\n")
+
     def test_a_stale_connection_is_not_used(self, config: Config, spool: Path) -> None:
         async def scenario() -> None:
             client = AsyncCleanupClient(config)
