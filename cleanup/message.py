@@ -231,6 +231,8 @@ class NewMessage:
             self.file.replace_content(self._header_length, header, edits.body)
         if edits.hold and not self.disposition.hold:
             self.disposition.hold = edits.hold
+        if edits.filter:
+            self.disposition.filter = edits.filter
         envelope = edited_envelope(self.envelope, edits, self._expanded)
         if not envelope.recipients:
             log.info(f"{self.queue_id}: milters have deleted all recipients: discarded")

@@ -29,13 +29,15 @@ class RecipientEdit:
 @dataclass(frozen=True, slots=True)
 class Edits:
     """`sender` None: it stays; `ret` and `envid` go with a new sender (RFC 3461).  `recipients` are in the order in
-    which they are to be made.  `hold` is the reason to put the message into hold/; with `discard` it is thrown away."""
+    which they are to be made.  `hold` is the reason to put the message into hold/; `filter` is the
+    transport:nexthop that it goes to first; with `discard` it is thrown away."""
 
     sender: str | None = None
     ret: str = ""
     envid: str = ""
     recipients: tuple[RecipientEdit, ...] = ()
     hold: str = ""
+    filter: str = ""
     discard: bool = False
     header: int = -1
     body: int = -1
@@ -58,7 +60,7 @@ class Edits:
         members: dict[str, object] = {}
         if self.sender is not None:
             members["sender"] = self.sender
-        for name in ("ret", "envid", "hold"):
+        for name in ("ret", "envid", "hold", "filter"):
             if value := getattr(self, name):
                 members[name] = value
         if self.discard:
@@ -86,6 +88,7 @@ class Edits:
                     for item in (frame.groups("recipients") if "recipients" in frame else ())
                 ),
                 frame.text("hold", ""),
+                frame.text("filter", ""),
                 frame.boolean("discard", False),
                 **dict(zip(files, descriptors, strict=True)),
             )

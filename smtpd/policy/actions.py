@@ -23,7 +23,7 @@ NO_MESSAGE: Final = frozenset(("ETRN", "VRFY"))
 """The stages that no message follows, so that nothing can be done to it."""
 
 
-TOO_LATE: Final = frozenset(("FILTER", "PREPEND"))
+TOO_LATE: Final = frozenset(("PREPEND",))
 """What cannot be done any more when the content has come."""
 
 

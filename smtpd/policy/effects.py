@@ -24,6 +24,8 @@ def amend(edits: Edits, effects: Iterable[Effect], recipients: Sequence[Recipien
         match effect.word:
             case "hold":
                 edits = replace(edits, hold=edits.hold or effect.value)
+            case "filter":
+                edits = replace(edits, filter=effect.value)
             case "discard":
                 edits = replace(edits, discard=True)
             case "bcc":

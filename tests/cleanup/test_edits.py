@@ -179,6 +179,13 @@ class TestEnvelope:
         assert room.ids() == []
         assert os.listdir(room.spool / "hold") == [queue_id]
 
+    def test_filter_says_where_it_goes_first(self, room: Desk) -> None:
+        client = room.client()
+        queue_id, examined = show(client, SMALL)
+        examined.close()
+        assert commit(client, Edits(filter="scan:[127.0.0.1]:10025"))["ok"] is True
+        assert room.read(queue_id)[0].filter == "scan:[127.0.0.1]:10025"
+
     def test_discard_is_accepted_and_dropped(self, room: Desk) -> None:
         client = room.client()
         _, examined = show(client, SMALL)
@@ -220,7 +227,15 @@ class TestEnvelope:
 
     def test_edits_survive_the_way(self) -> None:
         edits = Edits(
-            "x@y.test", "hdrs", "id", (RecipientEdit(Recipient("a@b.test"), True),), "why", True, header=50, body=51
+            "x@y.test",
+            "hdrs",
+            "id",
+            (RecipientEdit(Recipient("a@b.test"), True),),
+            "why",
+            "smtp:x",
+            True,
+            header=50,
+            body=51,
         )
         assert Edits.parse(Attributes(edits.members()), [50, 51]) == edits
         assert not Edits() and Edits(sender="")

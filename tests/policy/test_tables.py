@@ -217,7 +217,7 @@ def test_actions_that_make_no_sense_are_warned_of(value: str, warning: str | Non
 
 
 def test_what_comes_too_late_is_warned_of() -> None:
-    for value, works in (("PREPEND X: y", False), ("FILTER a:b", False), ("HOLD", True), ("DISCARD", True)):
+    for value, works in (("PREPEND X: y", False), ("FILTER a:b", True), ("HOLD", True), ("DISCARD", True)):
         scene = world("end_of_data", "check_sender_access hash:t", tables={"hash:t": {"b.test": value}})
         assert scene.decide("END-OF-MESSAGE") == "ok"
         assert bool(scene.outcome.effects) == works
