@@ -87,6 +87,19 @@ def look_at_certificates(config: Config, *, running: bool, now: datetime.datetim
     return summary if spoken or summary.findings else None
 
 
+def unusable_certificates(config: Config) -> list[str]:
+    """Why a reload would be refused: certificates with which a service could not start, each reason once."""
+    reasons: dict[str, None] = {}
+    for service in config.services.values():
+        view = config.for_service(service)
+        try:
+            if (role := role_of(view, service)) is not None:
+                server_context(view, role)
+        except TlsError as error:
+            reasons[str(error)] = None
+    return list(reasons)
+
+
 def _add(summary: Summary, finding: str) -> None:
     if finding not in summary.findings:  # several services use the same files
         summary.findings.append(finding)

@@ -96,10 +96,16 @@ def stop(config: Config) -> int:
 
 
 def reload(config: Config) -> int:
-    """Put the configuration files into force."""
+    """Put the configuration files into force; not where master would refuse them for their certificates."""
+    from pillarbox.commands.check_tls import unusable_certificates  # the other verbs need no TLS
+
     pid = running_pid(config)
     if not pid:
         return _say("the mail system is not running", EX_NOT_RUNNING)
+    if reasons := unusable_certificates(config):
+        for reason in reasons:
+            _say(reason, os.EX_CONFIG)
+        return _say("not reloaded, the old configuration stays", os.EX_CONFIG)
     os.kill(pid, signal.SIGHUP)
     return os.EX_OK
 

@@ -251,6 +251,7 @@ class TestRunning:
             assert "transport  a@b.test -> smtp:b.test\n" in pillarbox(root, "route", "a@b.test").out
             assert "already" not in pillarbox(root, "check").err, "its own ports are no mistake"
             self.reload(root)
+            self.reload_is_refused(root)
         finally:
             stopped = pillarbox(root, "stop")
         assert stopped == Said(0)
@@ -258,6 +259,22 @@ class TestRunning:
         log = "".join((root / "log" / name).read_text() for name in ("mail.log.1", "mail.log.2", "mail.log"))
         assert "pillarbox/master[" in log and "daemon started -- version " in log and log.endswith(": stopped\n")
         assert not [line for line in log.splitlines() if "warning:" in line or "panic:" in line or "fatal:" in line]
+
+    def reload_is_refused(self, root: Path) -> None:
+        """Who asks is told what master would only write into its log; and master is left alone."""
+        stored, key = root / "etc" / "tls" / "cert.pem", root / "etc" / "tls" / "key.pem"
+        kept = stored.read_bytes()
+        log = (root / "log" / "mail.log").read_text()
+        stored.write_bytes(b"garbage")
+        try:
+            said = pillarbox(root, "reload")
+        finally:
+            stored.write_bytes(kept)
+        assert said.status == os.EX_CONFIG
+        why, outcome = said.err.splitlines()
+        assert why.startswith(f"pillarbox: {stored} with {key} is no usable PEM certificate and key")
+        assert outcome == "pillarbox: not reloaded, the old configuration stays"
+        assert "reload" not in (root / "log" / "mail.log").read_text()[len(log) :]
 
     def reload(self, root: Path) -> None:
         """The log is still written by workers that were forked after it: their descriptor is the right one."""
