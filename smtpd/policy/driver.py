@@ -150,7 +150,11 @@ class Decision:
                 memory.connection.effects, memory.connection.deferral = effects, outcome.deferral
             case "HELO":
                 self._hello.effects, self._hello.deferral = effects, outcome.deferral
-                memory.about, memory.hello = (memory.about[0], self.facts.helo or ""), self._hello
+                name = self.facts.helo or ""
+                if name == self._session.core.helo_name:
+                    memory.hello = self._hello
+                else:  # others may refuse it; then the name before it stays
+                    memory.announced = name, self._hello
             case "MAIL":
                 self._transaction.deferral = outcome.deferral
                 assert transaction is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pillarbox.lib.address.address import split_address, unquote_local
+from pillarbox.lib.address.address import DOMAIN_LIMIT, split_address, unquote_local
 from pillarbox.lib.address.extension import split_extension
 from pillarbox.lib.tables.keys import domain_keys
 
@@ -15,7 +15,12 @@ Order = tuple[tuple[str, bool], ...]
 
 
 def name_keys(name: str, with_dot: bool) -> Order:
-    """A host name or domain and its parents: `mx.example.com`, `example.com`, `com`, or `.example.com`, `.com`."""
+    """A host name or domain and its parents: `mx.example.com`, `example.com`, `com`, or `.example.com`, `.com`.
+
+    What is longer than a domain can be has no parents: a client may say anything in HELO.
+    """
+    if len(name) > DOMAIN_LIMIT:
+        return ((name, False),)
     first, *rest = domain_keys(name, parents_with_dot=with_dot) or [name]
     return ((first, False), *((key, True) for key in rest))
 

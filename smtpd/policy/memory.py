@@ -30,12 +30,16 @@ class Memory:
     """Whose facts these are: the client's address and what it said in HELO."""
     connection: Stretch = field(default_factory=Stretch)
     hello: Stretch = field(default_factory=Stretch)
+    announced: tuple[str, Stretch] = field(default_factory=lambda: ("", Stretch()))
+    """A name in HELO that policy has nothing against, and what comes of it once it is accepted."""
 
     def of(self, address: str, helo: str) -> Memory:
         """The memory for this client and HELO; what was about others is forgotten (XCLIENT, another HELO)."""
         if self.about != (address, helo):
             if self.about[0] != address:
                 self.connection = Stretch()
-            self.hello = Stretch()
+            name, announced = self.announced
+            self.hello = announced if helo and name == helo else Stretch()
+            self.announced = "", Stretch()
             self.about = address, helo
         return self

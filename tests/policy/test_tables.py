@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pillarbox.lib.config.restrictions import ACCESS_TABLES
 from pillarbox.lib.dns import ClientName
 from pillarbox.smtpd.policy.facts import Certificate
+from pillarbox.lookup.access import KEYS_LIMIT
 from pillarbox.smtpd.policy.keys import address_keys, host_keys, name_keys, network_keys
 from tests.policy.world import OURS, World, world
 
@@ -38,6 +39,15 @@ class TestKeys:
 
     def test_parents_with_a_dot(self) -> None:
         assert keys(name_keys("a.b.test", True)) == ["a.b.test", ".b.test", ".test"]
+
+    def test_a_name_that_no_domain_can_have_has_no_parents(self) -> None:
+        """HELO may say anything; lookup ends the connection of all sessions at a question that it cannot take."""
+        for labels in (128, 129, 300, 1000):
+            name = "a." * (labels - 1) + "b"
+            found = name_keys(name, False)
+            assert found[0] == (name, False)
+            assert len(found) <= KEYS_LIMIT
+            assert (len(found) == labels) == (len(name) <= 255)
 
     def test_a_host(self) -> None:
         assert keys(host_keys("mx.test", "192.0.2.1", False)) == [

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from pillarbox.lib.smtp import replies
+from pillarbox.lib.smtp.events import Hello
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.smtpd.session import Session
 from tests.smtpd.stage import HOST, OPEN, Stage, run, stage
@@ -192,6 +193,34 @@ class TestWithoutDelay:
                 assert (await peer.say("EHLO client.example")).startswith("250")
                 assert (await peer.say("MAIL FROM:<x>")).startswith("504 5.5.2 <x>: Sender address rejected: need")
                 assert await peer.say(OPEN[1], OPEN[2]) == "250 2.1.5 Ok"
+
+        run(scenario)
+
+    def test_a_name_that_something_else_refuses_is_not_the_clients_name(self) -> None:
+        async def scenario() -> None:
+            settings = {"smtpd_helo_restrictions": "check_helo_access hash:h", "smtpd_delay_reject": "no"}
+            async with stage(**settings) as scene:
+                scene.lookup.tables = {"hash:h": {"held.example": "HOLD", "later.example": "DEFER_IF_PERMIT"}}
+
+                def no(session: Session, event: Hello) -> Reply | None:
+                    return Reply(550, "5.7.1", ("no",)) if event.name == "no.example" else None
+
+                checks = {**scene.server.checks}
+                checks["HELO"] = (*checks["HELO"], no)
+                scene.server.checks = checks
+                peer = await scene.connect()
+                await peer.say("EHLO held.example")
+                assert await peer.say("EHLO no.example") == "550 5.7.1 no"
+                assert RECEIVED in await peer.say(*OPEN[1:], "DATA", b"\r\n.\r\n")
+                assert scene.cleanup.messages[-1].envelope is not None
+                assert scene.cleanup.messages[-1].envelope.hold
+                await peer.say("EHLO later.example")
+                assert await peer.say("EHLO no.example") == "550 5.7.1 no"
+                assert (await peer.say(*OPEN[1:])).startswith("450 4.7.1 <later.example>: Helo command rejected")
+                # What was wanted of a name goes with it.
+                await peer.say("EHLO client.example")
+                assert RECEIVED in await peer.say(*OPEN[1:], "DATA", b"\r\n.\r\n")
+                assert not scene.cleanup.messages[-1].envelope.hold
 
         run(scenario)
 
