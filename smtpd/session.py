@@ -209,6 +209,8 @@ class Session(Counterpart):
 
     def _write_late(self, output: bytes) -> None:
         self._busy = False
+        if self._ended:
+            return
         self._write(output)
         if self._tls_next:
             self._begin_tls()

@@ -13,6 +13,7 @@ import pytest
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.tls import server_context, smtp_role
+from pillarbox.smtpd.session import Session
 from tests.smtpd.stage import HOST, OPEN, run, stage
 from tests.tls.authority import Authority, Issued
 
@@ -129,6 +130,38 @@ def test_received_tells_the_key_exchange_where_it_is_wanted(site: Site) -> None:
     assert told in asyncio.run(scenario("yes"))
     assert b"TLSv1.3" not in asyncio.run(scenario("no"))
     assert b"certificate" not in asyncio.run(scenario("no"))
+
+
+def test_no_handshake_begins_with_a_client_that_has_gone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to STARTTLS is held back, since the client has made errors, and the client does not wait for it."""
+    written, begun = asyncio.Event(), []
+
+    async def scenario() -> None:
+        late, handshake = Session._write_late, Session._handshake
+
+        def noted(session: Session, output: bytes) -> None:
+            late(session, output)
+            written.set()
+
+        async def counted(session: Session) -> None:
+            begun.append(session)
+            await handshake(session)
+
+        monkeypatch.setattr(Session, "_write_late", noted)
+        monkeypatch.setattr(Session, "_handshake", counted)
+        async with stage(tls=site.server(), smtpd_soft_error_limit="1", smtpd_error_sleep_time="1s") as scene:
+            peer = await scene.connect()
+            await peer.say("EHLO c.test", "XYZZY")
+            written.clear()
+            peer.send("STARTTLS")
+            peer.close()
+            await scene.ended()
+            async with asyncio.timeout(10):
+                await written.wait()
+            await asyncio.sleep(0)
+            assert begun == []
+
+    run(scenario)
 
 
 def test_the_certificate_of_a_proxy_is_not_that_of_its_client(site: Site) -> None:
