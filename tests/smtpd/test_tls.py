@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,9 +136,9 @@ def test_received_tells_the_key_exchange_where_it_is_wanted(site: Site) -> None:
 
 def test_no_handshake_begins_with_a_client_that_has_gone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer to STARTTLS is held back, since the client has made errors, and the client does not wait for it."""
-    written, begun = asyncio.Event(), []
 
     async def scenario() -> None:
+        written, begun = asyncio.Event(), []
         late, handshake = Session._write_late, Session._handshake
 
         def noted(session: Session, output: bytes) -> None:
@@ -154,6 +156,12 @@ def test_no_handshake_begins_with_a_client_that_has_gone(site: Site, monkeypatch
             await peer.say("EHLO c.test", "XYZZY")
             written.clear()
             peer.send("STARTTLS")
+            (session,) = scene.server.sessions
+            async with asyncio.timeout(10):
+                while not session._tls_next:
+                    await asyncio.sleep(0)
+            connection = peer.writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST, not FIN
             peer.close()
             await scene.ended()
             async with asyncio.timeout(10):
