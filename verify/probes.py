@@ -46,6 +46,7 @@ class _Connection:
 
     def __init__(self, channel: AsyncChannel) -> None:
         self._channel = channel
+        self._sending = asyncio.Lock()
         self.waiting: dict[int, asyncio.Future[Result]] = {}
         self.leaving = False
         """Whether it takes no further request."""
@@ -56,7 +57,8 @@ class _Connection:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self.waiting[tag] = future
         try:
-            await self._channel.send(frame, [content])
+            async with self._sending:
+                await self._channel.send(frame, [content])
             async with asyncio.timeout(PROBE_TIMEOUT):
                 return await future
         finally:

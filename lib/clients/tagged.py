@@ -32,19 +32,26 @@ class TaggedConnection:
         future: asyncio.Future[Attributes] = asyncio.get_running_loop().create_future()
         self._waiting[tag] = future
         try:
-            await self.tell(request)
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout):  # a service that hangs does not even take the question
+                await self.tell(request)
                 return await future
         except TimeoutError:
             raise NoAnswer(f"no answer within {self._timeout:g} seconds") from None
         finally:
             self._waiting.pop(tag, None)
+            if not future.cancel() and not future.cancelled():
+                future.exception()  # whoever was cancelled does not want to hear of it
 
     async def tell(self, request: dict[str, object]) -> None:
         """Send without waiting for an answer.  Raises ChannelClosed."""
         try:
             async with self._sending:
-                await self._channel.send(request)
+                try:
+                    await self._channel.send(request)
+                except asyncio.CancelledError:
+                    # Nobody can say how much of it went: what follows would be taken for the rest.
+                    self.fail(ChannelClosed("a request was cut off"))
+                    raise
         except ChannelClosed as error:
             self.fail(error)
             raise

@@ -1,0 +1,92 @@
+"""Many questions on one connection: what becomes of the others when one is given up half said."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from pillarbox.lib.clients.tagged import NoAnswer, TaggedConnection
+from pillarbox.lib.ipc import AsyncChannel, Channel, ChannelClosed
+
+LONG = "x" * 250_000
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    """A scenario that hangs fails."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await scenario()
+
+    asyncio.run(bounded())
+
+
+async def _until(channel: AsyncChannel) -> None:
+    """Wait until somebody is in the middle of a frame, because the peer does not read."""
+    async with asyncio.timeout(10):
+        while channel._writable is None:
+            await asyncio.sleep(0)
+
+
+def test_a_question_that_is_cut_off_half_said_ends_the_connection() -> None:
+    """What follows would be read as the rest of it."""
+
+    async def scenario() -> None:
+        near, far = socket.socketpair()
+        channel = AsyncChannel(near)
+        connection = TaggedConnection(channel, 10)
+        first = asyncio.create_task(connection.ask({"do": "long", "text": LONG}))
+        await _until(channel)
+        second = asyncio.create_task(connection.ask({"do": "short"}))
+        await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        with pytest.raises(ChannelClosed):
+            await second
+        assert connection.broken
+        peer = Channel(far)
+        with pytest.raises(ChannelClosed):
+            peer.receive()
+        peer.close()
+
+    run(scenario)
+
+
+def test_a_service_that_does_not_take_questions_is_not_waited_for_without_end() -> None:
+    async def scenario() -> None:
+        near, far = socket.socketpair()
+        connection = TaggedConnection(AsyncChannel(near), 0.2)
+        with pytest.raises(NoAnswer):
+            await connection.ask({"do": "long", "text": LONG})
+        with pytest.raises(ChannelClosed):
+            await connection.ask({"do": "short"})
+        assert connection.broken
+        far.close()
+
+    run(scenario)
+
+
+def test_one_that_was_not_begun_leaves_it_as_it_was() -> None:
+    async def scenario() -> None:
+        near, far = socket.socketpair()
+        channel = AsyncChannel(near)
+        connection = TaggedConnection(channel, 10)
+        first = asyncio.create_task(connection.ask({"do": "long", "text": LONG}))
+        await _until(channel)
+        second = asyncio.create_task(connection.ask({"do": "short"}))
+        await asyncio.sleep(0)
+        second.cancel()
+        peer = Channel(far)
+        request = await asyncio.to_thread(peer.receive)
+        assert request.text("do") == "long"
+        peer.send({"ok": True, "tag": request.integer("tag")})
+        assert (await first).boolean("ok")
+        assert not connection.broken
+        connection.fail(ChannelClosed("over"))
+        peer.close()
+
+    run(scenario)
