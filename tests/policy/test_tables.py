@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pillarbox.lib.config.restrictions import ACCESS_TABLES
 from pillarbox.lib.dns import ClientName
-from pillarbox.smtpd.policy.facts import Certificate
 from pillarbox.lookup.access import KEYS_LIMIT
+from pillarbox.smtpd.policy.facts import Certificate
 from pillarbox.smtpd.policy.keys import address_keys, host_keys, name_keys, network_keys
 from tests.policy.world import OURS, World, world
 
