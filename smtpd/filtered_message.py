@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from pillarbox.lib.clients.cleanup import PIECE
+from pillarbox.lib.log import log
 from pillarbox.lib.queue.edits import Edits
 from pillarbox.lib.queue.envelope import Envelope
 from pillarbox.lib.smtp import replies
@@ -93,14 +94,21 @@ class BufferedMessage(FilteredMessage):
         if not self._discarded and self._file >= 0:
             self._length += len(content)
             view = memoryview(content)
-            while view:
-                view = view[os.write(self._file, view) :]
+            try:
+                while view:
+                    view = view[os.write(self._file, view) :]
+            except OSError as error:  # the rest is read and dropped
+                log.warning(f"proxy: no memory for the message: {error.strerror}")
+                self._failed = True
+                self._close()
         return False
 
     async def finish(self, transaction: Transaction) -> Reply:
         if self._discarded:
             self.abort()
             return replies.queued(NO_QUEUE)
+        if self._failed:
+            return UNAVAILABLE
         try:
             return await self._session.deliver_whole(transaction, self._file, self._length)
         finally:

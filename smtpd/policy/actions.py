@@ -177,7 +177,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
 
 def act(run: Run, about: About, value: str) -> Decision:
     """Do what a table or a policy server says."""
-    value = " ".join(value.split()) if "\n" in value else value.strip()
+    value = " ".join(value.split()) if "\n" in value or "\r" in value else value.strip()
     word, _, text = value.partition(" ") if "\t" not in value else value.replace("\t", " ", 1).partition(" ")
     action = ACTIONS.get(word.upper())
     if action is not None:

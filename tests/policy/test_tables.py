@@ -214,6 +214,8 @@ def test_discard_ends_everything_but_what_protects_comes_first() -> None:
         ("BCC nobody", "BCC requires an address user@domain"),
         ("PREPEND no field", 'PREPEND requires a header field "Name: text"'),
         ("PREPEND X: a\nEvil: b", None),
+        ("PREPEND X: a\rEvil: b", None),
+        ("PREPEND X: a\r\nEvil: b", None),
     ],
 )
 def test_actions_that_make_no_sense_are_warned_of(value: str, warning: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.filter_endpoint import Endpoint
+from pillarbox.smtpd import filtered_message
 from pillarbox.smtpd.program import confinement
 from tests.smtpd.stage import OPEN, Peer, Stage, run, stage
 
@@ -530,6 +532,24 @@ class TestSpeedAdjust:
                     while len(os.listdir("/proc/self/fd")) > before:
                         await asyncio.sleep(0.005)
                 assert filter_.connections == 0
+
+        run(scenario)
+
+    @pytest.mark.parametrize("content", [MESSAGE, b"Subject: x\r\n\r\n" + b"y\r\n" * 50_000 + b".\r\n"])
+    def test_no_memory_for_a_message(self, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(descriptor: int, data: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        async def scenario() -> None:
+            async with filtered(smtpd_proxy_options="speed_adjust") as (scene, filter_):
+                peer = await scene.connect()
+                await peer.say(OPEN[0])
+                with monkeypatch.context() as patched:
+                    patched.setattr(filtered_message.os, "write", full)
+                    assert await message(peer, content) == UNAVAILABLE
+                assert scene.logged("proxy: no memory for the message: No space left on device")
+                assert filter_.contents == []
+                assert (await message(peer)).startswith("250 2.0.0")
 
         run(scenario)
 
