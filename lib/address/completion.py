@@ -6,13 +6,19 @@ work is linear in the text.
 
 from __future__ import annotations
 
+import re
+
 from pillarbox.lib.address.header import Token, tokens
 
 _WORDS = ("atom", "quoted")
+# Without these an entry ends at a comma, and an "@" in it is that of an address.
+_INTRICATE = re.compile(r'["(\\\[:;]')
 
 
 def complete_addresses(text: str, domain: str) -> str:
     """The body of To, Cc, From and their like with `@domain` behind every bare name; also of folded text."""
+    if not _INTRICATE.search(text) and all("@" in (entry.partition("<")[2] or entry) for entry in text.split(",")):
+        return text  # the usual case, at a glance
     pieces: list[str] = []
     done = 0
     for entry in _entries(text):

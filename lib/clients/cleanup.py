@@ -376,6 +376,8 @@ class AsyncMessage(_Outgoing):
 
         With `examine` the content can be looked at by `examine`, before `commit`.
         """
+        if self._channel is not None:
+            self._channel.takes_descriptors = examine  # a plain read is cheaper, and most messages need no more
         self._begin(envelope, examine)
 
     def gather(self, content: bytes) -> bool:
@@ -503,6 +505,7 @@ class AsyncCleanupClient:
             channel = await AsyncChannel.connect(self._path, CONNECT_TIMEOUT)
         except ChannelClosed as error:
             raise ServiceUnavailable(f"cleanup: {error}") from None
+        channel.takes_descriptors = False
         try:
             inode = _prepared(await channel.receive(CONNECT_TIMEOUT))
         except (ChannelClosed, ProtocolError) as error:
