@@ -112,6 +112,21 @@ def _reply(parts: list[object]) -> Reply:
     raise ProtocolError("a reply that is none")
 
 
+def _understood(step: str, answer: Attributes, wanted: _Wanted) -> tuple[Decision, Edits]:
+    """What the service says.  Raises ProtocolError, having closed the answer's files."""
+    try:
+        wanted.learn(step, answer.texts("steps"))
+        decision = _decision(answer)
+        edits = answer.attributes("edits") if step == "end" and "edits" in answer else None
+    except ProtocolError:
+        close_all(answer.fds)
+        raise
+    if edits is None:
+        close_all(answer.fds)
+        return decision, Edits()
+    return decision, Edits.parse(edits, answer.fds)
+
+
 class _Wanted:
     """Which steps any milter wants to see: between messages, and in the message that is under way."""
 
@@ -159,8 +174,8 @@ class AsyncMilterSession:
         except ChannelClosed as error:
             self.lost = True
             raise ServiceUnavailable(f"milter: {error}") from None
-        answer = await self._call("open", _opening(self._specs, self._macros, peer, values), self._limit(content=False))
-        return _decision(answer)
+        opening = _opening(self._specs, self._macros, peer, values)
+        return (await self._call("open", opening, self._limit(content=False)))[0]
 
     def wants(self, step: str) -> bool:
         """Whether a step must be told: helo, mail, rcpt, refused (a recipient that was refused), data, unknown, end."""
@@ -170,15 +185,15 @@ class AsyncMilterSession:
         self, name: str, arguments: Sequence[str], values: Mapping[str, str], *, refused: bool = False
     ) -> Decision:
         """Tell the milters of a step.  `refused`: a recipient that was refused already; nothing comes of it."""
-        return _decision(await self._call(name, _step(name, arguments, values, refused), self._limit(content=False)))
+        request = _step(name, arguments, values, refused)
+        return (await self._call(name, request, self._limit(content=False)))[0]
 
     async def end(
         self, examined: Examined, values: Mapping[str, str], *, queue_id: str, binary: bool = False
     ) -> tuple[Decision, Edits]:
         """Let the milters see the whole message.  The descriptor stays the caller's; the edits' files become so."""
         request = _end(examined, values, queue_id, binary)
-        answer = await self._call("end", request, self._limit(content=True), (examined.descriptor,))
-        return _decision(answer), _edits(answer)
+        return await self._call("end", request, self._limit(content=True), (examined.descriptor,))
 
     def _limit(self, *, content: bool) -> float | None:
         # A message has many pieces, each with a time limit of its own; the milter service watches over those.
@@ -188,7 +203,7 @@ class AsyncMilterSession:
 
     async def _call(
         self, step: str, request: Mapping[str, object], timeout: float | None, fds: Sequence[int] = ()
-    ) -> Attributes:
+    ) -> tuple[Decision, Edits]:
         channel = self._channel
         if channel is None:
             self.lost = True
@@ -197,9 +212,7 @@ class AsyncMilterSession:
             await channel.send(request, fds)
             async with asyncio.timeout(timeout):
                 answer = await channel.receive()
-            if step != "end":
-                close_all(answer.fds)
-            self._wanted.learn(step, answer.texts("steps"))
+            return _understood(step, answer, self._wanted)
         except (ChannelClosed, ProtocolError) as error:
             self._lose()
             raise ServiceUnavailable(f"milter: {error}") from None
@@ -209,7 +222,6 @@ class AsyncMilterSession:
         except asyncio.CancelledError:
             self._lose()  # the answer would be taken for that to the next question
             raise
-        return answer
 
     def _lose(self) -> None:
         self.lost = True
@@ -235,13 +247,6 @@ class AsyncMilterSession:
 _ABORT = encode_frame({"do": "abort"})
 
 
-def _edits(answer: Attributes) -> Edits:
-    if "edits" not in answer:
-        close_all(answer.fds)
-        return Edits()
-    return Edits.parse(answer.attributes("edits"), answer.fds)
-
-
 class MilterSession:
     """The same for a blocking program."""
 
@@ -261,7 +266,7 @@ class MilterSession:
         self._channel.socket.settimeout(
             SLACK + sum(spec.connect_timeout * 2 + spec.command_timeout * 2 for spec in self._specs)
         )
-        return _decision(self._call("open", _opening(self._specs, self._macros, peer, values)))
+        return self._call("open", _opening(self._specs, self._macros, peer, values))[0]
 
     def wants(self, step: str) -> bool:
         """Whether a step must be told."""
@@ -269,7 +274,7 @@ class MilterSession:
 
     def step(self, name: str, arguments: Sequence[str], values: Mapping[str, str]) -> Decision:
         """Tell the milters of a step."""
-        return _decision(self._call(name, _step(name, arguments, values, False)))
+        return self._call(name, _step(name, arguments, values, False))[0]
 
     def end(self, examined: Examined, values: Mapping[str, str], *, queue_id: str) -> tuple[Decision, Edits]:
         """Let the milters see the whole message; see AsyncMilterSession."""
@@ -277,21 +282,17 @@ class MilterSession:
         self._channel.socket.settimeout(None)
         with contextlib.suppress(OSError):
             self._channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        answer = self._call("end", _end(examined, values, queue_id, False), (examined.descriptor,))
-        return _decision(answer), _edits(answer)
+        return self._call("end", _end(examined, values, queue_id, False), (examined.descriptor,))
 
-    def _call(self, step: str, request: Mapping[str, object], fds: Sequence[int] = ()) -> Attributes:
+    def _call(self, step: str, request: Mapping[str, object], fds: Sequence[int] = ()) -> tuple[Decision, Edits]:
         assert self._channel is not None
         try:
             self._channel.send(request, fds)
             answer = self._channel.receive()
-            if step != "end":
-                close_all(answer.fds)
-            self._wanted.learn(step, answer.texts("steps"))
+            return _understood(step, answer, self._wanted)
         except (ChannelClosed, ProtocolError) as error:
             self.close()
             raise ServiceUnavailable(f"milter: {error}") from None
-        return answer
 
     def close(self) -> None:
         """The session is over."""
