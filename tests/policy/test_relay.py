@@ -181,3 +181,27 @@ def test_every_restriction_has_a_function() -> None:
 
     assert set(FUNCTIONS) == set(RESTRICTIONS)
     assert World().rcpt(recipient=OURS) == "ok"
+
+
+POSTFIX = """
+    permit permit_mynetworks permit_sasl_authenticated permit_auth_destination permit_inet_interfaces
+    permit_tls_clientcerts permit_tls_all_clientcerts permit_dnswl_client permit_rhswl_client
+    reject defer defer_if_permit defer_if_reject sleep reject_unauth_destination defer_unauth_destination
+    reject_unknown_sender_domain reject_unknown_recipient_domain reject_non_fqdn_sender reject_non_fqdn_recipient
+    reject_invalid_helo_hostname reject_non_fqdn_helo_hostname reject_unknown_helo_hostname
+    reject_unknown_client_hostname reject_unknown_reverse_client_hostname
+    reject_rbl_client reject_rhsbl_client reject_rhsbl_reverse_client reject_rhsbl_helo reject_rhsbl_sender
+    reject_rhsbl_recipient reject_unlisted_recipient reject_unlisted_sender
+    reject_sender_login_mismatch reject_authenticated_sender_login_mismatch
+    reject_known_sender_login_mismatch reject_unauthenticated_sender_login_mismatch
+    reject_unverified_recipient reject_unverified_sender reject_unauth_pipelining reject_multi_recipient_bounce
+    reject_plaintext_session check_policy_service check_sasl_access check_ccert_access check_etrn_access
+"""
+"""What its administrators have in their lists; `warn_if_reject` stands before another one."""
+
+SUBJECTS = ("client", "reverse_client_hostname", "helo", "sender", "recipient")
+
+
+def test_the_names_of_postfix_are_known() -> None:
+    tables = {f"check_{subject}{kind}_access" for subject in SUBJECTS for kind in ("", "_a", "_mx", "_ns")}
+    assert {*POSTFIX.split(), *tables} <= set(RESTRICTIONS)
