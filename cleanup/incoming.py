@@ -23,7 +23,7 @@ from pillarbox.lib.system.files import move_within, sync_batch, sync_directory, 
 CLOCK_SLACK = 2_000_000
 """Microseconds by which the clocks of a client and of this process may differ (they are the same machine's)."""
 
-WRITE_SIZE = 128 * 1024
+WRITE_SIZE = 64 * 1024
 """Content gathered before it is written."""
 
 

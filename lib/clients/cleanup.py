@@ -38,7 +38,7 @@ from pillarbox.lib.queue.ids import encode_id
 RECIPIENTS_PER_FRAME = 50
 """With addresses of the greatest length, each escaped, a frame of so many stays below the frame limit."""
 
-GATHER = 64 * 1024
+GATHER = 32 * 1024
 """Content is sent in pieces of about this size; a smaller message goes in one send, together with its envelope."""
 
 PIECE = 64

@@ -19,7 +19,7 @@ from pillarbox.lib.ipc.frames import (
     encode_frame,
 )
 
-READ_SIZE = 64 * 1024
+READ_SIZE = 32 * 1024
 MAX_FDS = 16
 """Most descriptors taken from one frame; those beyond it are closed by the kernel."""
 

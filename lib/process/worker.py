@@ -226,9 +226,10 @@ def _place(error: BaseException) -> str:
     return " < ".join(f"{frame.filename.rpartition('/pillarbox/')[2]}:{frame.lineno}" for frame in reversed(frames))
 
 
-LARGE_BLOCK = 128 * 1024
+LARGE_BLOCK = 64 * 1024
 """Blocks from this size on are pieces of mail, gone when the mail is: 100 sessions in the middle of large messages left
-310 kB for each of them with smtpd, with this 26.  A read asks for 64 KiB and must not be one of them."""
+310 kB for each of them with smtpd, with this 50.  A read (`READ_SIZE` in lib/ipc) must be smaller: it would pay for a
+mapping each time."""
 
 
 def _begin(worker: Worker, announce: bool) -> None:

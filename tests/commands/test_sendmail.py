@@ -401,7 +401,7 @@ class TestDialogue:
     def test_two_messages_and_a_reset(self, instance: Path) -> None:
         start = ("MAIL FROM:<>", "RCPT TO:<b@y.test>")
         self.talk(instance, "HELO x", *start, "RSET", *start, "DATA", "1", ".", *start, "DATA", "2", ".", "QUIT")
-        assert [content for _, content in dropped(instance)] == [b"1\n", b"2\n"]
+        assert sorted(content for _, content in dropped(instance)) == [b"1\n", b"2\n"]
 
     def test_nonsense_is_answered(self, instance: Path) -> None:
         replies = self.talk(instance, "BOGUS", "RCPT TO:<x>", "STARTTLS", "QUIT")
