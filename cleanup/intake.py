@@ -15,10 +15,10 @@ from pillarbox.cleanup.spares import Spares
 from pillarbox.lib.clients.qmgr import QmgrNotifier
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
-from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed, ContentAborted, ProtocolError
+from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed, ContentAborted, ProtocolError, close_all
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import Envelope, Recipient
-from pillarbox.lib.queue.edits import Edits, close_all
+from pillarbox.lib.queue.edits import Edits
 
 RECIPIENT_LIMIT = 100_000
 """Most recipients of one message; a bound on memory, far above every sender's own limit."""

@@ -21,12 +21,12 @@ from pillarbox.lib.config.milters import MilterSpec, parse_endpoint, parse_milte
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.config.parameters.general import MESSAGE_SIZE_LIMIT, MYORIGIN, QUEUE_DIRECTORY
 from pillarbox.lib.dns import Resolver, choose_servers, configured_resolver
-from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError
+from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError, close_all
 from pillarbox.lib.milter.configured import all_endpoints
 from pillarbox.lib.milter.options import STAGES
 from pillarbox.lib.milter.packets import UNKNOWN
 from pillarbox.lib.process import Program, Worker, serve_channels
-from pillarbox.lib.queue.edits import Edits, close_all
+from pillarbox.lib.queue.edits import Edits
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.milter.addresses import Addresses
 from pillarbox.milter.chain import FAMILIES, HEADER_LIMIT, Chain, Message

@@ -27,11 +27,12 @@ from pillarbox.lib.ipc import (
     Channel,
     ChannelClosed,
     ProtocolError,
+    close_all,
     encode_chunk,
     encode_frame,
 )
 from pillarbox.lib.ipc.frames import END_OF_CONTENT
-from pillarbox.lib.queue.edits import Edits, close_all
+from pillarbox.lib.queue.edits import Edits
 from pillarbox.lib.queue.envelope import Envelope
 from pillarbox.lib.queue.ids import encode_id
 

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pillarbox.lib.clients.cleanup import Examined
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config.milters import MilterSpec
-from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError, close_all
 from pillarbox.lib.ipc.frames import encode_frame
-from pillarbox.lib.queue.edits import Edits, close_all
+from pillarbox.lib.queue.edits import Edits
 from pillarbox.lib.smtp.reply import Reply
 
 SERVICE = "milter"

@@ -8,7 +8,7 @@ Open files travel as SCM_RIGHTS with the first byte of their frame.  After a fra
 """
 
 from pillarbox.lib.ipc.aio import AsyncChannel
-from pillarbox.lib.ipc.blocking import Channel
+from pillarbox.lib.ipc.blocking import Channel, close_all
 from pillarbox.lib.ipc.frames import (
     CHUNK_LIMIT,
     FRAME_LIMIT,
@@ -32,6 +32,7 @@ __all__ = [
     "ContentAborted",
     "FrameReader",
     "ProtocolError",
+    "close_all",
     "encode_chunk",
     "encode_frame",
     "serve_tagged",

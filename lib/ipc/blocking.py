@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pillarbox.lib.ipc.frames import (
     ABORT_CONTENT,
@@ -175,3 +175,10 @@ class Channel:
                 os.close(descriptor)
         self._fds = []
         self.socket.close()
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close descriptors that nobody wants."""
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)

@@ -12,14 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pillarbox.lib.clients.auth import Account, AsyncAuthClient
 from pillarbox.lib.clients.errors import ServiceUnavailable
-from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, FrameReader, ProtocolError, encode_frame
+from pillarbox.lib.ipc import (
+    AsyncChannel,
+    Attributes,
+    ChannelClosed,
+    FrameReader,
+    ProtocolError,
+    close_all,
+    encode_frame,
+)
 from pillarbox.lib.log import log
 from pillarbox.lib.login.connection import ClientConnection
 
@@ -189,12 +196,6 @@ def refusal(account: Account | None, *, system: bool) -> str:
 def encode_reply(why: str = "") -> bytes:
     """The session part's answer as a frame."""
     return encode_frame({"ok": False, "why": why} if why else {"ok": True})
-
-
-def close_all(fds: list[int]) -> None:
-    """Close descriptors that came with a frame."""
-    for descriptor in fds:
-        os.close(descriptor)
 
 
 def _stream(connection: socket.socket, fds: list[int]) -> socket.socket:

@@ -21,13 +21,12 @@ from typing import NoReturn, Protocol
 from pillarbox.lib.clients.auth import Account, AuthClient
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
-from pillarbox.lib.ipc import Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import Channel, ChannelClosed, ProtocolError, close_all
 from pillarbox.lib.log import log
 from pillarbox.lib.login.handover import (
     REQUEST_TIMEOUT,
     SessionRequest,
     SessionStart,
-    close_all,
     encode_reply,
     refusal,
     take_stream,

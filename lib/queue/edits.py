@@ -9,12 +9,9 @@ last closes them.
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pillarbox.lib.ipc import Attributes, ProtocolError
+from pillarbox.lib.ipc import Attributes, ProtocolError, close_all
 from pillarbox.lib.queue.envelope import Recipient
 
 
@@ -96,13 +93,6 @@ class Edits:
             close_all(descriptors)
             raise
         return edits
-
-
-def close_all(descriptors: Iterable[int]) -> None:
-    """Close descriptors that nobody wants."""
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
 
 
 NO_EDITS = Edits()

@@ -322,11 +322,6 @@ def greylisted(recipient: str, seconds: int) -> Reply:
 
 
 # --- policy
-def relay_denied(recipient: str) -> Reply:
-    """reject_unauth_destination."""
-    return Reply(554, "5.7.1", (printable(f"<{recipient}>: Relay access denied"),))
-
-
 def lookup_failure(what: str) -> Reply:
     """A table could not be asked."""
     return Reply(451, "4.3.0", (printable(f"<{what}>: Temporary lookup failure"),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from pillarbox.lib.smtp import replies
+from pillarbox.lib.smtp import refusals, replies
 from pillarbox.lib.smtp.events import (
     Auth,
     AuthResponse,
@@ -44,7 +44,11 @@ def default_policy(event: Event) -> Reply | None:
         case Mail():
             return replies.SENDER_OK
         case Rcpt():
-            return replies.relay_denied(event.recipient) if event.recipient.startswith("no") else replies.RECIPIENT_OK
+            return (
+                refusals.relay_denied(554, event.recipient)
+                if event.recipient.startswith("no")
+                else replies.RECIPIENT_OK
+            )
         case Data():
             return replies.START_DATA
         case End():

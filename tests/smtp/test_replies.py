@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from pillarbox.lib.smtp import replies
+from pillarbox.lib.smtp import refusals, replies
 from pillarbox.lib.smtp.reply import Reply
 
 ARGUMENTS = {
@@ -78,11 +78,11 @@ def test_closing_codes_are_few(name: str, reply: Reply) -> None:
 
 
 def test_text_from_outside_cannot_end_a_line() -> None:
-    assert replies.relay_denied("a\r\n250 ok@x").encode().count(b"\r\n") == 1
+    assert refusals.relay_denied(554, "a\r\n250 ok@x").encode().count(b"\r\n") == 1
 
 
 def test_text_from_outside_is_cut() -> None:
-    assert len(replies.relay_denied("é" * 2000).encode()) <= 512
+    assert len(refusals.relay_denied(554, "é" * 2000).encode()) <= 512
 
 
 def test_spelling_is_read_back() -> None:
