@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,10 @@ class DeliveryRequest:
     requiretls: bool = False
     deliver_by: str = ""
     """See `lib.queue.deliver_by`."""
+    sources: tuple[str, ...] = ()
+    """The local addresses of the connection, at most one IPv4 and one IPv6; empty: as the agent is configured."""
+    helo: str = ""
+    """The name that belongs to `sources` in the EHLO, HELO or LHLO command; empty: as the agent is configured."""
     probe: bool = False
     """Nothing is to be delivered: the result is what the next hop says to the recipient (`verify`)."""
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -87,6 +92,16 @@ def request_frame(
     }
 
 
+def _sources(texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        versions = [ipaddress.ip_address(text).version for text in texts]
+    except ValueError:
+        raise ProtocolError("a source of a delivery is an IP address") from None
+    if len(versions) != len(set(versions)):
+        raise ProtocolError("a delivery has one source of each address family at most")
+    return texts
+
+
 def parse_request(frame: Attributes, now: float) -> DeliveryRequest:
     """The agent's side.  Raises ProtocolError; the frame's descriptors are then closed."""
     try:
@@ -120,6 +135,8 @@ def parse_request(frame: Attributes, now: float) -> DeliveryRequest:
             smtputf8=frame.boolean("smtputf8", False),
             requiretls=frame.boolean("requiretls", False),
             deliver_by=frame.text("deliver_by", ""),
+            sources=_sources(frame.texts("sources", [])),
+            helo=frame.text("helo", ""),
             probe=frame.boolean("probe", False),
             attributes={name: value for name, value in attributes.items() if isinstance(value, str)},
         )

@@ -50,10 +50,28 @@ class TestRequest:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(descriptor)
 
+    @pytest.mark.parametrize("sources", [[], ["192.0.2.5"], ["2001:db8::5"], ["192.0.2.5", "2001:db8::5"]])
+    def test_sources_are_those_that_the_queue_manager_chose(self, descriptor: int, sources: list[str]) -> None:
+        got = frame(sources=sources, helo="out1.x.test")
+        got.fds = [descriptor]
+        request = parse_request(got, 0.0)
+        assert request.sources == tuple(sources) and request.helo == "out1.x.test"
+
+    def test_without_sources_the_agent_uses_its_own(self, descriptor: int) -> None:
+        got = frame()
+        got.fds = [descriptor]
+        request = parse_request(got, 0.0)
+        assert request.sources == () and not request.helo
+
     @pytest.mark.parametrize(
         "change",
         [
             {"do": "x"},
+            {"sources": "192.0.2.5"},
+            {"sources": ["mx.test"]},
+            {"sources": ["192.0.2.5", "192.0.2.6"]},
+            {"sources": [5]},
+            {"helo": 1},
             {"tag": "3"},
             {"recipients": {}},
             {"recipients": [{}]},
