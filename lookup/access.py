@@ -1,7 +1,7 @@
-"""Access policy's questions: several keys in tables that restriction lists, login maps and reply maps name.
+"""Several keys in tables that a list names: restriction lists, login maps and reply maps, the SMTP client's tables.
 
-Only the tables are asked that main.yaml or the options of a service name for this purpose; which they are is read from
-the configuration, not from the request.
+Only the tables are asked that main.yaml or the options of a service name for such a purpose; which they are is read
+from the configuration, not from the request.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Access:
         for spec in request.texts("tables"):
             maps = self._maps.get(spec)
             if maps is None:
-                raise LookupFailed(f'"{spec[:100]}" is no table that the configuration names for access policy')
+                raise LookupFailed(f'"{spec[:100]}" is no table that the configuration names for such questions')
             named.append(maps)
         return Maps(TITLE, (table for maps in named for table in maps.tables))
 

@@ -10,5 +10,6 @@ connector     from a server's address to a conversation that is ready for mail
 connection    octets and time for one conversation (the conversation itself is lib.smtp.client)
 envelope      a request as commands for one server
 cache         conversations kept open for the next delivery
+tables        passwords and TLS policies, by way of the lookup service
 results       replies and failures in Postfix's words
 """

@@ -28,6 +28,7 @@ from pillarbox.smtp_client.protection import UNENCRYPTED, insists, level_for
 from pillarbox.smtp_client.results import local_failure
 from pillarbox.smtp_client.route import NoRoute, Router, Server, usable
 from pillarbox.smtp_client.settings import MANDATORY_TLS, Settings
+from pillarbox.smtp_client.tables import Tables
 from pillarbox.smtp_client.verdict import farewell_of, never_began, verdict
 
 TLS_FAILURES = ("4.7.4", "4.7.5")
@@ -37,10 +38,11 @@ TLS_FAILURES = ("4.7.4", "4.7.5")
 class Deliverer:
     """What the deliveries of one process share."""
 
-    def __init__(self, settings: Settings, router: Router, cache: ConnectionCache) -> None:
+    def __init__(self, settings: Settings, router: Router, cache: ConnectionCache, tables: Tables) -> None:
         self.settings = settings
         self.router = router
         self.cache = cache
+        self.tables = tables
 
     async def deliver(self, request: DeliveryRequest) -> tuple[list[Result], str]:
         """Results for all recipients, and why the next hop as a whole is unusable, or ""."""

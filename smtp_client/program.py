@@ -23,10 +23,12 @@ from pillarbox.smtp_client.destination import parse_port
 from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import is_lmtp, read_settings
+from pillarbox.smtp_client.tables import Tables, asks_lookup
 
 
 def confinement(config: Config) -> Confinement:
-    """Any server's port and the DNS, for LMTP UNIX sockets too; no file but what an interpreter needs."""
+    """Any server's port and the DNS, UNIX sockets for LMTP and where lookup must be asked about a table;
+    no file but what an interpreter needs."""
     ports = config[SMTP_CLIENT_PORTS]
     binds = config[SMTP_BIND_ADDRESS] or config[SMTP_BIND_ADDRESS6]
     resolvers = [parse_server(server).port for server in config[DNS_RESOLVER]] or [DNS_PORT]
@@ -34,7 +36,7 @@ def confinement(config: Config) -> Confinement:
         connect_tcp=(*map(parse_port, ports), *resolvers) if ports else None,
         bind_tcp=(0,) if binds else (),
         udp=True,
-        unix=is_lmtp(config, config[SERVICE_NAME]),
+        unix=is_lmtp(config, config[SERVICE_NAME]) or asks_lookup(config),
         fork=False,
     )
 
@@ -51,7 +53,7 @@ class SmtpClient:
         settings = read_settings(config, worker.service.name)
         log.set_program(f"{config[SYSLOG_NAME]}/{settings.protocol}")
         router = Router(settings, configured_resolver(config), Ourselves(config), random.Random())
-        self._deliverer = Deliverer(settings, router, ConnectionCache(settings))
+        self._deliverer = Deliverer(settings, router, ConnectionCache(settings), Tables(config))
 
     def run(self, worker: Worker) -> None:
         """Deliver until told to stop."""

@@ -117,9 +117,10 @@ class LookupClient:
         return self._call({"do": "listed", "parameter": parameter, "domain": domain}).boolean("listed")
 
     def access(self, tables: Sequence[str], keys: Sequence[str], partial: Sequence[bool]) -> AccessValue | None:
-        """The first of `keys` that is in one of `tables`, which the configuration must name for access policy.
+        """The first of `keys` that is in one of `tables`.
 
-        `partial` says of each key whether it is a part of what is looked for: tables of patterns see whole keys only.
+        The configuration must name the tables, for access policy or the SMTP client.  `partial` says of each key
+        whether it is a part of what is looked for: tables of patterns see whole keys only.
         """
         questions = self._questions
         kept = (tuple(tables), tuple(keys), tuple(partial))
@@ -232,9 +233,10 @@ class AsyncLookupClient:
         return (await self._call({"do": "listed", "parameter": parameter, "domain": domain})).boolean("listed")
 
     async def access(self, tables: Sequence[str], keys: Sequence[str], partial: Sequence[bool]) -> AccessValue | None:
-        """The first of `keys` that is in one of `tables`, which the configuration must name for access policy.
+        """The first of `keys` that is in one of `tables`.
 
-        `partial` says of each key whether it is a part of what is looked for: tables of patterns see whole keys only.
+        The configuration must name the tables, for access policy or the SMTP client.  `partial` says of each key
+        whether it is a part of what is looked for: tables of patterns see whole keys only.
         """
         questions = self._questions
         kept = (tuple(tables), tuple(keys), tuple(partial))

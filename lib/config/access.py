@@ -1,7 +1,7 @@
 """What the restriction lists of a configuration say together: every name is known, and no service is an open relay.
 
 Each list has been read before (`restrictions`); here a service's lists are looked at as a whole, with its own options
-in force.  `access_tables` are the tables that restrictions may ask lookup about.
+in force.  `access_tables` are the tables that restrictions, and the SMTP client, may ask lookup about.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pillarbox.lib.config.errors import Problem, nearest
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import smtpd_access
+from pillarbox.lib.config.parameters.smtp_client_sasl import SMTP_SASL_PASSWORD_MAPS
+from pillarbox.lib.config.parameters.tls import SMTP_TLS_POLICY_MAPS
 from pillarbox.lib.config.restrictions import (
     ACCESS_TABLES,
     CLASSES,
@@ -40,6 +42,9 @@ LISTS: tuple[Parameter[tuple[Rule, ...]], ...] = (
 """All restriction lists."""
 
 _MAPS = (smtpd_access.SMTPD_SENDER_LOGIN_MAPS, smtpd_access.RBL_REPLY_MAPS, smtpd_access.RELAY_CLIENTCERTS)
+
+CLIENT_TABLES = (SMTP_SASL_PASSWORD_MAPS, SMTP_TLS_POLICY_MAPS)
+"""What the SMTP client asks about, by service."""
 
 PROGRAM = "smtpd"
 
@@ -125,12 +130,12 @@ def rule_tables(rules: Iterable[Rule]) -> Iterator[str]:
 
 
 def access_tables(config: Config) -> tuple[str, ...]:
-    """The tables that access policy may ask about: those of main.yaml, and of every service's own options."""
+    """The tables that may be asked about by name: those of main.yaml, and of every service's own options."""
     views = [config, *map(config.for_service, _with_options(config.services.values()))]
     found: dict[str, None] = {}
     for view in views:
         found.update(dict.fromkeys(rule_tables(rules_of(view))))
-        for parameter in _MAPS:
+        for parameter in (*_MAPS, *CLIENT_TABLES):
             named = view[parameter]
             found.update(dict.fromkeys(named))
     return tuple(found)

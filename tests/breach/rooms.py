@@ -150,7 +150,8 @@ CHILDREN: dict[str, Room] = {
 SINCE_ABI = {"truncate-held-message": 3, "connect-tcp": 4, "connect-abstract": 6}
 """What nothing but Landlock denies, and only since this ABI (landlock(7)); all else holds on older kernels too."""
 
-SERVICE_ROOMS = dict.fromkeys(("lmtp", "probe-lmtp"), _may(_SMTP_CLIENT, _NET_OWNER))  # LMTP servers have UNIX sockets
+# LMTP servers have UNIX sockets, and lookup has one.
+SERVICE_ROOMS = dict.fromkeys(("lmtp", "probe-lmtp", "smtp-with-tables"), _may(_SMTP_CLIENT, _NET_OWNER))
 """Services that differ from others of their program."""
 
 

@@ -118,10 +118,14 @@ def test_the_tables_that_policy_may_ask(tmp_path: Path) -> None:
     main = (
         "smtpd_client_restrictions: hash:/a, check_client_mx_access hash:/b\nsmtpd_restriction_classes: c\n"
         "c: check_ccert_access {hash:/c, {search_order=cert_fingerprint}}\nrbl_reply_maps: hash:/d\n"
+        "smtp_tls_policy_maps: hash:/g\n"
     )
-    master = "smtpd:\n  command: smtpd\n  options:\n    smtpd_sender_restrictions: hash:/e\n    smtpd_sender_login_maps: hash:/f\n"
+    master = (
+        "smtpd:\n  command: smtpd\n  options:\n    smtpd_sender_restrictions: hash:/e\n    smtpd_sender_login_maps: hash:/f\n"
+        "smtp:\n  command: smtp_client\n  options:\n    smtp_sasl_password_maps: hash:/h\n"
+    )
     found = set(access_tables(loaded(tmp_path, main, master)))
-    assert found == {"hash:/a", "hash:/b", "hash:/c", "hash:/d", "hash:/e", "hash:/f", "logins:"}
+    assert found == {*(f"hash:/{name}" for name in "abcdefgh"), "logins:"}
 
 
 class TestPolicyServers:

@@ -29,6 +29,7 @@ from pillarbox.smtp_client.delivery import Deliverer
 from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import read_settings
+from pillarbox.smtp_client.tables import Tables
 
 # Everything holds on the standard loop and on the faster one where it is installed.
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop]
@@ -119,7 +120,8 @@ class ClientUnderTest:
         resolver = Resolver(self.servers, timeout=0.5, attempts=1)
         router = Router(settings, resolver, Ourselves(config), random.Random(1))
         cache = ConnectionCache(settings)
-        deliverer = Deliverer(settings, router, cache)
+        tables = Tables(config)
+        deliverer = Deliverer(settings, router, cache, tables)
 
         async def one(request: DeliveryRequest) -> Outcome:
             begin = len(lines)
@@ -141,6 +143,7 @@ class ClientUnderTest:
             return outcomes
         finally:
             cache.close()
+            await tables.close()
             await asyncio.sleep(0.01)  # the connections take their leave
             resolver.close()
 
