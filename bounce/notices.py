@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pillarbox.bounce.logs import Selection
 from pillarbox.lib.clients.cleanup import AsyncCleanupClient, Rejected
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.bounce import (
+    BOUNCE_NOTICE_RECIPIENT,
     BOUNCE_SIZE_LIMIT,
+    DELAY_NOTICE_RECIPIENT,
     DOUBLE_BOUNCE_SENDER,
     NOTIFY_CLASSES,
     TWO_BOUNCE_NOTICE_RECIPIENT,
@@ -20,7 +22,9 @@ from pillarbox.lib.config.parameters.qmgr import MAXIMAL_QUEUE_LIFETIME
 from pillarbox.lib.delivery import Content, text_content
 from pillarbox.lib.log import log
 from pillarbox.lib.message.dsn import (
+    BOUNCE_COPY,
     DELAY,
+    DELAY_COPY,
     FAILURE,
     LATE,
     POSTMASTER,
@@ -29,6 +33,7 @@ from pillarbox.lib.message.dsn import (
     Original,
     Report,
     ReportedRecipient,
+    Template,
 )
 from pillarbox.lib.message.dsn import compose as compose_report
 from pillarbox.lib.message.header import compose as compose_field
@@ -52,7 +57,15 @@ class Subject:
 class Notices:
     """Writes reports.  Methods raise ServiceUnavailable where cleanup cannot take them now."""
 
-    def __init__(self, config: Config, cleanup: AsyncCleanupClient, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        config: Config,
+        cleanup: AsyncCleanupClient,
+        clock: Callable[[], float] = time.time,
+        templates: Mapping[str, Template] | None = None,
+    ) -> None:
+        """`templates` are the administrator's words by name, expanded."""
+        self._templates = templates or {}
         self._cleanup = cleanup
         self._clock = clock
         self._host = config[MYHOSTNAME]
@@ -60,16 +73,23 @@ class Notices:
         self._mail_name = config[MAIL_NAME]
         self._size_limit = config[BOUNCE_SIZE_LIMIT]
         self._lifetime = config[MAXIMAL_QUEUE_LIFETIME]
-        self._double_bounces = "2bounce" in config[NOTIFY_CLASSES]
+        self._classes: tuple[str, ...] = config[NOTIFY_CLASSES]
         self._double_bounce_sender = f"{config[DOUBLE_BOUNCE_SENDER]}@{self._origin}"
-        self._postmaster = _qualified(config[TWO_BOUNCE_NOTICE_RECIPIENT], self._origin)
+        self._notified = {
+            kind.name: _qualified(config[parameter], self._origin)
+            for kind, parameter in (
+                (POSTMASTER, TWO_BOUNCE_NOTICE_RECIPIENT),
+                (BOUNCE_COPY, BOUNCE_NOTICE_RECIPIENT),
+                (DELAY_COPY, DELAY_NOTICE_RECIPIENT),
+            )
+        }
 
     async def final(self, subject: Subject, path: str) -> list[str]:
         """The reports that the log "bounce" at `path` calls for; the queue ids of those written."""
         written = []
         failures = Selection(path, (FAILED,), "failure")
         if failures:
-            written.append(await self._failure(subject, failures))
+            written += await self._failure(subject, failures)
         successes = Selection(path, (DELIVERED, RELAYED, EXPANDED, TRACED), "success")
         if successes and subject.envelope.sender:
             written.append(await self._write(SUCCESS, subject, successes, subject.envelope.sender, ""))
@@ -85,21 +105,30 @@ class Notices:
         delays = Selection(path, (DELAYED,), "deadline" if late else "delay")
         if not delays or not subject.envelope.sender or self._is_double_bounce(subject.envelope.sender):
             return []
-        queue_id = await self._write(LATE if late else DELAY, subject, delays, subject.envelope.sender, "")
-        return [queue_id] if queue_id else []
+        written = [await self._write(LATE if late else DELAY, subject, delays, subject.envelope.sender, "")]
+        if "delay" in self._classes:
+            written.append(await self._notify(DELAY_COPY, subject, delays))
+        return [queue_id for queue_id in written if queue_id]
 
-    async def _failure(self, subject: Subject, failures: Selection) -> str:
+    async def _failure(self, subject: Subject, failures: Selection) -> list[str]:
         sender = subject.envelope.sender
         if self._is_double_bounce(sender):
             log.warning(f"{subject.queue_id}: undeliverable postmaster notification discarded")
-            return ""
+            return []
         if sender:
-            return await self._write(FAILURE, subject, failures, sender, "")
-        if not self._double_bounces:
+            written = [await self._write(FAILURE, subject, failures, sender, "")]
+            if "bounce" in self._classes:
+                written.append(await self._notify(BOUNCE_COPY, subject, failures))
+            return written
+        if "2bounce" not in self._classes:
             log.info(f"{subject.queue_id}: not returned: the sender is empty, and notify_classes has no 2bounce")
-            return ""
+            return []
+        return [await self._notify(POSTMASTER, subject, failures)]
+
+    async def _notify(self, kind: Kind, subject: Subject, chosen: Selection) -> str:
+        """A copy for the postmaster."""
         # Not from the null sender: should this fail too, it must be told from an ordinary bounce.
-        return await self._write(POSTMASTER, subject, failures, self._postmaster, self._double_bounce_sender)
+        return await self._write(kind, subject, chosen, self._notified[kind.name], self._double_bounce_sender)
 
     def _is_double_bounce(self, sender: str) -> bool:
         return sender.lower() == self._double_bounce_sender.lower()
@@ -142,7 +171,8 @@ class Notices:
             envid=envelope.envid,
             return_body=body,
             smtputf8=international,
-            retry_until=max(envelope.arrival, envelope.release) + self._lifetime if kind in (DELAY, LATE) else 0.0,
+            retry_until=max(envelope.arrival, envelope.release) + self._lifetime if kind.action == DELAYED else 0.0,
+            words=self._templates.get(kind.template),
         )
         content = subject.content
         if body:
@@ -163,7 +193,7 @@ class Notices:
                     sender=sender,
                     recipients=(Recipient(to, notify=("never",)),),
                     arrival=now,
-                    body="8bitmime" if original.eight_bit or international else "7bit",
+                    body="8bitmime" if original.eight_bit or report.eight_bit else "7bit",
                     smtputf8=international,
                     requiretls=envelope.requiretls,
                     origin="bounce",

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from pillarbox.lib.config import Config
 
 USAGE = (
-    "[-a (server SASL types)] [-A (client SASL types)] [-c config_dir] [-C param_class] [-d (parameter defaults)] "
-    "[-e (edit configuration)] [-f (fold lines)] [-F (service fields)] [-h (no names)] [-H (no values)] "
+    "[-a (server SASL types)] [-A (client SASL types)] [-b (bounce texts)] [-c config_dir] "
+    "[-C param_class] [-d (parameter defaults)] [-e (edit configuration)] "
+    "[-f (fold lines)] [-F (service fields)] [-h (no names)] [-H (no values)] "
     "[-j (JSON)] [-l (lock types)] [-m (map types)] [-M (services)] [-n (non-default parameters)] "
     "[-o name=value (override parameter value)] [-p (main.yaml, default)] [-P (service parameters)] "
-    "[-q (no warnings)] [-T compile-version|run-version] [-v (verbose)] [-x (expand parameter values)] "
-    "[-X (exclude)] [-# (comment-out)] [name...]"
+    "[-q (no warnings)] [-t (bounce templates)] [-T compile-version|run-version] [-v (verbose)] "
+    "[-x (expand parameter values)] [-X (exclude)] [-# (comment-out)] [name...]"
 )
 _LETTERS = "aAbc:C:deEfFhHjlmMno:pPqtT:vxX#"
 _MODES = "aAblmMFPtT"
@@ -119,11 +120,11 @@ def _run(command: Command, arguments: list[str]) -> int:
         return _print_all(sorted((*STANDARD.types(), "accounts")))
     if request.mode == "T":
         return _version(mode_argument)
-    if request.mode in ("b", "t"):
-        raise Fatal("bounce templates are not supported")
     from pillarbox.lib.config import config_directory
 
     request.directory = config_directory(directory)
+    if request.mode in ("b", "t"):
+        return _show_templates(request, words)
     if request.mode in ("M", "F", "P"):
         if request.edit or any("=" in word for word in words):
             raise Fatal("editing of master.yaml is not supported; change the file with an editor")
@@ -170,6 +171,31 @@ def _version(what: str) -> int:
     import pillarbox
 
     output(f"Pillarbox {pillarbox.__version__}")
+    return 0
+
+
+def _show_templates(request: Request, words: list[str]) -> int:
+    """The words at the top of reports, of the file that is named or configured, as a file has them or as mail has."""
+    from pillarbox.lib.config.parameters.bounce import BOUNCE_TEMPLATE_FILE
+    from pillarbox.lib.config.values import Config
+    from pillarbox.lib.message.dsn import BUILT_IN
+    from pillarbox.lib.message.dsn.configured import expanded, read_file
+
+    config, warnings = _read(request)
+    for warning in warnings:
+        request.warn(warning)
+    if words:
+        config = Config({**config.values, BOUNCE_TEMPLATE_FILE.name: words[0]}, config.services)
+    found = read_file(config, request.warn)
+    filled = expanded(config, found, request.warn)
+    for name in BUILT_IN:
+        template = found.get(name, BUILT_IN[name])
+        if request.mode == "t":
+            text = template.written(name)
+        else:
+            text = f"expanded_{name}_text = <<EOF\n{filled[name].body}EOF\n"
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+    sys.stdout.flush()
     return 0
 
 

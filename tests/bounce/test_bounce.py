@@ -481,3 +481,55 @@ class TestTrouble:
 )
 def test_notify(notify: tuple[str, ...], event: str, wanted: bool) -> None:
     assert wants(notify, event) == wanted
+
+
+class TestPostmaster:
+    """notify_classes: copies by class, to whom each is configured, from a sender that nothing is returned to."""
+
+    def test_a_copy_of_a_bounce_has_the_header_only(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            assert await bench.flush() == ("NEW1", "NEW2")
+            to_sender, copy = bench.cleanup.taken
+            assert b"the body" in to_sender.data
+            assert copy.envelope.sender == "double-bounce@mx.test"
+            assert [one.address for one in copy.envelope.recipients] == ["watch@x.test"]
+            assert copy.message["Subject"] == "Postmaster Copy: Undelivered Mail"
+            assert b"the body" not in copy.data
+            assert b"Subject: hello" in copy.data
+
+        lines = on_bench(tmp_path, work, notify_classes="bounce", bounce_notice_recipient="watch@x.test")
+        assert f"{ID}: postmaster non-delivery notification: NEW2" in lines
+
+    def test_a_copy_of_a_warning(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            assert await bench.warn() == ("NEW1", "NEW2")
+            copy = bench.cleanup.taken[1]
+            assert [one.address for one in copy.envelope.recipients] == ["late@x.test"]
+            assert copy.message["Subject"] == "Postmaster Warning: Delayed Mail"
+
+        lines = on_bench(tmp_path, work, notify_classes="delay", delay_notice_recipient="late@x.test")
+        assert f"{ID}: postmaster delay notification: NEW2" in lines
+
+    def test_double_bounces_go_to_their_own_recipient(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            await bench.flush(sender="")
+            assert [one.address for one in bench.cleanup.taken[0].envelope.recipients] == ["twice@mx.test"]
+
+        classes = {"notify_classes": "bounce, 2bounce", "2bounce_notice_recipient": "twice"}
+        on_bench(tmp_path, work, **classes)
+
+    @pytest.mark.parametrize("classes", ["bounce", "delay", "2bounce", "resource, software"])
+    def test_what_is_not_asked_for_is_not_sent(self, tmp_path: Path, classes: str) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            await bench.flush()
+            await bench.flush(sender="")
+            await bench.warn()
+            notices = [one for one in bench.cleanup.taken if one.envelope.sender]
+            assert len(notices) == (classes in ("bounce", "delay"))
+
+        on_bench(tmp_path, work, notify_classes=classes)

@@ -211,3 +211,37 @@ def test_restriction_classes_are_parameters(etc: Path) -> None:
     assert "strict = reject_non_fqdn_sender\n" in run(main, "-c", etc, "-n").out
     assert run(main, "-c", etc, "-e", "strict=reject_rbl_client").status != 0
     assert run(main, "-c", etc, "-e", "strikt=reject").status != 0
+
+
+TEMPLATES = """\
+delay_template = <<EOF
+Subject: Wartet
+
+Seit mehr als $delay_warning_time_hours Stunden bei $myhostname.
+EOF
+failure_template = <<EOF
+Subject: kaputt
+
+$no_such_parameter
+EOF
+"""
+
+
+def test_bounce_templates_are_shown_as_written_and_as_sent(etc: Path, tmp_path: Path) -> None:
+    (tmp_path / "bounce.cf").write_text(TEMPLATES)
+    shown = run(main, "-c", etc, "-t", tmp_path / "bounce.cf")
+    assert "delay_template = <<EOF\nCharset: us-ascii\n" in shown.out
+    assert "Subject: Wartet\n" in shown.out
+    assert "$delay_warning_time_hours Stunden bei $myhostname." in shown.out
+    assert "success_template = <<EOF\n" in shown.out
+    sent = run(main, "-c", etc, "-o", "delay_warning_time=4h", "-b", tmp_path / "bounce.cf")
+    assert sent.status == 0
+    assert "expanded_delay_text = <<EOF\nSeit mehr als 0 Stunden bei mx.example.com.\nEOF\n" in sent.out
+    assert "warning: bounce_template_file: failure_template:" in sent.err
+    assert "expanded_failure_text = <<EOF\nThis is the mail system at host mx.example.com." in sent.out
+
+
+def test_a_template_file_that_is_missing_is_said(etc: Path) -> None:
+    shown = run(main, "-c", etc, "-b", "/no/such/file")
+    assert "/no/such/file: No such file" in shown.err
+    assert "Your message could not be delivered" in shown.out

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillarbox.lib.message.dsn import KINDS, Kind, Original, Report, ReportedRecipient, compose
-from pillarbox.lib.message.dsn.reasons import REASONS, explain
+from pillarbox.lib.message.dsn.template import Template
 
 HEADER = b"Subject: hello\nFrom: alice@x.org\n"
 BODY = b"\nthe body\n"
@@ -84,7 +84,10 @@ def test_the_top_is_what_mail_systems_expect() -> None:
         ("failure", "Undelivered Mail Returned to Sender", "failed", "message/rfc822"),
         ("delay", "Delayed Mail (still being retried)", "delayed", "text/rfc822-headers"),
         ("success", "Successful Mail Delivery Report", "delivered", "text/rfc822-headers"),
+        ("verify", "Mail Delivery Status Report", "deliverable", "text/rfc822-headers"),
         ("postmaster", "Postmaster Copy: Undelivered Mail", "failed", "message/rfc822"),
+        ("bounce copy", "Postmaster Copy: Undelivered Mail", "failed", "text/rfc822-headers"),
+        ("delay copy", "Postmaster Warning: Delayed Mail", "delayed", "text/rfc822-headers"),
     ],
 )
 def test_each_kind(kind: str, subject: str, action: str, third: str) -> None:
@@ -123,7 +126,9 @@ def test_our_own_words_are_not_called_smtp() -> None:
 def test_the_text_says_cause_and_cure_before_the_servers_words() -> None:
     _, message = written(report())
     text = parts(message)[0].get_content()
-    assert text.index("no mailbox of this name") < text.index("Check the spelling") < text.index("mx.y.org[192.0.2.1]")
+    assert (
+        text.index("no mailbox with this name") < text.index("Check the spelling") < text.index("mx.y.org[192.0.2.1]")
+    )
     assert "<bob@y.org> (expanded from <b@x.org>)" in text
 
 
@@ -201,12 +206,89 @@ def test_memory_does_not_grow_with_the_message() -> None:
     assert seen > 500 * len(chunk)
 
 
-def test_words_for_every_status() -> None:
-    for detail in REASONS:
-        assert explain(f"5.{detail}") == REASONS[detail]
-    for status in ("5.1.99", "4.9.9", "", "x", "5", "5.7.999"):
-        cause, cure = explain(status)
-        assert cause and cure
+def test_recipients_are_grouped_by_cause_and_the_details_follow() -> None:
+    _, message = written(
+        report(),
+        [
+            ReportedRecipient("bob@y.org", "5.1.1", "host mx said: 550 5.1.1 no such user"),
+            ReportedRecipient("full@y.org", "5.2.2", "host mx said: 552 5.2.2 over quota"),
+            ReportedRecipient("eve@y.org", "5.1.1", "host mx said: 550 5.1.1 user unknown"),
+        ],
+    )
+    text = parts(message)[0].get_content()
+    assert (
+        """
+  <bob@y.org>
+  <eve@y.org>
+
+    There is no mailbox with this name at y.org.
+    Check the spelling of the address, then send the message again.
+
+  <full@y.org>
+
+    The recipient's mailbox is full.
+"""
+        in text
+    )
+    assert text.index("mailbox is full") < text.index("The details") < text.index("said: 550")
+
+
+def test_what_expired_says_how_long_it_was_tried() -> None:
+    old = report(arrival=1795319743.9 - 5 * 86400)
+    _, message = written(old, [ReportedRecipient("bob@y.org", "4.4.1", "connect to y.org: Connection timed out")])
+    words = " ".join(parts(message)[0].get_content().split())
+    assert "could not be reached, or gave no answer. It was tried for 5 days." in words
+
+
+def test_a_warning_says_that_nothing_need_be_done_and_gives_no_cure() -> None:
+    late = ReportedRecipient("bob@y.org", "4.4.1", "connect to y.org: Connection timed out")
+    _, message = written(report("delay", retry_until=1795700000.0), [late])
+    words = " ".join(parts(message)[0].get_content().split())
+    assert "You need not do anything: it will be tried again by itself until Thu, 26 Nov 2026" in words
+    assert "reach the recipient another way" not in words
+
+
+def test_lines_are_short_whatever_servers_say() -> None:
+    long = ReportedRecipient("bob@y.org", "5.7.1", "host mx said: 554 " + "word " * 300 + "x" * 5000)
+    data, message = written(report(), [long])
+    assert all(len(line) < 78 or " " not in line.strip() for line in parts(message)[0].get_content().split("\n"))
+    assert max(map(len, data.split(b"\n"))) < 998
+
+
+def test_more_causes_than_anybody_reads_are_told_together() -> None:
+    many = [ReportedRecipient(f"u@d{number}.test", "5.1.1", "no") for number in range(100)]
+    _, message = written(report(), many)
+    text = parts(message)[0].get_content()
+    assert text.count("There is no mailbox") == 20
+    assert all(text.count(f"<u@d{number}.test>") == 2 for number in range(100))
+
+
+class TestTemplates:
+    WORDS = Template("Ihre Nachricht", "Grüße von $myhostname\n", "Kopie", "MAILER-DAEMON (Postamt)", "utf-8")
+
+    def test_the_administrators_words_replace_ours(self) -> None:
+        _, message = written(report(words=self.WORDS))
+        assert message["Subject"] == "Ihre Nachricht"
+        assert message["From"] == "Postamt <MAILER-DAEMON@mx.test>"
+        assert message["Content-Transfer-Encoding"] == "8bit"
+        text = parts(message)[0].get_content()
+        assert text.startswith("Grüße von mx.test\n")
+        assert "There is no mailbox with this name" in text
+        assert "If you need help" not in text
+
+    def test_postmaster_copies_have_the_other_subject_and_our_words(self) -> None:
+        data, message = written(report("bounce copy", words=self.WORDS))
+        assert message["Subject"] == "Kopie"
+        assert "this is a copy for the postmaster" in parts(message)[0].get_content()
+        assert [part.get_content_type() for part in parts(message)][2] == "text/rfc822-headers"
+        assert data.isascii()
+
+    def test_letters_that_the_charset_lacks_are_escaped(self) -> None:
+        words = Template("s", "Gr\udcfc\udcdfe\n", "s", charset="iso-8859-1")
+        recipient = ReportedRecipient("jørn@y.org", "5.1.1", "no")
+        data, message = written(report(smtputf8=True, words=words), [recipient])
+        assert parts(message)[0].get_content().startswith("Grüße\n")
+        assert b"<j\\xf8rn@y.org>" in data
 
 
 def test_kinds_are_found_by_their_names() -> None:

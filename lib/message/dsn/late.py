@@ -1,20 +1,28 @@
 """The report that a message was not delivered by the time that its sender had named, and is still tried (RFC 2852)."""
 
+from pillarbox.lib.message.dsn.delay import WARNING
 from pillarbox.lib.message.dsn.kind import Kind
+from pillarbox.lib.message.dsn.template import Template
 
 LATE = Kind(
     name="late",
-    subject="Mail Not Delivered in Time (still being retried)",
-    action="delayed",
-    opening=(
-        "This is the mail system at host {host}.\n\n"
-        "####################################################################\n"
-        "# THIS IS A WARNING ONLY.  YOU DO NOT NEED TO RESEND YOUR MESSAGE. #\n"
-        "####################################################################\n\n"
-        "You asked to be told when your message is not delivered in time. That time has passed for the recipients "
-        "below. Delivery will be tried again until {until}."
+    template="late",
+    built_in=Template(
+        subject="Mail Not Delivered in Time (still being retried)",
+        postmaster_subject="Postmaster Warning: Delayed Mail",
+        body=f"""\
+This is the mail system at host $myhostname.
+
+{WARNING}
+You asked to be told when your message is not delivered in time. That
+time has passed for the recipients below. You need not do anything: it
+will be tried again by itself until $retry_until.
+""",
+        built_in=True,
     ),
+    action="delayed",
     closing="If you need help, write to postmaster@{host} and send this report along.",
     returned="Delayed Message",
     log_name="sender delivery deadline notification",
+    cure=False,
 )

@@ -10,21 +10,16 @@ Does not decide who gets a report: see the bounce program.
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pillarbox.lib.message.date import format_date
 from pillarbox.lib.message.dsn.kind import Kind
-from pillarbox.lib.message.dsn.reasons import explain
+from pillarbox.lib.message.dsn.template import RETRY_UNTIL, Template
+from pillarbox.lib.message.dsn.wording import DIAGNOSTIC_LIMIT, notification, printable
 from pillarbox.lib.message.header import compose as compose_field
 
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_TEXT_WIDTH = 72
-
-DIAGNOSTIC_LIMIT = 2000
-"""Characters kept of what a remote server said: more helps nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +62,8 @@ class Report:
     """All about a report but its recipients and the original.
 
     `to` gets it; `sender` is the envelope sender of the original; `queue_id` and `arrival` are the original's;
-    `when` is now; `return_body` says whether the whole original is wanted and small enough.
+    `when` is now; `return_body` says whether the whole original is wanted and small enough.  `words` is the
+    administrator's template for the kind, parameters expanded; None = ours.
     """
 
     kind: Kind
@@ -82,6 +78,23 @@ class Report:
     return_body: bool = True
     smtputf8: bool = False
     retry_until: float = 0.0
+    words: Template | None = None
+
+    @property
+    def template(self) -> Template:
+        """The template in force."""
+        return self.kind.built_in if self.words is None or self.kind.for_postmaster else self.words
+
+    @property
+    def subject(self) -> str:
+        """The Subject field's value."""
+        chosen = self.words or self.kind.built_in
+        return chosen.postmaster_subject if self.kind.for_postmaster else chosen.subject
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether the report itself, apart from the original, needs octets above 127."""
+        return self.smtputf8 or not self.template.body.isascii()
 
     @property
     def boundary(self) -> str:
@@ -94,10 +107,10 @@ def compose(
 ) -> Iterator[bytes]:
     """The report in pieces.  `recipients` is called more than once: for the text, then for the report."""
     boundary = report.boundary.encode()
-    eight_bit = report.smtputf8 or (original.eight_bit and _returns_content(report, original))
+    eight_bit = report.eight_bit or (original.eight_bit and _returns_content(report, original))
     yield from _top(report, boundary, eight_bit)
     yield b"--" + boundary + b"\n"
-    yield from _notification(report, recipients())
+    yield from _notification(report, recipients, original.size)
     yield b"\n--" + boundary + b"\n"
     yield from _delivery_report(report, recipients())
     if original.header or original.content is not None:
@@ -112,9 +125,10 @@ def _returns_content(report: Report, original: Original) -> bool:
 
 def _top(report: Report, boundary: bytes, eight_bit: bool) -> Iterator[bytes]:
     yield compose_field(b"Date", format_date(report.when).encode())
-    yield compose_field(b"From", f"Mail Delivery System <MAILER-DAEMON@{report.host}>".encode())
-    yield compose_field(b"Subject", report.kind.subject.encode())
+    yield compose_field(b"From", report.template.author(report.host).encode())
+    yield compose_field(b"Subject", report.subject.encode())
     yield compose_field(b"To", _utf8(report.to))
+    # RFC 3834 section 5: "auto-generated" is for what answers no message; this does.
     yield b"Auto-Submitted: auto-replied\nMIME-Version: 1.0\n"
     yield b'Content-Type: multipart/report; report-type=delivery-status;\n\tboundary="' + boundary + b'"\n'
     if eight_bit:
@@ -122,34 +136,18 @@ def _top(report: Report, boundary: bytes, eight_bit: bool) -> Iterator[bytes]:
     yield b"\nThis is a MIME-encapsulated message.\n\n"
 
 
-def _notification(report: Report, recipients: Iterable[ReportedRecipient]) -> Iterator[bytes]:
-    charset = b"utf-8" if report.smtputf8 else b"us-ascii"
-    yield b"Content-Description: Notification\nContent-Type: text/plain; charset=" + charset + b"\n"
-    if report.smtputf8:
+def _notification(report: Report, recipients: Callable[[], Iterable[ReportedRecipient]], size: int) -> Iterator[bytes]:
+    template = report.template
+    charset = "utf-8" if report.smtputf8 and template.charset.lower() == "us-ascii" else template.charset
+    yield f"Content-Description: Notification\nContent-Type: text/plain; charset={charset}\n".encode()
+    if report.eight_bit:
         yield b"Content-Transfer-Encoding: 8bit\n"
-
-    def text(words: str) -> bytes:
-        return _utf8(words) if report.smtputf8 else words.encode("ascii", "backslashreplace")
-
     until = format_date(report.retry_until) if report.retry_until else "its time in the queue is over"
-    yield text("\n" + _paragraphs(report.kind.opening.format(host=report.host, until=until)) + "\n")
-    for recipient in recipients:
-        yield text(_about(report.kind, recipient))
-    if report.kind.closing:
-        yield text("\n" + _paragraphs(report.kind.closing.format(host=report.host)) + "\n")
-
-
-def _about(kind: Kind, recipient: ReportedRecipient) -> str:
-    """One recipient for a person: cause, cure, then the words of the servers."""
-    address = _printable(recipient.address)
-    lines = [f"\n<{address}>"]
-    if recipient.original and recipient.original != recipient.address:
-        lines[0] += f" (expanded from <{_printable(recipient.original)}>)"
-    if kind.explain:
-        cause, cure = explain(recipient.status)
-        lines += [_indented(cause), _indented(cure), ""]
-    lines.append(_indented(_printable(recipient.text)[:DIAGNOSTIC_LIMIT] or "No reason is known."))
-    return "\n".join(lines) + "\n"
+    body = template.body.replace("$myhostname", report.host).replace(f"${RETRY_UNTIL}", until)
+    yield b"\n" + body.encode("utf-8", "surrogateescape")
+    for words in notification(report, recipients, size):
+        # An administrator's charset need not have what an address has.
+        yield _utf8(words) if charset.lower() == "utf-8" else words.encode("ascii", "backslashreplace")
 
 
 def _delivery_report(report: Report, recipients: Iterable[ReportedRecipient]) -> Iterator[bytes]:
@@ -160,7 +158,7 @@ def _delivery_report(report: Report, recipients: Iterable[ReportedRecipient]) ->
     yield b"\n"
 
     def field(name: str, value: str) -> bytes:
-        words = _printable(value)
+        words = printable(value)
         octets = _utf8(words) if report.smtputf8 else words.encode("ascii", "backslashreplace")
         return compose_field(name.encode(), octets)
 
@@ -239,35 +237,5 @@ def _with_type(value: str, default: str) -> str:
     return f"{default}; {value}"
 
 
-def _printable(text: str) -> str:
-    """Control characters, line separators and broken UTF-8 as `?`; line ends as blanks."""
-    return _CONTROL.sub("?", " ".join(text.splitlines()) if "\n" in text or "\r" in text else text)
-
-
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "replace")
-
-
-def _paragraphs(text: str) -> str:
-    """Wrap prose; lines that begin with # stand as they are."""
-    return "\n".join(
-        line
-        if line.startswith("#")
-        else textwrap.fill(line, _TEXT_WIDTH, break_long_words=False, break_on_hyphens=False)
-        for line in text.split("\n")
-    )
-
-
-def _indented(text: str) -> str:
-    return _filled(text, "    ")
-
-
-def _filled(text: str, indent: str = "") -> str:
-    return textwrap.fill(
-        text,
-        _TEXT_WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
