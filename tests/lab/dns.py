@@ -2,12 +2,24 @@
 
 Zones are written as master-file text (RFC 1035 section 5) or added record by record; names without the final dot
 are relative to the root. It answers over UDP and TCP from a thread of its own, keeps a log of the questions, and can be
-told to misbehave for a name. It does no recursion: what it has no record for does not exist.
+told to misbehave for a name. It does no recursion: what it has no record for does not exist. `*.example.org.` is a
+wildcard.
 
     with DnsServer("example.org. MX 10 mx.example.org.\\nmx.example.org. A 127.0.0.2") as dns:
         dns.add("example.net. MX 0 .")              # null MX, RFC 7505
         dns.fail("broken.example.org", "servfail")  # or "timeout", "refused", "nxdomain", "formerr"
         resolver = f"{dns.address}:{dns.port}"
+
+With `signed=True` everything is signed (DNSSEC), from the root down (`dns.trust_anchor()`); `delegate` cuts zones off
+and `spoil` breaks things on purpose. Signatures go to those who ask for them (the DO bit). The server validates
+nothing: the AD bit is set only after `authenticate()`, when it plays the validating resolver and answers SERVFAIL for
+what is bogus. `tests.peers.unbound` is a real one.
+
+    with DnsServer(ZONE, signed=True) as dns:
+        dns.delegate("example.org")                            # a zone of its own, DS in the root
+        dns.delegate("example.net", ds="missing")              # an insecure delegation; "wrong": a bogus one
+        dns.delegate("example.com", signed=False, nsec3=True)  # a zone without signatures
+        dns.spoil("_25._tcp.mx.example.org", "bogus", "TLSA")  # or "expired", "unsigned", "stripped"; dns.mend()
 """
 
 from __future__ import annotations
@@ -17,24 +29,23 @@ import selectors
 import socket
 import struct
 import threading
-from collections import defaultdict
-from collections.abc import Iterable
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
 import dns.exception
 import dns.flags
 import dns.message
-import dns.name
 import dns.rcode
-import dns.rdata
-import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
+from tests.lab.dnssec import BOGUS, INSECURE, SECURE, SPOILED, TTL, Zones
 from tests.lab.ports import LOOPBACK, free_port
+from tests.lab.records import Kind, Name, Records, parse_name
 
-_TTL = 5  # seconds; nothing in a test should live long in a cache
 _CNAME_DEPTH = 8
 _UDP_LIMIT = 1232  # the usual limit for EDNS answers (DNS flag day 2020)
 
@@ -45,6 +56,8 @@ _FAILURES = {
     "formerr": dns.rcode.FORMERR,
     "timeout": None,
 }
+
+_PROOFS = {dns.rdatatype.RRSIG, dns.rdatatype.NSEC, dns.rdatatype.NSEC3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,40 +72,58 @@ class Question:
 class DnsServer:
     """The server; a context manager, or `start()` and `stop()`."""
 
-    def __init__(self, zone: str = "", *, address: str = LOOPBACK, port: int = 0) -> None:
-        """`port` 0 takes a free one; 53 is for programs that ask the resolver of the C library (needs root)."""
+    def __init__(
+        self,
+        zone: str = "",
+        *,
+        address: str = LOOPBACK,
+        port: int = 0,
+        signed: bool | Iterable[str] = False,
+        nsec3: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`port` 0 takes a free one; 53 is for programs that ask the resolver of the C library (needs root).
+
+        `signed` signs the root; names instead of True are delegated at once, as zones of their own. `nsec3` is the kind
+        of proof of absence for zones for which nothing else is said. `clock` is the time of signatures.
+        """
         self.address = address
         self.port = port or free_port(address)
         self.questions: list[Question] = []
         self._lock = threading.Lock()
-        self._records: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], list[dns.rdata.Rdata]] = defaultdict(list)
-        self._failures: dict[tuple[dns.name.Name, str], str] = {}
+        self._records = Records()
+        self._zones = Zones(self._records, nsec3=nsec3, clock=clock) if signed else None
+        self._failures: dict[tuple[Name, str], str] = {}
+        self._spoiled: dict[tuple[Name, str], str] = {}
         self._authentic = False
         self._truncate = False
         self._answers: dict[bytes, tuple[Question, bytes | None]] = {}
         self._thread: threading.Thread | None = None
         self._sockets: list[socket.socket] = []
         self.add(zone)
+        if not isinstance(signed, bool):
+            for name in sorted(signed, key=parse_name):
+                self.delegate(name)
 
     # What it knows
 
     def add(self, zone: str) -> None:
         """Add records, one per line: `NAME [TTL] [IN] TYPE DATA...`; `;` begins a comment."""
-        with self._lock:
-            self._answers.clear()
-            for line in zone.splitlines():
-                text = line.strip()
-                if text and not text.startswith(";"):
-                    name, kind, data = _parse(text)
-                    self._records[name, kind].append(data)
+        with self._changing():
+            self._records.add(zone)
 
     def remove(self, name: str, kind: str = "") -> None:
         """Forget the records of `name`, of one type or all."""
-        owner = _name(name)
+        with self._changing():
+            self._records.remove(parse_name(name), kind)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
         with self._lock:
             self._answers.clear()
-            for key in [key for key in self._records if key[0] == owner and kind in ("", key[1].name)]:
-                del self._records[key]
+            yield
+            if self._zones is not None:
+                self._zones.changed()
 
     def fail(self, name: str, how: str, kind: str = "") -> None:
         """Answer for `name` (and everything below it; for one type or all) with a failure: see the module's example."""
@@ -100,14 +131,45 @@ class DnsServer:
             raise ValueError(f"a DNS failure is one of {', '.join(_FAILURES)}, not {how!r}")
         with self._lock:
             self._answers.clear()
-            self._failures[_name(name), kind] = how
+            self._failures[parse_name(name), kind] = how
 
     def recover(self, name: str = "") -> None:
         """End the failures of `name`, or all."""
         with self._lock:
             self._answers.clear()
-            for key in [key for key in self._failures if not name or key[0] == _name(name)]:
+            for key in [key for key in self._failures if not name or key[0] == parse_name(name)]:
                 del self._failures[key]
+
+    def delegate(self, name: str, *, signed: bool = True, ds: str = "good", nsec3: bool | None = None) -> None:
+        """Make `name` a zone of its own (needs `signed` at the server), with a fresh key.
+
+        `ds` is how its parent vouches for it: "good", "missing" (insecure), "wrong" (bogus). Raises ValueError.
+        """
+        with self._changing():
+            self._tree().delegate(parse_name(name), signed=signed, ds=ds, nsec3=nsec3)
+
+    def trust_anchor(self, apex: str = ".") -> str:
+        """The key of a zone as a DNSKEY record in text form: what a validator is to trust. Raises KeyError."""
+        return self._tree().trust_anchor(parse_name(apex))
+
+    def spoil(self, name: str, how: str, kind: str = "") -> None:
+        """Let signed data for `name` (and everything below it; for one type asked for or all) be wrong: see SPOILED."""
+        if how not in SPOILED:
+            raise ValueError(f"signed data can be {', '.join(SPOILED)}, not {how!r}")
+        self._tree()
+        with self._changing():
+            self._spoiled[parse_name(name), kind] = how
+
+    def mend(self, name: str = "") -> None:
+        """End what `spoil` began for `name`, or everywhere."""
+        with self._changing():
+            for key in [key for key in self._spoiled if not name or key[0] == parse_name(name)]:
+                del self._spoiled[key]
+
+    def _tree(self) -> Zones:
+        if self._zones is None:
+            raise ValueError("this server signs nothing: DnsServer(..., signed=True)")
+        return self._zones
 
     def authenticate(self, on: bool = True) -> None:
         """Set the AD bit in answers, as a validating resolver does for signed zones (RFC 4035 section 3.2.3)."""
@@ -124,7 +186,11 @@ class DnsServer:
     def asked(self, name: str = "", kind: str = "") -> list[Question]:
         """The questions so far, for a name and a type if given."""
         with self._lock:
-            return [q for q in self.questions if (not name or _name(name) == _name(q.name)) and kind in ("", q.type)]
+            return [
+                q
+                for q in self.questions
+                if (not name or parse_name(name) == parse_name(q.name)) and kind in ("", q.type)
+            ]
 
     @property
     def resolver(self) -> str:
@@ -236,27 +302,39 @@ class DnsServer:
             return None
         asked = query.question[0]
         question = Question(asked.name.to_text(), dns.rdatatype.to_text(asked.rdtype), transport)
-        answer = self._respond(query, asked, transport)
+        try:
+            answer = self._respond(query, asked, transport)
+        except Exception:  # a record that cannot be rendered, say: the other names must go on being answered
+            traceback.print_exc()
+            failed = dns.message.make_response(query)
+            failed.set_rcode(dns.rcode.SERVFAIL)
+            return failed.to_wire()
         with self._lock:
             self.questions.append(question)
             self._answers[transport.encode() + data[2:]] = (question, answer)
         return answer
 
     def _respond(self, query: dns.message.Message, asked: dns.rrset.RRset, transport: str) -> bytes | None:
+        name = asked.name.canonicalize()
         with self._lock:
-            failure = self._failure(asked.name, dns.rdatatype.to_text(asked.rdtype))
+            failure = _covering(self._failures, name, asked.rdtype)
             response = dns.message.make_response(query, recursion_available=True)
             if failure == "timeout":
                 return None
             code = _FAILURES.get(failure)
+            status = INSECURE
             if code is not None:
                 response.set_rcode(code)
             elif self._truncate and transport == "udp":
                 response.flags |= dns.flags.TC
+            elif self._zones is not None:
+                status = self._zones.respond(
+                    response, name, asked.rdtype, lambda owner, kind: _covering(self._spoiled, owner, kind)
+                )
             else:
-                self._look_up(response, asked.name, asked.rdtype)
-        if self._authentic:
-            response.flags |= dns.flags.AD
+                status = SECURE  # as far as anybody can say: AD is set for all or none
+                self._look_up(response, name, asked.rdtype)
+        response = self._finish(query, response, status)
         limit = 65535 if transport == "tcp" else max(512, min(query.payload, _UDP_LIMIT))
         try:
             return response.to_wire(max_size=limit)
@@ -265,29 +343,41 @@ class DnsServer:
             short.flags |= dns.flags.TC
             return short.to_wire()
 
-    def _failure(self, name: dns.name.Name, kind: str) -> str:
-        for (owner, of_kind), how in self._failures.items():
-            if name.is_subdomain(owner) and of_kind in ("", kind):
-                return how
-        return ""
+    def _finish(self, query: dns.message.Message, response: dns.message.Message, status: str) -> dns.message.Message:
+        """Play the validating resolver where told to, and leave out what was not asked for (RFC 4035 section 3.2)."""
+        if self._authentic and status == BOGUS and not query.flags & dns.flags.CD:
+            response = dns.message.make_response(query, recursion_available=True)
+            response.set_rcode(dns.rcode.SERVFAIL)
+        elif self._authentic and status == SECURE:
+            asked_for = bool(query.flags & dns.flags.AD or query.ednsflags & dns.flags.DO)
+            if asked_for or self._zones is None:
+                response.flags |= dns.flags.AD
+        if self._zones is not None and not query.ednsflags & dns.flags.DO:
+            wanted = {rrset.rdtype for rrset in query.question}
+            for section in (response.answer, response.authority):
+                section[:] = [each for each in section if each.rdtype not in _PROOFS or each.rdtype in wanted]
+        return response
 
-    def _look_up(self, response: dns.message.Message, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> None:
+    def _look_up(self, response: dns.message.Message, name: Name, kind: Kind) -> None:
         for _ in range(_CNAME_DEPTH):
-            found = self._records.get((name, kind))
-            if found:
-                response.answer.append(dns.rrset.from_rdata_list(name, _TTL, found))
+            source = self._records.source(name)
+            if source is None:
+                response.set_rcode(dns.rcode.NXDOMAIN)
                 return
-            alias = self._records.get((name, dns.rdatatype.CNAME))
+            if found := self._records.get(source, kind):
+                response.answer.append(dns.rrset.from_rdata_list(name, TTL, found))
+                return
+            alias = self._records.get(source, dns.rdatatype.CNAME)
             if not alias:
-                break
-            response.answer.append(dns.rrset.from_rdata_list(name, _TTL, alias))
-            name = alias[0].target  # type: ignore[attr-defined]
-        if not self._exists(name):
-            response.set_rcode(dns.rcode.NXDOMAIN)
+                return
+            response.answer.append(dns.rrset.from_rdata_list(name, TTL, alias))
+            name = alias[0].target.canonicalize()  # type: ignore[attr-defined]
 
-    def _exists(self, name: dns.name.Name) -> bool:
-        """Whether the name, or anything below it, has records: an empty non-terminal exists (RFC 8020)."""
-        return any(owner.is_subdomain(name) for owner, _ in self._records)
+
+def _covering(rules: Mapping[tuple[Name, str], str], name: Name, kind: Kind) -> str:
+    """What a table of (name, type or "" for all) says for a name below one of its names; "" for nothing."""
+    text = dns.rdatatype.to_text(kind)
+    return next((how for (owner, of), how in rules.items() if name.is_subdomain(owner) and of in ("", text)), "")
 
 
 def mail_zone(domain: str, address: str, *, host: str = "") -> str:
@@ -300,19 +390,3 @@ def mail_zone(domain: str, address: str, *, host: str = "") -> str:
 def resolv_conf(servers: Iterable[str]) -> str:
     """The text of a resolv.conf that names `servers` (which must listen on port 53)."""
     return "".join(f"nameserver {server}\n" for server in servers) + "options timeout:2 attempts:2\n"
-
-
-def _parse(line: str) -> tuple[dns.name.Name, dns.rdatatype.RdataType, dns.rdata.Rdata]:
-    name, *rest = line.split(None, 1)
-    fields = (rest[0] if rest else "").split(None, 1)
-    while fields and (fields[0].isdigit() or fields[0].upper() == "IN"):
-        fields = fields[1].split(None, 1) if len(fields) > 1 else []
-    if len(fields) != 2:
-        raise ValueError(f"not a record, NAME [TTL] [IN] TYPE DATA was expected: {line!r}")
-    kind = dns.rdatatype.from_text(fields[0])
-    data = dns.rdata.from_text(dns.rdataclass.IN, kind, fields[1], origin=dns.name.root, relativize=False)
-    return _name(name), kind, data
-
-
-def _name(text: str) -> dns.name.Name:
-    return dns.name.from_text(text, dns.name.root).canonicalize()

@@ -69,6 +69,7 @@ PEERS: dict[str, Entry] = {
             accounts=("Debian-exim",),
         ),
         Entry("openssl", ("openssl",), ("openssl", "version"), "OpenSSL 3"),
+        Entry("unbound", ("unbound",), ("unbound", "-V"), "Version 1."),
         Entry("haproxy", ("haproxy",), ("haproxy", "-v"), "HAProxy version"),
         Entry("opendkim", ("opendkim", "opendkim-tools"), ("opendkim", "-V"), "OpenDKIM"),
         Entry("opendmarc", ("opendmarc",), ("opendmarc", "-V"), "OpenDMARC"),
