@@ -15,6 +15,7 @@ import yaml
 
 from pillarbox.lib.config.access import access_problems
 from pillarbox.lib.config.errors import ConfigError, Problem, nearest
+from pillarbox.lib.config.mapping import BadEntry, entry_lines, flow
 from pillarbox.lib.config.parameter import Parameter, Raw, split_words
 from pillarbox.lib.config.restrictions import CLASSES, class_parameter, is_class_name
 from pillarbox.lib.config.services import Service, parse_service
@@ -77,7 +78,10 @@ def _check_values(
             elif name in class_names(config.values):
                 config[class_parameter(name)]
         except ValueError as error:
-            problems.append(Problem(file, lines.get(name, 0), name, str(error)))
+            line = lines.get(name, 0)
+            if isinstance(error, BadEntry):
+                line = lines.get(f"{name}: {error.entry}", line)
+            problems.append(Problem(file, line, name, str(error)))
     return problems
 
 
@@ -147,7 +151,8 @@ def _parameters(
     problems: list[Problem],
     inherited: frozenset[str] = frozenset(),
 ) -> tuple[dict[str, Raw], dict[str, int]]:
-    """The values and their lines; `inherited` are restriction classes that are named elsewhere."""
+    """The values and their lines, also those of a mapping's entries; `inherited` are restriction classes that are named
+    elsewhere."""
     values: dict[str, Raw] = {}
     lines: dict[str, int] = {}
     entries = _entries(node, file, problems)
@@ -158,6 +163,14 @@ def _parameters(
             problems.append(Problem(file, line, name, f"unknown parameter{nearest(name, [*parameters, *classes])}"))
             continue
         raw = _raw(value)
+        if name in parameters and parameters[name].mapping and not isinstance(value, yaml.ScalarNode):
+            try:
+                raw = flow(value)
+            except ValueError as error:
+                problems.append(Problem(file, line, name, str(error)))
+                continue
+            if isinstance(value, yaml.MappingNode):
+                lines.update((f"{name}: {entry}", number) for entry, number in entry_lines(value))
         if raw is None:
             problems.append(Problem(file, line, name, "one value or a list of values was expected"))
             continue

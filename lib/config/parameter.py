@@ -16,6 +16,7 @@ from typing import Generic, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from pillarbox.lib.address.network import parse_network
+from pillarbox.lib.config.mapping import Tree, parse_mapping
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ class Parameter(Generic[T]):
     parse: Callable[[Raw], T]
     at_use: bool = False
     """References are left in the value: they name what is known only at use (a recipient's `$user`, `$home`)."""
+    mapping: bool = False
+    """The value may be a YAML mapping; see `lib.config.mapping`."""
 
     def default_raw(self) -> Raw:
         """The default as written in a file; computed for those that depend on the machine."""
@@ -50,12 +53,19 @@ REGISTER: dict[str, Parameter[object]] = {}
 
 
 def declare(
-    name: str, default: Default, doc: str, kind: str, parse: Callable[[Raw], T], *, at_use: bool = False
+    name: str,
+    default: Default,
+    doc: str,
+    kind: str,
+    parse: Callable[[Raw], T],
+    *,
+    at_use: bool = False,
+    mapping: bool = False,
 ) -> Parameter[T]:
     """Put a parameter into the register; the functions below do it for the common kinds."""
     if name in REGISTER:
         raise AssertionError(f"parameter {name} is declared twice")
-    parameter = Parameter(name, default, " ".join(doc.split()), kind, parse, at_use)
+    parameter = Parameter(name, default, " ".join(doc.split()), kind, parse, at_use, mapping)
     REGISTER[name] = parameter  # type: ignore[assignment]
     return parameter
 
@@ -240,3 +250,8 @@ def checked_words(
         return items
 
     return declare(name, default, doc, "list", parse)
+
+
+def mapping(name: str, doc: str, read: Callable[[dict[str, Tree]], T]) -> Parameter[T]:
+    """A mapping, empty by default; `read` raises ValueError, `BadEntry` where one entry is wrong."""
+    return declare(name, "", doc, "mapping", lambda raw: read(parse_mapping(joined(raw))), mapping=True)
