@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import heapq
 import os
 import time
 from collections import deque
@@ -24,8 +25,26 @@ from pillarbox.qmgr.timetable import Timetable, read_due_times
 ABANDONED_AFTER = 60.0
 """Seconds after which an unlocked file in the making is taken as left behind: a new one is locked a moment later."""
 
-BURST = 100
-"""Messages taken up between two looks at the sockets."""
+BURST = 20
+"""Messages taken up between two looks at the sockets: some milliseconds, which is what new mail waits for old."""
+
+STRAIN = 20
+"""Messages that may wait for answers of `lookup` or `bounce` while old ones are taken up: a run over a long queue of
+what can't be delivered goes on as fast as these answer, and new mail finds them nearly idle."""
+
+BREATH = 0.002
+"""Seconds until old messages are taken up again after that."""
+
+IDLE = 1.0
+"""Seconds between two looks at the clock and the directories when there is nothing to take up."""
+
+INCOMING_AT_ONCE = 10_000
+"""Names of messages in incoming/ that are kept from one look into the directory, the oldest; the rest stay where they
+are until these have been taken up."""
+
+
+FLUSH_BURST = 100
+"""Messages that a flush looks at between two looks at the sockets."""
 
 
 class Intake:
@@ -89,8 +108,8 @@ class Intake:
         """There is room again: read the directories at the next pump."""
         self._look_again = True
 
-    def pump(self) -> bool:
-        """Take up what is due, a burst at most; whether there is more that can be taken up at once."""
+    def pump(self) -> float:
+        """Take up what is due, a burst at most; seconds until the next look is worth while."""
         assert self.scheduler is not None
         now = self._clock()
         if now >= self._next_run:
@@ -99,23 +118,24 @@ class Intake:
             self._purge()
             self.scheduler.trim()
         if self._look_again and not self._incoming and not self.scheduler.full:
-            self._look_again = False
-            self._incoming.extend(sorted(self._queue.ids("incoming")))
-        taken = 0
+            self._incoming.extend(heapq.nsmallest(INCOMING_AT_ONCE, self._queue.ids("incoming")))
+            self._look_again = len(self._incoming) == INCOMING_AT_ONCE
         # New mail is preferred to old, but old mail gets its turn: one of each.
-        while taken < BURST and not self.scheduler.full:
+        for _ in range(BURST):
+            if self.scheduler.full or self.scheduler.stopping:
+                return IDLE
             queue_id = self._incoming.popleft() if self._incoming else None
             if queue_id is not None and not self.scheduler.admit(queue_id, "incoming"):
                 self._look_again = True
-                return False
-            due = self._timetable.next_due(now) if not self.scheduler.full else None
+                return IDLE
+            strained = self.scheduler.asking > STRAIN
+            due = self._timetable.next_due(now) if not strained else None
             if due is not None and not self.scheduler.admit(due, "deferred"):
                 self._timetable.enter(due, now)
-                return False
+                return IDLE
             if queue_id is None and due is None:
-                return False
-            taken += 1
-        return not self.scheduler.full and not self.scheduler.stopping
+                return 0.0 if self._look_again else BREATH if strained else IDLE
+        return 0.0
 
     async def flush(self, queue_id: str, site: str) -> int:
         """Make deferred messages due at once: one, those with a recipient in the domain `site`, or all.
@@ -126,7 +146,7 @@ class Intake:
         now = self._clock()
         count = 0
         for number, each in enumerate(chosen, 1):
-            if number % BURST == 0:
+            if number % FLUSH_BURST == 0:
                 await asyncio.sleep(0)  # a long queue is read, but deliveries go on
             if each not in self._timetable or (site and not self._goes_to(each, site)):
                 continue

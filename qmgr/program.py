@@ -10,19 +10,21 @@ from pillarbox.lib.clients.lookup import AsyncLookupClient, LookupUnavailable
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
 from pillarbox.lib.config.parameters.lookup import FAST_FLUSH_DOMAINS
+from pillarbox.lib.config.parameters.qmgr import QMGR_MESSAGE_ACTIVE_LIMIT
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.queue import QUEUES
 from pillarbox.lib.queue.directories import SPARE
 from pillarbox.lib.system.confinement import Confinement
+from pillarbox.lib.system.limits import Limits
 from pillarbox.qmgr.failures import Failures
-from pillarbox.qmgr.intake import Intake
+from pillarbox.qmgr.intake import IDLE, Intake
 from pillarbox.qmgr.scheduler import Scheduler
 from pillarbox.qmgr.timetable import Timetable
 
-PUMP_INTERVAL = 1.0
-"""Seconds between two looks at the clock and the directories."""
+OTHER_FILES = 1000
+"""Open files beside one for each active message: connections to agents, from cleanup, from commands."""
 
 
 def confinement(config: Config) -> Confinement:
@@ -33,6 +35,7 @@ def confinement(config: Config) -> Confinement:
         write=tuple(f"{queue}/{name}" for name in (*QUEUES, SPARE)),
         fork=False,
         shorten=False,
+        limits=Limits(open_files=config[QMGR_MESSAGE_ACTIVE_LIMIT] + OTHER_FILES),
     )
 
 
@@ -63,15 +66,15 @@ class QueueManager:
     async def _pump(self) -> None:
         while True:
             try:
-                more = self._intake.pump()
+                pause = self._intake.pump()
             except Exception as error:  # whatever one message or one directory does, the next look must come
                 log.panic(f"looking for messages: {type(error).__name__}: {error}")
-                more = False
-            if more:
-                await asyncio.sleep(0)
+                pause = IDLE
+            if pause < IDLE:
+                await asyncio.sleep(pause)
                 continue
             try:
-                await asyncio.wait_for(self._wanted.wait(), PUMP_INTERVAL)
+                await asyncio.wait_for(self._wanted.wait(), pause)
             except TimeoutError:
                 pass
             self._wanted.clear()

@@ -115,6 +115,11 @@ class Scheduler:
         """Whether nothing is under way."""
         return not any(pool.busy for pool in self._pools.values()) and not self._tasks
 
+    @property
+    def asking(self) -> int:
+        """How many answers of `lookup` and `bounce` are awaited."""
+        return len(self._tasks)
+
     def knows(self, queue_id: str) -> bool:
         """Whether the message is in the active queue."""
         return queue_id in self._messages

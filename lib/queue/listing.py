@@ -1,7 +1,8 @@
 """What the queue holds, for people: one `Entry` per message, with its recipients that are still to do and why.
 
 Promises: a message that moves or goes while it is looked at is passed over or shown where it was, never an error; one
-message is in memory at a time.
+message is in memory at a time, and the names of `SLICE` messages: however long a queue is, its first message is shown
+at once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from pillarbox.lib.message.date import format_date
 from pillarbox.lib.queue import outcomes
@@ -20,6 +22,9 @@ from pillarbox.lib.queue.maildrop import BadSubmission, read_submission
 
 ORDER = (MAILDROP, "active", "incoming", "deferred", "hold")
 """The directories in the order in which they are listed."""
+
+SLICE = 1000
+"""Names that are sorted at a time: a queue that people read is in the order of arrival, a longer one nearly so."""
 
 FORCED_EXPIRE = 0o100
 """The mode bit (execute, for the owner) of a queue file that is to expire at its next attempt (`postsuper -e`)."""
@@ -54,9 +59,7 @@ def entries(queue: Queue, names: tuple[str, ...] = ORDER) -> Iterator[Entry]:
     """The messages in the directories, in order; use each entry up before the next.  Raises OSError for directories
     that may not be read."""
     for name in names:
-        with os.scandir(f"{queue.directory}/{name}") as found:
-            ids = sorted(entry.name for entry in found if not entry.name.startswith("."))
-        for queue_id in ids:
+        for queue_id in _names(f"{queue.directory}/{name}"):
             path = f"{queue.directory}/{name}/{queue_id}"
             try:
                 descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -70,6 +73,13 @@ def entries(queue: Queue, names: tuple[str, ...] = ORDER) -> Iterator[Entry]:
                         yield _message(queue, name, queue_id, descriptor)
             finally:
                 os.close(descriptor)
+
+
+def _names(directory: str) -> Iterator[str]:
+    with os.scandir(directory) as found:
+        visible = (entry.name for entry in found if not entry.name.startswith("."))
+        while some := sorted(islice(visible, SLICE)):
+            yield from some
 
 
 def _submission(name: str, descriptor: int) -> Entry:

@@ -263,7 +263,7 @@ class Stage:
             file.close()
 
     def pump(self) -> None:
-        while self.intake.pump():
+        while not self.intake.pump():
             pass
 
     async def until(self, condition: Callable[[], object]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pillarbox.lib.queue.file import mark_done
+from pillarbox.qmgr import intake
+from pillarbox.qmgr.intake import STRAIN
 from tests.qmgr.stage import Stage, defers, on_stage
 
 
@@ -161,3 +163,36 @@ def test_old_mail_gets_its_turn_beside_new(tmp_path: Path) -> None:
         assert len(taken & set(old)) == len(taken & set(new)) == 3
 
     on_stage(tmp_path, work, qmgr_message_active_limit="6")
+
+
+def test_old_mail_waits_while_lookup_is_behind_and_new_does_not(tmp_path: Path) -> None:
+    async def work(stage: Stage) -> None:
+        now = stage.clock()
+        old = [stage.put(f"a@d{number}.test", queue="deferred") for number in range(3 * STRAIN)]
+        for one in old:
+            os.utime(stage.path("deferred", one), (now - 1, now - 1))
+        stage.start()
+        stage.agents()
+        stage.pump()
+        waiting = {one for one in old if stage.where(one) == "deferred"}
+        assert len(old) - len(waiting) == STRAIN + 1
+        new = [stage.put("a@new.test") for _ in range(5)]
+        stage.intake.look_again()
+        stage.pump()
+        assert {stage.where(one) for one in new} == {"active"}
+        assert {stage.where(one) for one in waiting} == {"deferred"}
+        await stage.until(lambda: not any(map(stage.where, (*old, *new))))
+
+    on_stage(tmp_path, work)
+
+
+def test_a_long_incoming_directory_is_taken_up_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "INCOMING_AT_ONCE", 3)
+
+    async def work(stage: Stage) -> None:
+        new = [stage.put("a@one.test") for _ in range(10)]
+        stage.start()
+        stage.agents()
+        await stage.until(lambda: not any(map(stage.where, new)))
+
+    on_stage(tmp_path, work)

@@ -17,6 +17,7 @@ from pillarbox.lib.delivery.request import DeliveryRequest
 from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result
 from pillarbox.lib.queue import Recipient
 from pillarbox.lib.queue.listing import FORCED_EXPIRE
+from pillarbox.qmgr.intake import IDLE
 from tests.qmgr.stage import FakeAgent, Stage, bounces, defers, on_stage, sends, unreachable
 
 
@@ -646,7 +647,7 @@ class TestTakingUp:
                 return opened(path, *more, **options)
 
             monkeypatch.setattr(os, "open", limited)
-            assert stage.intake.pump() is False, "the queue manager would spin"
+            assert stage.intake.pump() == IDLE, "the queue manager would spin"
             assert (stage.where(first), stage.where(second)) == ("incoming", "incoming")
             short = False
             await stage.until(lambda: not stage.where(first) and not stage.where(second))
