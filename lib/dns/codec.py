@@ -56,6 +56,8 @@ class Response:
     answers: tuple[Record, ...]
     negative_ttl: int | None
     """Seconds for which a "no" may be remembered (RFC 2308 section 5): from the SOA record, None without one."""
+    message: bytes = b""
+    """All of it, as it came, for whoever wants to see what is stepped over here."""
 
 
 def encode_question(name: str, record_type: int) -> bytes:
@@ -195,4 +197,6 @@ def _decode(message: bytes) -> Response:
                 answers.append(Record(name, kind, ttl, reader(message, start, offset, known) if reader else None))
             elif kind == RecordType.SOA and negative_ttl is None and number >= answer_count:
                 negative_ttl = _soa_minimum(message, start, offset, ttl)
-    return Response(query_id, flags & 0xF, truncated, bool(flags & _AD), question, tuple(answers), negative_ttl)
+    return Response(
+        query_id, flags & 0xF, truncated, bool(flags & _AD), question, tuple(answers), negative_ttl, message
+    )

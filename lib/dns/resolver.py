@@ -7,7 +7,7 @@
         case Failed(detail=detail): ...        # try later
 
 Equal look-ups that run at the same time are one.  Clock, randomness and servers are given, so tests need no network
-beyond loopback.  It does not validate DNSSEC; `Answer.authenticated` passes on what the server says.
+beyond loopback.  It does not validate DNSSEC (`validating` does); `Answer.authenticated` passes on what the server says.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class Resolver:
             except BadName:
                 return Absent(name, name_exists=False)
             try:
-                response = await self._ask(question)
+                response = await self.ask(question)
             except Unreachable as error:
                 return Failed(name, str(error))
             authenticated = authenticated and response.authenticated
@@ -190,7 +190,8 @@ class Resolver:
                 return Absent(name, True, min(ttl, response.negative_ttl or 0), authenticated)
             # An alias without its target: the server does not follow chains, so we do.
 
-    async def _ask(self, question: bytes) -> Response:
+    async def ask(self, question: bytes) -> Response:
+        """What the first server says that can be reached: a yes or a no, not remembered.  Raises Unreachable."""
         reasons: list[str] = []
         for _ in range(self._attempts):
             for endpoint in self._endpoints:

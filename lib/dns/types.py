@@ -21,7 +21,7 @@ RandomBits: TypeAlias = Callable[[int], int]
 
 
 class RecordType(IntEnum):
-    """Record types (RFC 1035 section 3.2.2, RFC 3596, RFC 6698, RFC 6891)."""
+    """Record types (RFC 1035 section 3.2.2, RFC 3596, RFC 4034, RFC 6698, RFC 6891)."""
 
     A = 1
     NS = 2
@@ -32,6 +32,8 @@ class RecordType(IntEnum):
     TXT = 16
     AAAA = 28
     OPT = 41
+    DS = 43
+    DNSKEY = 48
     TLSA = 52
 
 
@@ -97,11 +99,15 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """No verdict: timeout, SERVFAIL, a broken answer.  `detail` is for the log."""
+    """No verdict: timeout, SERVFAIL, a broken answer.  `detail` is for the log.
+
+    `bogus`: there was an answer, and its signatures do not hold.
+    """
 
     name: str
     detail: str
     ttl: float = 0.0
+    bogus: bool = False
 
     @property
     def reason(self) -> str:
