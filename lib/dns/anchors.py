@@ -1,7 +1,7 @@
-"""Where trust in signed names begins: DS or DNSKEY records of zones, by default those of the root (RFC 4035 section 4.4).
+"""Where trust in signed names begins: DS or DNSKEY records of zones, by default the root's (RFC 4035 section 4.4).
 
-Written as in a master file, the owner first, a record a line: `. IN DS 20326 8 2 E06D44B8...`; class and TTL may be left
-out, `;` begins a comment, brackets may join lines (RFC 1035 section 5.1).
+Written as in a master file, the owner first, a record a line: `. IN DS 20326 8 2 E06D44B8...`; class and TTL may be
+left out, `;` begins a comment, brackets may join lines (RFC 1035 section 5.1).
 """
 
 from __future__ import annotations

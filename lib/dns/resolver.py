@@ -7,7 +7,7 @@
         case Failed(detail=detail): ...        # try later
 
 Equal look-ups that run at the same time are one.  Clock, randomness and servers are given, so tests need no network
-beyond loopback.  It does not validate DNSSEC (`validating` does); `Answer.authenticated` passes on what the server says.
+beyond loopback.  It does not validate DNSSEC (`validating` does); `Answer.authenticated` is what the server says.
 """
 
 from __future__ import annotations
@@ -59,12 +59,15 @@ class Resolver:
         hosts: Hosts | None = None,
         clock: Clock = time.monotonic,
         random_bits: RandomBits = secrets.randbits,
+        believed: bool = True,
     ) -> None:
+        """`believed`: what the servers say of DNSSEC is passed on; else no answer counts as authenticated."""
         self.hosts = hosts or Hosts()
         self.cache = Cache(cache_size, clock)
         self._endpoints = [Endpoint(server, random_bits) for server in servers]
         self._timeout = timeout
         self._attempts = attempts
+        self._believed = believed
         self._running: dict[Key, asyncio.Task[Outcome[object]]] = {}
 
     def close(self) -> None:
@@ -158,7 +161,7 @@ class Resolver:
             return Answer(name, (_LOOPBACK[record_type],), name, 0.0)  # RFC 6761 section 6.3, rule 3
         seen: set[str] = set()
         ttl = float("inf")
-        authenticated = True
+        authenticated = self._believed
         current = name
         while True:
             try:

@@ -57,6 +57,14 @@ def parse_resolv_conf(text: str) -> tuple[Server, ...]:
     return tuple(found[:SERVER_LIMIT]) or (Server("127.0.0.1"),)
 
 
+def is_trusted_path(server: Server, resolv_conf: str) -> bool:
+    """Whether nobody else can answer for a server: it is on this machine, or resolv.conf says `options trust-ad`."""
+    if ipaddress.ip_address(server.address).is_loopback:
+        return True
+    lines = [line.split() for line in resolv_conf.splitlines()]
+    return any(fields[:1] == ["options"] and "trust-ad" in fields for fields in lines)
+
+
 def choose_servers(configured: Iterable[str], resolv_conf: str) -> tuple[Server, ...]:
     """The configured servers if any, else those of resolv.conf.  Raises ValueError."""
     return tuple(map(parse_server, configured)) or parse_resolv_conf(resolv_conf)

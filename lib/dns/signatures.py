@@ -102,7 +102,7 @@ def verify(rrset: dns.rrset.RRset, signatures: Iterable[Any], zone: Zone, now: f
 
 
 def _may_sign(key: Any, signature: Any) -> bool:
-    return (
+    return bool(
         key.algorithm == signature.algorithm
         and key.flags & (_ZONE_KEY | _REVOKED) == _ZONE_KEY
         and key.protocol == 3

@@ -22,20 +22,31 @@ import dns.dnssec
 import dns.exception
 import dns.message
 import dns.name
+import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
 from pillarbox.lib.dns.chain import Chain
+from pillarbox.lib.dns.codec import encode_question
 from pillarbox.lib.dns.denial import Proof
 from pillarbox.lib.dns.endpoint import Unreachable
 from pillarbox.lib.dns.evidence import Evidence
 from pillarbox.lib.dns.hosts import Hosts
 from pillarbox.lib.dns.names import BadName, encode_name
-from pillarbox.lib.dns.codec import encode_question
 from pillarbox.lib.dns.resolver import CHAIN_LIMIT, Resolver
 from pillarbox.lib.dns.servers import Server
 from pillarbox.lib.dns.signatures import Bogus, Budget, verify
-from pillarbox.lib.dns.types import MX, TLSA, Absent, Answer, Clock, Failed, Outcome, RandomBits, RecordType, ResponseCode
+from pillarbox.lib.dns.types import (
+    MX,
+    TLSA,
+    Absent,
+    Answer,
+    Clock,
+    Failed,
+    Outcome,
+    RandomBits,
+    RecordType,
+)
 
 LOOKUP_SECONDS = 45.0
 """The time for one look-up with everything that has to be asked to prove it."""
@@ -139,7 +150,7 @@ class ValidatingResolver(Resolver):
                     return Failed(name, f"the alias chain of {name} is too long or runs in a circle")
                 seen.add(current)
             asked = message.question[0].name if message.question else current
-            if current != asked and message.rcode() == ResponseCode.NOERROR and not _says_no(message):
+            if current != asked and message.rcode() == dns.rcode.NOERROR and not _says_no(message):
                 continue  # an alias without its target: the server does not follow chains, so we do
             exists, held, signed = await self._check_absence(current, kind, message, evidence, budget)
             return Absent(name, exists, min(ttl, held), secure and signed)
@@ -177,10 +188,15 @@ class ValidatingResolver(Resolver):
         return await self._check(alias, evidence, budget)
 
     async def _check_absence(
-        self, name: dns.name.Name, kind: int, message: dns.message.Message, evidence: Evidence, budget: Budget
+        self,
+        name: dns.name.Name,
+        kind: dns.rdatatype.RdataType,
+        message: dns.message.Message,
+        evidence: Evidence,
+        budget: Budget,
     ) -> tuple[bool, float, bool]:
         """Whether the name exists, for how long that may be believed, whether it is proven.  Raises Bogus."""
-        exists = message.rcode() != ResponseCode.NXDOMAIN
+        exists = message.rcode() != dns.rcode.NXDOMAIN
         ttl = float(_negative_ttl(message))
         denier = evidence.denier(name)
         zone = await self._chain.zone_of(denier if denier is not None else name)

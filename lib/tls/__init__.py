@@ -1,7 +1,7 @@
 """Transport security over the standard `ssl` module: contexts from parameters, and what logs and headers say.
 
     context = server_context(config, smtp_role(config))   # None where no certificate is configured
-    context = client_context(config, "secure")
+    contexts = ClientContexts(ClientMaterial.read(config)); contexts.get(Demand("authorities", ">=TLSv1.2", "HIGH"))
     facts = tls_facts(ssl_object, digest)                 # cipher, key exchange, the client's certificate
     channel_bindings(ssl_object)                          # what proves a client to be at the other end of this session
     cipher_text(ssl_object)                               # TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)
@@ -11,7 +11,7 @@ needs the cryptography package.  Handshakes and streams belong to the event loop
 """
 
 from pillarbox.lib.tls.channel import channel_bindings
-from pillarbox.lib.tls.client import LEVELS, client_context, is_verifying
+from pillarbox.lib.tls.client import LEVELS, ClientContexts, ClientMaterial, Demand
 from pillarbox.lib.tls.description import cipher_text, peer_status
 from pillarbox.lib.tls.errors import TlsError
 from pillarbox.lib.tls.facts import TlsFacts, tls_facts
@@ -22,6 +22,9 @@ from pillarbox.lib.tls.server import certificate_files, server_context
 __all__ = [
     "LEVELS",
     "ClientCertificate",
+    "ClientContexts",
+    "ClientMaterial",
+    "Demand",
     "ServerRole",
     "TlsError",
     "TlsFacts",
@@ -29,8 +32,6 @@ __all__ = [
     "channel_bindings",
     "cipher_text",
     "client_certificate",
-    "client_context",
-    "is_verifying",
     "login_role",
     "peer_status",
     "server_context",

@@ -55,13 +55,31 @@ def load_chains(context: ssl.SSLContext, chains: Iterable[Chain]) -> None:
         if chain.certificate != chain.key:
             load_certificate(context, chain.certificate, chain.key)
             continue
-        content = _read(chain.certificate)
-        starts = [match.start() for match in _KEY.finditer(content)]
-        if len(starts) < 2:
+        parts = _parts(_read(chain.certificate))
+        if len(parts) < 2:
             load_certificate(context, chain.certificate, chain.key)
             continue
-        for start, end in zip(starts, [*starts[1:], len(content)], strict=True):
-            _load_part(context, chain.certificate, content[start:end])
+        for part in parts:
+            load_part(context, chain.certificate, part)
+
+
+def read_chains(chains: Iterable[Chain]) -> tuple[tuple[str, bytes], ...]:
+    """What `load_part` loads, one kind of key each, for a process that may read no file later.  Raises `TlsError`."""
+    found: list[tuple[str, bytes]] = []
+    for chain in chains:
+        if chain.certificate != chain.key:
+            found.append((chain.certificate, _read(chain.key) + b"\n" + _read(chain.certificate)))
+            continue
+        content = _read(chain.certificate)
+        found += [(chain.certificate, part) for part in _parts(content) or [content]]
+    return tuple(found)
+
+
+def _parts(content: bytes) -> list[bytes]:
+    starts = [match.start() for match in _KEY.finditer(content)]
+    if len(starts) < 2:
+        return []
+    return [content[start:end] for start, end in zip(starts, [*starts[1:], len(content)], strict=True)]
 
 
 def load_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
@@ -85,8 +103,8 @@ def _read(name: str) -> bytes:
     return content
 
 
-def _load_part(context: ssl.SSLContext, name: str, content: bytes) -> None:
-    """One of several chains of a file: OpenSSL reads files only, so it gets one that exists in memory."""
+def load_part(context: ssl.SSLContext, name: str, content: bytes) -> None:
+    """Add one chain with its key: OpenSSL reads files only, so it gets one in memory.  Raises `TlsError`."""
     descriptor = os.memfd_create("chain", os.MFD_CLOEXEC)
     try:
         os.write(descriptor, content)

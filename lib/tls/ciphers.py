@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.smtpd_tls import (
@@ -18,6 +19,11 @@ from pillarbox.lib.tls.errors import TlsError
 _LISTS = {"high": TLS_HIGH_CIPHERLIST, "medium": TLS_MEDIUM_CIPHERLIST}
 
 
+def cipher_list(config: Config, grade: str, excluded: Iterable[str]) -> str:
+    """The OpenSSL list of a grade without what is excluded."""
+    return ":".join((config[_LISTS[grade]], *(f"!{name.removeprefix('!')}" for name in excluded)))
+
+
 def set_ciphers(context: ssl.SSLContext, config: Config, *, mandatory: bool) -> None:
     """Restrict `context` to the configured ciphers.  Raises `TlsError` where none is left."""
     grade = config[SMTPD_TLS_MANDATORY_CIPHERS if mandatory else SMTPD_TLS_CIPHERS]
@@ -25,7 +31,7 @@ def set_ciphers(context: ssl.SSLContext, config: Config, *, mandatory: bool) -> 
     if mandatory:
         excluded = (*excluded, *config[SMTPD_TLS_MANDATORY_EXCLUDE_CIPHERS])
     parameter = _LISTS[grade]
-    choice = ":".join((config[parameter], *(f"!{name.removeprefix('!')}" for name in excluded)))
+    choice = cipher_list(config, grade, excluded)
     try:
         context.set_ciphers(choice)
     except ssl.SSLError:

@@ -7,7 +7,7 @@ writable memory.  Where anything differs (another interpreter, another layout, a
 `library()` is None, is so for good, and callers go on without.
 
 What depends on it: tickets shared between processes, details of key exchange and signature in the log, untrusted client
-certificates, channel binding.
+certificates, channel binding, OpenSSL's own DANE.
 """
 
 from __future__ import annotations
@@ -48,6 +48,13 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "SSL_get_signature_type_nid": (c_int, (c_void_p, POINTER(c_int))),
     "SSL_get_peer_signature_type_nid": (c_int, (c_void_p, POINTER(c_int))),
     "SSL_group_to_name": (c_char_p, (c_void_p, c_int)),
+    "SSL_CTX_dane_enable": (c_int, (c_void_p,)),
+    "SSL_dane_enable": (c_int, (c_void_p, c_char_p)),
+    "SSL_dane_set_flags": (ctypes.c_ulong, (c_void_p, ctypes.c_ulong)),
+    "SSL_dane_tlsa_add": (c_int, (c_void_p, ctypes.c_uint8, ctypes.c_uint8, ctypes.c_uint8, c_char_p, c_size_t)),
+    "SSL_add1_host": (c_int, (c_void_p, c_char_p)),
+    "SSL_set_hostflags": (None, (c_void_p, c_uint)),
+    "ERR_clear_error": (None, ()),
     "SSL_export_keying_material": (
         c_int,
         (c_void_p, c_void_p, c_size_t, c_char_p, c_size_t, c_char_p, c_size_t, c_int),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import integer, seconds, words
+from pillarbox.lib.config.parameter import boolean, choice, integer, path, seconds, words
 
 DNS_RESOLVER = words(
     "dns_resolver",
@@ -20,4 +20,26 @@ DNS_ATTEMPTS = integer(
 )
 DNS_CACHE_SIZE = integer(
     "dns_cache_size", "10000", "How many DNS answers one process remembers; 0 remembers none.", maximum=1000000
+)
+
+# --- DNSSEC, asked for where DANE or REQUIRETLS need it
+DNSSEC_VALIDATION = choice(
+    "dnssec_validation",
+    "local",
+    """Who says that DNS answers are genuine, at the TLS levels dane and dane-only: local: this system validates them
+    itself, from dnssec_trust_anchors on; resolver: the DNS server does, and its word (the AD bit) counts if it is on
+    this machine or dnssec_trusted_resolver says so; none: nobody, and no answer counts as genuine.""",
+    ("local", "resolver", "none"),
+)
+DNSSEC_TRUSTED_RESOLVER = boolean(
+    "dnssec_trusted_resolver",
+    "no",
+    """The way to the DNS servers is safe from forgery, so that their word counts wherever they are (see
+    dnssec_validation).""",
+)
+DNSSEC_TRUST_ANCHORS = path(
+    "dnssec_trust_anchors",
+    "",
+    """File with the DS or DNSKEY records with which local validation begins, as in a zone file; empty: those of the
+    root zone.""",
 )
