@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pillarbox.lib.dns.names import BadName, KnownNames, decode_name, encode_name
 from pillarbox.lib.dns.types import MX, TLSA, RecordType
@@ -56,7 +56,7 @@ class Response:
     answers: tuple[Record, ...]
     negative_ttl: int | None
     """Seconds for which a "no" may be remembered (RFC 2308 section 5): from the SOA record, None without one."""
-    message: bytes = b""
+    message: bytes = field(default=b"", compare=False, repr=False)
     """All of it, as it came, for whoever wants to see what is stepped over here."""
 
 
