@@ -206,7 +206,10 @@ def test_steps_are_asked_once(zones: DnsServer) -> None:
 
     before = len(zones.asked("example.org", "DNSKEY")), len(zones.asked(".", "DNSKEY"))
     asyncio.run(go())
-    assert (len(zones.asked("example.org", "DNSKEY")), len(zones.asked(".", "DNSKEY"))) == (before[0] + 1, before[1] + 1)
+    assert (len(zones.asked("example.org", "DNSKEY")), len(zones.asked(".", "DNSKEY"))) == (
+        before[0] + 1,
+        before[1] + 1,
+    )
 
 
 @pytest.mark.parametrize("name", ["", "a" * 64 + ".example.org", "x..y", ".".join("a" * 60 for _ in range(5))])
