@@ -32,6 +32,9 @@ DEFAULT_SIZE_LIMIT = 10240000
 HEADER_LIMIT = 1024 * 1024
 """Bytes of header that -t looks at; the same bound as cleanup's."""
 
+PROBE = b"Subject: probe\n\n"
+"""What -bv sends where it is given no message: it is delivered nowhere."""
+
 ENVID_LIMIT = 100
 READ_SIZE = 65536
 
@@ -65,6 +68,8 @@ class Options:
         self.envid = ""
         self.smtputf8 = False
         self.requiretls = False
+        self.verp = ""
+        self.report = ""
         self.verbose = 0
         self.alias_file = ""
         self.flush: tuple[str, str] | None = None
@@ -200,7 +205,12 @@ def _envid(options: Options, value: str, name: str) -> None:
 
 
 def _verp(options: Options, value: str, name: str) -> None:
-    raise Failure(f"unsupported: -X{value}", EX_USAGE)
+    if not value.startswith("V"):
+        raise Failure(f"unsupported: -X{value}", EX_USAGE)
+    delimiters = value[1:]
+    if delimiters and (len(delimiters) != 2 or not delimiters.isascii() or not delimiters.isprintable()):
+        raise Failure("-XV needs two characters, or none", EX_USAGE)
+    options.verp = delimiters or "default"
 
 
 def _queue(options: Options, value: str, name: str) -> None:
@@ -271,10 +281,10 @@ def _run(options: Options) -> int:
     mode = options.mode
     if mode == "m":
         return deliver(options)
-    if mode == "h" or mode == "H":
-        return EX_OK
     if mode == "v":
         raise Failure("unsupported: -bv", EX_UNAVAILABLE)
+    if mode == "h" or mode == "H":
+        return EX_OK
     _find_package()
     if mode == "s":
         from pillarbox.commands.sendmail_dialogue import serve
@@ -369,7 +379,8 @@ def deliver(options: Options) -> int:
         raise Failure(
             f"{who}: Recipient addresses must be specified on the command line or via the -t option", EX_USAGE
         )
-    content = lines_of(0, options.dots)
+    probe = options.mode == "v" and not options.extract
+    content = iter((PROBE,)) if probe else lines_of(0, options.dots)
     head = b""
     if options.extract:
         head = _read_header(content)
@@ -377,8 +388,10 @@ def deliver(options: Options) -> int:
         if not recipients:
             raise Failure(f"{who}: No recipient addresses found in message header", EX_USAGE)
     sender = _envelope_sender(options)
-    if options.verbose == 1:
-        options.notify = options.notify or "success,failure,delay"
+    if options.verp and not (options.sender and sender):
+        raise Failure(f"{who}: -XV option requires non-null sender address", EX_USAGE)
+    if options.mode == "v" or options.verbose == 1:
+        options.report = "verify" if options.mode == "v" else "record"
         os.write(1, f"Mail Delivery Status Report will be mailed to <{sender}>.\n".encode())
     submission = Submission(queue, limit, envelope_lines(options, sender, list(dict.fromkeys(recipients))))
     try:
@@ -518,11 +531,16 @@ class TooBig(Exception):
     """The message is larger than message_size_limit."""
 
 
-def envelope_lines(options: Options, sender: str, recipients: list[str]) -> bytes:
-    """The envelope as `lib/queue/maildrop.py` reads it."""
+def envelope_lines(
+    options: Options, sender: str, recipients: list[str], wishes: dict[str, list[str]] | None = None
+) -> bytes:
+    """The envelope as `lib/queue/maildrop.py` reads it; `wishes` are further lines about recipients."""
     full_name = options.full_name if options.full_name is not None else _gecos()
-    lines = [f"sender {sender}", *(f"recipient {address}" for address in recipients)]
-    for name in ("envid", "ret", "body", "notify"):
+    lines = [f"sender {sender}"]
+    for address in recipients:
+        lines.append(f"recipient {address}")
+        lines += wishes.get(address, ()) if wishes else ()
+    for name in ("envid", "ret", "body", "notify", "verp", "report"):
         if value := getattr(options, name):
             lines.append(f"{name} {value}")
     if full_name:

@@ -52,8 +52,7 @@ class Dialogue:
             )
         )
         self._mail = Mail("")
-        self._recipients: list[str] = []
-        self._notify: set[str] = set()
+        self._recipients: dict[str, list[str]] = {}
         self._submission: Submission | None = None
 
     def take(self, event: Event) -> None:
@@ -63,11 +62,10 @@ class Dialogue:
             case Hello():
                 session.answer_hello()
             case Mail():
-                self._mail, self._recipients, self._notify = event, [], set()
+                self._mail, self._recipients = event, {}
                 session.answer(replies.SENDER_OK)
             case Rcpt():
-                self._recipients.append(event.recipient)
-                self._notify.update(event.notify)
+                self._recipients.setdefault(event.recipient, _wishes(event))
                 session.answer(replies.RECIPIENT_OK)
             case Verify():
                 session.answer(replies.verified(event.argument))
@@ -88,10 +86,8 @@ class Dialogue:
         options.full_name = self._options.full_name
         options.envid, options.ret, options.body = self._mail.envid, self._mail.ret, self._mail.body
         options.smtputf8 = self._mail.smtputf8
-        asked = self._notify - {"never"} or self._notify
-        options.notify = ",".join(sorted(asked))
         try:
-            envelope = envelope_lines(options, self._mail.sender, list(dict.fromkeys(self._recipients)))
+            envelope = envelope_lines(options, self._mail.sender, list(self._recipients), self._recipients)
             self._submission = Submission(self._queue, self._limit, envelope)
         except Failure:
             return False
@@ -121,6 +117,12 @@ class Dialogue:
         if self._submission is not None:
             self._submission.close()
             self._submission = None
+
+
+def _wishes(event: Rcpt) -> list[str]:
+    """NOTIFY and ORCPT of a recipient, as lines of a submission."""
+    lines = [f"recipient_notify {','.join(event.notify)}"] if event.notify else []
+    return [*lines, f"recipient_orcpt {event.orcpt}"] if event.orcpt else lines
 
 
 def serve(options: Options) -> int:

@@ -9,19 +9,21 @@ import time
 from collections.abc import Callable
 
 from pillarbox.lib.address import AddressSyntaxError, parse_mailbox
+from pillarbox.lib.address.verp import good_delimiters
 from pillarbox.lib.clients.bounce import BounceClient
 from pillarbox.lib.clients.cleanup import CleanupClient, Message, Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.content import CONTENT_FILTER, RECEIVE_OVERRIDE_OPTIONS
 from pillarbox.lib.config.parameters.general import MYHOSTNAME, MYORIGIN, QUEUE_DIRECTORY
+from pillarbox.lib.config.parameters.verp import DEFAULT_VERP_DELIMITERS, VERP_DELIMITER_FILTER
 from pillarbox.lib.delivery import BOUNCED, Content, Result
 from pillarbox.lib.log import log
 from pillarbox.lib.message.trace import received_local
 from pillarbox.lib.queue import Envelope, Recipient
 from pillarbox.lib.queue.directories import MAILDROP
 from pillarbox.lib.queue.edits import Edits
-from pillarbox.lib.queue.maildrop import BadSubmission, Submission, read_submission
+from pillarbox.lib.queue.maildrop import BadSubmission, Submission, Wishes, read_submission
 from pillarbox.lib.system.files import UnsafeFile, open_regular
 from pillarbox.pickup.milters import LocalMilters
 
@@ -29,6 +31,8 @@ LITTER_AGE = 7 * 86400.0
 """Seconds after which a file in the making is taken to be forgotten: no message takes a week to type."""
 
 FUTURE_SLACK = 60.0
+
+NO_WISHES = Wishes()
 
 
 class Collector:
@@ -54,6 +58,8 @@ class Collector:
         self._filter = config[CONTENT_FILTER]
         overrides = config[RECEIVE_OVERRIDE_OPTIONS]
         self._overrides = " ".join(overrides)
+        self._default_verp = config[DEFAULT_VERP_DELIMITERS]
+        self._verp_allowed = config[VERP_DELIMITER_FILTER]
         self._complained: set[str] = set()
 
     def collect(self) -> int:
@@ -126,6 +132,8 @@ class Collector:
             requiretls=submission.requiretls,
             filter=self._filter,
             overrides=self._overrides,
+            verp=self._delimiters(submission) if sender else "",
+            report=submission.report,
             origin="gateway" if submission.gateway else "pickup",
             uid=status.st_uid,
             full_name=submission.full_name,
@@ -178,14 +186,24 @@ class Collector:
         except AddressSyntaxError:
             return f"{uid}@{self._origin}"
 
+    def _delimiters(self, submission: Submission) -> str:
+        """Those of VERP; what may not be asked for is not granted, as nobody is there to be told."""
+        delimiters = self._default_verp if submission.verp == "default" else submission.verp
+        if delimiters and not good_delimiters(delimiters, self._verp_allowed):
+            log.warning(f"VERP delimiters {delimiters!r} are not two characters of verp_delimiter_filter: ignored")
+            return ""
+        return delimiters
+
     def _recipients(self, submission: Submission) -> tuple[tuple[Recipient, ...], tuple[Recipient, ...]]:
         """Those that are addresses, and those that are none."""
         good, wrong = [], []
-        for text in submission.recipients:
+        for index, text in enumerate(submission.recipients):
+            wishes = submission.wishes.get(index, NO_WISHES)
+            notify = wishes.notify or submission.notify
             try:
-                good.append(Recipient(self._qualified(text), notify=submission.notify))
+                good.append(Recipient(self._qualified(text), orcpt=wishes.orcpt, notify=notify))
             except AddressSyntaxError:
-                wrong.append(Recipient(text, notify=submission.notify))
+                wrong.append(Recipient(text, orcpt=wishes.orcpt, notify=notify))
         return tuple(good), tuple(wrong)
 
     def _qualified(self, text: str) -> str:

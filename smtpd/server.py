@@ -34,6 +34,7 @@ from pillarbox.lib.config.parameters import (
     smtpd_extensions,
     smtpd_proxy,
     smtpd_tls,
+    verp,
 )
 from pillarbox.lib.dns import Resolver, configured_resolver
 from pillarbox.lib.log import log
@@ -59,10 +60,11 @@ if TYPE_CHECKING:
 _GRANTS: Final[tuple[tuple[str, Parameter[tuple[str, ...]]], ...]] = (
     ("XCLIENT", smtpd_proxy.SMTPD_AUTHORIZED_XCLIENT_HOSTS),
     ("XFORWARD", smtpd_proxy.SMTPD_AUTHORIZED_XFORWARD_HOSTS),
+    ("XVERP", verp.AUTHORIZED_VERP_CLIENTS),
     ("EXPN", smtpd_extensions.SMTPD_EXPN_NETWORKS),
 )
 
-UNFILTERED: Final = frozenset(("BINARYMIME", "REQUIRETLS", "DELIVERBY", "FUTURERELEASE"))
+UNFILTERED: Final = frozenset(("BINARYMIME", "REQUIRETLS", "DELIVERBY", "FUTURERELEASE", "XVERP"))
 """Extensions that need more than a filter before the queue passes on."""
 
 MECHANISMS_LIFETIME = 10.0
@@ -274,6 +276,8 @@ def configured_profile(config: Config, certificate: bool) -> Profile:
         strict=config[smtpd.STRICT_RFC821_ENVELOPES],
         smtputf8=config[general.SMTPUTF8_ENABLE],
         asks_unknown=bool(config[milter.SMTPD_MILTERS] or config[milter.SMTPD_MILTER_MAPS]),
+        verp_delimiters=config[verp.DEFAULT_VERP_DELIMITERS],
+        verp_allowed=config[verp.VERP_DELIMITER_FILTER],
         verify=not config[smtpd.DISABLE_VRFY_COMMAND],
         tls=certificate and level != "none",
         tls_required=level == "encrypt",

@@ -104,6 +104,7 @@ class Transaction:
             redirect=self.redirect,
             discard=self.discard,
             overrides=session.server.overrides,
+            verp=mail.verp or "",
             **client_fields(session, protocol_name(session, mail)),
             sasl_method=session.sasl_method,
             sasl_username=session.sasl_username,

@@ -61,7 +61,10 @@ class Envelope:
     NT: RFC 2852); before `release` (seconds since the epoch) nothing is delivered (RFC 4865); `filter` is the
     transport:nexthop that all recipients go to first (FILTER in access(5)); `hold` is the reason why the message is to
     wait in hold/; `redirect` is the one address that replaces all recipients; with `discard` the message is taken and
-    thrown away; `overrides` are the words of receive_override_options, for cleanup.
+    thrown away; `overrides` are the words of receive_override_options, for cleanup.  `verp` are the two delimiters of a
+    variable envelope return path (`lib.address.verp`), "" for none.  `report` is "verify" where nothing is delivered
+    and the sender hears what would be (`sendmail -bv`), "record" where he hears what the first attempt has done
+    (`sendmail -v`).
     """
 
     sender: str
@@ -79,6 +82,8 @@ class Envelope:
     redirect: str = ""
     discard: bool = False
     overrides: str = ""
+    verp: str = ""
+    report: str = ""
     client_name: str = ""
     client_address: str = ""
     client_port: str = ""
@@ -140,6 +145,8 @@ _OPTIONAL = (
     "redirect",
     "discard",
     "overrides",
+    "verp",
+    "report",
     "client_name",
     "client_address",
     "client_port",

@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from pillarbox.lib.address.verp import good_delimiters
 from pillarbox.lib.sasl.wire import RESPONSE_LIMIT, SaslAborted, SaslSyntaxError, decode_initial
 from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.client_attributes import XCLIENT, XFORWARD, parse_attributes
-from pillarbox.lib.smtp.events import Auth, Data, Etrn, Expand, Hello, Rcpt, StartTls, Verify, XClient
+from pillarbox.lib.smtp.events import Auth, Data, Etrn, Expand, Hello, Mail, Rcpt, StartTls, Verify, XClient
 from pillarbox.lib.smtp.grammar import parse_mail, parse_rcpt
 from pillarbox.lib.smtp.help_texts import TOPICS, usable_verbs
 from pillarbox.lib.smtp.lifetimes import Chunk
@@ -77,12 +78,25 @@ def mail(session: ServerSession, argument: str) -> None:
     elif event.requiretls and not session.tls:
         # RFC 8689 section 3: the parameter is for sessions with TLS only.
         session.reply(replies.REQUIRETLS_NEEDS_TLS)
+    elif event.verp is not None and (refusal := _refused_verp(session, event)) is not None:
+        session.reply(refusal)
     elif event.hold_for > profile.hold_limit:
         session.reply(replies.held_too_long(profile.hold_limit))
     elif event.by_mode[:1] == "R" and event.by < (profile.deliver_by or 0):
         session.reply(replies.by_too_short(profile.deliver_by or 0))
     else:
         session.ask(event)
+
+
+def _refused_verp(session: ServerSession, event: Mail) -> Reply | None:
+    """Put the delimiters that hold into the event, or refuse XVERP."""
+    profile = session.profile
+    if "XVERP" not in session.granted or not profile.offers("XVERP"):
+        return replies.unsupported(f"XVERP={event.verp}" if event.verp else "XVERP")
+    if not event.sender:
+        return replies.XVERP_NEEDS_SENDER
+    event.verp = event.verp or profile.verp_delimiters
+    return None if good_delimiters(event.verp, profile.verp_allowed) else replies.verp_delimiters(profile.verp_allowed)
 
 
 def rcpt(session: ServerSession, argument: str) -> None:

@@ -24,8 +24,8 @@ class Mail:
     `size` is the client's estimate in bytes; `body` is 7bit, 8bitmime, binarymime or ""; `ret` full, hdrs or "";
     `envid` and `auth` are decoded xtext (`auth` None: not given, "": the client does not know, RFC 4954 section 5).
     `by` are seconds from now, with `by_mode` R, N, RT or NT ("": no BY was given; RFC 2852).  `hold_for` are seconds
-    from now, `hold_until` seconds since the epoch, at most one of them given (RFC 4865).  `parameters` are as
-    the client wrote them.
+    from now, `hold_until` seconds since the epoch, at most one of them given (RFC 4865).  `verp` are the delimiters
+    of XVERP, "" for the usual ones (None: not asked for).  `parameters` are as the client wrote them.
     """
 
     sender: str
@@ -40,6 +40,7 @@ class Mail:
     by_mode: str = ""
     hold_for: int = 0
     hold_until: float = 0
+    verp: str | None = None
     parameters: str = field(default="", repr=False, compare=False)
 
 

@@ -98,6 +98,12 @@ def _requiretls(event: Mail, value: str | None) -> Reply | None:
     return None
 
 
+def _xverp(event: Mail, value: str | None) -> Reply | None:
+    """VERP_README of Postfix: no value, or two delimiters; which ones may be asked for is looked at later."""
+    event.verp = value or ""
+    return None
+
+
 def _by(event: Mail, value: str | None) -> Reply | None:
     """RFC 2852 section 4: a time in seconds from now, R (return) or N (notify), perhaps T (trace)."""
     match = _BY.fullmatch(value or "")
@@ -142,6 +148,7 @@ MAIL_PARAMETERS: Final[Mapping[str, MailParameter]] = {
     "AUTH": _auth,
     "SMTPUTF8": _smtputf8,
     "REQUIRETLS": _requiretls,
+    "XVERP": _xverp,
     "BY": _by,
     "HOLDFOR": _hold_for,
     "HOLDUNTIL": _hold_until,

@@ -30,7 +30,8 @@ class Profile:
     `host` is our name in replies, `greeting` the text after 220, `lmtp` chooses the protocol.  `mail_limit` and
     `domain_limit` hold for a session (RFC 9422).  `deliver_by` is the least time in seconds for BY with mode R (RFC
     2852; None: BY is not offered), `hold_limit` the longest time in seconds that a message may be held (RFC 4865; 0:
-    holding is not offered).
+    holding is not offered).  `verp_delimiters` are those of XVERP without a value, `verp_allowed` the characters that
+    may be asked for.
     """
 
     host: str
@@ -52,6 +53,8 @@ class Profile:
     requiretls: bool = True
     deliver_by: int | None = 0
     hold_limit: int = 0
+    verp_delimiters: str = "+="
+    verp_allowed: str = "-=+"
     verify: bool = True
     asks_unknown: bool = False
     etrn: bool = False
@@ -137,6 +140,8 @@ class Profile:
             lines.append(f"XCLIENT {' '.join(XCLIENT)}")
         if "XFORWARD" in granted:
             lines.append(f"XFORWARD {' '.join(XFORWARD)}")
+        if "XVERP" in granted:
+            lines.append("XVERP")
         lines += ["ENHANCEDSTATUSCODES", "8BITMIME", "DSN"]
         if self.smtputf8:
             lines.append("SMTPUTF8")

@@ -133,6 +133,7 @@ BAD_SMTPUTF8: Final = _of("501 5.5.4 Error: Bad SMTPUTF8 parameter syntax")
 BODY_UNKNOWN: Final = _of("501 5.5.4 Error: BODY must be 7BIT, 8BITMIME or BINARYMIME")
 BODY_NOT_BINARY: Final = _of("501 5.5.4 Error: BODY must be 7BIT or 8BITMIME")
 BAD_REQUIRETLS: Final = _of("501 5.5.4 Error: Bad REQUIRETLS parameter syntax")
+XVERP_NEEDS_SENDER: Final = _of("503 5.5.4 Error: XVERP requires non-null sender")
 BAD_BY: Final = _of("501 5.5.4 Error: Bad BY parameter syntax")
 BY_NOT_POSITIVE: Final = _of("501 5.5.4 Error: BY with mode R needs a time above zero")
 BAD_HOLDFOR: Final = _of("501 5.5.4 Error: Bad HOLDFOR parameter syntax")
@@ -144,6 +145,11 @@ BAD_ETRN: Final = _of("501 5.5.4 Error: invalid parameter syntax")
 ATTRIBUTE_VALUE_EXPECTED: Final = _of("501 5.5.4 Error: attribute=value expected")
 ATTRIBUTE_VALUE_TOO_LONG: Final = _of("501 5.5.4 Error: attribute value too long")
 UNKNOWN_TOPIC: Final = _of("504 5.5.4 HELP topic unknown")
+
+
+def verp_delimiters(allowed: str) -> Reply:
+    """XVERP with delimiters that may not be asked for."""
+    return Reply(501, "5.5.4", (f"Error: XVERP needs two characters from {allowed}",))
 
 
 def held_too_long(seconds: int) -> Reply:

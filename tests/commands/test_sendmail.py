@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pillarbox.commands import sendmail
-from pillarbox.lib.queue.maildrop import Submission, read_submission
+from pillarbox.lib.queue.maildrop import Submission, Wishes, read_submission
 
 SCRIPT = Path(sendmail.__file__).resolve()
 ROOT = SCRIPT.parent.parent
@@ -214,6 +214,39 @@ class TestContent:
                 os.close(writing)
 
 
+class TestReports:
+    def test_verp(self, instance: Path) -> None:
+        assert one(instance, "-f", "a@x.test", "-XV", "b@y.test")[0].verp == "default"
+        assert one(instance, "-f", "a@x.test", "-XV-=", "b@y.test")[0].verp == "-="
+
+    @pytest.mark.parametrize("arguments", [["-XV", "b@y"], ["-f", "", "-XV", "b@y"], ["-f", "a@b", "-XV+", "b@y"]])
+    def test_verp_needs_a_sender_and_two_characters(self, instance: Path, arguments: list[str]) -> None:
+        assert run(instance, *arguments).returncode == 64
+        assert dropped(instance) == []
+
+    def test_a_report_of_a_delivery_is_promised_to_the_sender(self, instance: Path) -> None:
+        result = run(instance, "-v", "-f", "a@x.test", "b@y.test")
+        assert result.stdout == b"Mail Delivery Status Report will be mailed to <a@x.test>.\n"
+        ((submission, _),) = dropped(instance)
+        assert (submission.report, submission.notify) == ("record", ())
+
+    def test_wishes_for_single_recipients_survive_a_dialogue(self, instance: Path) -> None:
+        script = (
+            b"EHLO c\r\nMAIL FROM:<a@x.test> RET=HDRS ENVID=q1\r\n"
+            b"RCPT TO:<b@y.test> NOTIFY=NEVER\r\n"
+            b"RCPT TO:<c@y.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;C+40z.test\r\n"
+            b"RCPT TO:<d@y.test>\r\nDATA\r\nSubject: x\r\n\r\nbody\r\n.\r\nQUIT\r\n"
+        )
+        assert run(instance, "-bs", stdin=script).returncode == 0
+        ((submission, _),) = dropped(instance)
+        assert submission.recipients == ("b@y.test", "c@y.test", "d@y.test")
+        assert (submission.ret, submission.envid) == ("hdrs", "q1")
+        assert submission.wishes == {
+            0: Wishes(("never",)),
+            1: Wishes(("success", "failure"), "rfc822;C@z.test"),
+        }
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "status", "text"),
@@ -391,7 +424,8 @@ class TestDialogue:
         assert replies[-1] == "221 2.0.0 Bye"
         ((submission, content),) = dropped(instance)
         assert submission.recipients == ("b@y.test", "c@y.test")
-        assert (submission.ret, submission.envid, submission.notify) == ("hdrs", "q1", ("failure",))
+        assert (submission.ret, submission.envid, submission.notify) == ("hdrs", "q1", ())
+        assert submission.wishes == {0: Wishes(("failure",))}
         assert content == b"Subject: x\n\n.dot\n"
 
     def test_an_end_in_the_middle_drops_nothing(self, instance: Path) -> None:

@@ -141,6 +141,25 @@ class TestTaking:
         envelope = post.cleanup.taken[0][0]
         assert (envelope.requiretls, envelope.smtputf8, envelope.body) == (True, True, "8bitmime")
 
+    @pytest.mark.parametrize(("asked", "granted"), [("default", "+="), ("-=", "-="), ("!=", ""), ("", "")])
+    def test_verp_is_granted_with_the_delimiters_that_may_be_asked_for(
+        self, post: Post, asked: str, granted: str
+    ) -> None:
+        post.drop("alice", "b@y.test", verp=asked)
+        post.collector.collect()
+        assert post.cleanup.taken[0][0].verp == granted
+
+    def test_the_null_sender_gets_no_verp(self, post: Post) -> None:
+        post.drop("", "b@y.test", verp="+=")
+        post.collector.collect()
+        assert post.cleanup.taken[0][0].verp == ""
+
+    @pytest.mark.parametrize("report", ["verify", "record"])
+    def test_a_report_may_be_asked_for(self, post: Post, report: str) -> None:
+        post.drop("alice", "b@y.test", report=report)
+        post.collector.collect()
+        assert post.cleanup.taken[0][0].report == report
+
     def test_the_null_sender_stays_null(self, post: Post) -> None:
         post.drop("", "b@y.test")
         post.collector.collect()

@@ -11,6 +11,7 @@ from pillarbox.lib.smtp import refusals, replies
 from pillarbox.lib.smtp.reply import Reply
 
 ARGUMENTS = {
+    "allowed": "-=+",
     "client": "mail.client.example[192.0.2.1]",
     "host": "mx.example",
     "text": "mx.example ESMTP",
