@@ -27,6 +27,7 @@ from pillarbox.lib.config.parameters.general import (
     QUEUE_DIRECTORY,
     VMAIL_OWNER,
 )
+from pillarbox.lib.config.parameters.mta_sts import MTA_STS_DIRECTORY
 from pillarbox.lib.config.parameters.reputation import REPUTATION_DIRECTORY
 from pillarbox.lib.config.parameters.verify import VERIFY_DIRECTORY
 from pillarbox.lib.queue import Queue
@@ -160,6 +161,7 @@ def _make_directories(config: Config) -> None:
         (DATA_DIRECTORY, AUTH_OWNER, 0o711),  # on the way to the next one, whose owner sees nothing else of it
         (REPUTATION_DIRECTORY, LOOKUP_OWNER, 0o700),
         (VERIFY_DIRECTORY, MAIL_OWNER, 0o700),
+        (MTA_STS_DIRECTORY, NET_OWNER, 0o700),
     ):
         path = Path(config[directory])
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ LAYERS = (
     "message",
     "mime",
     "dns",
+    "http",
     "tables",
     "queue",
     "tls",

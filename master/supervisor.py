@@ -284,8 +284,11 @@ class Supervisor:
         for station in self._stations.values():
             if station.next_wakeup and now >= station.next_wakeup:
                 station.next_wakeup = now + station.service.wakeup
-                for child in station.serving()[:1]:
+                children = station.serving()[:1]
+                for child in children:
                     child.send(WAKE)
+                if not children and self._stop_stage is None and station.crowded(now):
+                    self._fork(station)  # where none is kept warm; it does at start what it does when woken
 
     # --- what children say, and how they end
     def _status(self, child: Child) -> None:

@@ -6,10 +6,10 @@ import base64
 from urllib.parse import quote_plus, urlencode
 
 from pillarbox.lib.config.oauth import Endpoint
-from pillarbox.oauth.http import compose_request
+from pillarbox.lib.http import HttpPlace, compose_request
 
 
-def question(endpoint: Endpoint, token: str) -> bytes:
+def question(endpoint: Endpoint, place: HttpPlace, token: str) -> bytes:
     """The request (RFC 7662 section 2.1), with our credentials (RFC 6749 section 2.3.1)."""
     form = {"token": token, "token_type_hint": "access_token"}
     fields = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
@@ -22,4 +22,4 @@ def question(endpoint: Endpoint, token: str) -> bytes:
                 form |= {"client_id": endpoint.client_id, "client_secret": endpoint.client_secret}
             case _:
                 fields["Authorization"] = f"Bearer {endpoint.client_secret}"
-    return compose_request(endpoint.authority, endpoint.target, fields, urlencode(form).encode())
+    return compose_request("POST", place, fields, urlencode(form).encode())

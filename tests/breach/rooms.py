@@ -17,6 +17,7 @@ _FOR_NET = {
     "connect-auth",
     "connect-anvil",
     "connect-milter",
+    "connect-mta_sts",
     "connect-reputation",
     "connect-verify",
 }
@@ -111,6 +112,8 @@ ROOMS: dict[str, Room] = {
     "auth": _may(_OTHERS, _LOG_WRITTEN_BY_FEW, {"read-accounts", "write-accounts", "connect-oauth"}),
     # One port of TCP, which no attack is aimed at, and DNS.
     "oauth": _may({"send-udp"}),
+    # The port of web servers, which no attack is aimed at, DNS, and its own directory.
+    "mta_sts": _may(_LOG_WRITTEN_BY_FEW, {"send-udp", "write-mta-sts"}),
     # --- root parents
     "local": Room(parent=True),
     "imapd.system": Room(parent=True),
@@ -164,10 +167,8 @@ BY_USER = frozenset(
     {
         # What only the difference between users denies: nothing in an instance that runs wholly as one user.
         *(f"connect-{name}" for name in ("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp")),
-        *(
-            f"connect-{name}"
-            for name in ("lookup", "auth", "oauth", "anvil", "milter", "reputation", "verify", "probe", "probe-lmtp")
-        ),
+        *(f"connect-{name}" for name in ("lookup", "auth", "oauth", "anvil", "milter", "mta_sts")),
+        *(f"connect-{name}" for name in ("reputation", "verify", "probe", "probe-lmtp")),
         *(f"connect-{name}" for name in ("imap", "imap-system", "pop3", "pop3-system")),
         "chmod-held-message",
         "chmod-queue",

@@ -360,6 +360,20 @@ def test_wake_ups_come_by_the_clock(suite: Suite) -> None:
     suite.until(lambda: (suite.root / "woken").exists() and len((suite.root / "woken").read_text()) >= 2)
 
 
+def test_a_wake_up_starts_a_process_where_none_is_kept_warm(suite: Suite) -> None:
+    from tests.master import trial
+
+    def woken(worker: trial.Worker) -> None:
+        with (suite.root / "woken").open("a") as stream:
+            stream.write("x")
+        raise SystemExit(0)
+
+    trial.PROGRAMS["rare"] = trial.Program("rare", woken, owner="")
+    suite.set(service("one"), service("two", "rare", warm=0, wakeup=0.1))
+    suite.start()
+    suite.until(lambda: (suite.root / "woken").exists() and len((suite.root / "woken").read_text()) >= 2)
+
+
 def test_the_service_manager_hears_of_each_step(suite: Suite) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         address = str(suite.root / "notify")

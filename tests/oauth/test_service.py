@@ -57,8 +57,8 @@ def test_the_server_is_asked_and_believed() -> None:
     with IntrospectionServer() as server:
         server.answers["abc"] = good()
         with_service(configured(server), test)
-        assert server.requests[0][1] == {"token": "abc", "token_type_hint": "access_token"}
-        assert server.requests[0][0].startswith("POST /introspect HTTP/1.1\r\nHost: localhost:")
+        assert server.questions[0][1] == {"token": "abc", "token_type_hint": "access_token"}
+        assert server.questions[0][0].startswith("POST /introspect HTTP/1.1\r\nHost: localhost:")
 
 
 @pytest.mark.parametrize("method", ["basic", "post", "bearer"])
@@ -72,7 +72,7 @@ def test_our_credentials_are_sent_as_configured(tmp_path: Path, method: str) -> 
 
     with IntrospectionServer() as server:
         with_service(configured(server, oauth_credentials_file=str(file), oauth_client_authentication=method), test)
-        ((head, form),) = server.requests
+        ((head, form),) = server.questions
     if method == "basic":
         pair = base64.b64encode(b"the+id:se%3Acret%2F").decode()
         assert f"Authorization: Basic {pair}" in head
@@ -88,7 +88,7 @@ def test_a_good_answer_is_remembered_for_its_time() -> None:
             await service.introspect("abc")
         clock.now += 60
         await service.introspect("abc")
-        return len(server.requests)
+        return len(server.questions)
 
     with IntrospectionServer() as server:
         server.answers["abc"] = good(exp=10_000)
@@ -111,7 +111,7 @@ def test_equal_questions_at_once_are_one() -> None:
     async def test(service: Introspector, _: Clock) -> int:
         answers = await asyncio.gather(*(service.introspect("abc") for _ in range(10)))
         assert set(answers) == {TokenAnswer("ann@example.com")}
-        return len(server.requests)
+        return len(server.questions)
 
     with IntrospectionServer() as server:
         server.answers["abc"] = good()
@@ -158,7 +158,7 @@ def test_a_server_that_hangs_is_no_answer() -> None:
     with IntrospectionServer() as server:
         server.hang = True
         refused(server, configured(server), "did not answer in", timeout=0.2)
-        assert len(server.requests) == 2
+        assert len(server.questions) == 2
 
 
 def test_a_server_that_drips_has_no_more_time_than_others() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.oauth.http import BadResponse, ResponseReader
+from pillarbox.lib.http import BadResponse, ResponseReader
 from pillarbox.oauth.introspection import Rules, Unusable, judge
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pillarbox.oauth import http
-from pillarbox.oauth.http import BadResponse, ResponseReader, compose_request
+from pillarbox.lib import http
+from pillarbox.lib.http import BadResponse, HttpPlace, ResponseReader, compose_request
 from tests.feeding import splits, truncations
 
 SIZED = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"active":true}'
@@ -113,7 +113,31 @@ def test_any_bytes_are_a_response_or_refused(data: bytes) -> None:
 
 
 def test_the_request() -> None:
-    assert compose_request("as.example:8443", "/introspect?x=1", {"Accept": "application/json"}, b"token=abc") == (
+    place = HttpPlace.of("http://as.example:8443/introspect?x=1", None)
+    assert compose_request("POST", place, {"Accept": "application/json"}, b"token=abc") == (
         b"POST /introspect?x=1 HTTP/1.1\r\nHost: as.example:8443\r\nAccept: application/json\r\n"
         b"Content-Length: 9\r\nConnection: close\r\n\r\ntoken=abc"
     )
+    assert compose_request("GET", HttpPlace.of("https://as.example", None)) == (
+        b"GET / HTTP/1.1\r\nHost: as.example\r\nConnection: close\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "as.example",
+        "ftp://as.example/",
+        "https://",
+        "https:///x",
+        "https://as.example/a b",
+        "https://as.example/\r\nX: y",
+        "https://as.example:port/",
+        "https://as.example:99999/",
+        "https://\u00e4.example/",
+    ],
+)
+def test_what_is_no_place(url: str) -> None:
+    with pytest.raises(ValueError):
+        HttpPlace.of(url, None)

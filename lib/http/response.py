@@ -1,4 +1,4 @@
-"""HTTP/1.1 as much as one question and its answer need (RFC 9112): a request composed, a response read, without I/O.
+"""One HTTP/1.1 response, read strictly and without I/O (RFC 9112).
 
     reader = ResponseReader()
     reader.feed(data) ... reader.end()      # what came; the end of the stream
@@ -10,11 +10,11 @@ Limits: the header, the body.  Whatever breaks the grammar raises `BadResponse`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 HEAD_LIMIT = 16 * 1024
 BODY_LIMIT = 64 * 1024
-"""Octets; answers have some hundreds."""
+"""Octets; an answer about a token has some hundreds, a policy too, and RFC 8461 section 3.3 proposes this for it."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
@@ -25,18 +25,12 @@ class BadResponse(Exception):
     """Not HTTP, or more of it than anybody would send."""
 
 
-def compose_request(host: str, target: str, fields: Mapping[str, str], body: bytes) -> bytes:
-    """A POST that ends the connection."""
-    lines = [f"POST {target} HTTP/1.1", f"Host: {host}"]
-    lines += [f"{name}: {value}" for name, value in fields.items()]
-    lines += [f"Content-Length: {len(body)}", "Connection: close"]
-    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
-
-
 class ResponseReader:
     """One response, however it arrives."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = BODY_LIMIT) -> None:
+        """`limit`: octets of the body."""
+        self._limit = limit
         self.status = 0
         self.fields: dict[str, str] = {}
         """By lower-case name; of a field that comes twice, the values joined by a comma (RFC 9110 section 5.2)."""
@@ -109,7 +103,7 @@ class ResponseReader:
         return self._read_sized
 
     def _check(self, more: int) -> None:
-        if len(self.body) + more > BODY_LIMIT:
+        if len(self.body) + more > self._limit:
             raise BadResponse("the answer is too long")
 
     def _read_rest(self) -> bool:
