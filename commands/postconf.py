@@ -200,9 +200,9 @@ def _show_templates(request: Request, words: list[str]) -> int:
 
 
 def _show_parameters(request: Request, words: list[str]) -> int:
-    from pillarbox.lib.config.files import class_names
-    from pillarbox.lib.config.parameter import Parameter, joined
-    from pillarbox.lib.config.restrictions import class_parameter
+    from pillarbox.lib.config.families import members
+    from pillarbox.lib.config.files import known_parameters
+    from pillarbox.lib.config.parameter import REGISTER, Parameter, joined
     from pillarbox.lib.config.values import Config, all_parameters
 
     known: dict[str, Parameter[Any]] = dict(all_parameters())
@@ -211,8 +211,7 @@ def _show_parameters(request: Request, words: list[str]) -> int:
         config = Config({"config_directory": request.directory})
     else:
         config, warnings = _read(request)
-        # Restriction classes are parameters that the administrator has made.
-        known = known | {name: class_parameter(name) for name in class_names(config.values)}
+        known = known_parameters(config)
     if request.overrides:
         for name in request.overrides:
             if name not in known:
@@ -223,7 +222,8 @@ def _show_parameters(request: Request, words: list[str]) -> int:
     if request.classes and not request.classes & {"builtin", "all"}:
         names: list[str] = []  # there are no parameters but the declared ones
     else:
-        names = sorted(known)
+        unset = members(config.services).keys() - REGISTER.keys() - config.values.keys()
+        names = sorted(known.keys() - unset)
     if words:
         names = []
         for word in words:

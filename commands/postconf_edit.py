@@ -15,11 +15,9 @@ import yaml
 
 from pillarbox.commands.options import Fatal
 from pillarbox.commands.postconf import Request
-from pillarbox.lib.config.errors import nearest
-from pillarbox.lib.config.files import MAIN, class_names, examine
+from pillarbox.lib.config.files import MAIN, examine, known_parameters, unknown_parameter
 from pillarbox.lib.config.parameter import Parameter
-from pillarbox.lib.config.restrictions import class_parameter
-from pillarbox.lib.config.values import Config, all_parameters
+from pillarbox.lib.config.values import Config
 from pillarbox.lib.system.files import write_file
 
 _PLAIN_FIRST = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/$.")
@@ -64,7 +62,7 @@ def _assignments(words: Sequence[str], request: Request) -> dict[str, str | None
         if not name:
             raise Fatal(f'missing attribute name: "{word}"')
         if name not in known:
-            raise Fatal(f"{name}: unknown parameter{nearest(name, known)}")
+            raise Fatal(f"{name}: {unknown_parameter(name, known)}")
         if name in changes:
             request.warn(f"ignoring earlier request: '{name} = {changes[name]}'")
         changes[name] = value
@@ -73,9 +71,9 @@ def _assignments(words: Sequence[str], request: Request) -> dict[str, str | None
 
 def _known(request: Request, words: Sequence[str]) -> dict[str, Parameter[Any]]:
     """The parameters, with the restriction classes that are named in the file or in this very command."""
-    values = dict(examine(request.directory)[0].values)
-    values.update((name.strip(), value) for name, _, value in (word.partition("=") for word in words))
-    return {**all_parameters(), **{name: class_parameter(name) for name in class_names(values)}}
+    config, _ = examine(request.directory)
+    words_said = {name.strip(): value for name, _, value in (word.partition("=") for word in words)}
+    return known_parameters(Config({**config.values, **words_said}, config.services))
 
 
 def _names(words: Sequence[str], edit: str) -> dict[str, str | None]:

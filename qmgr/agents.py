@@ -12,15 +12,15 @@ from collections.abc import Callable
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.qmgr import QMGR_IPC_TIMEOUT
-from pillarbox.lib.delivery.request import request_frame
 from pillarbox.lib.delivery.result import Result, parse_result
-from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError, encode_frame
+from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError
 from pillarbox.lib.ipc.blocking import MAX_FDS
 from pillarbox.lib.log import log
-from pillarbox.qmgr.message import Job
+from pillarbox.qmgr.job import Entry
+from pillarbox.qmgr.requests import compose_request
 
-Finished = Callable[[Job, list[Result], str], None]
-Lost = Callable[[Job, str], None]
+Finished = Callable[[Entry, list[Result], str], None]
+Lost = Callable[[Entry, str], None]
 
 
 class Agent:
@@ -31,7 +31,7 @@ class Agent:
         self._channel = channel
         self._loop = asyncio.get_running_loop()
         self.capacity = capacity
-        self.under_way: dict[int, Job] = {}
+        self.under_way: dict[int, Entry] = {}
         self._tag = 0
         self._outgoing: list[tuple[bytes, int]] = []
         self._flush_asked = False
@@ -50,36 +50,13 @@ class Agent:
         """How many more requests it takes now."""
         return 0 if self._saying_goodbye else self.capacity - len(self.under_way)
 
-    def deliver(self, job: Job) -> None:
-        """Hand a job over."""
-        message = job.message
-        envelope = message.envelope
-        self._tag += 1
-        options: dict[str, object] = {"fds": 1}
-        for name in ("envid", "ret", "body", "smtputf8", "requiretls", "deliver_by"):
-            if value := getattr(envelope, name):
-                options[name] = value
-        attributes = {name: value for name in _ORIGIN if (value := getattr(envelope, name))}
-        attributes.update(envelope.attributes)
-        if attributes:
-            options["attributes"] = attributes
-        frame = encode_frame(
-            request_frame(
-                self._tag,
-                message.queue_id,
-                envelope.sender,
-                message.file.offset,
-                message.file.length,
-                job.transport,
-                job.nexthop,
-                envelope.arrival,
-                message.active,
-                [{"n": stored.n, **stored.recipient.members()} for stored in job.recipients],
-                options,
-            )
-        )
-        self.under_way[self._tag] = job
-        self._outgoing.append((frame, message.descriptor))
+    def deliver(self, entry: Entry) -> None:
+        """Hand an entry over.  Raises ProtocolError where it does not fit into a request."""
+        tag = self._tag + 1
+        frame = compose_request(tag, entry)
+        self._tag = tag
+        self.under_way[tag] = entry
+        self._outgoing.append((frame, entry.message.descriptor))
         if not self._flush_asked:
             self._flush_asked = True
             self._loop.call_soon(self._flush)
@@ -154,10 +131,10 @@ class Agent:
             return
         tag, site = frame.integer("tag"), frame.text("site", "")
         results = [parse_result(item) for item in frame.groups("results")]
-        job = self.under_way.pop(tag, None)
-        if job is None:
+        entry = self.under_way.pop(tag, None)
+        if entry is None:
             raise ProtocolError("an answer to no request")
-        self._pool.finished(job, results, site)
+        self._pool.finished(entry, results, site)
         if self._saying_goodbye:
             self._close_when_idle()
 
@@ -181,19 +158,6 @@ class Agent:
         self._broken("")
 
 
-_ORIGIN = (
-    "client_name",
-    "client_address",
-    "client_port",
-    "client_helo",
-    "protocol",
-    "sasl_method",
-    "sasl_username",
-    "origin",
-    "full_name",
-)
-
-
 class AgentPool:
     """The agents of one transport."""
 
@@ -205,7 +169,7 @@ class AgentPool:
         finished: Finished,
         lost: Lost,
         room: Callable[[], None],
-        unavailable: Callable[[str, str], None],
+        unavailable: Callable[[str], None],
     ) -> None:
         self.transport = transport
         self._path = config.socket_path(transport)
@@ -243,28 +207,28 @@ class AgentPool:
                 raise
         except (ChannelClosed, ProtocolError) as error:
             if not self._agents:
-                self._unavailable(self.transport, str(error))
+                self._unavailable(str(error))
             return
         except OSError as error:
-            self._unavailable(self.transport, error.strerror or str(error))
+            self._unavailable(error.strerror or str(error))
             return
         self._agents.append(Agent(self, channel, max(1, capacity)))
         self._connecting.clear()  # should this agent be gone at once, the next connection is made at once
         self._room()
 
-    def gone(self, agent: Agent, lost: list[Job], reason: str) -> None:
-        """For `Agent`: its connection has ended with jobs under way."""
+    def gone(self, agent: Agent, lost: list[Entry], reason: str) -> None:
+        """For `Agent`: its connection has ended with deliveries under way."""
         if agent in self._agents:
             self._agents.remove(agent)
         if lost:
             log.warning(f"delivery agent {self.transport} broke off {len(lost)} deliveries: {reason}")
-        for job in lost:
-            self._lost(job, reason)
+        for entry in lost:
+            self._lost(entry, reason)
         self._room()
 
     @property
     def busy(self) -> int:
-        """Jobs under way."""
+        """Deliveries under way."""
         return sum(len(agent.under_way) for agent in self._agents)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A message in the active queue, and the jobs into which it is divided."""
+"""A message in the active queue."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import fcntl
 import os
 import stat
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pillarbox.lib.delivery.result import Result
 from pillarbox.lib.queue import QUEUES, CorruptQueueFile, Envelope, Queue, QueueFile, StoredRecipient, mark_done
 from pillarbox.lib.queue.deliver_by import DeliverBy, parse_deliver_by
 from pillarbox.lib.queue.listing import FORCED_EXPIRE, FORCED_RELEASE
+
+if TYPE_CHECKING:
+    from pillarbox.qmgr.job import Job
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Why a good file may not be openable for a while."""
@@ -20,17 +24,6 @@ SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 class StillInDelivery(Exception):
     """An agent that a former queue manager set to work still holds the file."""
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """Recipients of one message that go the same way together; the unit that an agent is given."""
-
-    message: ActiveMessage
-    transport: str
-    nexthop: str
-    recipients: list[StoredRecipient]
-    crashes: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -52,6 +45,8 @@ class ActiveMessage:
     verdict: Result | None = None
     """What all its recipients get instead of a delivery."""
     reasons_begun: bool = False
+    jobs: list[Job] = field(default_factory=list)
+    """What it has for each transport."""
     reporting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a report of this message is under way, so that its logs grow in order."""
 

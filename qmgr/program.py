@@ -56,7 +56,7 @@ class QueueManager:
         failures = Failures(config, AsyncBounceClient(config))
         self._lookup = AsyncLookupClient(config)
         self._scheduler = Scheduler(config, self._lookup, failures, self._timetable.enter)
-        self._scheduler.on_room = self._intake.look_again
+        self._scheduler.active.on_room = self._intake.look_again
         self._intake.scheduler = self._scheduler
         self._intake.recover()
         self._wanted = asyncio.Event()
@@ -66,6 +66,7 @@ class QueueManager:
     async def _pump(self) -> None:
         while True:
             try:
+                self._scheduler.timers.run_due()
                 pause = self._intake.pump()
             except Exception as error:  # whatever one message or one directory does, the next look must come
                 log.panic(f"looking for messages: {type(error).__name__}: {error}")
@@ -81,7 +82,7 @@ class QueueManager:
 
     def stop(self) -> None:
         """Begin nothing new; what agents are doing is waited for."""
-        self._scheduler.stopping = True
+        self._scheduler.stop()
         self._worker.session_started()  # holds up the end of the process until the agents have answered
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import yaml
 
 from pillarbox.lib.config.access import access_problems
 from pillarbox.lib.config.errors import ConfigError, Problem, nearest
+from pillarbox.lib.config.families import members, service_of
 from pillarbox.lib.config.mapping import BadEntry, entry_lines, flow
 from pillarbox.lib.config.parameter import Parameter, Raw, split_words
 from pillarbox.lib.config.restrictions import CLASSES, class_parameter, is_class_name
@@ -44,15 +45,21 @@ def load(directory: str) -> Config:
 
 def examine(directory: str) -> tuple[Config, list[Problem]]:
     """What can be read of the configuration in `directory`, and every mistake in it; for commands that show it."""
-    parameters = all_parameters()
     main_file, master_file = os.path.join(directory, MAIN), os.path.join(directory, MASTER)
     problems: list[Problem] = []
-    values, lines = _read_main(main_file, parameters, problems)
+    main = _document(main_file, problems)
+    in_master: list[Problem] = []
+    master = _document(master_file, in_master)
+    parameters = {**all_parameters(), **members(_names(master))}
+    values, lines = _parameters(main, main_file, parameters, problems) if main else ({}, {})
     literal = directory.replace("$", "$$")
     values["config_directory"] = literal
     if os.path.basename(directory) == "etc":
         values.setdefault("instance_directory", os.path.dirname(literal))
-    services, option_lines = _read_services(master_file, parameters, problems, class_names(values))
+    problems += in_master
+    services, option_lines = _read_services(master, master_file, parameters, problems, class_names(values))
+    if not services and not in_master and not any(problem.file == master_file for problem in problems):
+        problems.append(Problem(master_file, 0, "", "no service is defined"))
     config = Config(values, services)
     problems += _check_values(config, config.values, main_file, lines, parameters)
     for service in services.values():
@@ -83,6 +90,30 @@ def _check_values(
                 line = lines.get(f"{name}: {error.entry}", line)
             problems.append(Problem(file, line, name, str(error)))
     return problems
+
+
+def known_parameters(config: Config) -> dict[str, Parameter[object]]:
+    """Every parameter that this configuration may set: the declared ones, the members of families that its services
+    have, and the restriction classes that the administrator has made."""
+    classes: dict[str, Parameter[object]] = {}
+    for name in class_names(config.values):
+        classes[name] = class_parameter(name)  # type: ignore[assignment]
+    return {**all_parameters(), **members(config.services), **classes}
+
+
+def unknown_parameter(name: str, known: Iterable[str]) -> str:
+    """What is wrong with a name that no parameter has."""
+    known = list(known)
+    hint = nearest(name, known)
+    service = service_of(name)
+    if service and not hint:
+        return f'unknown parameter: there is no service "{service}" in {MASTER}'
+    return f"unknown parameter{hint}"
+
+
+def _names(node: yaml.MappingNode | None) -> list[str]:
+    """The keys of a document."""
+    return [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)] if node else []
 
 
 def class_names(values: Mapping[str, Raw]) -> frozenset[str]:
@@ -160,7 +191,7 @@ def _parameters(
     classes = inherited | class_names(own)
     for name, value, line in entries:
         if name not in parameters and name not in classes:
-            problems.append(Problem(file, line, name, f"unknown parameter{nearest(name, [*parameters, *classes])}"))
+            problems.append(Problem(file, line, name, unknown_parameter(name, [*parameters, *classes])))
             continue
         raw = _raw(value)
         if name in parameters and parameters[name].mapping and not isinstance(value, yaml.ScalarNode):
@@ -178,20 +209,15 @@ def _parameters(
     return values, lines
 
 
-def _read_main(
-    file: str, parameters: Mapping[str, Parameter[object]], problems: list[Problem]
-) -> tuple[dict[str, Raw], dict[str, int]]:
-    node = _document(file, problems)
-    return _parameters(node, file, parameters, problems) if node else ({}, {})
-
-
 def _read_services(
-    file: str, parameters: Mapping[str, Parameter[object]], problems: list[Problem], classes: frozenset[str]
+    node: yaml.MappingNode | None,
+    file: str,
+    parameters: Mapping[str, Parameter[object]],
+    problems: list[Problem],
+    classes: frozenset[str],
 ) -> tuple[dict[str, Service], dict[str, dict[str, int]]]:
-    before = len(problems)
     services: dict[str, Service] = {}
     option_lines: dict[str, dict[str, int]] = {}
-    node = _document(file, problems)
     for name, value, line in _entries(node, file, problems) if node else []:
         if not isinstance(value, yaml.MappingNode):
             problems.append(
@@ -223,8 +249,6 @@ def _read_services(
             problems.append(place("command", f'there is no program "{service.command}"'))
         elif service:
             services[name] = service
-    if not services and len(problems) == before:
-        problems.append(Problem(file, 0, "", "no service is defined"))
     return services, option_lines
 
 

@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Iterator
 
 from pillarbox.lib.config import parameters as groups
+from pillarbox.lib.config.families import Family
 from pillarbox.lib.config.parameter import Parameter, joined
 
 WIDTH = 110
@@ -23,6 +24,7 @@ main.yaml: the parameters. A line "name: value" sets one; what is commented out 
 Values are texts, or YAML lists where several are allowed; $name stands for the value of another parameter; times are
 written 30s, 5m, 4h, 5d, sizes in bytes. "pillarbox check" finds mistakes, "pillarbox reload" puts changes into force,
 "postconf -n" shows what is set here. Which services run, and their own exceptions, is said in master.yaml.
+Where a text says "SERVICE_...", any service of master.yaml can have a value of its own under that name.
 """
 
 _COMPUTED = {"myhostname": "(the name of this machine)", "mydomain": "(its domain)"}
@@ -40,6 +42,9 @@ def _declared(group: str) -> Iterator[Parameter[object]]:
     for value in list(vars(module).values()):
         if isinstance(value, Parameter):
             yield value
+        elif isinstance(value, Family):
+            yield value.default
+            yield from value.own.values()
         elif isinstance(value, dict):
             yield from (each for each in value.values() if isinstance(each, Parameter))
 

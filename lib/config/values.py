@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 from pillarbox.lib.config import parameters as groups
 from pillarbox.lib.config.errors import nearest
 from pillarbox.lib.config.expansion import expand
+from pillarbox.lib.config.families import Family, named_member
 from pillarbox.lib.config.parameter import REGISTER, Parameter, Raw, joined
 from pillarbox.lib.config.parameters.general import CONFIG_DIRECTORY, QUEUE_DIRECTORY
 from pillarbox.lib.config.services import Service
@@ -46,11 +47,15 @@ class Config:
             self._parsed[parameter.name] = value
             return value
 
+    def of_service(self, family: Family[T], service: str) -> T:
+        """The value that a family of parameters has for one service."""
+        return self[family.member(service) if service in self.services else family.default]
+
     def raw(self, name: str) -> Raw:
         """The value as written, or the default.  Raises KeyError for a name that no parameter has."""
         if name in self.values:
             return self.values[name]
-        parameter = REGISTER.get(name) or all_parameters()[name]
+        parameter = REGISTER.get(name) or named_member(name, self.services) or all_parameters()[name]
         return parameter.default_raw()
 
     def expanded(self, name: str) -> Raw:

@@ -223,7 +223,7 @@ class Stage:
         self.scheduler = Scheduler(self.config, self.lookup, failures, self.timetable.enter, self.clock)  # type: ignore[arg-type]
         self.intake = Intake(self.config, self.timetable, self.clock)
         self.intake.scheduler = self.scheduler
-        self.scheduler.on_room = self.intake.look_again
+        self.scheduler.active.on_room = self.intake.look_again
         self.intake.recover()
 
     def agents(self, behave: Behaviour = sends, *, name: str = "there", capacity: int = 10) -> FakeAgents:
@@ -263,6 +263,7 @@ class Stage:
             file.close()
 
     def pump(self) -> None:
+        self.scheduler.timers.run_due()
         while not self.intake.pump():
             pass
 
@@ -279,7 +280,7 @@ class Stage:
         """Take up what is in incoming/, and wait until nothing is under way."""
         self.intake.look_again()
         self.pump()
-        await self.until(lambda: self.scheduler.idle and not self.scheduler._messages)
+        await self.until(lambda: self.scheduler.idle and not self.scheduler.active.messages)
 
     def logged(self, text: str) -> bool:
         return any(text in line for line in self.lines)

@@ -396,8 +396,8 @@ class TestDestinations:
             for _ in range(40):
                 stage.put("a@one.test")
             await stage.settle()
-            destination = stage.scheduler._destinations["there", "one.test"]
-            assert 2 < destination.window <= 6
+            window = stage.scheduler.transport("there").nexthop("one.test").destination.window
+            assert 2 < window.size <= 6
             assert agents.most <= 6
 
         on_stage(tmp_path, work, initial_destination_concurrency="2", default_destination_concurrency_limit="6")
@@ -440,10 +440,11 @@ class TestDestinations:
 
     def test_memory_of_destinations_is_bounded(self, tmp_path: Path) -> None:
         async def work(stage: Stage) -> None:
+            there = stage.scheduler.transport("there")
             for n in range(3000):
-                stage.scheduler._destination("there", f"{n}.test").failed("gone", stage.clock(), 1.0)
+                there.nexthop(f"{n}.test").dies("gone", stage.clock() + 1.0)
                 stage.clock.ahead += 1.0
-            assert len(stage.scheduler._destinations) < 2500
+            assert len(there.nexthops) < 2500
 
         on_stage(tmp_path, work)
 
@@ -615,7 +616,7 @@ class TestTakingUp:
             path.write_bytes(path.read_bytes().replace(b'T{"address":"b@', b'T{"addr":"bbbb@'))
             await stage.settle()
             assert stage.where(bad) == "corrupt" and not agents.requests
-            assert not stage.scheduler._messages
+            assert not stage.scheduler.active.messages
 
         on_stage(tmp_path, work)
 
@@ -724,13 +725,13 @@ class TestTakingUp:
             queue_id = stage.put("a@one.test")
             await stage.until(lambda: agents.requests)
             descriptor = os.open(stage.path("active", queue_id), os.O_RDONLY)
-            stage.scheduler._messages[queue_id].close()  # as the death of the queue manager would
+            stage.scheduler.active.messages[queue_id].close()  # as the death of the queue manager would
             with pytest.raises(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             agents.requests[0].close()
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.close(descriptor)
-            stage.scheduler._messages.clear()
+            stage.scheduler.active.messages.clear()
 
         on_stage(tmp_path, work)
 
@@ -815,7 +816,7 @@ def test_stopping_waits_for_agents_and_begins_nothing(tmp_path: Path) -> None:
         await stage.until(lambda: agents.requests)
         waiting = stage.put("a@one.test")
         stage.intake.arrived((waiting,))
-        stage.scheduler.stopping = True
+        stage.scheduler.stop()
         later = stage.put("a@one.test")
         stage.intake.arrived((later,))
         stage.pump()
@@ -826,7 +827,7 @@ def test_stopping_waits_for_agents_and_begins_nothing(tmp_path: Path) -> None:
         assert stage.where(later) == "incoming"
         assert stage.where(waiting) == "active"  # the next queue manager takes it up
         stage.scheduler.close()
-        stage.scheduler._messages[waiting].close()
+        stage.scheduler.active.messages[waiting].close()
         stage.start()
         await stage.settle()
         assert (stage.where(waiting), stage.where(later)) == ("", "")

@@ -1,4 +1,4 @@
-"""The pure parts: when to try again, when to give up, which message is due, how a destination's window moves."""
+"""The pure parts: when to try again, when to give up, and which message is due."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillarbox.lib.config import Config
-from pillarbox.qmgr.destination import Destination
 from pillarbox.qmgr.retry import RetrySchedule
 from pillarbox.qmgr.timetable import Timetable, read_due_times
 
@@ -100,53 +99,3 @@ class TestTimetable:
         (tmp_path / "x").touch()
         os.utime(tmp_path / "x", (5.5, 7.25))
         assert list(read_due_times(str(tmp_path))) == [("x", 7.25)]
-
-
-class TestDestination:
-    @staticmethod
-    def make(window: int = 5, limit: int = 20, cohorts: int = 1) -> Destination:
-        return Destination("smtp", "a.test", window, window, limit, cohorts)
-
-    def test_success_opens_the_window_up_to_the_limit(self) -> None:
-        destination = self.make(2, 4)
-        for _ in range(10):
-            destination.busy = destination.window
-            destination.succeeded()
-        assert destination.window == 4
-
-    def test_without_a_limit_it_opens_on(self) -> None:
-        destination = self.make(2, 0)
-        for _ in range(50):
-            destination.busy = destination.window
-            destination.succeeded()
-        assert destination.window == 52
-
-    def test_a_window_that_is_not_used_does_not_open(self) -> None:
-        destination = self.make(5)
-        for _ in range(10):
-            destination.busy = 0
-            destination.succeeded()
-        assert destination.window == 5
-
-    def test_a_whole_window_of_failures_is_death_for_a_while(self) -> None:
-        destination = self.make(5)
-        died = [destination.failed("refused", 100.0, 60.0) for _ in range(4)]
-        assert died == [False, False, False, True]
-        assert destination.dead(159.0) and not destination.dead(160.0)
-        assert destination.window == 5
-
-    def test_failures_between_successes_only_narrow_the_window(self) -> None:
-        destination = self.make(5)
-        for _ in range(20):
-            destination.failed("refused", 0.0, 60.0)
-            destination.busy = destination.window
-            destination.succeeded()
-        assert not destination.dead(0.0)
-        assert 1 <= destination.window <= 6
-
-    def test_more_cohorts_need_more_failures(self) -> None:
-        destination = self.make(2, 20, 3)
-        failures = 1
-        while not destination.failed("refused", 0.0, 60.0):
-            failures += 1
-        assert failures > 3

@@ -1,0 +1,71 @@
+"""The active queue: the messages that are worked on, as many as the configuration allows, and the ways out of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.qmgr import QMGR_MESSAGE_ACTIVE_LIMIT
+from pillarbox.lib.log import log
+from pillarbox.lib.queue import Queue
+from pillarbox.qmgr.message import ActiveMessage
+
+
+class ActiveQueue:
+    """Who is in active/.  `defer(queue_id, when)` is told of each message that goes to deferred/."""
+
+    def __init__(self, config: Config, queue: Queue, defer: Callable[[str, float], None]) -> None:
+        self._queue = queue
+        self._defer = defer
+        self._limit = config[QMGR_MESSAGE_ACTIVE_LIMIT]
+        self._was_full = False
+        self.messages: dict[str, ActiveMessage] = {}
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when there is room again after there was none."""
+
+    @property
+    def full(self) -> bool:
+        """Whether it takes no more messages."""
+        return len(self.messages) >= self._limit
+
+    def refused(self) -> None:
+        """Somebody has been sent away; he is to hear of it when there is room."""
+        self._was_full = True
+
+    def add(self, message: ActiveMessage) -> None:
+        """A message was taken up."""
+        self.messages[message.queue_id] = message
+
+    def forget(self, message: ActiveMessage) -> None:
+        """A message is no longer worked on."""
+        message.close()
+        self.messages.pop(message.queue_id, None)
+        if self._was_full and len(self.messages) < self._limit:
+            self._was_full = False
+            self.on_room()
+
+    def set_aside(self, queue_id: str, when: float) -> None:
+        """Defer a message until `when`.  Where that fails, it is taken up from active/ again at that time."""
+        try:
+            try:
+                os.utime(self._queue.path("active", queue_id), (when, when))
+            finally:
+                self._queue.move(queue_id, "active", "deferred")
+        except FileNotFoundError:
+            return  # an administrator has moved or removed it
+        except OSError as error:
+            log.error(f"{queue_id}: defer: {error.strerror}")
+        self._defer(queue_id, when)
+
+    def left_where_it_is(self, queue_id: str, when: float) -> None:
+        """A message in deferred/ could not be taken up: it has its next turn at `when`."""
+        self._defer(queue_id, when)
+
+    def corrupt(self, queue_id: str, reason: str) -> None:
+        """Move a file that is none of ours out of the way."""
+        log.warning(f'saving corrupt file "{queue_id}" from queue "active" to queue "corrupt": {reason}')
+        try:
+            self._queue.move(queue_id, "active", "corrupt")
+        except OSError as error:
+            log.error(f"{queue_id}: corrupt: {error.strerror}")

@@ -1,0 +1,54 @@
+"""What an agent is told: the choice of what a request carries, and its frame."""
+
+from __future__ import annotations
+
+from pillarbox.lib.delivery.request import request_frame
+from pillarbox.lib.ipc import encode_frame
+from pillarbox.qmgr.job import Entry
+
+_CONDITIONS = ("envid", "ret", "body", "smtputf8", "requiretls", "deliver_by")
+_ORIGIN = (
+    "client_name",
+    "client_address",
+    "client_port",
+    "client_helo",
+    "protocol",
+    "sasl_method",
+    "sasl_username",
+    "origin",
+    "full_name",
+)
+
+
+def options(entry: Entry) -> dict[str, object]:
+    """The members of the request beside those that every request has: only what differs from their default."""
+    envelope = entry.message.envelope
+    chosen: dict[str, object] = {"fds": 1}
+    for name in _CONDITIONS:
+        if value := getattr(envelope, name):
+            chosen[name] = value
+    attributes = {name: value for name in _ORIGIN if (value := getattr(envelope, name))}
+    attributes.update(envelope.attributes)
+    if attributes:
+        chosen["attributes"] = attributes
+    return chosen
+
+
+def compose_request(tag: int, entry: Entry) -> bytes:
+    """The frame of a request.  Raises ProtocolError where it would be too large."""
+    message = entry.message
+    return encode_frame(
+        request_frame(
+            tag,
+            message.queue_id,
+            message.envelope.sender,
+            message.file.offset,
+            message.file.length,
+            entry.job.transport.name,
+            entry.nexthop.name,
+            message.envelope.arrival,
+            message.active,
+            [{"n": stored.n, **stored.recipient.members()} for stored in entry.recipients],
+            options(entry),
+        )
+    )

@@ -1,0 +1,201 @@
+"""What became of each recipient, and of the message when all are settled: removed, deferred, returned.
+
+    decided, settle   results come in, from here or from an agent
+    record            the one place where a recipient's result is judged
+    next_attempt      the one place where it is decided when a deferred message is tried again
+
+Failures go to `bounce` before the recipient counts as done.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result, format_delay
+from pillarbox.lib.log import log
+from pillarbox.lib.queue import StoredRecipient
+from pillarbox.lib.queue.deliver_by import EXPIRED
+from pillarbox.qmgr.active import ActiveQueue
+from pillarbox.qmgr.failures import Failures
+from pillarbox.qmgr.job import Entry
+from pillarbox.qmgr.message import ActiveMessage
+from pillarbox.qmgr.retry import RetrySchedule
+from pillarbox.qmgr.spares import Spares
+
+
+class Settling:
+    """Records results; `more(message)` is called when a message is to be read on."""
+
+    def __init__(
+        self,
+        config: Config,
+        active: ActiveQueue,
+        failures: Failures,
+        spares: Spares,
+        clock: Callable[[], float],
+        spawn: Callable[[Coroutine[None, None, None]], None],
+        more: Callable[[ActiveMessage], None],
+    ) -> None:
+        self._active = active
+        self._failures = failures
+        self._spares = spares
+        self._clock = clock
+        self._spawn = spawn
+        self._more = more
+        self._schedule = RetrySchedule.of(config)
+
+    # --- results come in
+    def settle(self, entry: Entry, results: list[Result]) -> None:
+        """An agent has answered."""
+        by_number = {result.n: result for result in results}
+        pairs = [
+            (
+                stored,
+                by_number.get(stored.n) or Result(stored.n, DEFERRED, "4.3.0", "the delivery agent gave no result"),
+            )
+            for stored in entry.recipients
+        ]
+        self._record_all(entry.message, pairs)
+
+    def decide(self, entry: Entry, status: str, dsn: str, text: str) -> None:
+        """The same result for each recipient of an entry, which no agent has given."""
+        self.decided(entry.message, [(stored, Result(stored.n, status, dsn, text)) for stored in entry.recipients])
+
+    def too_late(self, entry: Entry) -> bool:
+        """Whether the sender wants the message back by now instead of late; then it is settled so."""
+        if not entry.message.envelope.deliver_by or not self._past_deadline(entry.message):
+            return False
+        self.decide(entry, BOUNCED, "5.4.7", EXPIRED)
+        return True
+
+    def decided(self, message: ActiveMessage, pairs: Sequence[tuple[StoredRecipient, Result]]) -> None:
+        """Results that no agent has given, and so none has logged."""
+        delay = format_delay(max(0.0, self._clock() - message.envelope.arrival))
+        for stored, result in pairs:
+            recipient = stored.recipient
+            original = f", orig_to=<{recipient.original}>" if recipient.original not in ("", recipient.address) else ""
+            log.info(
+                f"{message.queue_id}: to=<{recipient.address}>{original}, relay={result.relay}, delay={delay}, "
+                f"delays={delay}/0/0/0, dsn={result.dsn}, status={result.status} ({result.text})"
+            )
+        self._record_all(message, pairs)
+
+    def _record_all(self, message: ActiveMessage, pairs: Sequence[tuple[StoredRecipient, Result]]) -> None:
+        done = [stored.n for stored, result in pairs if self.record(message, stored, result)]
+        if done:
+            self._done(message, done)
+
+    # --- one recipient
+    def record(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> bool:
+        """What became of one recipient.  True: it is done with that; else a report is under way, which settles it."""
+        if result.status == SENT:
+            if not result.wanted(stored.recipient.notify):
+                return True
+        elif result.status != BOUNCED:
+            if self._past_deadline(message):
+                result = replace(result, status=BOUNCED, dsn="5.4.7", text=f"{EXPIRED}: {result.text}")
+            elif not self._expired(message):
+                self._spawn(self._keep_reason(message, stored, result))
+                return False
+        self._spawn(self._report(message, stored, result))
+        return False
+
+    def _past_deadline(self, message: ActiveMessage) -> bool:
+        """Whether the time has passed after which the sender wants the message back (RFC 2852 section 4)."""
+        by = message.deliver_by
+        return by is not None and by.returns and by.passed(self._clock())
+
+    def _expired(self, message: ActiveMessage) -> bool:
+        envelope = message.envelope
+        if not message.expired:
+            if self._schedule.expired(envelope.sender, message.since, self._clock()):
+                status = "expired"
+            elif message.to_expire():
+                status = "force-expired"
+            else:
+                return False
+            message.expired = True
+            log.info(f"{message.queue_id}: from=<{envelope.sender}>, status={status}, returned to sender")
+        return True
+
+    async def _report(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> None:
+        """A failure, or a success that the sender asked to hear of: into the log of `bounce`, then done."""
+        if await self._failures.report(message, stored, result):
+            message.failed += 1
+            self._done(message, [stored.n])
+        else:
+            message.deferred += 1
+            self._settled(message, 1)
+
+    async def _keep_reason(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> None:
+        await self._failures.deferred(message, stored, result)
+        message.deferred += 1
+        self._settled(message, 1)
+
+    def _done(self, message: ActiveMessage, numbers: list[int]) -> None:
+        # The last recipients of a message need no mark: the file is removed instead.
+        last = message.outstanding == len(numbers)
+        if not last or message.unread or message.deferred or message.failed:
+            try:
+                message.mark(numbers)
+            except OSError as error:
+                log.error(f"{message.queue_id}: a recipient could not be marked done: {error.strerror}")
+        self._settled(message, len(numbers))
+
+    # --- the message
+    def _settled(self, message: ActiveMessage, count: int) -> None:
+        message.outstanding -= count
+        if message.outstanding:
+            return
+        if message.unread:
+            self._more(message)
+        else:
+            self.pass_ended(message)
+
+    def pass_ended(self, message: ActiveMessage) -> None:
+        """Nothing of the message is under way.  A former pass may have left reports that the sender has not got yet."""
+        if message.failed or message.deferred or message.has_logs:
+            self._spawn(self._finish(message))
+        else:
+            self._complete(message)
+
+    async def _finish(self, message: ActiveMessage) -> None:
+        """The end of a pass in which not all went well: tell the sender, then remove or defer."""
+        if (message.failed or message.has_logs) and not await self._failures.flush(message):
+            message.deferred += 1  # the reports stay in the log of `bounce`; the next pass sends them
+        if not message.deferred:
+            self._complete(message)
+            return
+        now = self._clock()
+        when = self.next_attempt(message, now)
+        await self._failures.warn(message, now)
+        self._active.forget(message)
+        self._active.set_aside(message.queue_id, when)
+
+    def next_attempt(self, message: ActiveMessage, now: float) -> float:
+        """When a message of which something is left is tried again."""
+        when = self._schedule.next_attempt(message.since, now)
+        by = message.deliver_by
+        if by is not None and now < by.deadline < when:
+            when = by.deadline  # what the sender is to be told then is not to wait for the next attempt
+        return when
+
+    def _complete(self, message: ActiveMessage) -> None:
+        """All recipients are done."""
+        try:
+            try:
+                if not self._spares.keep(message):
+                    os.unlink(message.path)
+            except FileNotFoundError:
+                os.unlink(message.whereabouts())
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.error(f"{message.queue_id}: remove: {error.strerror}")
+        else:
+            log.info(f"{message.queue_id}: removed")
+        self._failures.forget(message)
+        self._active.forget(message)

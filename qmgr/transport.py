@@ -1,0 +1,370 @@
+"""One transport: whose turn it is at its agents, and what their answers mean for the destinations.
+
+A job takes its turns (`turns.py`); at its turn the next of its peers whose destination has room gives an entry.  A
+peer that finds its destination full is parked there.  When a place becomes free the destination wakes one in its own
+order; woken peers have had their turn at the agents already, so they alternate with the jobs whose turn it is.  Each
+step costs the same, however many messages, recipients or destinations wait.
+
+What holds (tests/qmgr/test_fairness.py): with J jobs that have something to deliver, a new message to one recipient is
+given to an agent after at most 2 * (cost + 1) * (the new messages before it + 1) others, however many recipients the
+others have; a message to many has its share of 1/J of the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.qmgr import (
+    DELIVERY_SLOT_COST,
+    DELIVERY_SLOT_LOAN,
+    DESTINATION_RATE_DELAY,
+    DESTINATION_RECIPIENT_LIMIT,
+    MINIMAL_BACKOFF_TIME,
+    MINIMUM_DELIVERY_SLOTS,
+    TRANSPORT_RATE_DELAY,
+    TRANSPORT_RETRY_TIME,
+)
+from pillarbox.lib.delivery.result import DEFERRED, Result
+from pillarbox.lib.ipc import ProtocolError
+from pillarbox.lib.log import log
+from pillarbox.lib.queue import StoredRecipient
+from pillarbox.qmgr.agents import AgentPool
+from pillarbox.qmgr.destination import Destination, NextHop
+from pillarbox.qmgr.job import Entry, Job, Peer
+from pillarbox.qmgr.message import ActiveMessage
+from pillarbox.qmgr.timers import Timers
+from pillarbox.qmgr.turns import Turns
+from pillarbox.qmgr.window import WindowRules
+
+CRASH_RETRIES = 2
+"""How often a delivery that its agent did not survive is given to another one at once; then it is deferred."""
+
+CRASH_PAUSE = 1.0
+"""Seconds before such a repetition."""
+
+REMEMBERED = 1000
+"""Next hops without work that are kept in memory for what was learned about them."""
+
+
+class Outcomes(Protocol):
+    """Who records what became of an entry (`settling.py`)."""
+
+    def settle(self, entry: Entry, results: list[Result]) -> None:
+        """An agent has answered."""
+
+    def decide(self, entry: Entry, status: str, dsn: str, text: str) -> None:
+        """No agent has: all recipients of the entry get this result."""
+
+    def too_late(self, entry: Entry) -> bool:
+        """Whether the time for delivery is over; the entry is settled then."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportRules:
+    """The parameters of one transport."""
+
+    windows: WindowRules
+    order: tuple[int, int]
+    fresh_until: int
+    recipient_limit: int
+    rate_delay: float
+    transport_rate_delay: float
+    dead_pause: float
+    retry_time: float
+
+    @classmethod
+    def of(cls, config: Config, name: str) -> TransportRules:
+        """What the configuration says of the transport `name`."""
+        return cls(
+            WindowRules.of(config, name),
+            (config.of_service(DELIVERY_SLOT_COST, name), config.of_service(DELIVERY_SLOT_LOAN, name)),
+            config.of_service(MINIMUM_DELIVERY_SLOTS, name),
+            config.of_service(DESTINATION_RECIPIENT_LIMIT, name),
+            config.of_service(DESTINATION_RATE_DELAY, name),
+            config.of_service(TRANSPORT_RATE_DELAY, name),
+            config[MINIMAL_BACKOFF_TIME],
+            config[TRANSPORT_RETRY_TIME],
+        )
+
+
+class Transport:
+    """One transport; `pool` is None where master.yaml has no such service."""
+
+    def __init__(
+        self, name: str, config: Config, outcomes: Outcomes, clock: Callable[[], float], timers: Timers
+    ) -> None:
+        self.name = name
+        self.rules = TransportRules.of(config, name)
+        self._outcomes = outcomes
+        self._clock = clock
+        self._timers = timers
+        self.nexthops: dict[tuple[str, str], NextHop] = {}
+        self._turns: Turns[Job] = Turns(*self.rules.order)
+        self._woken: deque[Peer] = deque()
+        self._woken_next = False
+        self._paused_until = 0.0
+        self._dead_until = 0.0
+        self._dispatch_asked = False
+        self._sweep_at = REMEMBERED
+        self.stopping = False
+        self.pool: AgentPool | None = None
+        if name in config.services:
+            self.pool = AgentPool(
+                config,
+                name,
+                finished=self._finished,
+                lost=self._lost,
+                room=self.ask_dispatch,
+                unavailable=self._unavailable,
+            )
+
+    # --- what waits
+    def nexthop(self, name: str, recipient: str = "") -> NextHop:
+        """What is known of a next hop."""
+        key = (name, recipient)
+        nexthop = self.nexthops.get(key)
+        if nexthop is None:
+            self._sweep()
+            destination = Destination(recipient or name, self.rules.windows, self.rules.order)
+            nexthop = self.nexthops[key] = NextHop(name, recipient, destination)
+        return nexthop
+
+    def _sweep(self) -> None:
+        """Keep a next hop in memory only while there is something to remember."""
+        if len(self.nexthops) < self._sweep_at:
+            return
+        now = self._clock()
+        for key, one in list(self.nexthops.items()):
+            if one.forgettable(now):
+                del self.nexthops[key]
+        self._sweep_at = max(REMEMBERED, 2 * len(self.nexthops))
+
+    def add(self, message: ActiveMessage, nexthop: str, recipients: list[StoredRecipient]) -> None:
+        """Recipients of a message that are to go to `nexthop` together."""
+        for job in message.jobs:
+            if job.transport is self:
+                break
+        else:
+            job = Job(message, self)
+            message.jobs.append(job)
+        one = recipients[0].recipient.address if self.rules.recipient_limit == 1 else ""
+        self._enqueue(Entry(job, self.nexthop(nexthop, one), recipients))
+
+    def _enqueue(self, entry: Entry) -> None:
+        now = self._clock()
+        if now < self._dead_until:
+            self._outcomes.decide(entry, DEFERRED, "4.3.0", "mail transport unavailable")
+            return
+        job, nexthop = entry.job, entry.nexthop
+        if nexthop.dead(now):
+            self._suspend(entry)
+            return
+        peer = nexthop.peers.get(job)
+        if peer is None:
+            peer = nexthop.peers[job] = Peer(job, nexthop)
+            job.ring.append(peer)
+            if not job.queued:
+                self._queue(job)
+        peer.entries.append(entry)
+        self.ask_dispatch()
+
+    def _suspend(self, entry: Entry) -> None:
+        reason = f"delivery temporarily suspended: {entry.nexthop.dead_reason}"
+        self._outcomes.decide(entry, DEFERRED, "4.4.1", reason)
+
+    def _fresh(self, job: Job) -> bool:
+        return job.served < self.rules.fresh_until
+
+    def _queue(self, job: Job) -> None:
+        job.queued = True
+        (self._turns.fresh if self._fresh(job) else self._turns.bulk).append(job)
+
+    # --- whose turn it is
+    def ask_dispatch(self) -> None:
+        """Hand out work within this turn of the event loop."""
+        if not self._dispatch_asked:
+            self._dispatch_asked = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._dispatch_asked = False
+        if self.pool is None:
+            if self._turns:
+                self._unavailable("no such service in master.yaml")
+            return
+        pause = self.rules.transport_rate_delay
+        while (self._woken or self._turns) and not self.stopping:
+            now = self._clock()
+            if pause and (self.pool.busy or now < self._paused_until):
+                return
+            agent = self.pool.free_agent()
+            if agent is None:
+                return
+            entry = self._next(now)
+            if entry is None:
+                return
+            if self._outcomes.too_late(entry):  # its deadline passed while it stood in line
+                self._released(entry, now)
+                continue
+            try:
+                agent.deliver(entry)
+            except ProtocolError as error:
+                log.error(f"{entry.message.queue_id}: {self.name}: {error}")
+                self._released(entry, now)
+                self._outcomes.decide(entry, DEFERRED, "4.3.0", "the envelope is too large for the delivery agent")
+
+    def _next(self, now: float) -> Entry | None:
+        """The entry whose turn it is, taken out."""
+        while self._woken or self._turns:
+            if self._woken and (self._woken_next or not self._turns):
+                self._woken_next = False
+                peer = self._woken.popleft()
+                destination = peer.nexthop.destination
+                destination.woken -= 1
+                if not peer.entries:
+                    self._wake(destination, now)
+                elif not destination.has_room(now):
+                    destination.park_again(peer, self._fresh(peer.job))
+                else:
+                    return self._take(peer)
+                continue
+            self._woken_next = True
+            line = self._turns.line()
+            job = line.popleft()
+            entry = self._next_of(job, now)
+            if entry is None:
+                job.queued = False
+                continue
+            self._turns.served(line)
+            if not job.ring:
+                job.queued = False
+            elif self._fresh(job):
+                line.appendleft(job)
+            else:
+                self._turns.bulk.append(job)
+            return entry
+        return None
+
+    def _next_of(self, job: Job, now: float) -> Entry | None:
+        """The entry of the next peer in the ring whose destination has room."""
+        ring = job.ring
+        while ring:
+            peer = ring.pop(0)
+            if not peer.entries:
+                continue  # they were given up
+            if peer.nexthop.destination.has_room(now):
+                return self._take(peer)
+            peer.nexthop.destination.park(peer, self._fresh(job))
+        return None
+
+    def _take(self, peer: Peer) -> Entry:
+        job = peer.job
+        entry = peer.entries.pop(0)
+        if peer.entries:
+            job.ring.append(peer)
+            if not job.queued:
+                self._queue(job)
+        else:
+            del peer.nexthop.peers[job]
+        job.served += 1
+        entry.destination = peer.nexthop.destination
+        entry.destination.busy += 1
+        return entry
+
+    def _wake(self, destination: Destination, now: float) -> None:
+        while (peer := destination.wake(now)) is not None:
+            self._woken.append(peer)
+
+    def _released(self, entry: Entry, now: float) -> None:
+        """An entry is no longer under way."""
+        destination, entry.destination = entry.destination, None
+        assert destination is not None
+        destination.busy -= 1
+        rules = self.rules
+        if rules.rate_delay:
+            destination.paused_until = now + rules.rate_delay
+            self._timers.at(destination.paused_until, lambda: self._resume(destination))
+        if rules.transport_rate_delay:
+            self._paused_until = now + rules.transport_rate_delay
+            self._timers.at(self._paused_until, self.ask_dispatch)
+        if destination.parked:
+            self._wake(destination, now)
+
+    def _resume(self, destination: Destination) -> None:
+        self._wake(destination, self._clock())
+        self.ask_dispatch()
+
+    # --- what agents say
+    def _finished(self, entry: Entry, results: list[Result], site: str) -> None:
+        """An agent has answered; `site` is the reason why the next hop as a whole could not be used, or ""."""
+        now = self._clock()
+        nexthop = entry.nexthop
+        window = nexthop.destination.window
+        if not site:
+            window.succeeded(nexthop.destination.busy)
+        elif window.failed():
+            nexthop.dies(site, now + self.rules.dead_pause)
+            self._give_up(nexthop)
+        self._released(entry, now)
+        self._outcomes.settle(entry, results)
+        self.ask_dispatch()
+
+    def _give_up(self, nexthop: NextHop) -> None:
+        """All that waits for a dead next hop is put off."""
+        peers, nexthop.peers = list(nexthop.peers.values()), {}
+        for peer in peers:
+            entries, peer.entries = peer.entries, []
+            for entry in entries:
+                self._suspend(entry)
+
+    def _lost(self, entry: Entry, reason: str) -> None:
+        """The agent died with it.  Try another one, but not for ever: the message may be what kills them."""
+        now = self._clock()
+        self._released(entry, now)
+        entry.crashes += 1
+        if entry.crashes > CRASH_RETRIES or self.stopping:
+            self._outcomes.decide(entry, DEFERRED, "4.3.0", "unknown mail transport error")
+        else:
+            self._timers.at(now + CRASH_PAUSE, lambda: self._enqueue(entry))
+
+    def _unavailable(self, reason: str) -> None:
+        """No agent can be reached."""
+        log.warning(f"mail transport {self.name} unavailable: {reason}")
+        self._dead_until = self._clock() + self.rules.retry_time
+        for line in (self._turns.fresh, self._turns.bulk):
+            for job in line:
+                job.ring.clear()
+                job.queued = False
+            line.clear()
+        self._woken.clear()
+        waiting: list[Peer] = []
+        for nexthop in self.nexthops.values():
+            waiting += nexthop.peers.values()
+            nexthop.peers = {}
+            nexthop.destination.parked, nexthop.destination.woken = None, 0
+        for peer in waiting:
+            entries, peer.entries = peer.entries, []
+            for entry in entries:
+                self._outcomes.decide(entry, DEFERRED, "4.3.0", "mail transport unavailable")
+
+    # --- the administrator's hand
+    def revive(self) -> None:
+        """Forget what was taken as dead."""
+        self._dead_until = 0.0
+        for nexthop in self.nexthops.values():
+            nexthop.dead_until = 0.0
+
+    @property
+    def busy(self) -> int:
+        """Deliveries under way."""
+        return self.pool.busy if self.pool else 0
+
+    def close(self) -> None:
+        """End the connections to agents."""
+        if self.pool:
+            self.pool.close()
