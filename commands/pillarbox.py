@@ -6,6 +6,7 @@
     pillarbox -c DIR/etc app-password add ADDRESS [--name NAME] [--protocol P]... | list ADDRESS | del ADDRESS NAME
     pillarbox -c DIR/etc certificate add ADDRESS FILE|FINGERPRINT | list ADDRESS | del ADDRESS FINGERPRINT
     pillarbox -c DIR/etc account list | release ADDRESS
+    pillarbox -c DIR/etc suppression list | add ADDRESS [REASON...] | remove ADDRESS | export
     pillarbox -c DIR/etc route ADDRESS
     pillarbox demo
 
@@ -60,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     certificate.add_argument("words", nargs=argparse.REMAINDER)
     account = verbs.add_parser("account", help="show what accounts send; let go what is held of one", add_help=False)
     account.add_argument("words", nargs=argparse.REMAINDER)
+    suppression = verbs.add_parser("suppression", help="show and change whom no mail is sent to", add_help=False)
+    suppression.add_argument("words", nargs=argparse.REMAINDER)
     demo = verbs.add_parser("demo", help="start a throw-away instance and show how to connect")
     demo.add_argument("--base-port", metavar="N", type=int, default=0, help="add N to every port (default: a free one)")
     demo.add_argument("--once", action="store_true", help="end after the first message, instead of on Ctrl-C")
@@ -125,6 +128,12 @@ def _certificate(options: argparse.Namespace) -> int:
     return certificate(options.words, _loaded(options))
 
 
+def _suppression(options: argparse.Namespace) -> int:
+    from pillarbox.commands.suppression import main as suppression
+
+    return suppression(options.words, _loaded(options))
+
+
 def _account(options: argparse.Namespace) -> int:
     from pillarbox.commands.account import main as account
 
@@ -150,6 +159,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "app-password": _app_password,
     "certificate": _certificate,
     "account": _account,
+    "suppression": _suppression,
     "demo": _demo,
 }
 

@@ -1,6 +1,7 @@
 """Where an address goes: transport and next hop, as trivial-rewrite(8) of Postfix decides it.
 
-In order: the address class gives transport and next hop; relocated_maps and transport_maps may override both.
+In order: the address class gives transport and next hop; relocated_maps and transport_maps may override both, and
+suppression_maps has the last word.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import re
 from pillarbox.lib.address import normalize_domain
 from pillarbox.lib.address.address import split_address
 from pillarbox.lib.clients.lookup import AddressClass, Route
+from pillarbox.lib.clients.suppression import exempt, refusal
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.bounce import DOUBLE_BOUNCE_SENDER
+from pillarbox.lib.config.parameters.delivery import SUPPRESSION_MAPS
 from pillarbox.lib.config.parameters.general import MYHOSTNAME, MYORIGIN, RECIPIENT_DELIMITER
 from pillarbox.lib.config.parameters.lookup import (
     DEFAULT_TRANSPORT,
@@ -51,6 +55,8 @@ class Router:
         }
         self._transport_maps = tables.maps(TRANSPORT_MAPS)
         self._relocated = tables.maps(RELOCATED_MAPS)
+        self._suppressed = tables.maps(SUPPRESSION_MAPS)
+        self._double_bounce = config[DOUBLE_BOUNCE_SENDER]
         self._sender_relayhost = tables.maps(SENDER_DEPENDENT_RELAYHOST_MAPS)
         self._sender_transport = tables.maps(SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS)
         self._dotted_parents = "transport_maps" not in config[PARENT_DOMAIN_MATCHES_SUBDOMAINS]
@@ -82,6 +88,10 @@ class Router:
                 transport, nexthop = "error", f"5.1.6 User has moved to {moved.value}"
         if self._transport_maps:
             transport, nexthop = self._override(address, domain, transport, nexthop)
+        if self._suppressed and not exempt(address, self._double_bounce):
+            reason = find_address(self._suppressed, address, self._delimiters, lambda domain: False)
+            if reason is not None:
+                transport, nexthop = "error", refusal(reason.value, self._hostname)
         return Route(transport, nexthop, address, address_class)
 
     def _by_class(self, address_class: AddressClass, domain: str, sender: str) -> tuple[str, str]:

@@ -213,7 +213,7 @@ class Database:
             found = schema.version(connection)
             if found == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
                 schema.create(connection)
-            elif found != schema.VERSION:
+            elif schema.upgrade(connection, found) != schema.VERSION:
                 raise sqlite3.DatabaseError(f"is a database of another kind (version {found})")
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":

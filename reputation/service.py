@@ -11,6 +11,11 @@ kept now; the client then lets mail pass.
     told        account
     accounts    [account]                                  -> accounts
     release     account                                    -> accounts (as it was)
+    refused     address, reason, limit, lifetime
+    suppressed  addresses                                  -> suppressed (those that are on the list, with reasons)
+    suppress    address, reason
+    lift        address                                    -> known
+    list        after                                      -> suppressed (a page of the list), more
 """
 
 from __future__ import annotations
@@ -25,12 +30,16 @@ from pillarbox.reputation.accounts import Accounts, Limits, State
 from pillarbox.reputation.clients import Clients, Passed
 from pillarbox.reputation.database import Database, DatabaseUnavailable
 from pillarbox.reputation.greylist import Greylist, Policy
+from pillarbox.reputation.suppression import Suppression
 
 KEY_LIMIT: Final = 512
 """Longest key, account or address, in characters."""
 
 LIST_LIMIT: Final = 1000
 """Most accounts in one answer."""
+
+PAGE: Final = 30
+"""Most addresses of the suppression list in one answer."""
 
 LARGEST: Final = 2**40
 """The largest number that a request may hold: no time or count comes near it."""
@@ -46,6 +55,7 @@ class Memory:
         self.clients = Clients(database, clock)
         self.greylist = Greylist(database, clock)
         self.accounts = Accounts(database, clock)
+        self.suppression = Suppression(database, clock)
         self._verbs: dict[str, Callable[[Attributes], Reply]] = {
             "client": self._client,
             "passed": self._passed,
@@ -55,6 +65,11 @@ class Memory:
             "told": self._told,
             "accounts": self._accounts,
             "release": self._release,
+            "refused": self._refused,
+            "suppressed": self._suppressed,
+            "suppress": self._suppress,
+            "lift": self._lift,
+            "list": self._list,
         }
 
     def answer(self, request: Attributes) -> Reply:
@@ -102,6 +117,31 @@ class Memory:
     def _release(self, request: Attributes) -> Reply:
         state = self.accounts.release(_key(request, "account"))
         return _listed([] if state is None else [state])
+
+    def _refused(self, request: Attributes) -> Reply:
+        address, reason = _key(request, "address"), request.text("reason")
+        if self.suppression.refused(address, reason, _number(request, "limit"), _number(request, "lifetime")):
+            log.info(f"<{address}> is on the suppression list now: {reason[:200]}")
+        return {}
+
+    def _suppressed(self, request: Attributes) -> Reply:
+        found = self.suppression.reasons(_keys(request, "addresses")[:PAGE])
+        return {
+            "suppressed": [
+                {"address": address, "reason": reason, "manual": manual} for address, (reason, manual) in found.items()
+            ]
+        }
+
+    def _suppress(self, request: Attributes) -> Reply:
+        self.suppression.suppress(_key(request, "address"), request.text("reason"))
+        return {}
+
+    def _lift(self, request: Attributes) -> Reply:
+        return {"known": self.suppression.lift(_key(request, "address"))}
+
+    def _list(self, request: Attributes) -> Reply:
+        found = self.suppression.listed(_key(request, "after"), PAGE + 1)
+        return {"suppressed": [asdict(each) for each in found[:PAGE]], "more": len(found) > PAGE}
 
 
 def _listed(states: list[State]) -> Reply:

@@ -29,6 +29,7 @@ _MAIL_OWNER = _UNIX | {
     "connect-auth",
     "connect-bounce",
     "connect-milter",
+    "connect-reputation",  # the queue manager asks for the suppression list
     *(f"connect-{agent}" for agent in ("virtual", "local", "smtp", "relay", "lmtp", "probe", "probe-lmtp")),
 }
 _OTHERS = _UNIX | {"connect-lookup", "connect-auth"}

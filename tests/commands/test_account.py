@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,65 +9,25 @@ import pytest
 
 from pillarbox.commands.pillarbox import main
 from pillarbox.lib.clients.reputation import Standing, held_account
-from pillarbox.lib.config import load
-from pillarbox.lib.ipc import Channel, ChannelClosed
 from pillarbox.reputation.accounts import Limits
 from pillarbox.reputation.service import Memory
 from tests.commands.queued import put_message
+from tests.commands.reputation_service import ReputationService
 from tests.commands.running import Said, run
-from tests.reputation.scene import Clock, opened
 
 ANN, BOB = "ann@one.test", "bob@one.test"
 LIMITS = Limits(1, 0, 0, 86400)
 REASON = f"account {ANN}: 2 messages within 1 day, 1 are allowed"
 
 
-class Service:
-    """The service reputation in a thread."""
-
-    def __init__(self, instance: Path) -> None:
-        config = load(str(instance / "etc"))
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(config.socket_path("reputation"))
-        self._listener.listen()
-        self._folder = instance
-        self.submissions: list[str] = []
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._ready = threading.Event()
-        self._thread.start()
-        assert self._ready.wait(10)
-
-    def _serve(self) -> None:
-        clock = Clock()
-        memory = Memory(opened(self._folder, clock), clock)
+@pytest.fixture
+def service(instance: Path) -> Iterator[ReputationService]:
+    def fill(memory: Memory) -> None:
         for account in (ANN, ANN, BOB):
             memory.accounts.submit(account, 1, ("x", "y"), LIMITS)
-        self._ready.set()
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                memory.database.close()
-                return
-            channel = Channel(connection)
-            try:
-                request = channel.receive()
-                channel.send({**memory.answer(request), "tag": request.integer("tag")})
-            except ChannelClosed:
-                pass
-            channel.close()
 
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(10)
-
-
-@pytest.fixture
-def service(instance: Path) -> Iterator[Service]:
-    running = Service(instance)
-    yield running
-    running.stop()
+    with ReputationService(instance, fill) as running:
+        yield running
 
 
 def account(instance: Path, *words: str) -> Said:
@@ -80,7 +38,7 @@ def held(instance: Path, reason: str) -> str:
     return put_message(instance / "spool", "hold", hold=reason)
 
 
-def test_list_shows_braked_accounts_first(instance: Path, service: Service) -> None:
+def test_list_shows_braked_accounts_first(instance: Path, service: ReputationService) -> None:
     held(instance, REASON)
     held(instance, REASON)
     held(instance, "header check")
@@ -93,7 +51,7 @@ def test_list_shows_braked_accounts_first(instance: Path, service: Service) -> N
     assert third == "gone@one.test: released, 1 message still held"
 
 
-def test_release_lets_the_messages_of_the_account_go_and_no_others(instance: Path, service: Service) -> None:
+def test_release_lets_the_messages_of_the_account_go_and_no_others(instance: Path, service: ReputationService) -> None:
     mine = [held(instance, REASON) for _ in range(3)]
     others = [held(instance, reason) for reason in ("", "header check", REASON.replace(ANN, f"x{ANN}"))]
     said = account(instance, "release", "Ann@One.test")
@@ -103,20 +61,22 @@ def test_release_lets_the_messages_of_the_account_go_and_no_others(instance: Pat
     assert ANN not in account(instance, "list").out.splitlines()[0]
 
 
-def test_an_account_of_which_nothing_is_held(instance: Path, service: Service) -> None:
+def test_an_account_of_which_nothing_is_held(instance: Path, service: ReputationService) -> None:
     assert account(instance, "release", "nobody@one.test") == Said(
         67, "", "pillarbox account: nobody@one.test is not braked, and nothing of it is held\n"
     )
 
 
-def test_what_is_left_in_hold_can_be_released_when_the_brake_was_forgotten(instance: Path, service: Service) -> None:
+def test_what_is_left_in_hold_can_be_released_when_the_brake_was_forgotten(
+    instance: Path, service: ReputationService
+) -> None:
     queue_id = held(instance, "account old@one.test: 2 messages within 1 day, 1 are allowed")
     said = account(instance, "release", "old@one.test")
     assert said.out == "old@one.test was not braked and may send again; 1 held message let go\n"
     assert (instance / "spool/deferred" / queue_id).exists()
 
 
-def test_a_damaged_file_in_hold_is_passed_over(instance: Path, service: Service) -> None:
+def test_a_damaged_file_in_hold_is_passed_over(instance: Path, service: ReputationService) -> None:
     queue_id = held(instance, REASON)
     (instance / "spool/hold" / queue_id).write_bytes(b"rubbish")
     assert account(instance, "release", ANN).out.endswith("0 held messages let go\n")

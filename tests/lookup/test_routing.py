@@ -144,6 +144,26 @@ def test_sender_dependent_tables() -> None:
     assert way("x@relay.example", "any@b.example", **transports) == "relay:relay.example"
 
 
+def test_a_suppressed_address_gets_nothing_whatever_else_is_said_of_it() -> None:
+    tables = {
+        "suppression_maps": "inline:{{ann@far.example = asked for it}, {@gone.example = closed}}",
+        "transport_maps": "inline:{far.example=slow:}",
+    }
+    said = (
+        "error:5.7.1 The address gets no mail from mx.own.example: asked for it; "
+        "postmaster@mx.own.example can change that"
+    )
+    assert way("ann@far.example", **tables) == said
+    assert way("Ann+list@Far.example", **tables) == said
+    assert way("bob@far.example", **tables) == "slow:far.example"
+    assert way("any@gone.example", **tables).startswith("error:5.7.1 The address gets no mail")
+
+
+@pytest.mark.parametrize("local", ["postmaster", "PostMaster", "double-bounce"])
+def test_some_addresses_are_never_suppressed(local: str) -> None:
+    assert way(f"{local}@gone.example", suppression_maps="inline:{@gone.example=x}") == "smtp:gone.example"
+
+
 def test_a_user_who_moved_away() -> None:
     moved = {"relocated_maps": "inline:{{ann@hosted.example = ann@new.example}}"}
     assert way("ann@hosted.example", **moved) == "error:5.1.6 User has moved to ann@new.example"
