@@ -94,5 +94,5 @@ PROGRAM = Program(
     confinement=confinement,
     prepare=prepare,
     run=run,
-    callers=("net_owner", "mail_owner"),
+    callers=("mail_owner", "net_owner"),
 )
