@@ -6,6 +6,12 @@
 
 By default it sits on 127.0.0.1 with a free base port, which works for any user. With `port_base=0` and an `address` it
 has the standard ports of that loopback address (needs root), so that other servers find it through MX records.
+
+With a `VirtualClock` its programs live by that clock, and `run_until` lets days of retries pass in seconds:
+
+    with VirtualClock() as clock, Instance(clock=clock, settings={"dns_resolver": dns.resolver}) as mail:
+        ...  # hand in a message to a host that is down
+        mail.run_until(lambda: mail.log_matching("status=expired"), horizon="6d")
 """
 
 from __future__ import annotations
@@ -26,6 +32,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pillarbox.lib.ipc import encode_frame
+from tests.lab.clock import VirtualClock, seconds
 from tests.lab.ports import LOOPBACK, SERVICE_PORTS, base_port
 from tests.lab.processes import alive, end_tree, in_a_test, tree
 
@@ -34,6 +42,10 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 _COMMAND_TIMEOUT = 120  # seconds; a command that hangs is a failure, not a reason to wait for ever
 _LOG_TAIL = 80  # lines that a failed wait shows
 _LOG_SHOWN = 400  # lines that the end of a test prints
+
+_WAKE_TIMEOUT = 10  # seconds for the queue manager's answer
+_LAST_WORDS = 10  # seconds for what is written when the last message has left the queue
+_TICK = 0.001  # seconds; a jump ends just behind the moment it aims at
 
 _MAILQ = "import sys; from pillarbox.commands.postqueue import mailq; sys.exit(mailq())"
 
@@ -55,11 +67,13 @@ class Instance:
         port_base: int | None = None,
         parent: Path | None = None,
         run_as: int | None = None,
+        clock: VirtualClock | None = None,
     ) -> None:
         """Prepare it; nothing is made yet.
 
         `users` maps addresses to passwords; `settings` go into main.yaml; `parent` is where the directory is made;
-        `run_as` is the uid under which all commands run (another than one's own needs root).
+        `run_as` is the uid under which all commands run (another than one's own needs root); `clock` is the time that
+        all programs and commands get.
         """
         self.hostname, self.domains, self.users = hostname, tuple(domains), dict(users or {})
         self.settings = dict(settings or {})
@@ -73,6 +87,9 @@ class Instance:
         if run_as is not None:
             os.chown(self.directory, run_as, run_as)
         self._master: int | None = None
+        self.clock = clock
+        if clock is not None:
+            clock.on_advance.append(self.wake)
 
     # Life
 
@@ -142,6 +159,8 @@ class Instance:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._master = None
+        if self.clock is not None and self.wake in self.clock.on_advance:
+            self.clock.on_advance.remove(self.wake)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # Settings
@@ -176,6 +195,9 @@ class Instance:
     def environment(self, configured: bool = True) -> dict[str, str]:
         """The environment in which our commands find their code and this instance."""
         environment = {**os.environ, "PYTHONPATH": str(_REPOSITORY / "src")}
+        if self.clock is not None:
+            ours = self.clock.environment()
+            environment |= ours | {"PYTHONPATH": f"{ours['PYTHONPATH']}{os.pathsep}{environment['PYTHONPATH']}"}
         environment.pop("MAIL_CONFIG", None)
         if configured:
             environment["MAIL_CONFIG"] = str(self.config)
@@ -275,3 +297,60 @@ class Instance:
             if time.monotonic() > end:
                 raise AssertionError(f"not so after {timeout} s; the log:\n" + "\n".join(self.log_lines()[-_LOG_TAIL:]))
             time.sleep(0.02)
+
+    # Time
+
+    def wake(self) -> None:
+        """Let the queue manager look at the clock and its directories now; where none runs nothing happens."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(_WAKE_TIMEOUT)
+            control.connect(str(self.root / "spool" / "public" / "qmgr"))
+            control.sendall(encode_frame({"do": "changed", "ids": []}))
+            control.recv(1024)
+
+    def run_until(self, condition: Callable[[], object], horizon: float | str = "6d", patience: float = 60) -> None:
+        """Let time pass, from one due message to the next, until `condition()` is true.
+
+        It is asked when the instance is at rest: nothing is in maildrop/, incoming/ or active/.  AssertionError where
+        it is not true after `horizon` of virtual time, where no message waits any more, or where the instance comes to
+        no rest, or takes no due message up, for `patience` seconds of real time.
+        """
+        assert self.clock is not None, "run_until needs Instance(clock=VirtualClock())"
+        end = self.clock.time() + seconds(horizon)
+        while True:
+            self.wait_for(self._at_rest, patience)
+            if condition():
+                return
+            due = self._due_times()
+            if not due:
+                # What ends a message also writes: a notification is on its way, or the log.
+                self.wait_for(lambda: condition() or self._due_times() or not self._at_rest(), _LAST_WORDS)
+                continue
+            first = min(due.values())
+            if first > end:
+                raise AssertionError(f"not so within {horizon}; the log:\n" + "\n".join(self.log_lines()[-_LOG_TAIL:]))
+            if (ahead := first - self.clock.time()) > 0:
+                self.clock.advance(ahead + _TICK)
+            else:
+                self.wake()
+            taken = {name for name, when in due.items() if when <= self.clock.time()}
+            self.wait_for(lambda due=due, taken=taken: self._moved(due, taken), patience)
+
+    def _at_rest(self) -> bool:
+        return not any(
+            not name.startswith(".")
+            for state in ("maildrop", "incoming", "active")
+            for name in os.listdir(self.root / "spool" / state)
+        )
+
+    def _due_times(self) -> dict[str, float]:
+        """When each deferred message is due, as the modification times say."""
+        found = {}
+        for path in (self.root / "spool" / "deferred").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found[path.name] = path.stat().st_mtime
+        return found
+
+    def _moved(self, before: Mapping[str, float], taken: Iterable[str]) -> bool:
+        now = self._due_times()
+        return all(now.get(name) != before[name] for name in taken)
