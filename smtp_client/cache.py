@@ -10,8 +10,8 @@ import asyncio
 from collections import OrderedDict
 
 from pillarbox.smtp_client.connection import Connection
-from pillarbox.smtp_client.protection import satisfies
 from pillarbox.smtp_client.settings import Settings
+from pillarbox.smtp_client.terms import Terms
 
 IDLE_LIMIT = 200
 """Idle connections of one process; each holds a descriptor here and a process or slot over there."""
@@ -32,17 +32,17 @@ class ConnectionCache:
     def __len__(self) -> int:
         return len(self._idle)
 
-    def take_destination(self, destination: str, level: str) -> Connection | None:
-        """An idle connection for a next hop, the most recently used one, that is good for a TLS level."""
-        return self._take(self._by_destination.get(destination), level)
+    def take_destination(self, destination: str, terms: Terms) -> Connection | None:
+        """An idle connection for a next hop, the most recently used one, that fulfils the terms."""
+        return self._take(self._by_destination.get(destination), terms)
 
-    def take_server(self, server: str, level: str) -> Connection | None:
+    def take_server(self, server: str, terms: Terms) -> Connection | None:
         """An idle connection to a server by its key."""
-        return self._take(self._by_server.get(server), level)
+        return self._take(self._by_server.get(server), terms)
 
-    def _take(self, found: list[Connection] | None, level: str) -> Connection | None:
+    def _take(self, found: list[Connection] | None, terms: Terms) -> Connection | None:
         for connection in reversed(found or ()):
-            if not satisfies(connection.level, level):
+            if not terms.fulfilled_by(connection.terms):
                 continue
             self._forget(connection)
             if connection.alive:

@@ -19,6 +19,7 @@ from pillarbox.lib.smtp.client_reply import ReplyError
 from pillarbox.lib.smtp.client_stage import DEFAULT_TIMEOUTS, Stage, Timeouts
 from pillarbox.lib.smtp.client_transaction import Progress
 from pillarbox.smtp_client.route import Server
+from pillarbox.smtp_client.terms import Terms
 
 CHUNK = 64 * 1024
 """Bytes of content that are read, encoded and written at a time; a message that fits goes out in one write."""
@@ -37,7 +38,7 @@ class ConversationFailed(Exception):
 class Connection(asyncio.Protocol):
     """One connection to `server`.  `times` is given so that tests need not wait."""
 
-    def __init__(self, server: Server, client: Client, timeouts: Timeouts) -> None:
+    def __init__(self, server: Server, client: Client, timeouts: Timeouts, terms: Terms) -> None:
         self.server = server
         self.client = client
         self.uses = 0
@@ -50,8 +51,8 @@ class Connection(asyncio.Protocol):
         """The next hop under which the connection may be found again."""
         self.tls = ""
         """Protocol and cipher; empty in clear text."""
-        self.level = "none"
-        """The TLS level that it was made for, and satisfies."""
+        self.terms = terms
+        """What it was made for, and fulfils."""
         self.domains: set[str] = set()
         """Of the recipients that were named, where the server limits them (RFC 9422)."""
         self._timeouts = timeouts

@@ -7,34 +7,40 @@ asked again in clear text.  At the others there is TLS or no delivery.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp.client import Client, State
 from pillarbox.lib.smtp.client_reply import ServerReply
 from pillarbox.lib.tls import LEVELS, cipher_text, is_verifying
 from pillarbox.smtp_client.connection import Connection, ConversationFailed
+from pillarbox.smtp_client.dialling import dial, reason_of
 from pillarbox.smtp_client.protection import is_inside
+from pillarbox.smtp_client.racing import NobodyAnswers, first_to_answer
 from pillarbox.smtp_client.results import refused
 from pillarbox.smtp_client.route import Server
 from pillarbox.smtp_client.settings import MANDATORY_TLS, Settings
+from pillarbox.smtp_client.terms import Terms
 
 
 class Unusable(Exception):
-    """No conversation with this server.  `answered` says that it was reached and spoke."""
+    """No conversation with `server`, or, where nobody `answered`, with any of those that were tried.
+
+    `reply` is what it said, if that is why.
+    """
 
     def __init__(
-        self, dsn: str, text: str, *, answered: bool, server: Server | None = None, reply: ServerReply | None = None
+        self, dsn: str, text: str, server: Server, *, answered: bool, reply: ServerReply | None = None
     ) -> None:
         super().__init__(text)
         self.dsn = dsn
         self.text = text
-        self.answered = answered
         self.server = server
-        """The server that gave `reply`."""
+        self.answered = answered
         self.reply = reply
 
 
@@ -42,96 +48,94 @@ class _TlsFailed(Exception):
     """The handshake, or the first words after it."""
 
 
-async def _open_socket(server: Server, settings: Settings) -> socket.socket:
-    loop = asyncio.get_running_loop()
-    if server.path:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    else:
-        family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        if server.path:
-            async with asyncio.timeout(settings.connect_timeout):
-                await loop.sock_connect(sock, server.path)
-        else:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            source = settings.bind_addresses[1 if ":" in server.address else 0]
-            if source:
-                sock.bind((source, 0))
-            async with asyncio.timeout(settings.connect_timeout):
-                await loop.sock_connect(sock, (server.address, server.port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-async def connect(server: Server, domain: str, settings: Settings, *, find_loops: bool, level: str = "") -> Connection:
-    """A connection to `server` that may carry mail.
+async def connect(
+    servers: Sequence[Server],
+    domain: str,
+    settings: Settings,
+    *,
+    find_loops: bool,
+    terms: Terms,
+    unreached: Callable[[Server], None],
+) -> Connection:
+    """A connection that may carry mail, to one of `servers`, which are equally good.
 
     `domain` is the next hop as configured, for certificates and messages; `find_loops` says that a server with our own
-    name is ourselves; `level` is the TLS level instead of the service's.  Raises Unusable.
+    name is ourselves; `unreached` hears of those at which nobody answers.  Raises Unusable.
     """
+    server, sock = await _reach(servers, settings, terms, unreached)
     if is_inside(server, settings):
-        own = "none" if server.path else settings.tls_level
-        connection = await _connect_as_may_be(server, domain, settings, own, find_loops)
-        connection.level = LEVELS[-1]  # good for every message
+        level = "none" if server.path else settings.tls_level
+        connection = await _converse(server, sock, domain, settings, replace(terms, level=level), find_loops)
+        connection.terms = replace(terms, level=LEVELS[-1])  # good for every message
         return connection
-    level = level or settings.tls_level
-    connection = await _connect_as_may_be(server, domain, settings, level, find_loops)
-    connection.level = level
+    connection = await _converse(server, sock, domain, settings, terms, find_loops)
+    connection.terms = terms
     return connection
 
 
-async def _connect_as_may_be(
-    server: Server, domain: str, settings: Settings, level: str, find_loops: bool
+async def _reach(
+    servers: Sequence[Server], settings: Settings, terms: Terms, unreached: Callable[[Server], None]
+) -> tuple[Server, socket.socket]:
+    text = ""
+
+    def failed(server: Server, error: Exception) -> None:
+        nonlocal text
+        text = f"connect to {server.relay}: {reason_of(error)}"
+        log.info(text)
+        unreached(server)
+
+    try:
+        return await first_to_answer(
+            servers,
+            lambda server: dial(server, settings, terms),
+            settings.attempt_delay,
+            failed=failed,
+            hang_up=lambda sock: sock.close(),
+        )
+    except NobodyAnswers:
+        raise Unusable("4.4.1", text, servers[-1], answered=False) from None
+
+
+async def _converse(
+    server: Server, sock: socket.socket, domain: str, settings: Settings, terms: Terms, find_loops: bool
 ) -> Connection:
     try:
-        return await _connect(server, domain, settings, level, find_loops)
+        return await _begin(server, sock, domain, settings, terms, find_loops)
     except _TlsFailed as failure:
         reason = f"Cannot start TLS: {failure}"
-        if level in MANDATORY_TLS:
-            raise Unusable("4.7.5", reason, answered=True) from None
+        if terms.level in MANDATORY_TLS:
+            raise Unusable("4.7.5", reason, server, answered=True) from None
         log.info(f"{reason}: {server.relay}: trying again without TLS")
+    _, sock = await _reach([server], settings, terms, lambda server: None)
     try:
-        return await _connect(server, domain, settings, "none", find_loops)
+        return await _begin(server, sock, domain, settings, replace(terms, level="none"), find_loops)
     except _TlsFailed as failure:  # not without STARTTLS
-        raise Unusable("4.7.5", f"Cannot start TLS: {failure}", answered=True) from None
+        raise Unusable("4.7.5", f"Cannot start TLS: {failure}", server, answered=True) from None
 
 
-async def _connect(server: Server, domain: str, settings: Settings, level: str, find_loops: bool) -> Connection:
+async def _begin(
+    server: Server, sock: socket.socket, domain: str, settings: Settings, terms: Terms, find_loops: bool
+) -> Connection:
     loop = asyncio.get_running_loop()
-    try:
-        sock = await _open_socket(server, settings)
-    except (OSError, TimeoutError) as error:
-        text = f"connect to {server.relay}: {_reason(error)}"
-        log.info(text)
-        raise Unusable("4.4.1", text, answered=False) from None
-    client = Client(settings.helo_name, lmtp=settings.lmtp, without=settings.discard_keywords)
-    connection = Connection(server, client, settings.timeouts)
+    client = Client(terms.helo, lmtp=settings.lmtp, without=settings.discard_keywords)
+    connection = Connection(server, client, settings.timeouts, terms)
     if server.path:
         await loop.create_unix_connection(lambda: connection, sock=sock)
     else:
         await loop.create_connection(lambda: connection, sock=sock)
     try:
         await _greet(connection, domain, settings, find_loops)
-        if level != "none":
-            await _secure(connection, domain, settings, level)
+        if terms.level != "none":
+            await _secure(connection, domain, settings, terms.level)
     except ConversationFailed as failure:
         connection.abort()
-        raise Unusable(failure.dsn, failure.text, answered=True) from None
+        raise Unusable(failure.dsn, failure.text, server, answered=True) from None
     except BaseException:
         connection.abort()
         raise
     connection.opened = loop.time()
     connection.ready = time.time()
     return connection
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    return "Connection timed out" if isinstance(error, TimeoutError) else str(error)
 
 
 async def _greet(connection: Connection, domain: str, settings: Settings, find_loops: bool) -> None:
@@ -142,7 +146,7 @@ async def _greet(connection: Connection, domain: str, settings: Settings, find_l
         raise _refused(server, client.greeting, soften=settings.skip_5xx_greeting)
     await _hello(connection)
     if find_loops and client.capabilities.name.lower() == settings.myhostname.lower():
-        raise Unusable("5.4.6", f"mail for {domain} loops back to myself", answered=True)
+        raise Unusable("5.4.6", f"mail for {domain} loops back to myself", server, answered=True)
 
 
 async def _hello(connection: Connection) -> None:
@@ -161,9 +165,9 @@ async def _hello(connection: Connection) -> None:
 
 def _refused(server: Server, reply: ServerReply | None, soften: bool = False) -> Unusable:
     if reply is None:
-        return Unusable("4.4.2", f"lost connection with {server.name}", answered=True)
+        return Unusable("4.4.2", f"lost connection with {server.name}", server, answered=True)
     dsn, text = refused(server, reply, soften)
-    return Unusable(dsn, text, answered=True, server=server, reply=reply)
+    return Unusable(dsn, text, server, answered=True, reply=reply)
 
 
 async def _secure(connection: Connection, domain: str, settings: Settings, level: str) -> None:
@@ -172,7 +176,7 @@ async def _secure(connection: Connection, domain: str, settings: Settings, level
     if "STARTTLS" not in client.capabilities:
         if mandatory:
             text = f"TLS is required, but was not offered by host {server.name}"
-            raise Unusable("4.7.4", text, answered=True)
+            raise Unusable("4.7.4", text, server, answered=True)
         return
     client.start_tls()
     try:
@@ -185,7 +189,7 @@ async def _secure(connection: Connection, domain: str, settings: Settings, level
         if mandatory:
             reply = client.starttls_reply
             text = f"TLS is required, but host {server.name} refused to start TLS: {reply}"
-            raise Unusable("4.7.4", text, answered=True, server=server, reply=reply)
+            raise Unusable("4.7.4", text, server, answered=True, reply=reply)
         if client.state is not State.READY:
             raise _TlsFailed(f"refused: {client.starttls_reply}")
         return
@@ -213,4 +217,4 @@ async def _secure(connection: Connection, domain: str, settings: Settings, level
 def _tls_reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or str(error)).lower().replace("_", " ")
-    return _reason(error) or type(error).__name__
+    return reason_of(error) or type(error).__name__

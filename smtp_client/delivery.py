@@ -1,35 +1,32 @@
-"""One delivery: from a request to a result for each of its recipients.
+"""The life of one delivery: from a request to a result for each of its recipients.
 
-Servers are tried in order until every recipient has a verdict or the limits are reached.  A 5xx is a verdict at
-once; what is temporary is tried at the next server, and the last word counts.  A reused connection that turns out to
-be dead is no one's fault: the message goes over a fresh one, provided that the old one had not been given the content.
+    destinations   the next hop, then the fallback relays                      here
+    servers        those of a destination in order, kept connections first     route, visits, here
+    a connection   made at one of the best servers left                        connector
+    a session      one or more messages over it                                session
+    verdicts       of each recipient, until all have a final one               ledger
+
+Servers are tried in order until every recipient has a verdict or the limits are reached.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from itertools import takewhile
 
-from pillarbox.lib.delivery import BOUNCED, DEFERRED, DeliveryRecipient, DeliveryRequest, Result, log_result
+from pillarbox.lib.delivery import DeliveryRequest, Result
 from pillarbox.lib.log import log
-from pillarbox.lib.smtp.client_reply import ServerReply
-from pillarbox.lib.smtp.client_stage import Stage
-from pillarbox.lib.smtp.client_transaction import Progress, Transaction
-from pillarbox.smtp_client import results
 from pillarbox.smtp_client.cache import ConnectionCache
-from pillarbox.smtp_client.connection import Connection, ConversationFailed
 from pillarbox.smtp_client.connector import Unusable, connect
-from pillarbox.smtp_client.deadline import handed_over
 from pillarbox.smtp_client.destination import BadDestination, Destination, parse_destination
-from pillarbox.smtp_client.envelope import prepare
-from pillarbox.smtp_client.misfit import Misfit
+from pillarbox.smtp_client.ledger import Ledger
 from pillarbox.smtp_client.protection import UNENCRYPTED, insists, level_for
-from pillarbox.smtp_client.results import local_failure
 from pillarbox.smtp_client.route import NoRoute, Router, Server, usable
+from pillarbox.smtp_client.session import Session
 from pillarbox.smtp_client.settings import MANDATORY_TLS, Settings
 from pillarbox.smtp_client.tables import Tables
-from pillarbox.smtp_client.verdict import farewell_of, never_began, verdict
+from pillarbox.smtp_client.terms import Terms, terms_of
+from pillarbox.smtp_client.visits import Visits
 
 TLS_FAILURES = ("4.7.4", "4.7.5")
 """Codes with which `connect` says that there is no TLS, or none that proves whose it is."""
@@ -53,272 +50,129 @@ class Delivery:
     """One request on its way."""
 
     def __init__(self, deliverer: Deliverer, request: DeliveryRequest) -> None:
-        self.settings = deliverer.settings
-        self.router = deliverer.router
-        self.cache = deliverer.cache
-        self.request = request
-        self.waiting: list[DeliveryRecipient] = list(request.recipients)
-        """Recipients without a final verdict, in order."""
-        self.results: list[Result] = []
-        self.provisional: dict[int, Result] = {}
-        """The last temporary verdict of those that wait, with what belongs into the log line."""
-        self.connected = 0.0
-        self.note = ""
-        self.sessions = 0
-        self.tried: set[str] = set()
-        """Servers that have had the message, by their keys."""
-        self.level = deliverer.settings.tls_level
-        """The TLS level for this message."""
-        self.left: list[DeliveryRecipient] = []
-        """Of those, the ones that the server at hand has not been told, because of its limits."""
-        self.unsafe: dict[int, str] = {}
-        """Recipients that wait only because no server protects the message, and the code with which it goes back."""
-        self.hope = False
-        """Whether there is, or will be, a server that has not been asked."""
-        self.reached = False
-        """Whether some server could be talked to about the message."""
-        self.site = ""
+        self._settings = deliverer.settings
+        self._router = deliverer.router
+        self._cache = deliverer.cache
+        self._request = request
+        self._ledger = Ledger(request)
+        self._visits = Visits(deliverer.settings.session_limit)
+        self._session = Session(request, deliverer.settings, deliverer.cache, self._ledger, self._visits)
+        self._terms = Terms(deliverer.settings.tls_level)
 
     async def run(self) -> tuple[list[Result], str]:
         """Try every destination in turn."""
+        settings, ledger, request = self._settings, self._ledger, self._request
+        level = settings.tls_level
         try:
-            if self.request.requiretls or self.level in MANDATORY_TLS:
-                self.level = level_for(self.request, self.settings)
+            if request.requiretls or level in MANDATORY_TLS:
+                level = level_for(request, settings)
         except (OSError, EOFError) as error:
-            self._defer_all("4.3.0", f"cannot read the queue file: {error}")
-            texts = []
-        else:
-            texts = [self.request.nexthop, *self.settings.fallback_relays]
+            ledger.defer("4.3.0", f"cannot read the queue file: {error}")
+            return ledger.conclude(), ""
+        self._terms = terms_of(request, level, settings)
+        texts = (request.nexthop, *settings.fallback_relays)
         for number, text in enumerate(texts):
-            last = number == len(texts) - 1
             try:
-                destination = parse_destination(text, self.settings.default_port)
+                destination = parse_destination(text, settings.default_port)
             except BadDestination as error:
-                log.warning(f"{self.request.queue_id}: bad next hop: {error}")
-                self._defer_all("4.3.5", f"bad next hop: {error}")
+                log.warning(f"{request.queue_id}: bad next hop: {error}")
+                ledger.defer("4.3.5", f"bad next hop: {error}")
                 continue
-            await self._try_destination(text, destination, last)
-            if not self.waiting:
+            await self._try_destination(text, destination, last=number == len(texts) - 1)
+            if not ledger.waiting:
                 break
-        for recipient in self.waiting:
-            self._final(recipient, self._last_word(self.provisional[recipient.n]))
-        return self.results, self.site
+        return ledger.conclude(), self._visits.site
 
-    # --- verdicts
-
-    def _final(self, recipient: DeliveryRecipient, result: Result) -> None:
-        self.results.append(result)
-        log_result(self.request, recipient, result, connected=self.connected, note=self.note)
-
-    def _settle(self, verdicts: Iterable[tuple[DeliveryRecipient, Result]]) -> None:
-        """Take verdicts: final ones end a recipient, temporary ones are kept in case there is no better."""
-        ended = []
-        for recipient, result in verdicts:
-            if result.status == DEFERRED:
-                self.provisional[recipient.n] = result
-                self.unsafe.pop(recipient.n, None)
-            else:
-                self._final(recipient, result)
-                ended.append(recipient.n)
-        if len(ended) == len(self.waiting):
-            self.waiting = []
-        elif ended:
-            gone = set(ended)
-            self.waiting = [recipient for recipient in self.waiting if recipient.n not in gone]
-
-    def _fail_all(self, dsn: str, text: str, server: Server | None = None, reply: ServerReply | None = None) -> None:
-        """The same verdict for those whose turn it is."""
-        turn, self.left = self.left or self.waiting, []
-        if server is not None and reply is not None:
-            self._settle([(r, results.from_reply(r.n, server, reply, dsn, text)) for r in turn])
-        else:
-            self._settle([(r, local_failure(r.n, dsn, text, server)) for r in turn])
-
-    def _defer_all(self, dsn: str, text: str) -> None:
-        self._fail_all(f"4{dsn[1:]}", text)
-
-    def _refuse_unsafe(self, dsn: str, text: str, server: Server) -> None:
-        """This server does not protect the message as its sender wants; if none does it goes back (RFC 8689)."""
-        turn = self.left or self.waiting
-        self._fail_all(f"4{dsn[1:]}", text, server)
-        self.unsafe.update((recipient.n, dsn) for recipient in turn)
-
-    def _last_word(self, result: Result) -> Result:
-        """What a recipient's provisional verdict is worth when no server is left."""
-        if result.n in self.unsafe and not self.hope:
-            return replace(result, status=BOUNCED, dsn=self.unsafe[result.n])
-        return result
-
-    # --- servers
-
-    async def _try_destination(self, text: str, destination: Destination, last: bool) -> None:
-        settings = self.settings
-        while (connection := self.cache.take_destination(text, self.level)) is not None:
-            if await self._use(connection, reused=True):
+    async def _try_destination(self, text: str, destination: Destination, *, last: bool) -> None:
+        ledger, visits = self._ledger, self._visits
+        while (connection := self._cache.take_destination(text, self._terms)) is not None:
+            if await self._session.use(connection, reused=True):
                 await self._serve_left(connection.server, text, destination)
                 break
-        if not self.waiting:
+        if not ledger.waiting:
             return
-        try:
-            found = await self.router.servers(destination)
-            servers = usable(found, settings.address_limit)
-            self.hope = self.hope or len(servers) < len(found)
-        except NoRoute as failure:
-            self.hope = True
-            if last:
-                self._fail_all(failure.dsn, failure.text)
-            else:
-                self._defer_all(failure.dsn, failure.text)  # the fallback relay may know better
-            if self.waiting and not self.reached:
-                self.site = failure.text
-            return
-        servers = [server for server in servers if server.key not in self.tried]
-        for number, server in enumerate(servers):
-            if settings.session_limit and self.sessions >= settings.session_limit:
-                self.hope = True
-                break
-            while (connection := self.cache.take_server(server.key, self.level)) is not None:
-                if await self._use(connection, reused=True):
-                    break
-            if connection is None:
-                await self._try_server(server, text, destination)
-            await self._serve_left(server, text, destination)
-            if not self.waiting:
+        servers = visits.ahead(await self._servers(destination, last=last))
+        while servers:
+            if visits.exhausted:
+                ledger.hope = True
                 return
-            if number + 1 < len(servers):
-                reason = self.provisional[self.waiting[0].n].text
-                if not reason.startswith("connect to "):  # logged already
-                    log.info(f"{self.request.queue_id}: {reason}")
+            await self._try_servers(servers, text, destination)
+            if not ledger.waiting:
+                return
+            servers = visits.ahead(servers)
+            if servers and not ledger.reason.startswith("connect to "):  # logged already
+                log.info(f"{self._request.queue_id}: {ledger.reason}")
+
+    async def _servers(self, destination: Destination, *, last: bool) -> list[Server]:
+        """Those that may be asked; none where the destination has none, which is then the recipients' verdict."""
+        try:
+            found = await self._router.servers(destination)
+            reached = [server for server in found if self._terms.reaches(server)]
+            if not reached:
+                raise NoRoute("4.4.1", f"no source address for connections to {found[0].name}")
+        except NoRoute as failure:
+            self._ledger.hope = True
+            if last:
+                self._ledger.fail(failure.dsn, failure.text)
+            else:
+                self._ledger.defer(failure.dsn, failure.text)  # the fallback relay may know better
+            if self._ledger.waiting:
+                self._visits.blame(failure.text)
+            return []
+        servers = usable(reached, self._settings.address_limit)
+        self._ledger.hope = self._ledger.hope or len(servers) < len(found)
+        return list(servers)
+
+    async def _try_servers(self, servers: list[Server], text: str, destination: Destination) -> None:
+        """One of the best of these: a kept connection to it, else a new one."""
+        best = list(takewhile(lambda server: server.rank == servers[0].rank, servers))
+        for server in best:
+            while (connection := self._cache.take_server(server.key, self._terms)) is not None:
+                if await self._session.use(connection, reused=True):
+                    self._visits.saw(server)
+                    await self._serve_left(server, text, destination)
+                    return
+        connected = await self._connect(best, text, destination)
+        if connected is not None:
+            await self._serve_left(connected, text, destination)
 
     async def _serve_left(self, server: Server, text: str, destination: Destination) -> None:
         """Bring the server those recipients that it did not take in the session before (RFC 9422)."""
-        for _ in self.request.recipients:  # each session takes one at least
-            if not self.left:
+        for _ in self._request.recipients:  # each session takes one at least
+            if not self._ledger.left:
                 return
-            await self._try_server(server, text, destination)
-        if self.left:
-            self._fail_all("4.4.2", f"lost connection with {server.name}", server)
+            await self._connect([server], text, destination)
+        if self._ledger.left:
+            self._ledger.fail("4.4.2", f"lost connection with {server.name}", server)
 
-    async def _try_server(self, server: Server, text: str, destination: Destination) -> None:
+    async def _connect(self, servers: list[Server], text: str, destination: Destination) -> Server | None:
+        """A new connection to one of these, and the message over it; None where there is none."""
+        ledger, visits = self._ledger, self._visits
         try:
             connection = await connect(
-                server,
+                servers,
                 destination.host,
-                self.settings,
-                find_loops=destination.use_mx and not self.settings.lmtp,
-                level=self.level,
+                self._settings,
+                find_loops=destination.use_mx and not self._settings.lmtp,
+                terms=self._terms,
+                unreached=visits.saw,
             )
         except Unusable as failure:
+            ledger.connected, ledger.note = time.time(), ""
+            server = failure.server
             if failure.answered:
-                self._count(server)
-            else:
-                self.tried.add(server.key)
-            self.connected = time.time()
-            self.note = ""
-            if failure.dsn in TLS_FAILURES and insists(self.request):
-                self._refuse_unsafe(UNENCRYPTED, f"Encryption needed: {failure.text}", server)
-                return
-            self.hope = True
-            self._fail_all(failure.dsn, failure.text, server if failure.answered else None, failure.reply)
-            if self.waiting and not self.reached:
-                self.site = failure.text
-            return
-        if server.best:
+                visits.answered(server)
+            if failure.dsn in TLS_FAILURES and insists(self._request):
+                ledger.refuse_unsafe(UNENCRYPTED, f"Encryption needed: {failure.text}", server)
+                return None
+            ledger.hope = True
+            ledger.fail(failure.dsn, failure.text, server if failure.answered else None, failure.reply)
+            if ledger.waiting:
+                visits.blame(failure.text)
+            return None
+        server = connection.server
+        if server.rank == 0:
             connection.destination = text
-        await self._use(connection, reused=False)
-
-    def _count(self, server: Server) -> None:
-        """A server has answered; how many may be asked is limited."""
-        key = server.key
-        if key not in self.tried:
-            self.tried.add(key)
-            self.sessions += 1
-
-    # --- one server, one session
-
-    async def _use(self, connection: Connection, *, reused: bool) -> bool:
-        """Send the message over a connection.  False where a reused one was of no use before it had the content.
-
-        Afterwards `left` has the recipients that need another session.
-        """
-        asked = False
-        while await self._send(connection, reused=reused):
-            asked = True
-            if not self.left:
-                self.cache.put(connection)
-                return True
-            if not connection.alive or connection.exhausted:
-                connection.quit()
-                return True
-            reused = True
-        connection.quit()
-        return asked
-
-    async def _send(self, connection: Connection, *, reused: bool) -> bool:
-        """One transaction for those whose turn it is; False where the connection was of no use for it."""
-        request, server, client = self.request, connection.server, connection.client
-        try:
-            prepared = await prepare(request, self.left or self.waiting, connection, self.settings)
-        except Misfit as misfit:
-            self.connected, self.note = 0.0, ""
-            if misfit.elsewhere:
-                self._count(server)
-                self._refuse_unsafe(misfit.dsn, misfit.text, server)
-            else:
-                self._fail_all(misfit.dsn, misfit.text, server)
-            return True
-        except (OSError, EOFError):
-            self._fail_all("4.3.0", f"local data error while talking to {server.name}", server)
-            return True
-        if (prepared.left and not prepared.recipients and not prepared.misfits) or (reused and not connection.alive):
-            return False
-        if not prepared.commands:
-            self.left = prepared.left
-            self._settle(prepared.misfits)
-            return True
-        transaction = Transaction(
-            prepared.mail,
-            prepared.commands,
-            client.lmtp,
-            chunked=prepared.body.chunked,
-            probe=request.probe,
-            before=prepared.before,
-        )
-        failure: ConversationFailed | None = None
-        try:
-            if connection.alive:
-                client.begin(transaction)
-            await connection.settle()
-            if transaction.progress is Progress.CONTENT:
-                if prepared.body.chunked:
-                    await connection.send_octets(prepared.body.content)
-                else:
-                    body = prepared.body
-                    await connection.send_content(body.content, self.settings.line_limit, body.whole)
-        except ConversationFailed as error:
-            connection.abort()
-            failure = error
-        except BaseException:
-            connection.abort()
-            raise
-        if reused and never_began(transaction, failure):
-            connection.abort()
-            return False
-        connection.uses += 1
-        self._count(server)
-        self.reached, self.site = True, ""
-        self.connected = request.taken if reused else connection.ready
-        self.note = f"conn_use={connection.uses}" if connection.uses > 1 else ""
-        for reply in transaction.complaints:
-            log.warning(f"{request.queue_id}: host {server.name} said: {reply} (in reply to {Stage.XFORWARD.command})")
-        verdicts = list(prepared.misfits)
-        farewell = client.unsolicited or farewell_of(transaction)
-        handed = handed_over(request, client.capabilities, self.settings)
-        for number, recipient in enumerate(prepared.recipients):
-            result = verdict(recipient.n, number, transaction, server, failure, farewell, handed)
-            verdicts.append((recipient, result))
-            if result.status == DEFERRED:
-                self.hope = True
-        self.left = prepared.left
-        self._settle(verdicts)
-        return True
+        await self._session.use(connection, reused=False)
+        visits.saw(server)
+        return server

@@ -34,14 +34,14 @@ class NoRoute(Exception):
 class Server:
     """One address to connect to; `path` in place of an address for UNIX sockets.
 
-    `best` says that no other server of the destination is preferred to it.
+    Servers of the same `rank` are equally preferred, those of rank 0 most.
     """
 
     host: str
     address: str
     port: int
     path: str = ""
-    best: bool = True
+    rank: int = 0
 
     @property
     def name(self) -> str:
@@ -122,9 +122,7 @@ class Router:
                         if servers:
                             return servers
                         raise self._loop(domain)
-                    found.append(
-                        [Server(host, address, destination.port, best=rank == 0) for address in addresses.records]
-                    )
+                    found.append([Server(host, address, destination.port, rank=rank) for address in addresses.records])
                 else:
                     failure = _not_found(host, self._type_name(), addresses)
                     if problem is None or failure.dsn.startswith("4"):

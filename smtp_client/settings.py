@@ -43,6 +43,8 @@ class Settings:
     session_limit: int = 2
     bind_addresses: tuple[str, str] = ("", "")
     """IPv4, IPv6."""
+    bind_enforce: bool = False
+    attempt_delay: float = 0.25
     cache: bool = True
     idle_limit: float = 2.0
     reuse_time: float = 300.0
@@ -106,6 +108,8 @@ def read_settings(config: Config, service: str) -> Settings:
         address_limit=config[p.SMTP_MX_ADDRESS_LIMIT],
         session_limit=config[p.SMTP_MX_SESSION_LIMIT],
         bind_addresses=(config[p.SMTP_BIND_ADDRESS], config[p.SMTP_BIND_ADDRESS6].strip("[]")),
+        bind_enforce=config[p.SMTP_BIND_ADDRESS_ENFORCE],
+        attempt_delay=config[p.SMTP_CONNECTION_ATTEMPT_DELAY],
         cache=config[p.SMTP_CONNECTION_CACHE_ON_DEMAND],
         idle_limit=config[p.SMTP_CONNECTION_CACHE_TIME_LIMIT],
         reuse_time=config[p.SMTP_CONNECTION_REUSE_TIME_LIMIT],

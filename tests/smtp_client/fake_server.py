@@ -43,6 +43,8 @@ class Heard:
     commands: list[str] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     encrypted: bool = False
+    peer: str = ""
+    """The client's address."""
 
 
 class _End(Exception):
@@ -88,10 +90,10 @@ class FakeServer:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                connection, _ = self.listener.accept()
+                connection, peer = self.listener.accept()
                 if connection.family != socket.AF_UNIX:
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                heard = Heard()
+                heard = Heard(peer=peer[0] if peer else "")
                 self.heard.append(heard)
                 threading.Thread(target=self._serve, args=(connection, heard), daemon=True).start()
 

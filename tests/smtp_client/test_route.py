@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator
 
 import dns.message
@@ -239,3 +240,39 @@ def test_address_families_can_be_switched_off(client: ClientUnderTest) -> None:
     with fake_server() as server:
         assert client.deliver_one(server.nexthop).one.status == "deferred"
         assert not server.heard
+
+
+@contextlib.contextmanager
+def unanswering(address: str, port: int) -> Iterator[None]:
+    """An address that takes no connection and refuses none: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((address, port))
+        yield
+
+
+@pytest.mark.parametrize("dead", [2, 3])
+def test_a_dead_address_holds_up_nobody_among_equals(lab: ClientUnderTest, dead: int) -> None:
+    lab.parameters |= {"smtp_connect_timeout": "1d", "smtp_connection_cache_on_demand": "no"}
+    with hosts(lab, **{f"h{5 - dead}": {}}) as servers, unanswering(f"127.0.0.{dead}", server_port(lab)):
+        outcomes = lab.deliver(*(lab.request("equal.test") for _ in range(4)))
+        assert [outcome.one.status for outcome in outcomes] == ["sent"] * 4
+        assert len(servers[f"h{5 - dead}"].messages) == 4
+
+
+def test_a_worse_host_takes_part_in_no_race(lab: ClientUnderTest) -> None:
+    lab.parameters["smtp_connect_timeout"] = "0.6s"
+    with hosts(lab, h3={}) as servers, unanswering("127.0.0.2", server_port(lab)):
+        outcome = lab.deliver_one("two.test")
+        assert outcome.one.status == "sent"
+        assert outcome.log[0] == f"connect to first.two.test[127.0.0.2]:{servers['h3'].port}: Connection timed out"
+
+
+def server_port(client: ClientUnderTest) -> int:
+    return int(client.parameters["smtp_tcp_port"])

@@ -57,6 +57,17 @@ PROXY_INTERFACES = words(
 # --- connections
 SMTP_BIND_ADDRESS = text("smtp_bind_address", "", "The local IPv4 address of outgoing connections; empty: any.")
 SMTP_BIND_ADDRESS6 = text("smtp_bind_address6", "", "The local IPv6 address of outgoing connections; empty: any.")
+SMTP_BIND_ADDRESS_ENFORCE = boolean(
+    "smtp_bind_address_enforce",
+    "no",
+    "Make no connection where smtp_bind_address or smtp_bind_address6 cannot be used, instead of one from any address.",
+)
+SMTP_CONNECTION_ATTEMPT_DELAY = seconds(
+    "smtp_connection_attempt_delay",
+    "0.25s",
+    """How long one address is waited for before the next one of equal preference is tried beside it (RFC 8305); the one
+    that answers first is used. 0: only when the one before has failed.""",
+)
 SMTP_CLIENT_PORTS = words(
     "smtp_client_ports",
     "",

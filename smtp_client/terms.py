@@ -1,0 +1,50 @@
+"""What a message asks of a connection: one that was made on other terms does not carry it.
+
+A connection is kept together with its terms.  Those that depend on the server (its certificate, a login there) are
+looked at where the server is known, in `connector`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pillarbox.lib.delivery import DeliveryRequest
+from pillarbox.smtp_client.protection import satisfies
+from pillarbox.smtp_client.route import Server
+from pillarbox.smtp_client.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """`level` is the TLS level; `sources` are the local addresses, IPv4 and IPv6, "" for any; `helo` is our name.
+
+    `strict`: where a source cannot be used there is no connection from another one.  `exclusive`: nor is there one to a
+    family that has no source.
+    """
+
+    level: str
+    sources: tuple[str, str] = ("", "")
+    helo: str = ""
+    strict: bool = False
+    exclusive: bool = False
+
+    def source(self, server: Server) -> str:
+        """The local address for connections to a server, "" for any."""
+        return "" if server.path else self.sources[":" in server.address]
+
+    def reaches(self, server: Server) -> bool:
+        """Whether a server may be connected to at all."""
+        return not self.exclusive or bool(server.path) or self.source(server) != ""
+
+    def fulfilled_by(self, made: Terms) -> bool:
+        """Whether a connection that was made on other terms may carry the message."""
+        return satisfies(made.level, self.level) and made.sources == self.sources and made.helo == self.helo
+
+
+def terms_of(request: DeliveryRequest, level: str, settings: Settings) -> Terms:
+    """The terms of a request; without addresses of its own they are those of the service."""
+    if not request.sources:
+        return Terms(level, settings.bind_addresses, request.helo or settings.helo_name, settings.bind_enforce)
+    old = next((address for address in request.sources if ":" not in address), "")
+    new = next((address for address in request.sources if ":" in address), "")
+    return Terms(level, (old, new), request.helo or settings.helo_name, strict=True, exclusive=True)
