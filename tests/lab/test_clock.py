@@ -32,6 +32,17 @@ for line in sys.stdin:
     tell()
 """
 
+_SLEEP = """
+import asyncio
+async def main():
+    sleeping = asyncio.ensure_future(asyncio.sleep(86400))
+    await asyncio.sleep(0)
+    print("asleep", flush=True)
+    await sleeping
+    print("awake")
+asyncio.run(main())
+"""
+
 
 @pytest.fixture
 def clock() -> Iterator[VirtualClock]:
@@ -81,9 +92,8 @@ def test_a_clock_never_goes_back(clock: VirtualClock) -> None:
 
 
 def test_a_long_sleep_of_a_service_ends_when_the_virtual_time_has_passed(clock: VirtualClock) -> None:
-    code = "import asyncio; print('up', flush=True); asyncio.run(asyncio.sleep(86400)); print('awake')"
     with subprocess.Popen(
-        [sys.executable, "-P", "-c", code, "pillarbox.master"],  # as a service: only these sleep so
+        [sys.executable, "-P", "-c", _SLEEP, "pillarbox.master"],  # as a service: only these sleep so
         env={**os.environ, **clock.environment()},
         stdout=subprocess.PIPE,
         text=True,

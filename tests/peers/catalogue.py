@@ -70,6 +70,7 @@ PEERS: dict[str, Entry] = {
         ),
         Entry("openssl", ("openssl",), ("openssl", "version"), "OpenSSL 3"),
         Entry("unbound", ("unbound",), ("unbound", "-V"), "Version 1."),
+        Entry("nftables", ("nftables",), ("nft", "--version"), "nftables"),
         Entry("haproxy", ("haproxy",), ("haproxy", "-v"), "HAProxy version"),
         Entry("opendkim", ("opendkim", "opendkim-tools"), ("opendkim", "-V"), "OpenDKIM"),
         Entry("opendmarc", ("opendmarc",), ("opendmarc", "-V"), "OpenDMARC"),
