@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Iterator
 from typing import NoReturn, cast
 
+from pillarbox.lib.clients.notices import AsyncNotices
 from pillarbox.lib.delivery import Content
 from pillarbox.lib.smtp.client import Client, State
 from pillarbox.lib.smtp.client_command import bdat
@@ -18,6 +19,7 @@ from pillarbox.lib.smtp.client_content import ContentEncoder, binary_head
 from pillarbox.lib.smtp.client_reply import ReplyError
 from pillarbox.lib.smtp.client_stage import DEFAULT_TIMEOUTS, Stage, Timeouts
 from pillarbox.lib.smtp.client_transaction import Progress
+from pillarbox.lib.smtp.conversation import Conversation
 from pillarbox.smtp_client.route import Server
 from pillarbox.smtp_client.terms import Terms
 
@@ -66,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timed_out = False
+        self._notices: AsyncNotices | None = None
 
     # --- asyncio's side
 
@@ -79,6 +82,8 @@ class Connection(asyncio.Protocol):
             client.receive(data)
         except ReplyError as error:
             self._error = error
+            if client.conversation is not None:
+                client.conversation.unreadable(str(error))
             self._wake()
             return
         output = client.take_output()
@@ -301,14 +306,27 @@ class Connection(asyncio.Protocol):
             self._write()
         self.close()
 
+    def watch(self, notices: AsyncNotices) -> None:
+        """Tell the postmaster at the end of problems of the classes that he asks for."""
+        self._notices = notices
+        self.client.conversation = Conversation()
+
+    def _tell(self) -> None:
+        conversation, self.client.conversation = self.client.conversation, None
+        if conversation is not None and conversation.problems and self._notices is not None:
+            side = "LMTP client" if self.client.lmtp else "SMTP client"
+            self._notices.ended(conversation, side, self.server.relay)
+
     def close(self) -> None:
         """Close when what was written is out."""
+        self._tell()
         if self._transport is not None:
             self._transport.close()
         self._stop_timer()
 
     def abort(self) -> None:
         """Close at once; what is not out is dropped."""
+        self._tell()
         self._lost = True
         if self._transport is not None:
             self._transport.abort()

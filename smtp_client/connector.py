@@ -119,6 +119,8 @@ async def _begin(
     loop = asyncio.get_running_loop()
     client = Client(terms.helo, lmtp=settings.lmtp, without=settings.discard_keywords)
     connection = Connection(server, client, settings.timeouts, terms)
+    if settings.notices is not None:
+        connection.watch(settings.notices)
     if server.path:
         await loop.create_unix_connection(lambda: connection, sock=sock)
     else:

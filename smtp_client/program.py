@@ -22,13 +22,13 @@ from pillarbox.smtp_client.delivery import Deliverer
 from pillarbox.smtp_client.destination import parse_port
 from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
-from pillarbox.smtp_client.settings import is_lmtp, read_settings
+from pillarbox.smtp_client.settings import is_lmtp, read_settings, tells_postmaster
 from pillarbox.smtp_client.tables import Tables, asks_lookup
 
 
 def confinement(config: Config) -> Confinement:
-    """Any server's port and the DNS, UNIX sockets for LMTP and where lookup must be asked about a table;
-    no file but what an interpreter needs."""
+    """Any server's port and the DNS, UNIX sockets for LMTP, where lookup must be asked about a table, and
+    where the postmaster is told of mistakes of protocol; no file but what an interpreter needs."""
     ports = config[SMTP_CLIENT_PORTS]
     binds = config[SMTP_BIND_ADDRESS] or config[SMTP_BIND_ADDRESS6]
     resolvers = [parse_server(server).port for server in config[DNS_RESOLVER]] or [DNS_PORT]
@@ -36,7 +36,7 @@ def confinement(config: Config) -> Confinement:
         connect_tcp=(*map(parse_port, ports), *resolvers) if ports else None,
         bind_tcp=(0,) if binds else (),
         udp=True,
-        unix=is_lmtp(config, config[SERVICE_NAME]) or asks_lookup(config),
+        unix=is_lmtp(config, config[SERVICE_NAME]) or asks_lookup(config) or tells_postmaster(config),
         fork=False,
     )
 

@@ -6,8 +6,10 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from pillarbox.lib.clients.notices import AsyncNotices
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters import smtp_client as p
+from pillarbox.lib.config.parameters.bounce import NOTIFY_CLASSES
 from pillarbox.lib.config.parameters.general import INET_PROTOCOLS, MYHOSTNAME
 from pillarbox.lib.dns import RecordType
 from pillarbox.lib.smtp.client_stage import Stage, Timeouts
@@ -62,6 +64,8 @@ class Settings:
     connect_timeout: float = 30.0
     starttls_timeout: float = 300.0
     timeouts: Timeouts = field(default_factory=dict, compare=False)
+    notices: AsyncNotices | None = field(default=None, compare=False)
+    """Where the postmaster wants to hear of mistakes of protocol: the way to him."""
 
     @property
     def protocol(self) -> str:
@@ -73,6 +77,11 @@ def is_lmtp(config: Config, service: str) -> bool:
     """Whether a service speaks LMTP."""
     protocol = config[p.SMTP_CLIENT_PROTOCOL]
     return service.startswith("lmtp") if protocol == "auto" else protocol == "lmtp"
+
+
+def tells_postmaster(config: Config) -> bool:
+    """Whether sessions are written down for the postmaster: mistakes of protocol are all that a client meets."""
+    return "protocol" in config[NOTIFY_CLASSES]
 
 
 def read_settings(config: Config, service: str) -> Settings:
@@ -124,6 +133,7 @@ def read_settings(config: Config, service: str) -> Settings:
         assume_final=config[p.LMTP_ASSUME_FINAL],
         tls_required_enable=config[p.TLS_REQUIRED_ENABLE],
         tls_context=contexts.get,
+        notices=AsyncNotices(config) if tells_postmaster(config) else None,
         connect_timeout=config[p.SMTP_CONNECT_TIMEOUT],
         starttls_timeout=config[p.SMTP_STARTTLS_TIMEOUT],
         timeouts={

@@ -13,6 +13,7 @@ from pillarbox.lib.clients.auth import NO_SECURITY, Security
 from pillarbox.lib.clients.auth_security import channel_security
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp.client_attributes import known
+from pillarbox.lib.smtp.conversation import Conversation
 from pillarbox.lib.smtp.events import XClient
 from pillarbox.lib.smtp.server import ServerSession
 from pillarbox.lib.tls import ClientCertificate, TlsFacts, tls_facts
@@ -36,6 +37,8 @@ class Counterpart(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self.server = server
         self.core = ServerSession(server.profile)
+        if server.notices.wanted:
+            self.core.conversation = Conversation()
         self.transaction: Transaction | None = None
         self.origin = NOWHERE
         self.trusted = False

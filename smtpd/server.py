@@ -18,6 +18,7 @@ from pillarbox.lib.clients.anvil import AsyncAnvilClient
 from pillarbox.lib.clients.auth import AsyncAuthClient, Security
 from pillarbox.lib.clients.cleanup import AsyncCleanupClient
 from pillarbox.lib.clients.lookup import AsyncLookupClient
+from pillarbox.lib.clients.notices import AsyncNotices
 from pillarbox.lib.clients.policy_service import Patience, PolicyServices
 from pillarbox.lib.clients.qmgr import AsyncQmgrClient
 from pillarbox.lib.clients.reputation import AsyncReputationClient
@@ -101,6 +102,7 @@ class Server:
     names: ClientNames
     lookup: AsyncLookupClient
     cleanup: AsyncCleanupClient
+    notices: AsyncNotices
     auth: AsyncAuthClient
     anvil: AsyncAnvilClient
     qmgr: AsyncQmgrClient
@@ -183,6 +185,7 @@ class Server:
         self.names = ClientNames(self.resolver, loop.time)
         self.lookup = AsyncLookupClient(config)
         self.cleanup = AsyncCleanupClient(config, self.clock)
+        self.notices = AsyncNotices(config, self.cleanup)
         self.auth = AsyncAuthClient(config)
         self.anvil = AsyncAnvilClient(config)
         self.qmgr = AsyncQmgrClient(config)

@@ -354,6 +354,9 @@ class Session(Counterpart):
         if self.filter is not None:
             self.filter.close()
         log.info(f"disconnect from {self.client.tag} {core.summary()}")
+        if core.conversation is not None and core.conversation.problems:
+            side = "LMTP server" if core.profile.lmtp else "SMTP server"
+            self.server.notices.ended(core.conversation, side, self.client.tag)
         if self.registered:
             self.server.anvil.disconnect(self.server.service, self.server.clients.of(self.client.address))
         self.server.sessions.discard(self)

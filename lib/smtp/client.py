@@ -23,6 +23,7 @@ from pillarbox.lib.smtp.client_capabilities import Capabilities, parse_capabilit
 from pillarbox.lib.smtp.client_reply import ReplyError, ReplyParser, ServerReply
 from pillarbox.lib.smtp.client_stage import Stage
 from pillarbox.lib.smtp.client_transaction import Progress, Transaction
+from pillarbox.lib.smtp.conversation import Conversation
 
 
 class State(Enum):
@@ -86,6 +87,8 @@ class Client:
         self.transaction: Transaction | None = None
         self.unsolicited: ServerReply | None = None
         """A reply that answers nothing: the server is about to leave."""
+        self.conversation: Conversation | None = None
+        """Where the session is written down for the postmaster, if it is."""
         self._name = name
         self._may_pipeline = pipelining
         self._without = without
@@ -141,6 +144,8 @@ class Client:
     def receive(self, data: bytes) -> None:
         """Take octets from the server.  Raises ReplyError."""
         for reply in self._parser.feed(data):
+            if self.conversation is not None:
+                self.conversation.answered(reply.code, "\r\n".join(reply.lines))
             if not self._awaited or self._premature(reply):
                 self.unsolicited = reply
                 self.state = State.CLOSING
@@ -171,6 +176,8 @@ class Client:
             raise RuntimeError(f"{order.value} asked for while {self.state.value}")
 
     def _send(self, stage: Stage, octets: bytes) -> None:
+        if self.conversation is not None:
+            self.conversation.sent(octets)
         self._output.append(octets)
         self._awaited.append(stage)
 
@@ -225,6 +232,9 @@ class Client:
                 self._awaited.extend([Stage.XFORWARD] * len(transaction.before))
             self._output.append(transaction.mail)
             self._output += transaction.recipients
+            if self.conversation is not None:
+                for octets in (transaction.mail, *transaction.recipients):
+                    self.conversation.sent(octets)
             self._awaited.append(Stage.MAIL)
             self._awaited.extend([Stage.RCPT] * len(transaction.recipients))
             if not transaction.chunked and not transaction.probe:

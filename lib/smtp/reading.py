@@ -51,6 +51,8 @@ def read_command(session: ServerSession) -> bool:
     line = source.line(limit)
     if line is None:
         return False
+    if session.conversation is not None:
+        session.conversation.received(line if line != OVERLONG else b"[too long]")
     if line == OVERLONG:
         _unknown(session, replies.too_long(profile.host))
     elif line[-1:] == b"\r":
@@ -133,14 +135,14 @@ def _break_rules(session: ServerSession, line: bytes) -> None:
     session.where = "UNKNOWN"
     session.count("UNKNOWN")
     session.note("non-SMTP command", _quoted(line))
-    session.output.append(replies.NOT_SMTP.encode())
+    session.output.append(session.said(replies.NOT_SMTP))
     session.close("")
 
 
 def out_of_turn(session: ServerSession) -> None:
     """The client has not waited where it must (RFC 5321 section 3.1, RFC 2920 section 3.1): the session ends."""
     session.note(f"improper command pipelining after {session.where}", _quoted(session.input.rest()))
-    session.output.append(replies.IMPROPER_PIPELINING.encode())
+    session.output.append(session.said(replies.IMPROPER_PIPELINING))
     session.errors += 1
     session.close("")
 
@@ -152,6 +154,8 @@ def read_response(session: ServerSession) -> bool:
     line = session.input.line(AUTH_LINE_LIMIT)
     if line is None:
         return False
+    if session.conversation is not None:
+        session.conversation.received_secret()
     try:
         response = decode_response(line.removesuffix(b"\r"))
     except SaslAborted:

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pillarbox.lib.smtp import replies
+from pillarbox.lib.smtp.conversation import Conversation
 from pillarbox.lib.smtp.events import Close, End, Event, Hello, Note, Reset
 from pillarbox.lib.smtp.input import Input
 from pillarbox.lib.smtp.lifetimes import Chunk, Introduction, State, Transaction
@@ -68,6 +69,8 @@ class ServerSession:
         self._pending: Event | None = None
         self._count: list[int] | None = None
         self._greeted = False
+        self.conversation: Conversation | None = None
+        """Where the session is written down for the postmaster, if it is."""
         self.footer: Callable[[Reply], Reply] | None = None
         """Makes a refusal longer (smtpd_reject_footer)."""
 
@@ -140,7 +143,7 @@ class ServerSession:
         if self.buffered and self.profile.forbid_pipelining and not patient:
             out_of_turn(self)
         else:
-            self.output.append(replies.greeting(self.profile.greeting).encode())
+            self.output.append(self.said(replies.greeting(self.profile.greeting)))
 
     def turn_away(self, reply: Reply, afterwards: Reply) -> None:
         """Refuse service instead of greeting; every command but QUIT gets `afterwards` (RFC 5321 section 3.1).
@@ -152,7 +155,7 @@ class ServerSession:
             return
         self._greeted = True
         self._pending = None
-        self.output.append(self._said(reply))
+        self.output.append(self.said(reply))
         self.table = refusing_table(afterwards)
 
     def feed(self, data: bytes) -> None:
@@ -206,7 +209,7 @@ class ServerSession:
         self.leave_transaction(silently=True)
         accepted = any(not reply.failed for reply in answers)
         for reply in answers[:-1]:
-            self.output.append(self._said(replies.softened(reply) if self.profile.soft_bounce else reply))
+            self.output.append(self.said(replies.softened(reply) if self.profile.soft_bounce else reply))
         self.reply(answers[-1], excused=accepted)
         if accepted:
             self.message_taken()
@@ -231,7 +234,7 @@ class ServerSession:
         self._pending = None
         self._count = None
         self.leave_transaction()
-        self.output.append(self._said(reply))
+        self.output.append(self.said(reply))
         self.close(reason)
 
     def summary(self) -> str:
@@ -245,7 +248,7 @@ class ServerSession:
         if code >= 500 and self.profile.soft_bounce:
             reply = replies.softened(reply)
             code = reply.code
-        self.output.append(self._said(reply))
+        self.output.append(self.said(reply))
         if code < 400:
             if self._count is not None and code != 334:
                 self._count[0] += 1
@@ -256,13 +259,15 @@ class ServerSession:
                 self.close(reply.text if code == 421 else "")
                 return
         if self.errors >= self.profile.hard_error_limit > 0 and not self.closed:
-            self.output.append(replies.too_many_errors(self.profile.host).encode())
+            self.output.append(self.said(replies.too_many_errors(self.profile.host)))
             self.close("too many errors")
 
-    def _said(self, reply: Reply) -> bytes:
+    def said(self, reply: Reply) -> bytes:
         """A reply as it is sent."""
         if self.footer is not None and reply.failed:
             reply = self.footer(reply)
+        if self.conversation is not None:
+            self.conversation.replied(reply)
         return reply.encode()
 
     def ask(self, event: Event) -> None:

@@ -43,7 +43,7 @@ def _after_data(session: ServerSession, event: Data, reply: Reply) -> bool:
         return True
     if reply.code == 354:
         begin_data(session)
-        session.output.append(reply.encode())
+        session.output.append(session.said(reply))
         return True
     return False
 

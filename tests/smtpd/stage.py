@@ -17,6 +17,7 @@ from pillarbox.lib.clients.anvil import Counts
 from pillarbox.lib.clients.auth import Challenge, Failure, Step, Success
 from pillarbox.lib.clients.cleanup import Receipt, Rejected
 from pillarbox.lib.clients.lookup import AccessValue, LookupUnavailable, RecipientVerdict, Route
+from pillarbox.lib.clients.notices import AsyncNotices
 from pillarbox.lib.clients.policy_service import PolicyServices
 from pillarbox.lib.clients.reputation import AccountLimits, Greylisted, GreylistPolicy, Passed, Standing
 from pillarbox.lib.config import Config
@@ -141,6 +142,10 @@ class FakeMessage:
         self.unsent += len(content)
         return self.unsent >= 64 * 1024
 
+    async def write(self, content: bytes) -> None:
+        if self.gather(content):
+            await self.flush()
+
     async def flush(self) -> None:
         await asyncio.sleep(0)
         if self.cleanup.broken:
@@ -159,7 +164,8 @@ class FakeMessage:
         return Receipt(self.queue_id, len(self.content))
 
     def abort(self) -> None:
-        self.state = "aborted"
+        if self.state != "committed":
+            self.state = "aborted"
 
 
 class FakeCleanup:
@@ -402,6 +408,7 @@ async def stage(
         loop = asyncio.get_running_loop()
         server.names = ClientNames(server.resolver, loop.time)
         server.cleanup, server.lookup = cleanup, lookup  # type: ignore[assignment]
+        server.notices = AsyncNotices(config, cleanup, pauses=(0.0, *(0.05,) * 20))  # type: ignore[arg-type]
         server.auth, server.anvil = auth, anvil  # type: ignore[assignment]
         server.qmgr = qmgr = FakeQmgr()  # type: ignore[assignment]
         server.policy_services = PolicyServices()

@@ -37,7 +37,19 @@ SHELL = frozenset(
 )
 CONNECTION = frozenset(
     # counters of the whole connection, and what the log says of it
-    ("counts", "errors", "where", "messages", "domains", "output", "events", "_junk", "_count", "_shown")
+    (
+        "counts",
+        "errors",
+        "where",
+        "messages",
+        "domains",
+        "output",
+        "events",
+        "conversation",
+        "_junk",
+        "_count",
+        "_shown",
+    )
 )
 
 
