@@ -5,12 +5,13 @@ Everything runs on one event loop; nothing here waits for a disk longer than a r
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
 
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.qmgr import MINIMAL_BACKOFF_TIME, QMGR_MESSAGE_RECIPIENT_LIMIT
+from pillarbox.lib.config.parameters.qmgr import MINIMAL_BACKOFF_TIME
 from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, Result
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import CorruptQueueFile, Queue
@@ -18,8 +19,10 @@ from pillarbox.lib.queue.deliver_by import EXPIRED
 from pillarbox.lib.queue.listing import held_until
 from pillarbox.qmgr.active import ActiveQueue
 from pillarbox.qmgr.message import SHORTAGES, ActiveMessage, StillInDelivery, take_up
+from pillarbox.qmgr.room import RecipientRoom
 from pillarbox.qmgr.settling import Settling
 from pillarbox.qmgr.sorting import Sorting
+from pillarbox.qmgr.timers import Timers
 
 LOCKED_PAUSE = 5.0
 """Seconds until a message that an old queue manager's agent still delivers is looked at again."""
@@ -35,14 +38,17 @@ class Admission:
         active: ActiveQueue,
         sorting: Sorting,
         settling: Settling,
+        room: RecipientRoom,
         clock: Callable[[], float],
+        timers: Timers,
     ) -> None:
         self._queue = queue
         self._active = active
         self._sorting = sorting
         self._settling = settling
+        self._room = room
+        self._timers = timers
         self._clock = clock
-        self._recipient_window = config[QMGR_MESSAGE_RECIPIENT_LIMIT]
         self._stuck_pause = config[MINIMAL_BACKOFF_TIME]
 
     def admit(self, queue_id: str, source: str) -> bool:
@@ -103,19 +109,50 @@ class Admission:
         return True
 
     def read_on(self, message: ActiveMessage) -> None:
-        """Take in the next recipients of a message."""
+        """Take in the next recipients of a message, as many as there is room for."""
+        message.reading = True
         try:
-            recipients = message.read_recipients(self._recipient_window)
+            recipients = message.read_recipients(self._room.allowance(message))
         except (CorruptQueueFile, OSError) as error:
-            self._active.corrupt(message.queue_id, str(error))
-            self._active.forget(message)
-            return
-        if not recipients:
+            message.corrupt, message.unread, recipients = str(error), False, []
+        self._room.read(message, len(recipients))
+        if not message.outstanding:
             self._settling.pass_ended(message)
-            return
-        message.outstanding += len(recipients)
-        verdict = message.verdict
-        if verdict is None:
-            self._sorting.take(message, recipients)
-        else:
+        elif message.verdict is not None:
+            verdict = message.verdict
             self._settling.decided(message, [(stored, replace(verdict, n=stored.n)) for stored in recipients])
+            self.sorted(message)
+        else:
+            self._sorting.take(message, recipients)
+
+    def sorted(self, message: ActiveMessage) -> None:
+        """What was read of a message is on its way."""
+        message.reading = False
+        if not message.unread:
+            return
+        message.full_at = message.outstanding
+        if self._room.allowance(message):
+            self._soon(message)
+        else:
+            self._timers.at(self._clock() + self._room.refill_delay(message), lambda: self._refill(message))
+
+    def more(self, message: ActiveMessage) -> None:
+        """Recipients of a message with unread ones are done: read more when enough of them are."""
+        if message.reading or message.outstanding > max(0, message.full_at - self._room.refill_limit(message)):
+            return
+        if self._room.allowance(message):
+            self._soon(message)
+
+    def _refill(self, message: ActiveMessage) -> None:
+        """Its time has come, however few are done."""
+        if not message.unread or message.reading:
+            return
+        if self._room.allowance(message):
+            self._soon(message)
+        else:
+            self._timers.at(self._clock() + self._room.refill_delay(message), lambda: self._refill(message))
+
+    def _soon(self, message: ActiveMessage) -> None:
+        # Not at once: built-in transports give their results on the spot, and this would go ever deeper.
+        message.reading = True
+        asyncio.get_running_loop().call_soon(self.read_on, message)

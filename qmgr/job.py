@@ -31,8 +31,15 @@ class Job:
     """Peers that have not found their destination full; each in turn."""
     served: int = 0
     """Entries that agents were given; this makes a message one to many."""
+    recipients: int = 0
+    """Recipients in memory."""
     queued: bool = False
     """Whether it waits for its turn at the agents."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it has had few deliveries."""
+        return self.served < self.transport.rules.fresh_until
 
 
 @dataclass(eq=False, slots=True)
@@ -55,6 +62,8 @@ class Entry:
     """Whose window it takes a place of, while it is under way."""
     crashes: int = 0
     """Agents that did not survive it."""
+    size: int = 0
+    """Bytes that its recipients take in a request, estimated; 0: not counted yet."""
 
     @property
     def message(self) -> ActiveMessage:

@@ -37,11 +37,19 @@ class ActiveMessage:
     active: float
     next_record: int = 0
     unread: bool = False
+    """Whether there are recipients that have not been read."""
+    reading: bool = False
+    """Whether recipients are being read and sorted."""
+    full_at: int = 0
+    """How many recipients were in memory when the last had been read."""
     outstanding: int = 0
+    """Recipients in memory: read, and neither done nor put off."""
     deferred: int = 0
     failed: int = 0
     expired: bool = False
     has_logs: bool = False
+    corrupt: str = ""
+    """What is wrong with the rest of the file."""
     verdict: Result | None = None
     """What all its recipients get instead of a delivery."""
     reasons_begun: bool = False
@@ -75,7 +83,7 @@ class ActiveMessage:
         """The next recipients that are still to do, at most `limit`.  Raises CorruptQueueFile."""
         found: list[StoredRecipient] = []
         self.unread = False
-        for stored in self.file.recipients(self.next_record):
+        for stored in self.file.recipients(self.next_record, limit):
             if len(found) >= limit:
                 self.next_record = stored.n
                 self.unread = True
@@ -84,6 +92,7 @@ class ActiveMessage:
                 self.has_logs = True  # it may have failed, in a pass that did not come to its end
             else:
                 found.append(stored)
+        self.file.forget_ahead()
         return found
 
     def mark(self, recipients: list[int]) -> None:

@@ -22,6 +22,7 @@ from pillarbox.qmgr.active import ActiveQueue
 from pillarbox.qmgr.admission import Admission
 from pillarbox.qmgr.failures import Failures
 from pillarbox.qmgr.message import ActiveMessage
+from pillarbox.qmgr.room import RecipientRoom
 from pillarbox.qmgr.settling import Settling
 from pillarbox.qmgr.sorting import Sorting
 from pillarbox.qmgr.spares import Spares
@@ -49,18 +50,21 @@ class Scheduler:
         queue = Queue(config[QUEUE_DIRECTORY])
         self._spares = Spares(queue, clock)
         self.active = ActiveQueue(config, queue, defer)
-        self.settling = Settling(config, self.active, failures, self._spares, clock, self._spawn, self._read_on)
-        sorting = Sorting(lookup, self.transport, self.settling.decided, self._spawn)
-        self._admission = Admission(config, queue, self.active, sorting, self.settling, clock)
+        self.room = RecipientRoom(config)
+        self.settling = Settling(config, self.active, failures, self._spares, self.room, clock, self._spawn, self._more)
+        sorting = Sorting(lookup, self.transport, self.settling.decided, self._spawn, self._sorted)
+        self._admission = Admission(config, queue, self.active, sorting, self.settling, self.room, clock, self.timers)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _read_on(self, message: ActiveMessage) -> None:
-        # Not at once: built-in transports give their results on the spot, and this would go ever deeper.
-        asyncio.get_running_loop().call_soon(self._admission.read_on, message)
+    def _more(self, message: ActiveMessage) -> None:
+        self._admission.more(message)
+
+    def _sorted(self, message: ActiveMessage) -> None:
+        self._admission.sorted(message)
 
     # --- what intake asks
     @property

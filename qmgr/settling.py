@@ -23,11 +23,12 @@ from pillarbox.qmgr.failures import Failures
 from pillarbox.qmgr.job import Entry
 from pillarbox.qmgr.message import ActiveMessage
 from pillarbox.qmgr.retry import RetrySchedule
+from pillarbox.qmgr.room import RecipientRoom
 from pillarbox.qmgr.spares import Spares
 
 
 class Settling:
-    """Records results; `more(message)` is called when a message is to be read on."""
+    """Records results; `more(message)` is called when recipients of a message are done of which more can be read."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Settling:
         active: ActiveQueue,
         failures: Failures,
         spares: Spares,
+        room: RecipientRoom,
         clock: Callable[[], float],
         spawn: Callable[[Coroutine[None, None, None]], None],
         more: Callable[[ActiveMessage], None],
@@ -42,6 +44,7 @@ class Settling:
         self._active = active
         self._failures = failures
         self._spares = spares
+        self._room = room
         self._clock = clock
         self._spawn = spawn
         self._more = more
@@ -147,17 +150,18 @@ class Settling:
 
     # --- the message
     def _settled(self, message: ActiveMessage, count: int) -> None:
-        message.outstanding -= count
-        if message.outstanding:
-            return
+        self._room.settled(message, count)
         if message.unread:
             self._more(message)
-        else:
+        elif not message.outstanding:
             self.pass_ended(message)
 
     def pass_ended(self, message: ActiveMessage) -> None:
         """Nothing of the message is under way.  A former pass may have left reports that the sender has not got yet."""
-        if message.failed or message.deferred or message.has_logs:
+        if message.corrupt:
+            self._active.corrupt(message.queue_id, message.corrupt)
+            self._active.forget(message)
+        elif message.failed or message.deferred or message.has_logs:
             self._spawn(self._finish(message))
         else:
             self._complete(message)

@@ -6,25 +6,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 
 from pillarbox.lib.clients.lookup import AsyncLookupClient, LookupUnavailable, Route
 from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result
-from pillarbox.lib.ipc import FRAME_LIMIT, ProtocolError
+from pillarbox.lib.ipc import ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import StoredRecipient
+from pillarbox.qmgr.batches import batches
 from pillarbox.qmgr.filter import filter_route
 from pillarbox.qmgr.message import ActiveMessage
 from pillarbox.qmgr.transport import Transport
 
-REQUEST_RECIPIENTS = 200
-"""Most recipients in one request to an agent, whatever the configuration allows: the answer must fit into a frame."""
-
-REQUEST_SIZE = FRAME_LIMIT // 2
-"""Bytes that the recipients of one request may take, estimated; the other half is for the envelope."""
-
-SMALL_BATCH = 10
-"""So many recipients fit without counting: their addresses have at most some thousand characters."""
+QUESTIONS_AT_ONCE = 20
+"""Recipients that `lookup` is asked about at the same time."""
 
 BUILT_IN = ("error", "retry", "discard")
 """Transports that need no agent: the next hop is the reason."""
@@ -33,7 +29,8 @@ Decided = Callable[[ActiveMessage, Sequence[tuple[StoredRecipient, Result]]], No
 
 
 class Sorting:
-    """Takes recipients in, hands entries to their transports and results that need no agent to `decided`."""
+    """Takes recipients in, hands entries to their transports and results that need no agent to `decided`; then says
+    that the message is `ready` for more."""
 
     def __init__(
         self,
@@ -41,11 +38,13 @@ class Sorting:
         transport: Callable[[str], Transport],
         decided: Decided,
         spawn: Callable[[Coroutine[None, None, None]], None],
+        ready: Callable[[ActiveMessage], None],
     ) -> None:
         self._lookup = lookup
         self._transport = transport
         self._decided = decided
         self._spawn = spawn
+        self._ready = ready
 
     def take(self, message: ActiveMessage, recipients: list[StoredRecipient]) -> None:
         """Bring the recipients of a message on their way."""
@@ -69,17 +68,25 @@ class Sorting:
     async def _resolve(
         self, message: ActiveMessage, known: list[tuple[StoredRecipient, Route]], unknown: list[StoredRecipient]
     ) -> None:
-        sender = message.envelope.sender
-        for index, stored in enumerate(unknown):
-            try:
-                known.append((stored, await self._lookup.resolve(stored.recipient.address, sender)))
-            except (LookupUnavailable, ProtocolError) as error:
-                log.warning(f"{message.queue_id}: look-up of <{stored.recipient.address}>: {error}")
-                self._divide(message, known)
+        for start in range(0, len(unknown), QUESTIONS_AT_ONCE):
+            asked = unknown[start : start + QUESTIONS_AT_ONCE]
+            answers = await asyncio.gather(*(self._ask(message, stored) for stored in asked))
+            known += [(stored, route) for stored, route in zip(asked, answers, strict=True) if route is not None]
+            lost = [stored for stored, route in zip(asked, answers, strict=True) if route is None]
+            if lost:
+                lost += unknown[start + QUESTIONS_AT_ONCE :]
                 reason = "address resolver failure"
-                self._decided(message, [(rest, Result(rest.n, DEFERRED, "4.3.0", reason)) for rest in unknown[index:]])
-                return
+                self._decided(message, [(stored, Result(stored.n, DEFERRED, "4.3.0", reason)) for stored in lost])
+                break
         self._divide(message, known)
+
+    async def _ask(self, message: ActiveMessage, stored: StoredRecipient) -> Route | None:
+        """The way of one recipient; None where nobody can say."""
+        try:
+            return await self._lookup.resolve(stored.recipient.address, message.envelope.sender)
+        except (LookupUnavailable, ProtocolError) as error:
+            log.warning(f"{message.queue_id}: look-up of <{stored.recipient.address}>: {error}")
+            return None
 
     def _divide(self, message: ActiveMessage, routes: list[tuple[StoredRecipient, Route]]) -> None:
         """Sort recipients into entries."""
@@ -93,27 +100,9 @@ class Sorting:
                 self._decided(message, [(stored, _built_in(name, nexthop, stored)) for stored in recipients])
                 continue
             transport = self._transport(name)
-            limit = transport.rules.recipient_limit
-            for batch in _batches(recipients, min(limit or REQUEST_RECIPIENTS, REQUEST_RECIPIENTS)):
+            for batch in batches(recipients, transport.rules.batch):
                 transport.add(message, nexthop, batch)
-
-
-def _batches(recipients: list[StoredRecipient], limit: int) -> Iterator[list[StoredRecipient]]:
-    """The recipients in groups of at most `limit` that fit into one request."""
-    if len(recipients) <= limit and len(recipients) <= SMALL_BATCH:
-        yield recipients
-        return
-    batch: list[StoredRecipient] = []
-    size = 0
-    for stored in recipients:
-        recipient = stored.recipient
-        needs = 100 + 6 * (len(recipient.address) + len(recipient.original) + len(recipient.orcpt))
-        if batch and (len(batch) >= limit or size + needs > REQUEST_SIZE):
-            yield batch
-            batch, size = [], 0
-        batch.append(stored)
-        size += needs
-    yield batch
+        self._ready(message)
 
 
 def _readdressed(stored: StoredRecipient, address: str) -> StoredRecipient:

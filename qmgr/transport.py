@@ -34,9 +34,11 @@ from pillarbox.lib.ipc import ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import StoredRecipient
 from pillarbox.qmgr.agents import AgentPool
+from pillarbox.qmgr.batches import batch_limit, join
 from pillarbox.qmgr.destination import Destination, NextHop
 from pillarbox.qmgr.job import Entry, Job, Peer
 from pillarbox.qmgr.message import ActiveMessage
+from pillarbox.qmgr.room import Pool
 from pillarbox.qmgr.timers import Timers
 from pillarbox.qmgr.turns import Turns
 from pillarbox.qmgr.window import WindowRules
@@ -46,6 +48,8 @@ CRASH_RETRIES = 2
 
 CRASH_PAUSE = 1.0
 """Seconds before such a repetition."""
+
+UNAVAILABLE = "mail transport unavailable"
 
 REMEMBERED = 1000
 """Next hops without work that are kept in memory for what was learned about them."""
@@ -72,6 +76,7 @@ class TransportRules:
     order: tuple[int, int]
     fresh_until: int
     recipient_limit: int
+    batch: int
     rate_delay: float
     transport_rate_delay: float
     dead_pause: float
@@ -80,11 +85,13 @@ class TransportRules:
     @classmethod
     def of(cls, config: Config, name: str) -> TransportRules:
         """What the configuration says of the transport `name`."""
+        recipient_limit = config.of_service(DESTINATION_RECIPIENT_LIMIT, name)
         return cls(
             WindowRules.of(config, name),
             (config.of_service(DELIVERY_SLOT_COST, name), config.of_service(DELIVERY_SLOT_LOAN, name)),
             config.of_service(MINIMUM_DELIVERY_SLOTS, name),
-            config.of_service(DESTINATION_RECIPIENT_LIMIT, name),
+            recipient_limit,
+            batch_limit(recipient_limit),
             config.of_service(DESTINATION_RATE_DELAY, name),
             config.of_service(TRANSPORT_RATE_DELAY, name),
             config[MINIMAL_BACKOFF_TIME],
@@ -100,6 +107,7 @@ class Transport:
     ) -> None:
         self.name = name
         self.rules = TransportRules.of(config, name)
+        self.recipients = Pool(config, name)
         self._outcomes = outcomes
         self._clock = clock
         self._timers = timers
@@ -152,13 +160,18 @@ class Transport:
         else:
             job = Job(message, self)
             message.jobs.append(job)
+        job.recipients += len(recipients)
+        self.recipients.in_core += len(recipients)
         one = recipients[0].recipient.address if self.rules.recipient_limit == 1 else ""
-        self._enqueue(Entry(job, self.nexthop(nexthop, one), recipients))
+        there = self.nexthop(nexthop, one)
+        peer = there.peers.get(job)
+        if peer is None or not peer.entries or not join(peer.entries[-1], recipients, self.rules.batch):
+            self._enqueue(Entry(job, there, recipients))
 
     def _enqueue(self, entry: Entry) -> None:
         now = self._clock()
         if now < self._dead_until:
-            self._outcomes.decide(entry, DEFERRED, "4.3.0", "mail transport unavailable")
+            self._put_off(entry, "4.3.0", UNAVAILABLE)
             return
         job, nexthop = entry.job, entry.nexthop
         if nexthop.dead(now):
@@ -174,15 +187,21 @@ class Transport:
         self.ask_dispatch()
 
     def _suspend(self, entry: Entry) -> None:
-        reason = f"delivery temporarily suspended: {entry.nexthop.dead_reason}"
-        self._outcomes.decide(entry, DEFERRED, "4.4.1", reason)
+        self._put_off(entry, "4.4.1", f"delivery temporarily suspended: {entry.nexthop.dead_reason}")
 
-    def _fresh(self, job: Job) -> bool:
-        return job.served < self.rules.fresh_until
+    def _put_off(self, entry: Entry, dsn: str, text: str) -> None:
+        self._leaves(entry)
+        self._outcomes.decide(entry, DEFERRED, dsn, text)
+
+    def _leaves(self, entry: Entry) -> None:
+        """Its recipients take no more room of this transport."""
+        count = len(entry.recipients)
+        entry.job.recipients -= count
+        self.recipients.in_core -= count
 
     def _queue(self, job: Job) -> None:
         job.queued = True
-        (self._turns.fresh if self._fresh(job) else self._turns.bulk).append(job)
+        (self._turns.fresh if job.fresh else self._turns.bulk).append(job)
 
     # --- whose turn it is
     def ask_dispatch(self) -> None:
@@ -209,6 +228,7 @@ class Transport:
             if entry is None:
                 return
             if self._outcomes.too_late(entry):  # its deadline passed while it stood in line
+                self._leaves(entry)
                 self._released(entry, now)
                 continue
             try:
@@ -216,7 +236,7 @@ class Transport:
             except ProtocolError as error:
                 log.error(f"{entry.message.queue_id}: {self.name}: {error}")
                 self._released(entry, now)
-                self._outcomes.decide(entry, DEFERRED, "4.3.0", "the envelope is too large for the delivery agent")
+                self._put_off(entry, "4.3.0", "the envelope is too large for the delivery agent")
 
     def _next(self, now: float) -> Entry | None:
         """The entry whose turn it is, taken out."""
@@ -229,7 +249,7 @@ class Transport:
                 if not peer.entries:
                     self._wake(destination, now)
                 elif not destination.has_room(now):
-                    destination.park_again(peer, self._fresh(peer.job))
+                    destination.park_again(peer, peer.job.fresh)
                 else:
                     return self._take(peer)
                 continue
@@ -243,7 +263,7 @@ class Transport:
             self._turns.served(line)
             if not job.ring:
                 job.queued = False
-            elif self._fresh(job):
+            elif job.fresh:
                 line.appendleft(job)
             else:
                 self._turns.bulk.append(job)
@@ -259,7 +279,7 @@ class Transport:
                 continue  # they were given up
             if peer.nexthop.destination.has_room(now):
                 return self._take(peer)
-            peer.nexthop.destination.park(peer, self._fresh(job))
+            peer.nexthop.destination.park(peer, job.fresh)
         return None
 
     def _take(self, peer: Peer) -> Entry:
@@ -311,6 +331,7 @@ class Transport:
             nexthop.dies(site, now + self.rules.dead_pause)
             self._give_up(nexthop)
         self._released(entry, now)
+        self._leaves(entry)
         self._outcomes.settle(entry, results)
         self.ask_dispatch()
 
@@ -328,7 +349,7 @@ class Transport:
         self._released(entry, now)
         entry.crashes += 1
         if entry.crashes > CRASH_RETRIES or self.stopping:
-            self._outcomes.decide(entry, DEFERRED, "4.3.0", "unknown mail transport error")
+            self._put_off(entry, "4.3.0", "unknown mail transport error")
         else:
             self._timers.at(now + CRASH_PAUSE, lambda: self._enqueue(entry))
 
@@ -350,7 +371,7 @@ class Transport:
         for peer in waiting:
             entries, peer.entries = peer.entries, []
             for entry in entries:
-                self._outcomes.decide(entry, DEFERRED, "4.3.0", "mail transport unavailable")
+                self._put_off(entry, "4.3.0", UNAVAILABLE)
 
     # --- the administrator's hand
     def revive(self) -> None:

@@ -30,6 +30,9 @@ TODO, DONE = b"T", b"D"
 READ_AHEAD = 4096
 """Bytes read in the first go: the envelope of nearly every message."""
 
+TYPICAL_RECORD = 64
+"""Bytes of a recipient's record."""
+
 RECORD_LIMIT = 64 * 1024
 """Longest record; addresses have their own, much smaller limits."""
 
@@ -105,29 +108,47 @@ class QueueFile:
         end = self._ahead.find(b"\n", position, self.offset)
         if end >= 0:
             return self._ahead[position:end], end + 1
-        piece = os.pread(self.descriptor, min(RECORD_LIMIT, self.offset - position), position)
+        piece = self._piece(position)
         end = piece.find(b"\n")
         if end < 0:
             raise CorruptQueueFile(f"a record at {position} has no end")
         return piece[:end], position + end + 1
 
-    def recipients(self, start: int = 0) -> Iterator[StoredRecipient]:
+    def _piece(self, position: int, size: int = RECORD_LIMIT) -> bytes:
+        return os.pread(self.descriptor, min(size, self.offset - position), position)
+
+    def recipients(self, start: int = 0, wanted: int = 1000) -> Iterator[StoredRecipient]:
         """The recipients from the record at `start` (0 = the first) on, one by one: a list may be longer than memory.
 
-        Raises CorruptQueueFile at a record that cannot be read.
+        The file is read in pieces, each once, so large that they commonly hold the `wanted` recipients.  Raises
+        CorruptQueueFile at a record that cannot be read.
         """
+        size = min(RECORD_LIMIT, max(READ_AHEAD, wanted * TYPICAL_RECORD))
         position = start or self._first_record
+        piece, base = self._ahead, 0
         while position < self.offset:
-            line, following = self._line(position)
-            mark = line[:1]
+            end = piece.find(b"\n", position - base, self.offset - base)
+            if end < 0:
+                piece, base = self._piece(position, size), position
+                end = piece.find(b"\n")
+                if end < 0:  # a record longer than the piece
+                    piece = self._piece(position)
+                    end = piece.find(b"\n")
+                if end < 0:
+                    raise CorruptQueueFile(f"a record at {position} has no end")
+            mark, line = piece[position - base : position - base + 1], piece[position - base + 1 : end]
             if mark not in (TODO, DONE):
                 raise CorruptQueueFile(f"a recipient was expected at {position}")
             try:
-                recipient = Recipient.parse(decode_payload(line[1:]))
+                recipient = Recipient.parse(decode_payload(line))
             except ProtocolError as error:
                 raise CorruptQueueFile(f"recipient at {position}: {error}") from None
             yield StoredRecipient(position, recipient, mark == DONE)
-            position = following
+            position = base + end + 1
+
+    def forget_ahead(self) -> None:
+        """Give back the memory of what was read in the first go; it is read again where it is needed."""
+        self._ahead = b""
 
     def close(self) -> None:
         """Close the descriptor."""
