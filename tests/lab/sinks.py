@@ -7,7 +7,8 @@
 
 A phase is "connect", a verb in lower case ("ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "bdat",
 "rset", "quit", "noop"...), or "content" (after the final dot or last chunk). A reply is a text (without the line
-end; several lines with "\\n"), DROP, RESET, HANG, or a function from the command's argument to one of these.
+end; several lines with "\\n"), DROP, RESET, HANG, ENDLESS, ENDLESS_LINE, GARBAGE, or a function from the command's
+argument to one of these. Whole ways to misbehave have names: `tests.lab.misbehaviour`.
 """
 
 from __future__ import annotations
@@ -29,10 +30,24 @@ from tests.lab.ports import LOOPBACK, free_port
 DROP = "<drop>"  # close the connection
 RESET = "<reset>"  # close it with a TCP reset
 HANG = "<hang>"  # never answer, keep the connection open until the sink stops
+ENDLESS = "<endless>"  # a reply that has no last line, until the client goes away
+ENDLESS_LINE = "<endless line>"  # a line that has no end
+GARBAGE = "<garbage>"  # octets that are no reply
 
 Reply = str | Mapping[str, str] | Callable[[str], str]
 
 CAPABILITIES = ("PIPELINING", "SIZE 52428800", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING")
+
+_RUBBISH = bytes(range(128, 256)) + b"\0\r\n"
+_ENDLESS_PIECE = 4096  # octets at a time of what has no end
+
+# What a lie about an extension refuses: parameters of MAIL and RCPT that begin so.
+_REFUSED = {
+    "SIZE": ("SIZE=",),
+    "8BITMIME": ("BODY=",),
+    "SMTPUTF8": ("SMTPUTF8",),
+    "DSN": ("RET=", "ENVID=", "NOTIFY=", "ORCPT="),
+}
 
 _LOOK = 0.05  # seconds between looks whether to stop
 _PATH = re.compile(r"(?:FROM|TO):\s*<?([^>\s]*)>?\s*(.*)", re.IGNORECASE)
@@ -70,6 +85,13 @@ class SmtpSink:
         certificate: Certificate | None = None,
         wrapped: bool = False,
         broken_tls: bool = False,
+        tls: str = "",
+        hidden: Sequence[str] = (),
+        lies: Sequence[str] = (),
+        pace: float = 0,
+        messages_per_session: int | None = None,
+        recipients_per_message: int | None = None,
+        eager: bool = False,
         users: Mapping[str, str] | None = None,
         lmtp: bool = False,
         delay: float = 0,
@@ -78,10 +100,19 @@ class SmtpSink:
         """`certificate` offers STARTTLS (or TLS from the first byte, when `wrapped`); `broken_tls` answers the TLS
         handshake with plain text; `users` offers AUTH PLAIN; `delay` seconds pass before every reply; `drop_after`
         content bytes the connection is closed.
+
+        `tls` breaks the handshake: "garbage" (what `broken_tls` does), "stall", "close" (behind the 220), "cut"
+        (behind the ClientHello), "injected" (a reply in clear text behind the 220).  `hidden` capabilities are not
+        announced but work, `lies` are announced but refused.  `pace` is the seconds between two octets of a reply.  The
+        connection ends after `messages_per_session`; recipients beyond `recipients_per_message` get 452; an `eager`
+        server says 354 without a recipient.
         """
         self.address, self.port = address, port or free_port(address)
         self.hostname, self.capabilities = hostname, tuple(capabilities)
-        self.certificate, self.wrapped, self.broken_tls = certificate, wrapped, broken_tls
+        self.certificate, self.wrapped = certificate, wrapped
+        self.tls = "garbage" if broken_tls else tls
+        self.hidden, self.lies, self.pace, self.eager = frozenset(hidden), frozenset(lies), pace, eager
+        self.messages_per_session, self.recipients_per_message = messages_per_session, recipients_per_message
         self.users = dict(users or {})
         self.lmtp, self.delay, self.drop_after = lmtp, delay, drop_after
         self.replies: dict[str, Reply] = {}
@@ -151,6 +182,7 @@ class _Session:
         self._buffer = bytearray()
         self._helo = self._tls = self._user = ""
         self._message: Message | None = None
+        self._taken = 0
         connection.settimeout(_LOOK)
 
     def run(self) -> None:
@@ -192,7 +224,22 @@ class _Session:
         code = lines[0][:3]
         rendered = [line if re.match(r"\d{3}[ -]", line) else f"{code} {line}" for line in lines]
         wire = [f"{line[:3]}-{line[4:]}" for line in rendered[:-1]] + [rendered[-1]]
-        self._connection.sendall("".join(f"{line}\r\n" for line in wire).encode("utf-8", "surrogateescape"))
+        data = "".join(f"{line}\r\n" for line in wire).encode("utf-8", "surrogateescape")
+        if not self._sink.pace:
+            self._connection.sendall(data)
+            return
+        for place in range(len(data)):
+            self._connection.sendall(data[place : place + 1])
+            if self._stopping.wait(self._sink.pace):
+                raise _Gone
+
+    def _repeat(self, data: bytes) -> None:
+        """Send the same for ever."""
+        piece = data * (_ENDLESS_PIECE // len(data))
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                self._connection.send(piece)
+        raise _Gone
 
     def _answer(self, phase: str, argument: str, default: str) -> bool:
         """Give the reply that is set for this phase; whether it was a positive one (2yz, 3yz)."""
@@ -208,6 +255,14 @@ class _Session:
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         if reply in (DROP, RESET):
             raise _Gone
+        if reply == ENDLESS:
+            self._repeat(b"250-and so on\r\n")
+        if reply == ENDLESS_LINE:
+            self._connection.sendall(b"220 ")
+            self._repeat(b"and so on ")
+        if reply == GARBAGE:
+            self._connection.sendall(_RUBBISH)
+            return False
         self._send(reply)
         if reply.startswith("421"):
             raise _Gone
@@ -224,14 +279,26 @@ class _Session:
             self._answer(verb.lower(), argument, "500 5.5.2 command unknown")
         else:
             handler(argument)
+        if "PIPELINING" in self._sink.lies:
+            self._buffer.clear()
+
+    def _refuses(self, parameters: str) -> bool:
+        """Refuse parameters of extensions that were a lie."""
+        for keyword in self._sink.lies:
+            for begin in _REFUSED.get(keyword, ()):
+                if any(each.upper().startswith(begin) for each in parameters.split()):
+                    self._send(f"555 5.5.4 {begin.strip('=')} is not supported")
+                    return True
+        return False
 
     def _do_ehlo(self, argument: str) -> None:
         self._helo, self._message = argument, None
         offered = list(self._sink.capabilities)
-        if (self._sink.certificate or self._sink.broken_tls) and not self._tls:
+        if (self._sink.certificate or self._sink.tls) and not self._tls:
             offered.append("STARTTLS")
         if self._sink.users:
             offered.append("AUTH PLAIN")
+        offered = [each for each in offered if each.split()[0] not in self._sink.hidden]
         lines = [f"250 {self._sink.hostname}", *(f"250 {each}" for each in offered)]
         self._answer("ehlo", argument, "\n".join(lines))
 
@@ -248,9 +315,21 @@ class _Session:
 
     def _start_tls(self) -> None:
         self._transcript.append("<TLS>")
-        if self._sink.broken_tls:
-            self._connection.sendall(b"this is no TLS handshake\r\n")
-            raise _Gone
+        match self._sink.tls:
+            case "garbage":
+                self._fill()  # a client that reads ahead must not take it for a reply
+                self._connection.sendall(b"this is no TLS handshake\r\n")
+                raise _Gone
+            case "stall":
+                self._stopping.wait()
+                raise _Gone
+            case "cut":
+                self._fill()
+                raise _Gone
+            case "close":
+                raise _Gone
+            case "injected":
+                self._connection.sendall(b"250 2.0.0 injected\r\n")
         if self._sink.certificate is None:
             raise _Gone
         self._connection.settimeout(10)
@@ -275,6 +354,8 @@ class _Session:
 
     def _do_mail(self, argument: str) -> None:
         address, parameters = _path(argument)
+        if self._refuses(parameters):
+            return
         if self._answer("mail", address, "250 2.1.0 ok"):
             self._message = Message(
                 address, parameters, helo=self._helo, tls=self._tls, user=self._user, session=self._number
@@ -284,12 +365,16 @@ class _Session:
         address, parameters = _path(argument)
         if self._message is None:
             self._send("503 5.5.1 MAIL first")
+        elif self._refuses(parameters):
+            pass
+        elif len(self._message.recipients) == self._sink.recipients_per_message:
+            self._send("452 4.5.3 too many recipients")
         elif self._answer("rcpt", address, "250 2.1.5 ok"):
             self._message.recipients.append(address)
             self._message.recipient_parameters.append(parameters)
 
     def _do_data(self, argument: str) -> None:
-        if self._message is None or not self._message.recipients:
+        if self._message is None or not (self._message.recipients or self._sink.eager):
             self._send("554 5.5.1 no valid recipients")
         elif self._answer("data", argument, "354 go ahead"):
             lines: list[bytes] = []
@@ -302,6 +387,9 @@ class _Session:
             self._take()
 
     def _do_bdat(self, argument: str) -> None:
+        if "CHUNKING" in self._sink.lies:
+            self._send("502 5.5.1 BDAT is not implemented")
+            return
         size, _, last = argument.partition(" ")
         while len(self._buffer) < int(size):
             self._limit(len(self._buffer))
@@ -325,12 +413,18 @@ class _Session:
     def _take(self) -> None:
         message, self._message = self._message, None
         assert message is not None
+        if not message.recipients:
+            self._send("554 5.5.1 no valid recipients")
+            return
+        self._taken += 1
         default = f"250 2.0.0 ok taken {len(self._sink.messages) + 1}"
         if not self._sink.lmtp:
             # Stored before the reply, as a real server does: a lost reply must show up as a duplicate.
             self._store(message, message.recipients)
             if not self._answer("content", message.sender, default):
                 self._sink.messages.remove(message)
+            if self._taken == self._sink.messages_per_session:
+                raise _Gone
             return
         taken = [each for each in message.recipients if self._answer("content", each, default)]
         if taken:
