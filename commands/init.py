@@ -29,6 +29,7 @@ from pillarbox.lib.config.parameters.general import (
 )
 from pillarbox.lib.config.parameters.mta_sts import MTA_STS_DIRECTORY
 from pillarbox.lib.config.parameters.reputation import REPUTATION_DIRECTORY
+from pillarbox.lib.config.parameters.tlsrpt import TLSRPT_DIRECTORY
 from pillarbox.lib.config.parameters.verify import VERIFY_DIRECTORY
 from pillarbox.lib.queue import Queue
 from pillarbox.lib.system.privileges import resolve_identity
@@ -162,6 +163,7 @@ def _make_directories(config: Config) -> None:
         (REPUTATION_DIRECTORY, LOOKUP_OWNER, 0o700),
         (VERIFY_DIRECTORY, MAIL_OWNER, 0o700),
         (MTA_STS_DIRECTORY, NET_OWNER, 0o700),
+        (TLSRPT_DIRECTORY, NET_OWNER, 0o700),
     ):
         path = Path(config[directory])
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

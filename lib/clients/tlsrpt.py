@@ -9,16 +9,19 @@ dropped.  Only to be called where `smtp_tlsrpt_enable` is yes.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.tagged import TaggedClient
 from pillarbox.lib.config import Config
+from pillarbox.lib.ipc import Attributes, ProtocolError
 
 SERVICE: Final = "tlsrpt"
 
 PolicyType: TypeAlias = Literal["tlsa", "sts", "no-policy-found"]
+POLICY_TYPES: Final = ("tlsa", "sts", "no-policy-found")
 
 RESULTS: Final = frozenset(
     {
@@ -43,13 +46,19 @@ WAITING_LIMIT: Final = 1000
 PAUSE: Final = 1.0
 """Seconds for which outcomes are gathered."""
 
-PER_FRAME: Final = 50
+PER_FRAME: Final = 8
+"""So many always fit into a frame, whatever has to be escaped in them."""
 
 ANSWER_TIMEOUT: Final = 5.0
 RETRY_AFTER: Final = 10.0
 
-TEXT_LIMIT: Final = 1000
+DOMAIN_LIMIT: Final = 255
+
+TEXT_LIMIT: Final = 500
 """Characters of `details` and `reason_code`."""
+
+POLICY_LIMIT: Final = 2000
+"""Characters of `policy_string` and of `mx_host` that are reported, in whole members; few policies have so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +80,41 @@ class TlsOutcome:
     details: str = ""
     reason_code: str = ""
 
+    @property
+    def detail(self) -> tuple[str, str, str, str, str, str]:
+        """What tells failures under one policy apart."""
+        details, reason = self.details[:TEXT_LIMIT], self.reason_code[:TEXT_LIMIT]
+        return self.failure, self.sending_mta_ip, self.receiving_mx, self.receiving_ip, details, reason
+
     def members(self, count: int) -> dict[str, object]:
         """As it goes to the service."""
-        detail = [
-            self.failure,
-            self.sending_mta_ip,
-            self.receiving_mx,
-            self.receiving_ip,
-            self.details[:TEXT_LIMIT],
-            self.reason_code[:TEXT_LIMIT],
-        ]
         return {
             "domain": self.policy_domain,
             "type": self.policy_type,
-            "string": list(self.policy_string),
-            "mx": list(self.mx_host),
-            "detail": detail if self.failure else [],
+            "string": _bounded(self.policy_string),
+            "mx": _bounded(self.mx_host),
+            "detail": list(self.detail) if self.failure else [],
             "count": count,
         }
+
+    @classmethod
+    def parse(cls, frame: Attributes) -> tuple[TlsOutcome, int]:
+        """An outcome and how often it came about.  Raises ProtocolError."""
+        kind, detail, count = frame.text("type"), frame.texts("detail"), frame.integer("count")
+        if kind not in POLICY_TYPES or len(detail) not in (0, 6) or count < 1:
+            raise ProtocolError("no outcome of TLS")
+        if detail and detail[0] not in RESULTS:
+            raise ProtocolError(f"unknown result type {detail[0]}")
+        domain = frame.text("domain")
+        if not 0 < len(domain) <= DOMAIN_LIMIT or not domain.isascii():
+            raise ProtocolError("no policy domain")
+        policy = cast(PolicyType, kind)
+        return cls(domain.lower(), policy, frame.texts("string"), frame.texts("mx"), *detail), count
+
+
+def _bounded(texts: tuple[str, ...]) -> list[str]:
+    sizes = itertools.accumulate(len(text) for text in texts)
+    return [text for text, size in zip(texts, sizes, strict=True) if size <= POLICY_LIMIT]
 
 
 class AsyncTlsReportClient:
@@ -120,7 +146,7 @@ class AsyncTlsReportClient:
                 part = items[start : start + PER_FRAME]
                 try:
                     await self.service.tell({"do": "record", "outcomes": [o.members(n) for o, n in part]})
-                except ServiceUnavailable:
+                except (ServiceUnavailable, ProtocolError):
                     self.dropped += sum(count for _, count in items[start:])
                     break
 

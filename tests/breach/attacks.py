@@ -450,7 +450,7 @@ def _file_attacks() -> dict[str, Attack]:
     places |= {name: f"{spool}/{name}" for name in (*QUEUE_DIRECTORIES, "private", "public")}
     places |= {"spool": spool, "mailbox": f"{{root}}/mail/{domain}/{local}/new", "outside": "{outside}"}
     places |= {"reputation": "{root}/state/reputation", "verify": "{root}/state/verify"}
-    places |= {"mta-sts": "{root}/state/mta_sts"}
+    places |= {"mta-sts": "{root}/state/mta_sts", "tlsrpt": "{root}/state/tlsrpt"}
     places |= {"tmp": "/tmp", "shm": "/dev/shm", "root": "/"}
     attacks |= {f"write-{name.replace('/', '-')}": partial(_create, path) for name, path in places.items()}
     attacks |= {
@@ -529,7 +529,7 @@ LAST: dict[str, Attack] = {
 
 PRIVATE = (
     *("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp"),
-    *("lookup", "auth", "oauth", "anvil", "mta_sts", "reputation", "verify", "probe", "probe-lmtp"),
+    *("lookup", "auth", "oauth", "anvil", "mta_sts", "reputation", "tlsrpt", "verify", "probe", "probe-lmtp"),
 )
 PRIVATE_SESSIONS = ("imap", "imap-system", "pop3", "pop3-system")
 

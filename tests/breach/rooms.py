@@ -19,6 +19,7 @@ _FOR_NET = {
     "connect-milter",
     "connect-mta_sts",
     "connect-reputation",
+    "connect-tlsrpt",
     "connect-verify",
 }
 _FOR_LOGIN = {"connect-imap", "connect-imap-system", "connect-pop3", "connect-pop3-system"}
@@ -115,6 +116,8 @@ ROOMS: dict[str, Room] = {
     "oauth": _may({"send-udp"}),
     # The port of web servers, which no attack is aimed at, DNS, and its own directory.
     "mta_sts": _may(_LOG_WRITTEN_BY_FEW, {"send-udp", "write-mta-sts"}),
+    # Reports go out through cleanup; the attacked instance has smtp_tlsrpt_enable set.
+    "tlsrpt": _may(_NET_OWNER, _LOG_WRITTEN_BY_FEW, {"send-udp", "write-tlsrpt"}),
     # --- root parents
     "local": Room(parent=True),
     "imapd.system": Room(parent=True),
@@ -169,7 +172,7 @@ BY_USER = frozenset(
         # What only the difference between users denies: nothing in an instance that runs wholly as one user.
         *(f"connect-{name}" for name in ("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp")),
         *(f"connect-{name}" for name in ("lookup", "auth", "oauth", "anvil", "milter", "mta_sts")),
-        *(f"connect-{name}" for name in ("reputation", "verify", "probe", "probe-lmtp")),
+        *(f"connect-{name}" for name in ("reputation", "tlsrpt", "verify", "probe", "probe-lmtp")),
         *(f"connect-{name}" for name in ("imap", "imap-system", "pop3", "pop3-system")),
         "chmod-held-message",
         "chmod-queue",

@@ -119,6 +119,7 @@ def stage(sink: SmtpSink) -> Iterator[Stage]:
             # Nothing listens there; that the room is confined to this port is what matters.
             "non_smtpd_milters": "{ inet:127.0.0.1:9, default_action=accept }",
             "oauth_introspection_url": "https://as.example/introspect",
+            "smtp_tlsrpt_enable": "yes",
             "mail_spool_directory": "OUTSIDE/spool/",
             "relay_domains": "by-service.example, by-option.example, out.example",
             "transport_maps": "inline:{by-service.example=by-service:, by-option.example=by-option:, "

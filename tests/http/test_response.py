@@ -104,6 +104,14 @@ def test_nothing_grows_without_limit(response: bytes) -> None:
     assert len(reader.body) <= http.BODY_LIMIT
 
 
+def test_no_header_takes_long() -> None:
+    """An expression may take years for such lines; found by fuzzing a kindred one."""
+    blanks = b" \t" * 3500
+    with pytest.raises(BadResponse):
+        read([b"HTTP/1.1 200 OK\r\nX:%b\0\r\n\r\n" % blanks])
+    assert read([b"HTTP/1.1 204 No\r\nX:%ba b%b\r\n\r\n" % (blanks, blanks)]).fields["x"] == "a b"
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_response_or_refused(data: bytes) -> None:
     try:

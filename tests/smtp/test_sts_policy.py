@@ -167,6 +167,16 @@ def test_the_hosts_of_a_policy(host: str, expected: bool) -> None:
     assert policy(POLICY).matches(host) is expected
 
 
+def test_no_text_takes_long() -> None:
+    """An expression may take years for such lines; found by fuzzing a kindred one."""
+    blanks = " \t" * 15000
+    with pytest.raises(BadPolicy):
+        policy(f"{POLICY}x:{blanks}\0\n")
+    assert policy(f"{POLICY}x:{blanks}a{blanks}\n").max_age == 604800
+    assert parse_record([f"v=STSv1;{blanks}id=a{blanks}\0".encode()]) is None
+    assert parse_record([f"v=STSv1{blanks};{blanks}id=a{blanks};".encode()]) == "a"
+
+
 @given(st.text(max_size=300))
 def test_any_text_is_a_policy_or_refused(text: str) -> None:
     for whole in (text, POLICY + text):
