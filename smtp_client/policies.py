@@ -1,0 +1,145 @@
+"""Finds the TLS policy of a destination, and what follows from it for each of its servers.
+
+Where nothing but a level is configured, and MTA-STS is off, the answer is one object for all, found without a question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.mta_sts import AsyncMtaStsClient, PolicyUnavailable
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters import tls as p
+from pillarbox.lib.config.parameters.mta_sts import SMTP_MTA_STS
+from pillarbox.lib.config.parameters.smtp_client import SMTP_TLS_LOGLEVEL, SMTP_TLS_SECURITY_LEVEL, TLS_REQUIRED_ENABLE
+from pillarbox.lib.delivery import DeliveryRequest
+from pillarbox.lib.dns import Resolver
+from pillarbox.lib.log import log
+from pillarbox.lib.smtp.sts_policy import StsPolicy
+from pillarbox.lib.tls.anchors import read_anchors
+from pillarbox.smtp_client.agreement import Agreement, Basis, Unprotected, agree
+from pillarbox.smtp_client.dane import DaneUnknown, find_records
+from pillarbox.smtp_client.destination import Destination
+from pillarbox.smtp_client.protection import insists, says_not_required
+from pillarbox.smtp_client.route import Server
+from pillarbox.smtp_client.tables import Tables
+from pillarbox.smtp_client.tls_policy import DANE_LEVELS, BadPolicy, PolicyReader, TlsPolicy
+from pillarbox.smtp_client.tls_report import TlsReport
+
+
+class NoPolicy(Exception):
+    """What TLS a destination must have cannot be said now: its mail waits."""
+
+    def __init__(self, dsn: str, text: str) -> None:
+        super().__init__(text)
+        self.dsn = dsn
+        self.text = text
+
+
+class TlsPolicies:
+    """For one service.  `authentic` gives the resolver whose answers are genuine where they say so."""
+
+    def __init__(
+        self, config: Config, tables: Tables, authentic: Callable[[], Resolver], report: TlsReport, *, lmtp: bool
+    ) -> None:
+        """Reads files, so to be made before confinement.  Raises TlsError, BadPolicy."""
+        anchors = tuple(record for file in config[p.SMTP_TLS_TRUST_ANCHOR_FILE] for record in read_anchors(file))
+        files = {file: read_anchors(file) for file in config[p.SMTP_TLS_POLICY_FILES]}
+        level = config[SMTP_TLS_SECURITY_LEVEL]
+        self._reader = PolicyReader(config, level, anchors, files)
+        self._tables = tables
+        self._asks_tables = bool(config[p.SMTP_TLS_POLICY_MAPS])
+        self._sts = AsyncMtaStsClient(config) if config[SMTP_MTA_STS] and not lmtp else None
+        self._honours_header = config[TLS_REQUIRED_ENABLE]
+        self._insecure_mx = config[p.SMTP_TLS_DANE_INSECURE_MX_POLICY]
+        self._digest = config[p.SMTP_TLS_FINGERPRINT_DIGEST]
+        self._noted = bool(config[SMTP_TLS_LOGLEVEL] and (config[p.SMTP_TLS_CAFILE] or config[p.SMTP_TLS_CAPATH]))
+        self._authentic = authentic
+        self._report = report
+        self.default = self._reader.default
+        self._by_header = replace(self._reader.at("may"), origin="header")
+
+    async def for_destination(self, text: str, destination: Destination, request: DeliveryRequest) -> TlsPolicy:
+        """The policy for a message to a next hop, which is written as `text`.  Raises NoPolicy, OSError, EOFError."""
+        policy = self.default
+        if self._asks_tables:
+            policy = await self._from_tables(text, destination) or policy
+        if self._sts is not None and policy.origin == "default" and policy.level in _BELOW_STS and destination.use_mx:
+            sts = await self._sts_policy(destination.host)
+            if sts is not None and sts.mode != "none":
+                policy = replace(policy, sts=sts)
+        if request.requiretls and insists(request):
+            policy = replace(policy, insists=True)
+        elif policy.demands and self._honours_header and not request.requiretls and says_not_required(request):
+            return self._by_header
+        return replace(policy, domain=destination.host.lower()) if policy.named or policy.sts is not None else policy
+
+    async def for_server(self, policy: TlsPolicy, server: Server, domain: str) -> Agreement:
+        """What is asked of one server of a destination.  Raises Unprotected."""
+        published = None
+        try:
+            if policy.level in DANE_LEVELS and self._may_have_records(policy, server):
+                published = await find_records(self._authentic(), server)
+            return agree(
+                policy,
+                server,
+                domain,
+                published,
+                digest=self._digest,
+                insecure_mx=self._insecure_mx,
+                noted=self._noted,
+            )
+        except DaneUnknown as unknown:
+            failure = Unprotected("4.7.5", unknown.text, "dnssec-invalid", Basis("tlsa"))
+        except Unprotected as unprotected:
+            failure = unprotected
+        if failure.result:
+            self._report.failed(domain, server, failure.basis, failure.result, failure.text)
+        if policy.sts is not None and policy.sts.mode == "testing" and not policy.insists and failure.basis.type == "sts":
+            return agree(replace(policy, sts=None), server, domain, published, noted=self._noted)
+        raise failure
+
+    def _may_have_records(self, policy: TlsPolicy, server: Server) -> bool:
+        return server.name_authentic or (policy.level == "dane" and self._insecure_mx != "may" and not policy.insists)
+
+    async def _from_tables(self, text: str, destination: Destination) -> TlsPolicy | None:
+        keys = table_keys(text, destination)
+        try:
+            entry = await self._tables.find(p.SMTP_TLS_POLICY_MAPS, *keys)
+        except ServiceUnavailable as error:
+            raise NoPolicy("4.7.5", f"TLS policy lookup error for {text}: {error.reason}") from None
+        if entry is None:
+            return None
+        try:
+            return self._reader.read(entry)
+        except BadPolicy as error:
+            log.warning(f"{p.SMTP_TLS_POLICY_MAPS.name}: the entry for {text}: {error}")
+            raise NoPolicy("4.7.5", "client TLS configuration problem") from None
+
+    async def _sts_policy(self, domain: str) -> StsPolicy | None:
+        assert self._sts is not None
+        try:
+            return await self._sts.policy(domain)
+        except PolicyUnavailable as error:
+            if error.result:
+                self._report.failed(domain, None, Basis("sts"), error.result, error.reason)
+        except ServiceUnavailable:
+            pass
+        return None  # as if there were none (RFC 8461 section 5)
+
+
+_BELOW_STS = frozenset({"may", "encrypt", "dane"})
+"""Levels of the service that a domain's own MTA-STS policy raises."""
+
+
+def table_keys(text: str, destination: Destination) -> tuple[str, ...]:
+    """Under which keys a next hop is looked up (postconf(5) `smtp_tls_policy_maps`): as it is written; a domain also
+    under its parents."""
+    written = text.lower()
+    if not destination.use_mx or ":" in written:
+        return (written,)
+    host = destination.host.lower()
+    parts = host.split(".")
+    return (host, *("." + ".".join(parts[number:]) for number in range(1, len(parts))))
