@@ -5,7 +5,7 @@
 | dane, dane-only | usable | - | - | show what they say |
 | dane | unusable | - | - | encrypt |
 | dane-only | none, unusable | - | - | (it gets nothing) |
-| dane, may, encrypt | none | enforce | - | be one of the policy's, with a certificate of a trusted authority for its name |
+| dane, may, encrypt | none | enforce | - | be one of the policy's, with a trusted certificate for its name |
 | dane, may | none | testing | - | nothing, but it is tried as above first, and reported |
 | dane, may, encrypt | none | - | yes | be known by DNSSEC or MTA-STS, with a certificate for its name |
 | dane, may | none | none | no | nothing: TLS if it offers it |
@@ -154,6 +154,8 @@ def _sts(policy: TlsPolicy, server: Server, domain: str, noted: bool) -> Agreeme
 def _required(policy: TlsPolicy, server: Server, domain: str, digest: str) -> Agreement:
     """RFC 8689 section 4.2.1; what the parameters demand on top is demanded too."""
     if not server.name_authentic:
+        if policy.sts_unknown:
+            raise Unprotected("4.4.3", f"the MTA-STS policy of {domain} cannot be looked up now")
         text = f"nothing authenticates that {server.name} is a server of {domain} (DNSSEC or MTA-STS)"
         raise Unprotected("4.7.10", text)
     if policy.level in ("verify", "secure", "fingerprint"):

@@ -53,6 +53,8 @@ class Connection(asyncio.Protocol):
         """The next hop under which the connection may be found again."""
         self.tls = ""
         """Protocol and cipher; empty in clear text."""
+        self.tls_status = ""
+        """How it is protected, for the log: dane, verify/sts, may:none."""
         self.terms = terms
         """What it was made for, and fulfils."""
         self.domains: set[str] = set()
@@ -281,8 +283,13 @@ class Connection(asyncio.Protocol):
         if self._lost or self._timed_out or self._error is not None:
             self._check()
 
-    async def start_tls(self, context: ssl.SSLContext, name: str, timeout: float) -> None:
-        """The handshake after the server said yes.  Raises OSError (ssl.SSLError among them) or TimeoutError."""
+    async def start_tls(
+        self, context: ssl.SSLContext, name: str | None, timeout: float, *, wrapped: bool = False
+    ) -> None:
+        """The handshake after the server said yes, or (`wrapped`) before it said anything.
+
+        Raises OSError (ssl.SSLError among them) or TimeoutError.
+        """
         assert self._transport is not None
         transport = await self._loop.start_tls(
             self._transport, self, context, server_hostname=name, ssl_handshake_timeout=timeout
@@ -291,7 +298,14 @@ class Connection(asyncio.Protocol):
             raise ConnectionResetError("the connection was closed during the handshake")
         self._transport = transport
         transport.set_write_buffer_limits(high=4 * CHUNK)
-        self.client.secured()
+        if not wrapped:
+            self.client.secured()
+
+    @property
+    def local_address(self) -> str:
+        """Ours, as reports name it; "" for a UNIX socket."""
+        name = self._transport.get_extra_info("sockname") if self._transport is not None else None
+        return str(name[0]) if isinstance(name, tuple) else ""
 
     @property
     def ssl_object(self) -> ssl.SSLObject | None:

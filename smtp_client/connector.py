@@ -1,30 +1,32 @@
 """From a server's address to a conversation that is ready for mail: connect, greeting, EHLO, STARTTLS, EHLO.
 
-At the TLS level "may" nothing about TLS prevents a delivery (RFC 7435): where the handshake fails, the same server is
-asked again in clear text.  At the others there is TLS or no delivery.
+What TLS a server must have is agreed on when it has been reached (`agreement`).  Where nothing is demanded, nothing
+about TLS prevents a delivery (RFC 7435): if the handshake fails, the same server is asked again with less.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp.client import Client, State
 from pillarbox.lib.smtp.client_reply import ServerReply
-from pillarbox.lib.tls import LEVELS, cipher_text, is_verifying
+from pillarbox.smtp_client.agreement import NO_TLS, Agreement, Unprotected
 from pillarbox.smtp_client.connection import Connection, ConversationFailed
 from pillarbox.smtp_client.dialling import dial, reason_of
 from pillarbox.smtp_client.protection import is_inside
 from pillarbox.smtp_client.racing import NobodyAnswers, first_to_answer
 from pillarbox.smtp_client.results import refused
 from pillarbox.smtp_client.route import Server
-from pillarbox.smtp_client.settings import MANDATORY_TLS, Settings
+from pillarbox.smtp_client.securing import TlsFailed
+from pillarbox.smtp_client.settings import Settings
 from pillarbox.smtp_client.terms import Terms
+from pillarbox.smtp_client.tls_policy import INSIDE
+from pillarbox.smtp_client.transport_security import Tls
 
 
 class Unusable(Exception):
@@ -44,10 +46,6 @@ class Unusable(Exception):
         self.reply = reply
 
 
-class _TlsFailed(Exception):
-    """The handshake, or the first words after it."""
-
-
 async def connect(
     servers: Sequence[Server],
     domain: str,
@@ -55,6 +53,7 @@ async def connect(
     *,
     find_loops: bool,
     terms: Terms,
+    tls: Tls,
     unreached: Callable[[Server], None],
 ) -> Connection:
     """A connection that may carry mail, to one of `servers`, which are equally good.
@@ -63,14 +62,36 @@ async def connect(
     name is ourselves; `unreached` hears of those at which nobody answers.  Raises Unusable.
     """
     server, sock = await _reach(servers, settings, terms, unreached)
-    if is_inside(server, settings):
-        level = "none" if server.path else settings.tls_level
-        connection = await _converse(server, sock, domain, settings, replace(terms, level=level), find_loops)
-        connection.terms = replace(terms, level=LEVELS[-1])  # good for every message
-        return connection
-    connection = await _converse(server, sock, domain, settings, terms, find_loops)
-    connection.terms = terms
+    inside = is_inside(server, settings)
+    try:
+        if server.path:
+            agreement = NO_TLS
+        else:
+            policy = tls.policies.default if inside else terms.tls
+            agreement = await tls.policies.for_server(policy, server, domain)
+    except Unprotected as failure:
+        sock.close()
+        raise Unusable(failure.dsn, failure.text, server, answered=True) from None
+    except BaseException:
+        sock.close()
+        raise
+    way = _Way(server, domain, settings, terms, tls, find_loops)
+    connection = await _converse(way, sock, agreement)
+    if inside:
+        connection.terms = replace(terms, tls=INSIDE)
     return connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What stays the same while a server is asked with more or less TLS."""
+
+    server: Server
+    domain: str
+    settings: Settings
+    terms: Terms
+    tls: Tls
+    find_loops: bool
 
 
 async def _reach(
@@ -96,29 +117,30 @@ async def _reach(
         raise Unusable("4.4.1", text, servers[-1], answered=False) from None
 
 
-async def _converse(
-    server: Server, sock: socket.socket, domain: str, settings: Settings, terms: Terms, find_loops: bool
-) -> Connection:
-    try:
-        return await _begin(server, sock, domain, settings, terms, find_loops)
-    except _TlsFailed as failure:
-        reason = f"Cannot start TLS: {failure}"
-        if terms.level in MANDATORY_TLS:
-            raise Unusable("4.7.5", reason, server, answered=True) from None
-        log.info(f"{reason}: {server.relay}: trying again without TLS")
-    _, sock = await _reach([server], settings, terms, lambda server: None)
-    try:
-        return await _begin(server, sock, domain, settings, replace(terms, level="none"), find_loops)
-    except _TlsFailed as failure:  # not without STARTTLS
-        raise Unusable("4.7.5", f"Cannot start TLS: {failure}", server, answered=True) from None
+async def _converse(way: _Way, sock: socket.socket, agreement: Agreement) -> Connection:
+    wanted = agreement.status
+    while True:
+        try:
+            connection = await _begin(way, sock, agreement)
+        except TlsFailed as failure:
+            reason = f"Cannot start TLS: {failure}"
+            if agreement.otherwise is None:
+                raise Unusable("4.7.5", reason, way.server, answered=True) from None
+            agreement = agreement.otherwise
+            again = "without TLS" if agreement.demand is None else "without knowing whose it is"
+            log.info(f"{reason}: {way.server.relay}: trying again {again}")
+        else:
+            made = agreement.status if connection.tls else "none"
+            connection.tls_status = wanted if wanted == made else f"{wanted}:{made}"
+            return connection
+        _, sock = await _reach([way.server], way.settings, way.terms, lambda server: None)
 
 
-async def _begin(
-    server: Server, sock: socket.socket, domain: str, settings: Settings, terms: Terms, find_loops: bool
-) -> Connection:
+async def _begin(way: _Way, sock: socket.socket, agreement: Agreement) -> Connection:
     loop = asyncio.get_running_loop()
-    client = Client(terms.helo, lmtp=settings.lmtp, without=settings.discard_keywords)
-    connection = Connection(server, client, settings.timeouts, terms)
+    server, settings = way.server, way.settings
+    client = Client(way.terms.helo, lmtp=settings.lmtp, without=settings.discard_keywords)
+    connection = Connection(server, client, settings.timeouts, way.terms)
     if settings.notices is not None:
         connection.watch(settings.notices)
     if server.path:
@@ -126,9 +148,16 @@ async def _begin(
     else:
         await loop.create_connection(lambda: connection, sock=sock)
     try:
-        await _greet(connection, domain, settings, find_loops)
-        if terms.level != "none":
-            await _secure(connection, domain, settings, terms.level)
+        if settings.tls_wrapped and agreement.demand is not None:
+            await way.tls.securing.handshake(connection, agreement, way.domain, wrapped=True)
+            await _greet(connection, way.domain, settings, way.find_loops)
+            way.tls.securing.keep(connection, agreement, way.domain)
+        else:
+            await _greet(connection, way.domain, settings, way.find_loops)
+            if agreement.demand is not None:
+                await _secure(connection, way, agreement)
+            elif settings.tls_notes_offer and "STARTTLS" in client.capabilities:
+                log.info(f"Host offered STARTTLS: [{server.host}]")
     except ConversationFailed as failure:
         connection.abort()
         raise Unusable(failure.dsn, failure.text, server, answered=True) from None
@@ -172,51 +201,41 @@ def _refused(server: Server, reply: ServerReply | None, soften: bool = False) ->
     return Unusable(dsn, text, server, answered=True, reply=reply)
 
 
-async def _secure(connection: Connection, domain: str, settings: Settings, level: str) -> None:
-    client, server = connection.client, connection.server
-    mandatory = level in MANDATORY_TLS
+async def _secure(connection: Connection, way: _Way, agreement: Agreement) -> None:
+    client, server, securing = connection.client, way.server, way.tls.securing
+    mandatory = agreement.otherwise is None
     if "STARTTLS" not in client.capabilities:
+        text = f"TLS is required, but was not offered by host {server.name}"
+        securing.failed(
+            connection, agreement, way.domain, "starttls-not-supported", text if mandatory else "not offered"
+        )
         if mandatory:
-            text = f"TLS is required, but was not offered by host {server.name}"
             raise Unusable("4.7.4", text, server, answered=True)
         return
     client.start_tls()
     try:
         await connection.settle()
     except ConversationFailed as failure:
+        securing.failed(connection, agreement, way.domain, "starttls-not-supported", failure.text)
         if mandatory:
             raise
-        raise _TlsFailed(failure.text) from None
+        raise TlsFailed(failure.text) from None
     if client.state is not State.SECURING:
+        reply = client.starttls_reply
+        text = f"TLS is required, but host {server.name} refused to start TLS: {reply}"
+        securing.failed(connection, agreement, way.domain, "starttls-not-supported", str(reply))
         if mandatory:
-            reply = client.starttls_reply
-            text = f"TLS is required, but host {server.name} refused to start TLS: {reply}"
             raise Unusable("4.7.4", text, server, answered=True, reply=reply)
         if client.state is not State.READY:
-            raise _TlsFailed(f"refused: {client.starttls_reply}")
+            raise TlsFailed(f"refused: {client.starttls_reply}")
         return
-    assert settings.tls_context is not None
-    name = domain if level == "secure" else server.host
-    try:
-        await connection.start_tls(settings.tls_context(level), name, settings.starttls_timeout)
-    except ssl.SSLCertVerificationError as error:
-        raise _TlsFailed(f"server certificate not verified: {error.verify_message}") from None
-    except (OSError, TimeoutError, ValueError) as error:
-        log.info(f"SSL_connect error to {server.relay}: {_tls_reason(error)}")
-        raise _TlsFailed("handshake failure") from None
-    connection.tls = cipher_text(connection.ssl_object)
-    if settings.tls_loglevel:
-        trust = "Verified" if is_verifying(level) else "Untrusted"
-        log.info(f"{trust} TLS connection established to {server.relay}: {connection.tls}")
+    await securing.handshake(connection, agreement, way.domain)
     try:
         await _hello(connection)
     except ConversationFailed as failure:
         if mandatory:
             raise
-        raise _TlsFailed(failure.text) from None
-
-
-def _tls_reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).lower().replace("_", " ")
-    return reason_of(error) or type(error).__name__
+        raise TlsFailed(failure.text) from None
+    if way.settings.tls_blocks_early_replies and not client.reusable:
+        raise Unusable("4.7.0", f"unexpected server message from {server.name}", server, answered=True)
+    securing.keep(connection, agreement, way.domain)

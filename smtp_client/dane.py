@@ -25,7 +25,7 @@ class DaneUnknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a server's owner has published: `base` is the TLSA base domain, `usable` those that a certificate is held to."""
+    """What a server's owner has published: `base` is the TLSA base domain, `usable` what a certificate is held to."""
 
     base: str
     records: tuple[TLSA, ...]

@@ -20,26 +20,29 @@ from pillarbox.smtp_client.cache import ConnectionCache
 from pillarbox.smtp_client.connector import Unusable, connect
 from pillarbox.smtp_client.destination import BadDestination, Destination, parse_destination
 from pillarbox.smtp_client.ledger import Ledger
-from pillarbox.smtp_client.protection import UNENCRYPTED, insists, level_for
+from pillarbox.smtp_client.policies import NoPolicy
+from pillarbox.smtp_client.protection import UNENCRYPTED, insists
 from pillarbox.smtp_client.route import NoRoute, Router, Server, usable
 from pillarbox.smtp_client.session import Session
-from pillarbox.smtp_client.settings import MANDATORY_TLS, Settings
+from pillarbox.smtp_client.settings import Settings
 from pillarbox.smtp_client.tables import Tables
-from pillarbox.smtp_client.terms import Terms, terms_of
+from pillarbox.smtp_client.terms import terms_of
+from pillarbox.smtp_client.transport_security import Tls
 from pillarbox.smtp_client.visits import Visits
 
-TLS_FAILURES = ("4.7.4", "4.7.5")
+TLS_FAILURES = ("4.7.4", "4.7.5", "4.7.10")
 """Codes with which `connect` says that there is no TLS, or none that proves whose it is."""
 
 
 class Deliverer:
     """What the deliveries of one process share."""
 
-    def __init__(self, settings: Settings, router: Router, cache: ConnectionCache, tables: Tables) -> None:
+    def __init__(self, settings: Settings, router: Router, cache: ConnectionCache, tables: Tables, tls: Tls) -> None:
         self.settings = settings
         self.router = router
         self.cache = cache
         self.tables = tables
+        self.tls = tls
 
     async def deliver(self, request: DeliveryRequest) -> tuple[list[Result], str]:
         """Results for all recipients, and why the next hop as a whole is unusable, or ""."""
@@ -57,19 +60,12 @@ class Delivery:
         self._ledger = Ledger(request)
         self._visits = Visits(deliverer.settings.session_limit)
         self._session = Session(request, deliverer.settings, deliverer.cache, self._ledger, self._visits)
-        self._terms = Terms(deliverer.settings.tls_level)
+        self._tls = deliverer.tls
+        self._terms = terms_of(request, deliverer.tls.policies.default, deliverer.settings)
 
     async def run(self) -> tuple[list[Result], str]:
         """Try every destination in turn."""
         settings, ledger, request = self._settings, self._ledger, self._request
-        level = settings.tls_level
-        try:
-            if request.requiretls or level in MANDATORY_TLS:
-                level = level_for(request, settings)
-        except (OSError, EOFError) as error:
-            ledger.defer("4.3.0", f"cannot read the queue file: {error}")
-            return ledger.conclude(), ""
-        self._terms = terms_of(request, level, settings)
         texts = (request.nexthop, *settings.fallback_relays)
         for number, text in enumerate(texts):
             try:
@@ -78,6 +74,17 @@ class Delivery:
                 log.warning(f"{request.queue_id}: bad next hop: {error}")
                 ledger.defer("4.3.5", f"bad next hop: {error}")
                 continue
+            try:
+                policy = await self._tls.policies.for_destination(text, destination, request)
+            except NoPolicy as failure:
+                ledger.hope = True
+                ledger.defer(failure.dsn, failure.text)
+                continue
+            except (OSError, EOFError) as error:
+                ledger.defer("4.3.0", f"cannot read the queue file: {error}")
+                return ledger.conclude(), ""
+            if policy is not self._terms.tls:
+                self._terms = terms_of(request, policy, settings)
             await self._try_destination(text, destination, last=number == len(texts) - 1)
             if not ledger.waiting:
                 break
@@ -106,7 +113,7 @@ class Delivery:
     async def _servers(self, destination: Destination, *, last: bool) -> list[Server]:
         """Those that may be asked; none where the destination has none, which is then the recipients' verdict."""
         try:
-            found = await self._router.servers(destination)
+            found = await self._router.servers(destination, authentic=self._terms.tls.authentic)
             reached = [server for server in found if self._terms.reaches(server)]
             if not reached:
                 raise NoRoute("4.4.1", f"no source address for connections to {found[0].name}")
@@ -155,10 +162,11 @@ class Delivery:
                 self._settings,
                 find_loops=destination.use_mx and not self._settings.lmtp,
                 terms=self._terms,
+                tls=self._tls,
                 unreached=visits.saw,
             )
         except Unusable as failure:
-            ledger.connected, ledger.note = time.time(), ""
+            ledger.connected, ledger.note, ledger.tls = time.time(), "", ""
             server = failure.server
             if failure.answered:
                 visits.answered(server)

@@ -30,7 +30,8 @@ class Ledger:
         """Whether there is, or will be, a server that has not been asked."""
         self.connected = 0.0
         self.note = ""
-        """Both for the log line: when the connection stood, and what else is to be said of it."""
+        self.tls = ""
+        """These for the log line: when the connection stood, how it was protected, what else is to be said of it."""
         self._request = request
         self._provisional: dict[int, Result] = {}
         self._unsafe: dict[int, str] = {}
@@ -93,4 +94,4 @@ class Ledger:
 
     def _final(self, recipient: DeliveryRecipient, result: Result) -> None:
         self.results.append(result)
-        log_result(self._request, recipient, result, connected=self.connected, note=self.note)
+        log_result(self._request, recipient, result, connected=self.connected, note=self.note, tls=self.tls)

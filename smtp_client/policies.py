@@ -17,7 +17,6 @@ from pillarbox.lib.config.parameters.smtp_client import SMTP_TLS_LOGLEVEL, SMTP_
 from pillarbox.lib.delivery import DeliveryRequest
 from pillarbox.lib.dns import Resolver
 from pillarbox.lib.log import log
-from pillarbox.lib.smtp.sts_policy import StsPolicy
 from pillarbox.lib.tls.anchors import read_anchors
 from pillarbox.smtp_client.agreement import Agreement, Basis, Unprotected, agree
 from pillarbox.smtp_client.dane import DaneUnknown, find_records
@@ -55,7 +54,7 @@ class TlsPolicies:
         self._honours_header = config[TLS_REQUIRED_ENABLE]
         self._insecure_mx = config[p.SMTP_TLS_DANE_INSECURE_MX_POLICY]
         self._digest = config[p.SMTP_TLS_FINGERPRINT_DIGEST]
-        self._noted = bool(config[SMTP_TLS_LOGLEVEL] and (config[p.SMTP_TLS_CAFILE] or config[p.SMTP_TLS_CAPATH]))
+        self.noted = bool(config[SMTP_TLS_LOGLEVEL] and (config[p.SMTP_TLS_CAFILE] or config[p.SMTP_TLS_CAPATH]))
         self._authentic = authentic
         self._report = report
         self.default = self._reader.default
@@ -67,9 +66,15 @@ class TlsPolicies:
         if self._asks_tables:
             policy = await self._from_tables(text, destination) or policy
         if self._sts is not None and policy.origin == "default" and policy.level in _BELOW_STS and destination.use_mx:
-            sts = await self._sts_policy(destination.host)
-            if sts is not None and sts.mode != "none":
-                policy = replace(policy, sts=sts)
+            try:
+                sts = await self._sts.policy(destination.host)
+            except PolicyUnavailable as error:  # as if there were none (RFC 8461 section 5)
+                policy = replace(policy, sts_unknown=request.requiretls)
+                if error.result:
+                    self._report.failed(destination.host, None, Basis("sts"), error.result, error.reason)
+            else:
+                if sts is not None and sts.mode != "none":
+                    policy = replace(policy, sts=sts)
         if request.requiretls and insists(request):
             policy = replace(policy, insists=True)
         elif policy.demands and self._honours_header and not request.requiretls and says_not_required(request):
@@ -89,16 +94,21 @@ class TlsPolicies:
                 published,
                 digest=self._digest,
                 insecure_mx=self._insecure_mx,
-                noted=self._noted,
+                noted=self.noted,
             )
         except DaneUnknown as unknown:
-            failure = Unprotected("4.7.5", unknown.text, "dnssec-invalid", Basis("tlsa"))
+            failure = Unprotected("4.4.3", unknown.text, "dnssec-invalid", Basis("tlsa"))
         except Unprotected as unprotected:
             failure = unprotected
         if failure.result:
             self._report.failed(domain, server, failure.basis, failure.result, failure.text)
-        if policy.sts is not None and policy.sts.mode == "testing" and not policy.insists and failure.basis.type == "sts":
-            return agree(replace(policy, sts=None), server, domain, published, noted=self._noted)
+        if (
+            policy.sts is not None
+            and policy.sts.mode == "testing"
+            and not policy.insists
+            and failure.basis.type == "sts"
+        ):
+            return agree(replace(policy, sts=None), server, domain, published, noted=self.noted)
         raise failure
 
     def _may_have_records(self, policy: TlsPolicy, server: Server) -> bool:
@@ -117,17 +127,6 @@ class TlsPolicies:
         except BadPolicy as error:
             log.warning(f"{p.SMTP_TLS_POLICY_MAPS.name}: the entry for {text}: {error}")
             raise NoPolicy("4.7.5", "client TLS configuration problem") from None
-
-    async def _sts_policy(self, domain: str) -> StsPolicy | None:
-        assert self._sts is not None
-        try:
-            return await self._sts.policy(domain)
-        except PolicyUnavailable as error:
-            if error.result:
-                self._report.failed(domain, None, Basis("sts"), error.result, error.reason)
-        except ServiceUnavailable:
-            pass
-        return None  # as if there were none (RFC 8461 section 5)
 
 
 _BELOW_STS = frozenset({"may", "encrypt", "dane"})

@@ -12,7 +12,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.config.parameters.general import SERVICE_NAME, SYSLOG_NAME
 from pillarbox.lib.config.parameters.smtp_client import SMTP_BIND_ADDRESS, SMTP_BIND_ADDRESS6, SMTP_CLIENT_PORTS
-from pillarbox.lib.dns import configured_resolver, parse_server
+from pillarbox.lib.dns import AuthenticResolver, configured_resolver, parse_server
 from pillarbox.lib.dns.servers import DNS_PORT
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_async_agent
@@ -24,11 +24,12 @@ from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import is_lmtp, read_settings, tells_postmaster
 from pillarbox.smtp_client.tables import Tables, asks_lookup
+from pillarbox.smtp_client.transport_security import Tls, asks_services
 
 
 def confinement(config: Config) -> Confinement:
-    """Any server's port and the DNS, UNIX sockets for LMTP, where lookup must be asked about a table, and
-    where the postmaster is told of mistakes of protocol; no file but what an interpreter needs."""
+    """Any server's port and the DNS, UNIX sockets for LMTP and where another room must be asked or told (lookup about a
+    table, mta_sts, tlsrpt, bounce for the postmaster); no file but what an interpreter needs."""
     ports = config[SMTP_CLIENT_PORTS]
     binds = config[SMTP_BIND_ADDRESS] or config[SMTP_BIND_ADDRESS6]
     resolvers = [parse_server(server).port for server in config[DNS_RESOLVER]] or [DNS_PORT]
@@ -36,7 +37,10 @@ def confinement(config: Config) -> Confinement:
         connect_tcp=(*map(parse_port, ports), *resolvers) if ports else None,
         bind_tcp=(0,) if binds else (),
         udp=True,
-        unix=is_lmtp(config, config[SERVICE_NAME]) or asks_lookup(config) or tells_postmaster(config),
+        unix=is_lmtp(config, config[SERVICE_NAME])
+        or asks_lookup(config)
+        or asks_services(config)
+        or tells_postmaster(config),
         fork=False,
     )
 
@@ -52,8 +56,11 @@ class SmtpClient:
         config = worker.config
         settings = read_settings(config, worker.service.name)
         log.set_program(f"{config[SYSLOG_NAME]}/{settings.protocol}")
-        router = Router(settings, configured_resolver(config), Ourselves(config), random.Random())
-        self._deliverer = Deliverer(settings, router, ConnectionCache(settings), Tables(config))
+        authentic = AuthenticResolver(config)
+        router = Router(settings, configured_resolver(config), Ourselves(config), random.Random(), authentic)
+        tables = Tables(config)
+        tls = Tls(config, tables, authentic, lmtp=settings.lmtp)
+        self._deliverer = Deliverer(settings, router, ConnectionCache(settings), tables, tls)
 
     def run(self, worker: Worker) -> None:
         """Deliver until told to stop."""

@@ -1,4 +1,4 @@
-"""How well a message is protected on the way: the TLS level of the service, unless its sender wants more or less.
+"""What a message's sender wants of its protection on the way, on top of what the destination's TLS policy says.
 
 REQUIRETLS (RFC 8689 section 4.2.1): over verified TLS to a server that passes the wish on, or not at all.  A message
 without a reverse-path is not lost for it: a report goes as well protected as it can be (section 5).
@@ -11,13 +11,9 @@ import re
 
 from pillarbox.lib.delivery import DeliveryRequest
 from pillarbox.lib.smtp.client_capabilities import Capabilities
-from pillarbox.lib.tls import LEVELS
 from pillarbox.smtp_client.misfit import Misfit
 from pillarbox.smtp_client.route import Server
-from pillarbox.smtp_client.settings import MANDATORY_TLS, Settings
-
-REQUIRED = "verify"
-"""The level that REQUIRETLS asks for: a certificate that proves the name of the server."""
+from pillarbox.smtp_client.settings import Settings
 
 UNSUPPORTED, UNENCRYPTED = "5.7.30", "5.7.10"
 
@@ -31,26 +27,10 @@ def insists(request: DeliveryRequest) -> bool:
     return request.requiretls and request.sender != ""
 
 
-def level_for(request: DeliveryRequest, settings: Settings) -> str:
-    """The TLS security level for a message.  Raises OSError, EOFError."""
-    level = settings.tls_level
-    if insists(request):
-        return stronger(level, REQUIRED)
-    if level in MANDATORY_TLS and settings.tls_required_enable and not request.requiretls:
-        header = request.content.header()
-        if b"\n" in header and _NOT_REQUIRED.search(header):
-            return "may"
-    return level
-
-
-def stronger(one: str, other: str) -> str:
-    """The level that demands more."""
-    return max(one, other, key=LEVELS.index)
-
-
-def satisfies(made_at: str, level: str) -> bool:
-    """Whether a connection that was made at one level may carry a message of another."""
-    return made_at == level or LEVELS.index(made_at) >= LEVELS.index(level)
+def says_not_required(request: DeliveryRequest) -> bool:
+    """Whether the header has `TLS-Required: No`.  Raises OSError, EOFError."""
+    header = request.content.header()
+    return b"\n" in header and _NOT_REQUIRED.search(header) is not None
 
 
 def is_inside(server: Server, settings: Settings) -> bool:

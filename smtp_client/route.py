@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
 
@@ -42,6 +42,11 @@ class Server:
     port: int
     path: str = ""
     rank: int = 0
+    name_authentic: bool = False
+    """Whether the host's name is no stranger's word: configured, or from MX records that DNSSEC authenticates."""
+    address_authentic: bool = False
+    canonical: str = ""
+    """The host's name at the end of its alias chain."""
 
     @property
     def name(self) -> str:
@@ -60,16 +65,25 @@ class Server:
 
 
 class Router:
-    """Finds servers.  `shuffle` is a seam for tests."""
+    """Finds servers.  `authentic` gives the resolver that knows what is genuine; `shuffle` is a seam for tests."""
 
-    def __init__(self, settings: Settings, resolver: Resolver, ourselves: Ourselves, shuffle: random.Random) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        resolver: Resolver,
+        ourselves: Ourselves,
+        shuffle: random.Random,
+        authentic: Callable[[], Resolver] | None = None,
+    ) -> None:
         self._settings = settings
         self._resolver = resolver
         self._ourselves = ourselves
         self._random = shuffle
+        self._authentic = authentic
 
-    async def servers(self, destination: Destination) -> list[Server]:
-        """At least one server.  Raises NoRoute."""
+    async def servers(self, destination: Destination, *, authentic: bool = False) -> list[Server]:
+        """At least one server; `authentic`: it matters whether names and addresses are genuine.  Raises NoRoute."""
+        resolver = self._authentic() if authentic and self._authentic is not None else self._resolver
         if destination.path:
             return [Server(self._settings.myhostname, "", 0, destination.path)]
         literal = destination.literal
@@ -77,29 +91,30 @@ class Router:
             wanted = RecordType.AAAA if ":" in literal else RecordType.A
             if wanted not in self._settings.families:
                 raise NoRoute("4.4.1", f"no connection to [{literal}]: the address family is disabled (inet_protocols)")
-            server = Server(literal, literal, destination.port)
+            server = Server(literal, literal, destination.port, name_authentic=True)
             if self._ourselves.is_us(literal, destination.port):
                 raise self._loop(literal)
             return [server]
         if destination.use_mx and not self._settings.lmtp and not self._settings.disable_dns_lookups:
-            return await self._mx_servers(destination)
-        return await self._host_servers(destination)
+            return await self._mx_servers(destination, resolver)
+        return await self._host_servers(destination, resolver, genuine=True)
 
-    async def _mx_servers(self, destination: Destination) -> list[Server]:
+    async def _mx_servers(self, destination: Destination, resolver: Resolver) -> list[Server]:
         domain = destination.host
-        outcome = await self._resolver.mx(domain)
+        outcome = await resolver.mx(domain)
+        genuine = not isinstance(outcome, Failed) and outcome.authenticated
         match outcome:
             case Answer(records=records):
                 if len(records) == 1 and records[0].exchange == "":
                     raise NoRoute("5.1.10", f"Domain {domain} does not accept mail (nullMX)")
                 exchanges = [(mx.preference, mx.exchange) for mx in records[:MX_LIMIT] if mx.exchange]
             case Absent(name_exists=True):
-                return await self._host_servers(destination)  # the implicit MX
+                return await self._host_servers(destination, resolver, genuine=genuine)  # the implicit MX
             case Absent():
                 raise _not_found(domain, "MX", outcome)
             case Failed():
                 if self._settings.ignore_mx_lookup_error:
-                    return await self._host_servers(destination)
+                    return await self._host_servers(destination, resolver, genuine=False)
                 raise _not_found(domain, "MX", outcome)
         servers: list[Server] = []
         problem: NoRoute | None = None
@@ -110,9 +125,9 @@ class Router:
             if self._settings.randomize:
                 self._random.shuffle(hosts)
             outcomes = (
-                await asyncio.gather(*(self._addresses(host) for host in hosts))
+                await asyncio.gather(*(self._addresses(host, resolver) for host in hosts))
                 if len(hosts) > 1
-                else [await self._addresses(hosts[0])]
+                else [await self._addresses(hosts[0], resolver)]
             )
             found: list[list[Server]] = []
             for host, addresses in zip(hosts, outcomes, strict=True):
@@ -122,7 +137,7 @@ class Router:
                         if servers:
                             return servers
                         raise self._loop(domain)
-                    found.append([Server(host, address, destination.port, rank=rank) for address in addresses.records])
+                    found.append(_servers(host, addresses, destination.port, rank=rank, genuine=genuine))
                 else:
                     failure = _not_found(host, self._type_name(), addresses)
                     if problem is None or failure.dsn.startswith("4"):
@@ -140,30 +155,30 @@ class Router:
             raise NoRoute("4.4.4", problem.text)
         raise problem
 
-    async def _host_servers(self, destination: Destination) -> list[Server]:
-        outcome = await self._addresses(destination.host)
+    async def _host_servers(self, destination: Destination, resolver: Resolver, *, genuine: bool) -> list[Server]:
+        outcome = await self._addresses(destination.host, resolver)
         if not isinstance(outcome, Answer):
             raise _not_found(destination.host, self._type_name(), outcome)
         if any(self._ourselves.is_us(address, destination.port) for address in outcome.records):
             raise self._loop(destination.host)
-        addresses = list(outcome.records)
+        servers = _servers(destination.host, outcome, destination.port, rank=0, genuine=genuine)
         if self._settings.randomize:
-            self._random.shuffle(addresses)
-        return self._by_family([Server(destination.host, address, destination.port) for address in addresses])
+            self._random.shuffle(servers)
+        return self._by_family(servers)
 
-    async def _addresses(self, host: str) -> Outcome[str]:
+    async def _addresses(self, host: str, resolver: Resolver) -> Outcome[str]:
         outcome: Outcome[str] = Absent(host, name_exists=False)
         for source in self._settings.native_lookup:
             if source == "native":
                 wanted = tuple(
                     address
-                    for address in self._resolver.hosts.addresses(host)
+                    for address in resolver.hosts.addresses(host)
                     if (RecordType.AAAA if ":" in address else RecordType.A) in self._settings.families
                 )
                 if wanted:
                     return Answer(host, wanted, host, 0.0)
             else:
-                outcome = await self._resolver.addresses(host, self._settings.families)
+                outcome = await resolver.addresses(host, self._settings.families)
                 if isinstance(outcome, Answer):
                     return outcome
         return outcome
@@ -187,6 +202,22 @@ class Router:
     @staticmethod
     def _loop(domain: str) -> NoRoute:
         return NoRoute("5.4.6", f"mail for {domain} loops back to myself")
+
+
+def _servers(host: str, found: Answer[str], port: int, *, rank: int, genuine: bool) -> list[Server]:
+    """One for each address; of `found` only an authentic resolver's word counts, and only where it was asked."""
+    return [
+        Server(
+            host,
+            address,
+            port,
+            rank=rank,
+            name_authentic=genuine,
+            address_authentic=found.authenticated,
+            canonical=found.canonical,
+        )
+        for address in found.records
+    ]
 
 
 def _not_found(name: str, kind: str, outcome: Absent | Failed) -> NoRoute:

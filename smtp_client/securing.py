@@ -45,7 +45,9 @@ class Securing:
         if agreement.demand is not None:
             self._contexts.get(agreement.demand)
 
-    async def handshake(self, connection: Connection, agreement: Agreement, domain: str, *, wrapped: bool = False) -> None:
+    async def handshake(
+        self, connection: Connection, agreement: Agreement, domain: str, *, wrapped: bool = False
+    ) -> None:
         """TLS from here on; `wrapped`: before the greeting.  Raises TlsFailed."""
         server, demand = connection.server, agreement.demand
         assert demand is not None
@@ -99,9 +101,7 @@ class Securing:
             domain, connection.server, agreement.basis, result, details, local=connection.local_address, code=code
         )
 
-    def _unverified(
-        self, connection: Connection, agreement: Agreement, domain: str, code: int, text: str
-    ) -> TlsFailed:
+    def _unverified(self, connection: Connection, agreement: Agreement, domain: str, code: int, text: str) -> TlsFailed:
         server = connection.server
         log.info(f"Untrusted TLS connection refused to {server.relay}: {text}")
         self.failed(connection, agreement, domain, result_of(code), text, f"X509_V_ERR {code}")

@@ -57,7 +57,7 @@ class Session:
         try:
             prepared = await prepare(self._request, ledger.turn, connection, self._settings)
         except Misfit as misfit:
-            ledger.connected, ledger.note = 0.0, ""
+            ledger.connected, ledger.note, ledger.tls = 0.0, "", ""
             if misfit.elsewhere:
                 self._visits.answered(server)
                 ledger.refuse_unsafe(misfit.dsn, misfit.text, server)
@@ -88,6 +88,7 @@ class Session:
         connection.uses += 1
         self._visits.talked(server)
         ledger.connected = self._request.taken if reused else connection.ready
+        ledger.tls = connection.tls_status if self._settings.tls_status else ""
         ledger.note = f"conn_use={connection.uses}" if connection.uses > 1 else ""
         self._settle(connection, transaction, prepared, failure)
         return True

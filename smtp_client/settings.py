@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pillarbox.lib.clients.notices import AsyncNotices
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters import smtp_client as p
 from pillarbox.lib.config.parameters.bounce import NOTIFY_CLASSES
+from pillarbox.lib.config.parameters import tls as t
 from pillarbox.lib.config.parameters.general import INET_PROTOCOLS, MYHOSTNAME
 from pillarbox.lib.dns import RecordType
 from pillarbox.lib.smtp.client_stage import Stage, Timeouts
-from pillarbox.smtp_client.contexts import TlsContexts
 from pillarbox.smtp_client.destination import BadDestination, parse_port
-
-MANDATORY_TLS = frozenset({"encrypt", "verify", "secure"})
 
 FAMILIES: Mapping[str, tuple[RecordType, ...]] = {
     "all": (RecordType.A, RecordType.AAAA),
@@ -57,12 +54,13 @@ class Settings:
     disable_conversion: bool = False
     send_xforward: bool = False
     assume_final: bool = False
-    tls_required_enable: bool = True
-    tls_level: str = "may"
-    tls_loglevel: int = 0
-    tls_context: Callable[[str], ssl.SSLContext] | None = field(default=None, compare=False)
+    tls_wrapped: bool = False
+    """TLS before the greeting."""
+    tls_notes_offer: bool = False
+    tls_blocks_early_replies: bool = False
+    tls_status: bool = True
+    """Whether the line of a delivery says how it was protected."""
     connect_timeout: float = 30.0
-    starttls_timeout: float = 300.0
     timeouts: Timeouts = field(default_factory=dict, compare=False)
     notices: AsyncNotices | None = field(default=None, compare=False)
     """Where the postmaster wants to hear of mistakes of protocol: the way to him."""
@@ -85,10 +83,7 @@ def tells_postmaster(config: Config) -> bool:
 
 
 def read_settings(config: Config, service: str) -> Settings:
-    """The settings of a service; reads certificates and keys, so before confinement.
-
-    Raises ValueError or TlsError, which name the parameter.
-    """
+    """The settings of a service.  Raises ValueError that names the parameter."""
     lmtp = is_lmtp(config, service)
     port_parameter = p.LMTP_TCP_PORT if lmtp else p.SMTP_TCP_PORT
     try:
@@ -98,8 +93,6 @@ def read_settings(config: Config, service: str) -> Settings:
     line_limit = config[p.SMTP_LINE_LENGTH_LIMIT]
     if 0 < line_limit < 16:
         raise ValueError(f"{p.SMTP_LINE_LENGTH_LIMIT.name}: 0 or a number from 16 was expected")
-    level = config[p.SMTP_TLS_SECURITY_LEVEL]
-    contexts = TlsContexts(config, level)
     helo = config[p.SMTP_HELO_TIMEOUT]
     return Settings(
         lmtp=lmtp,
@@ -126,16 +119,15 @@ def read_settings(config: Config, service: str) -> Settings:
         skip_5xx_greeting=config[p.SMTP_SKIP_5XX_GREETING],
         discard_keywords=frozenset(word.upper() for word in config[p.SMTP_DISCARD_EHLO_KEYWORDS]),
         line_limit=line_limit,
-        tls_level=level,
-        tls_loglevel=config[p.SMTP_TLS_LOGLEVEL],
+        tls_wrapped=config[t.SMTP_TLS_WRAPPERMODE],
+        tls_notes_offer=config[t.SMTP_TLS_NOTE_STARTTLS_OFFER],
+        tls_blocks_early_replies=config[t.SMTP_TLS_BLOCK_EARLY_MAIL_REPLY],
+        tls_status=config[t.SMTP_LOG_TLS_FEATURE_STATUS],
         disable_conversion=config[p.DISABLE_MIME_OUTPUT_CONVERSION],
         send_xforward=config[p.SMTP_SEND_XFORWARD_COMMAND],
         assume_final=config[p.LMTP_ASSUME_FINAL],
-        tls_required_enable=config[p.TLS_REQUIRED_ENABLE],
-        tls_context=contexts.get,
         notices=AsyncNotices(config) if tells_postmaster(config) else None,
         connect_timeout=config[p.SMTP_CONNECT_TIMEOUT],
-        starttls_timeout=config[p.SMTP_STARTTLS_TIMEOUT],
         timeouts={
             Stage.GREETING: helo,
             Stage.EHLO: helo,

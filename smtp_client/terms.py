@@ -9,20 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pillarbox.lib.delivery import DeliveryRequest
-from pillarbox.smtp_client.protection import satisfies
 from pillarbox.smtp_client.route import Server
 from pillarbox.smtp_client.settings import Settings
+from pillarbox.smtp_client.tls_policy import TlsPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """`level` is the TLS level; `sources` are the local addresses, IPv4 and IPv6, "" for any; `helo` is our name.
+    """`tls` is the TLS policy of the destination; `sources` are the local addresses, IPv4 and IPv6, "" for any; `helo`
+    is our name.
 
     `strict`: where a source cannot be used there is no connection from another one.  `exclusive`: nor is there one to a
     family that has no source.
     """
 
-    level: str
+    tls: TlsPolicy
     sources: tuple[str, str] = ("", "")
     helo: str = ""
     strict: bool = False
@@ -38,13 +39,13 @@ class Terms:
 
     def fulfilled_by(self, made: Terms) -> bool:
         """Whether a connection that was made on other terms may carry the message."""
-        return satisfies(made.level, self.level) and made.sources == self.sources and made.helo == self.helo
+        return self.tls.satisfied_by(made.tls) and made.sources == self.sources and made.helo == self.helo
 
 
-def terms_of(request: DeliveryRequest, level: str, settings: Settings) -> Terms:
+def terms_of(request: DeliveryRequest, tls: TlsPolicy, settings: Settings) -> Terms:
     """The terms of a request; without addresses of its own they are those of the service."""
     if not request.sources:
-        return Terms(level, settings.bind_addresses, request.helo or settings.helo_name, settings.bind_enforce)
+        return Terms(tls, settings.bind_addresses, request.helo or settings.helo_name, settings.bind_enforce)
     old = next((address for address in request.sources if ":" not in address), "")
     new = next((address for address in request.sources if ":" in address), "")
-    return Terms(level, (old, new), request.helo or settings.helo_name, strict=True, exclusive=True)
+    return Terms(tls, (old, new), request.helo or settings.helo_name, strict=True, exclusive=True)

@@ -21,7 +21,7 @@ from pillarbox.lib.tls import LEVELS, TlsError
 from pillarbox.lib.tls.ciphers import cipher_list
 from pillarbox.lib.tls.protocols import parse_versions
 
-Origin: TypeAlias = Literal["default", "table", "header"]
+Origin: TypeAlias = Literal["default", "table", "header", "inside"]
 
 DANE_LEVELS = frozenset({"dane", "dane-only"})
 NAMING_LEVELS = frozenset({"verify", "secure"})
@@ -62,6 +62,8 @@ class TlsPolicy:
     insists: bool = False
     """REQUIRETLS: there is to be proof of the server's identity, or no delivery."""
     sts: StsPolicy | None = None
+    sts_unknown: bool = False
+    """Whether there may be an MTA-STS policy that cannot be had now."""
     domain: str = ""
     """The destination, where its name matters for what a server has to prove."""
 
@@ -82,7 +84,7 @@ class TlsPolicy:
 
     def satisfied_by(self, made: TlsPolicy) -> bool:
         """Whether a connection that was made under another policy may carry the mail of this one."""
-        if made == self:
+        if made == self or made.origin == "inside":
             return True
         if not self.demands:
             return self.level == "none" or made.level != "none"
@@ -93,10 +95,16 @@ _ENCRYPTED = frozenset({"encrypt", "dane-only", "fingerprint", "verify", "secure
 """Levels of connections that are certainly encrypted ("dane" may have found no records)."""
 
 
+INSIDE = TlsPolicy("none", "inside")
+"""Of a connection that does not leave this machine: it is good for every message."""
+
+
 class PolicyReader:
     """The parameters of a service, in force unless an entry says otherwise.  `files` are the contents of tafiles."""
 
-    def __init__(self, config: Config, level: str, anchors: tuple[TLSA, ...], files: dict[str, tuple[TLSA, ...]]) -> None:
+    def __init__(
+        self, config: Config, level: str, anchors: tuple[TLSA, ...], files: dict[str, tuple[TLSA, ...]]
+    ) -> None:
         self._config = config
         self._anchors = anchors
         self._files = files
@@ -104,7 +112,7 @@ class PolicyReader:
         self.default = self.at(level)
 
     def at(self, level: str) -> TlsPolicy:
-        """The policy of a level by the parameters alone.  Raises TlsError, BadPolicy for parameters that make no sense."""
+        """The policy of a level by the parameters alone.  Raises TlsError, BadPolicy where they make no sense."""
         config = self._config
         parse_versions(config[p.SMTP_TLS_PROTOCOLS])
         parse_versions(config[p.SMTP_TLS_MANDATORY_PROTOCOLS])
@@ -141,7 +149,8 @@ class PolicyReader:
         if level not in LEVELS:
             raise BadPolicy(f'"{words[0]}" is no TLS security level; use one of {", ".join(LEVELS)}')
         policy = replace(self.at(level), origin="table")
-        grade, excluded = "", ()
+        grade = ""
+        excluded: tuple[str, ...] = ()
         for word in words[1:]:
             name, equals, value = word.partition("=")
             if not equals or not value:

@@ -1,4 +1,4 @@
-"""Tells the room `tlsrpt` how TLS with other domains' servers went, where the administrator wants reports (RFC 8460)."""
+"""Tells the room `tlsrpt` how TLS with other domains' servers went, where reports are wanted (RFC 8460)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,15 @@ class TlsReport:
             self._client.record(self._outcome(domain, server, basis, "", local, "", ""))
 
     def failed(
-        self, domain: str, server: Server | None, basis: Basis, result: str, details: str, *, local: str = "", code: str = ""
+        self,
+        domain: str,
+        server: Server | None,
+        basis: Basis,
+        result: str,
+        details: str,
+        *,
+        local: str = "",
+        code: str = "",
     ) -> None:
         """It did not; `result` is one of the types of section 4.3, `code` further words of OpenSSL's."""
         if self._client is not None:

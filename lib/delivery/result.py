@@ -102,12 +102,14 @@ def log_result(
     *,
     connected: float = 0.0,
     note: str = "",
+    tls: str = "",
     now: float | None = None,
 ) -> None:
     """Log one recipient's line.
 
     `connected` is when the connection to the next hop was ready (0 where there is none); the four delays are: before
-    the queue manager, in it, connection set-up, transmission.  `note` stands behind the relay, as `conn_use=2`.
+    the queue manager, in it, connection set-up, transmission.  `note` stands behind the relay, as `conn_use=2`; `tls`
+    says how the connection was protected.
     """
     now = time.time() if now is None else now
     connected = connected or request.taken
@@ -122,5 +124,5 @@ def log_result(
         f"{request.queue_id}: to=<{recipient.address}>{original}, relay={result.relay}{', ' + note if note else ''}, "
         f"delay={format_delay(max(0.0, now - request.arrival))}, "
         f"delays={'/'.join([format_delay(max(0.0, delay)) for delay in delays])}, "
-        f"dsn={result.dsn}, status={_word(request, result)} ({result.text})"
+        f"{f'tls={tls}, ' if tls else ''}dsn={result.dsn}, status={_word(request, result)} ({result.text})"
     )

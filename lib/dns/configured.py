@@ -39,38 +39,53 @@ def configured_resolver(config: Config) -> Resolver:
     )
 
 
-def configured_authentic_resolver(config: Config) -> Resolver:
-    """The resolver for look-ups whose answers matter only if they are genuine: their `authenticated` may be believed.
+class AuthenticResolver:
+    """Gives the resolver for look-ups whose answers matter only if they are genuine: its `authenticated` is true.
 
-    Raises ValueError for trust anchors that are none, or that cannot be read.
+    Files are read at once, before confinement; the resolver, whose libraries are large, is made when it is wanted.
     """
-    options: dict[str, Any] = {
-        "timeout": config[DNS_TIMEOUT],
-        "attempts": config[DNS_ATTEMPTS],
-        "cache_size": config[DNS_CACHE_SIZE],
-        "hosts": Hosts(_text(HOSTS)),
-    }
-    configured, resolv_conf = config[DNS_RESOLVER], _text(RESOLV_CONF)
-    servers = choose_servers(configured, resolv_conf)
-    mode = config[DNSSEC_VALIDATION]
-    if mode != "local":
-        asked = "" if configured else resolv_conf
-        believed = mode == "resolver" and (
-            config[DNSSEC_TRUSTED_RESOLVER] or all(is_trusted_path(server, asked) for server in servers)
-        )
-        return Resolver(servers, believed=believed, **options)
-    # Only here, where it is asked for: validating takes two large libraries.
-    from pillarbox.lib.dns.anchors import ROOT, parse_anchors
-    from pillarbox.lib.dns.validating import ValidatingResolver
 
-    file = config[DNSSEC_TRUST_ANCHORS]
-    try:
-        text = Path(file).read_text("ascii") if file else ROOT
-        return ValidatingResolver(servers, parse_anchors(text), **options)
-    except OSError as error:
-        raise ValueError(f"{DNSSEC_TRUST_ANCHORS.name}: cannot read {file}: {error.strerror}") from None
-    except ValueError as error:
-        raise ValueError(f"{DNSSEC_TRUST_ANCHORS.name}: {file}: {error}") from None
+    def __init__(self, config: Config) -> None:
+        """Raises ValueError for a `dns_resolver` that names no address, and for anchors that cannot be read."""
+        configured, resolv_conf = config[DNS_RESOLVER], _text(RESOLV_CONF)
+        self._servers = choose_servers(configured, resolv_conf)
+        self._options: dict[str, Any] = {
+            "timeout": config[DNS_TIMEOUT],
+            "attempts": config[DNS_ATTEMPTS],
+            "cache_size": config[DNS_CACHE_SIZE],
+            "hosts": Hosts(_text(HOSTS)),
+        }
+        mode = config[DNSSEC_VALIDATION]
+        self._validates = mode == "local"
+        options = "" if configured else resolv_conf
+        self._believed = mode == "resolver" and (
+            config[DNSSEC_TRUSTED_RESOLVER] or all(is_trusted_path(server, options) for server in self._servers)
+        )
+        self._anchors = self._file = ""
+        if self._validates and (file := config[DNSSEC_TRUST_ANCHORS]):
+            try:
+                self._file, self._anchors = file, Path(file).read_text("ascii")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{DNSSEC_TRUST_ANCHORS.name}: cannot read {file}: {error}") from None
+        self._resolver: Resolver | None = None
+
+    def __call__(self) -> Resolver:
+        """The resolver, the same each time.  Raises ValueError for trust anchors that are none."""
+        if self._resolver is None:
+            self._resolver = self._make()
+        return self._resolver
+
+    def _make(self) -> Resolver:
+        if not self._validates:
+            return Resolver(self._servers, believed=self._believed, **self._options)
+        from pillarbox.lib.dns.anchors import ROOT, parse_anchors
+        from pillarbox.lib.dns.validating import ValidatingResolver
+
+        try:
+            anchors = parse_anchors(self._anchors or ROOT)
+        except ValueError as error:
+            raise ValueError(f"{DNSSEC_TRUST_ANCHORS.name}: {self._file}: {error}") from None
+        return ValidatingResolver(self._servers, anchors, **self._options)
 
 
 def _text(path: str) -> str:

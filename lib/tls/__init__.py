@@ -11,7 +11,7 @@ needs the cryptography package.  Handshakes and streams belong to the event loop
 """
 
 from pillarbox.lib.tls.channel import channel_bindings
-from pillarbox.lib.tls.client import LEVELS, ClientContexts, ClientMaterial, Demand, client_context, is_verifying
+from pillarbox.lib.tls.client import LEVELS, ClientContexts, ClientMaterial, Demand
 from pillarbox.lib.tls.description import cipher_text, peer_status
 from pillarbox.lib.tls.errors import TlsError
 from pillarbox.lib.tls.facts import TlsFacts, tls_facts
@@ -32,8 +32,6 @@ __all__ = [
     "channel_bindings",
     "cipher_text",
     "client_certificate",
-    "client_context",
-    "is_verifying",
     "login_role",
     "peer_status",
     "server_context",

@@ -30,6 +30,7 @@ from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import read_settings
 from pillarbox.smtp_client.tables import Tables
+from pillarbox.smtp_client.transport_security import Tls
 
 # Everything holds on the standard loop and on the faster one where it is installed.
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop]
@@ -68,12 +69,17 @@ class ClientUnderTest:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._count = 0
-        self.parameters: dict[str, str] = {"myhostname": "me.test", "smtp_tls_security_level": "none"}
+        self.parameters: dict[str, str] = {
+            "myhostname": "me.test",
+            "smtp_tls_security_level": "none",
+            "smtp_mta_sts": "no",
+        }
         for name in ("helo", "mail", "rcpt", "data_init", "data_xfer", "data_done", "starttls"):
             self.parameters[f"smtp_{name}_timeout"] = "20s"
         self.services: dict[str, Service] = {}
         self.service = "smtp"
         self.servers: Sequence[Server] = ()
+        self.authentic: Callable[[], Resolver] | None = None
         self.loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
         self.linger_until: Callable[[], bool] = lambda: True
         """What the client waits for, with its cache open, after its deliveries."""
@@ -118,10 +124,12 @@ class ClientUnderTest:
         config = Config({"config_directory": "/nonexistent/etc", **self.parameters}, self.services)
         settings = read_settings(config, self.service)
         resolver = Resolver(self.servers, timeout=0.5, attempts=1)
-        router = Router(settings, resolver, Ourselves(config), random.Random(1))
+        authentic = self.authentic or (lambda: Resolver(self.servers, timeout=0.5, attempts=1, believed=False))
+        router = Router(settings, resolver, Ourselves(config), random.Random(1), authentic)
         cache = ConnectionCache(settings)
         tables = Tables(config)
-        deliverer = Deliverer(settings, router, cache, tables)
+        tls = Tls(config, tables, authentic, lmtp=settings.lmtp)
+        deliverer = Deliverer(settings, router, cache, tables, tls)
 
         async def one(request: DeliveryRequest) -> Outcome:
             begin = len(lines)

@@ -71,6 +71,6 @@ def test_a_service_that_is_away_is_no_answer(tmp_path: Path) -> None:
 
 
 def test_sockets_are_there_for_those_that_ask(tmp_path: Path) -> None:
-    assert not confinement(configuration(tmp_path, service_name="smtp")).unix
+    assert not confinement(configuration(tmp_path, service_name="smtp", smtp_mta_sts="no")).unix
     assert confinement(configuration(tmp_path, service_name="smtp", smtp_tls_policy_maps="inline:{a=b}")).unix
     assert confinement(configuration(tmp_path, service_name="lmtp")).unix

@@ -9,8 +9,17 @@ from pathlib import Path
 import pytest
 
 from pillarbox.lib.config import Config
-from pillarbox.lib.tls import TlsError, cipher_text, client_context, is_verifying, peer_status, server_context
+from pillarbox.lib.tls import (
+    ClientContexts,
+    ClientMaterial,
+    Demand,
+    TlsError,
+    cipher_text,
+    peer_status,
+    server_context,
+)
 from pillarbox.lib.tls.certificate import write_certificate
+from pillarbox.lib.tls.client import CONTEXT_LIMIT
 
 HOST = "mail.example.com"
 
@@ -59,35 +68,67 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str = HOST) 
     raise AssertionError("the handshake does not come to an end")
 
 
+def client_of(config: Config, trust: str = "anyone", ciphers: str = "HIGH") -> ssl.SSLContext:
+    return ClientContexts(ClientMaterial.read(config)).get(Demand(trust, ">=TLSv1.2", ciphers))  # type: ignore[arg-type]
+
+
 def served(config: Config) -> ssl.SSLContext:
     context = server_context(config)
     assert context is not None
     return context
 
 
-@pytest.mark.parametrize("level", ["may", "encrypt", "verify", "secure"])
-def test_every_level_shakes_hands_with_a_good_server(config: Config, level: str) -> None:
-    client, server = handshake(served(config), client_context(config, level))
+@pytest.mark.parametrize("trust", ["anyone", "noted", "authorities"])
+def test_a_good_server_is_taken_whoever_is_trusted(config: Config, trust: str) -> None:
+    client, server = handshake(served(config), client_of(config, trust))
     assert client.version() == server.version() == "TLSv1.3"
 
 
-@pytest.mark.parametrize("level", ["verify", "secure"])
-def test_verifying_levels_refuse_another_name(config: Config, level: str) -> None:
-    assert is_verifying(level)
-    with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(served(config), client_context(config, level), "other.example.com")
-
-
-@pytest.mark.parametrize("level", ["may", "encrypt"])
-def test_other_levels_take_any_certificate(config: Config, level: str, tmp_path: Path) -> None:
-    assert not is_verifying(level)
-    handshake(served(config), client_context(config, level), "other.example.com")
-
-
-def test_an_unknown_authority_is_refused_when_verifying(config: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("trust", "taken"), [("anyone", True), ("noted", True), ("authorities", False)])
+def test_whose_certificate_is_taken(config: Config, trust: str, taken: bool, tmp_path: Path) -> None:
     other, _ = make(tmp_path, "other")
+    client = client_of(changed(config, smtp_tls_CAfile=other), trust)
+    if taken:
+        handshake(served(config), client)
+    else:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            handshake(served(config), client)
+
+
+def test_a_directory_of_authorities(config: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "authorities"
+    folder.mkdir()
+    make(folder, "unrelated")
+    (folder / "one.pem").write_text(Path(str(config.values["smtp_tls_CAfile"])).read_text())
+    (folder / "0123abcd.0").symlink_to("one.pem")
+    handshake(
+        served(config), client_of(changed(config, smtp_tls_CAfile="", smtp_tls_CApath=str(folder)), "authorities")
+    )
+
+
+def test_without_authorities_nobody_is_trusted(config: Config) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(served(config), client_context(changed(config, smtp_tls_CAfile=other), "secure"))
+        handshake(served(config), ClientContexts(ClientMaterial("")).get(Demand("authorities", "", "HIGH")))
+
+
+def test_contexts_are_made_once_and_are_bounded(config: Config) -> None:
+    contexts = ClientContexts(ClientMaterial.read(config))
+    demands = [Demand("anyone", ">=TLSv1.2", f"HIGH:!{name}") for name in ("A", "B")]
+    first = contexts.get(demands[0])
+    assert contexts.get(demands[1]) is not first
+    assert contexts.get(demands[0]) is first
+    for number in range(CONTEXT_LIMIT):
+        contexts.get(Demand("anyone", ">=TLSv1.2", f"HIGH:!X{number}"))
+    assert contexts.get(demands[0]) is not first
+
+
+def test_authorities_that_make_no_sense_are_an_error(config: Config, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(TlsError, match="certification authorities"):
+        client_of(changed(config, smtp_tls_CAfile=str(file)), "authorities")
+    with pytest.raises(TlsError, match="No such file"):
+        client_of(changed(config, smtp_tls_CAfile="/nonexistent"))
 
 
 def test_old_versions_are_refused_by_default(config: Config) -> None:
@@ -101,14 +142,12 @@ def test_old_versions_are_refused_by_default(config: Config) -> None:
 
 
 def test_the_version_list_is_obeyed(config: Config) -> None:
-    client, _ = handshake(
-        served(changed(config, smtpd_tls_protocols=">=TLSv1.2, <=TLSv1.2")), client_context(config, "may")
-    )
+    client, _ = handshake(served(changed(config, smtpd_tls_protocols=">=TLSv1.2, <=TLSv1.2")), client_of(config))
     assert client.version() == "TLSv1.2"
 
 
 def test_the_cipher_text_is_postfixs(config: Config) -> None:
-    client, server = handshake(served(config), client_context(config, "may"))
+    client, server = handshake(served(config), client_of(config))
     assert cipher_text(server) == "TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)"
     assert cipher_text(client) == cipher_text(server)
 
@@ -117,7 +156,7 @@ def test_secret_and_algorithm_bits_are_told_apart(config: Config) -> None:
     server = served(
         changed(config, smtpd_tls_protocols="TLSv1.2", tls_medium_cipherlist="ECDHE-ECDSA-AES128-GCM-SHA256")
     )
-    _, end = handshake(server, client_context(config, "may"))
+    _, end = handshake(server, client_of(config))
     assert cipher_text(end) == "TLSv1.2 with cipher ECDHE-ECDSA-AES128-GCM-SHA256 (128/128 bits)"
 
 
@@ -132,7 +171,7 @@ def test_a_chain_file_holds_key_and_certificate(config: Config, tmp_path: Path) 
     chain = tmp_path / "chain.pem"
     chain.write_bytes(Path(key).read_bytes() + Path(certificate).read_bytes())
     trusting = changed(config, smtp_tls_CAfile=certificate)
-    handshake(served(changed(config, smtpd_tls_chain_files=str(chain))), client_context(trusting, "secure"))
+    handshake(served(changed(config, smtpd_tls_chain_files=str(chain))), client_of(trusting, "authorities"))
 
 
 def test_without_a_certificate_there_is_no_tls() -> None:
@@ -181,10 +220,9 @@ def test_the_default_cipher_list_is_known_to_openssl(config: Config) -> None:
     assert server_context(Config(values)) is not None
 
 
-def test_none_is_no_level_for_a_context(config: Config) -> None:
-    for level in ("none", "sometimes"):
-        with pytest.raises(TlsError):
-            client_context(config, level)
+def test_ciphers_that_nobody_knows_are_refused(config: Config) -> None:
+    with pytest.raises(TlsError, match="NONSENSE"):
+        client_of(config, ciphers="NONSENSE")
 
 
 def test_a_client_certificate_is_presented(config: Config, tmp_path: Path) -> None:
@@ -196,7 +234,7 @@ def test_a_client_certificate_is_presented(config: Config, tmp_path: Path) -> No
     presenting = changed(config, smtp_tls_cert_file=certificate, smtp_tls_key_file=key)
     # The self-signed server certificate is for servers; as a client's it only has to arrive, and be refused for that.
     with pytest.raises(ssl.SSLCertVerificationError, match="purpose"):
-        handshake(server, client_context(presenting, "may"))
+        handshake(server, client_of(presenting))
 
 
 def test_peers_are_described_in_postfixs_words() -> None:

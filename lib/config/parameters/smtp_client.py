@@ -117,9 +117,12 @@ LMTP_ASSUME_FINAL = boolean(
 SMTP_TLS_SECURITY_LEVEL = choice(
     "smtp_tls_security_level",
     "may",
-    """none: no TLS; may: TLS where a server offers it, not verified; encrypt: TLS or no delivery, not verified;
-    verify: also with a certificate for the host name; secure: with a certificate for the destination's name.""",
-    ("none", "may", "encrypt", "verify", "secure"),
+    """none: no TLS; may: TLS where a server offers it, not verified, and what MTA-STS asks for; encrypt: TLS or no
+    delivery, not verified; dane: TLS with the certificate that the server's signed TLSA records name, like may where
+    there are none (RFC 7672); dane-only: the former or no delivery; fingerprint: a certificate of
+    smtp_tls_fingerprint_cert_match; verify: one of a trusted authority for the host's name; secure: for the
+    destination's name.""",
+    ("none", "may", "encrypt", "dane", "dane-only", "fingerprint", "verify", "secure"),
 )
 TLS_REQUIRED_ENABLE = boolean(
     "tls_required_enable",
