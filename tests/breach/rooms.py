@@ -74,7 +74,7 @@ def _may(*sets: set[str]) -> Room:
 ROOMS: dict[str, Room] = {
     # --- before the network: no file at all
     "smtpd": _may(_NET_OWNER, {"send-udp"}),  # DNS
-    "smtp_client": _may(_SMTP_CLIENT),
+    "smtp_client": _may(_SMTP_CLIENT, _NET_OWNER),  # it asks for MTA-STS policies, and lookup where it has tables
     "anvil": _may(),
     "milter": _may(_NET_OWNER, {"send-udp"}),  # DNS; by TCP the ports of the configured milters, none of which is tried
     "imapd.login": _may(_NET_OWNER),
@@ -157,8 +157,8 @@ CHILDREN: dict[str, Room] = {
 SINCE_ABI = {"truncate-held-message": 3, "connect-tcp": 4, "connect-abstract": 6}
 """What nothing but Landlock denies, and only since this ABI (landlock(7)); all else holds on older kernels too."""
 
-# LMTP servers have UNIX sockets, and lookup has one.
-SERVICE_ROOMS = dict.fromkeys(("lmtp", "probe-lmtp", "smtp-with-tables"), _may(_SMTP_CLIENT, _NET_OWNER))
+# A client that asks nobody, and whose servers have no UNIX sockets.
+SERVICE_ROOMS = {"smtp-alone": _may(_SMTP_CLIENT)}
 """Services that differ from others of their program."""
 
 

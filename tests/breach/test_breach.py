@@ -32,15 +32,15 @@ SERVICES: dict[str, str] = {
     name: service["command"]
     for name, service in yaml.safe_load((REPOSITORY / "etc" / "master.yaml").read_text()).items()
 }
-WITH_TABLES = {
-    "smtp-with-tables": {
+ALONE = {
+    "smtp-alone": {
         "command": "smtp_client",
         "listen": "private",
-        "options": {"smtp_sasl_password_maps": "inline:{mx.example=a:b}"},
+        "options": {"smtp_mta_sts": "no"},
     }
 }
 """Services that the shipped file does not have, because of their options."""
-SERVICES |= dict.fromkeys(WITH_TABLES, "smtp_client")
+SERVICES |= dict.fromkeys(ALONE, "smtp_client")
 ROOM_OF = {name: SERVICE_ROOMS.get(name, ROOMS[command]) for name, command in SERVICES.items()}
 ATTACKED = [name for name, room in ROOM_OF.items() if not room.parent]
 
@@ -126,7 +126,7 @@ def stage(sink: SmtpSink) -> Iterator[Stage]:
             f"out.example=smtp:{sink.nexthop}}}",
         },
         further={
-            **WITH_TABLES,
+            **ALONE,
             "by-service": _pipe({"user": str(PIPE_USER)}, "", "probe-service"),
             "by-option": _pipe({}, f"user={PIPE_USER} ", "probe-option"),
         },
@@ -363,7 +363,7 @@ def test_workers_after_a_reload_hold_no_more(children: Stage) -> None:
 @pytest.fixture(scope="module")
 def unprivileged() -> Iterator[Stage]:
     uid = STARTER if os.geteuid() == 0 else 0
-    with Stage(list(SERVICES), uid=uid, further=WITH_TABLES) as made:
+    with Stage(list(SERVICES), uid=uid, further=ALONE) as made:
         yield made
 
 
