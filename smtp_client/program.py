@@ -12,7 +12,8 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.config.parameters.general import SERVICE_NAME, SYSLOG_NAME
 from pillarbox.lib.config.parameters.smtp_client import SMTP_BIND_ADDRESS, SMTP_BIND_ADDRESS6, SMTP_CLIENT_PORTS
-from pillarbox.lib.dns import AuthenticResolver, configured_resolver, parse_server
+from pillarbox.lib.dns import configured_resolver, parse_server
+from pillarbox.lib.dns.authentic import AuthenticResolver
 from pillarbox.lib.dns.servers import DNS_PORT
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_async_agent

@@ -2,14 +2,14 @@
 
     resolver = configured_resolver(config)                 # before confinement: it reads two files
     outcome = await resolver.mx("example.org")             # Answer | Absent | Failed
-    authentic = AuthenticResolver(config)                  # authentic() is one whose `authenticated` can be relied on
     who = await resolver.client_name("192.0.2.1")         # ClientName(name="unknown", status="temporary", ...)
 
 The codec (`codec`, `names`) is sans-I/O; `endpoint` is the way to one server; `resolver` ties them together.
+With DNSSEC: `authentic` gives a resolver whose `authenticated` can be relied on.
 """
 
 from pillarbox.lib.dns.client_name import UNKNOWN, ClientName
-from pillarbox.lib.dns.configured import AuthenticResolver, configured_resolver
+from pillarbox.lib.dns.configured import configured_resolver
 from pillarbox.lib.dns.hosts import Hosts
 from pillarbox.lib.dns.names import BadName, reverse_name
 from pillarbox.lib.dns.resolver import Resolver
@@ -22,7 +22,6 @@ __all__ = [
     "UNKNOWN",
     "Absent",
     "Answer",
-    "AuthenticResolver",
     "BadName",
     "ClientName",
     "Failed",

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import dns.exception
+import dns.rdatatype
+import dns.zonefile
+
 ROOT = """
 . IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D
 . IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16
@@ -20,10 +24,6 @@ ANCHOR_LIMIT = 100
 
 def parse_anchors(text: str) -> dict[str, tuple[Any, ...]]:
     """Records by the zone's name, with its final dot, in lower case.  Raises ValueError that says what is wrong."""
-    import dns.exception
-    import dns.rdatatype
-    import dns.zonefile
-
     try:
         found = dns.zonefile.read_rrsets(text, rdclass=None, default_rdclass="IN", default_ttl=0)
     except dns.exception.DNSException as error:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
 from pillarbox.lib.dns import TLSA
 
 DANE_TA, DANE_EE = 2, 3
@@ -51,9 +54,6 @@ def _makes_sense(record: TLSA) -> bool:
 
 
 def _is_whole(record: TLSA) -> bool:
-    from cryptography import x509  # for the few records that are no digests: it is large
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
-
     try:
         if record.selector == CERTIFICATE:
             x509.load_der_x509_certificate(record.data).public_key()

@@ -11,6 +11,7 @@ import ssl
 from dataclasses import dataclass
 
 from pillarbox.lib.tls import native
+from pillarbox.lib.tls.association import Mismatch, authenticate
 from pillarbox.lib.tls.client import Demand
 from pillarbox.lib.tls.der import public_key_info
 from pillarbox.lib.tls.description import PeerStatus
@@ -73,8 +74,6 @@ def examine(
 
 
 def _compare(session: ssl.SSLObject, plan: Plan, now: float) -> None:
-    from pillarbox.lib.tls.association import Mismatch, authenticate  # it takes a large library
-
     if session.context.verify_mode != ssl.CERT_NONE:  # OpenSSL was to compare, and was not told what with
         raise Unverified(NO_FINGERPRINT, "OpenSSL did not take the TLSA records")
     try:
