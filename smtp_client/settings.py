@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pillarbox.lib.clients.notices import AsyncNotices
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters import smtp_client as p
-from pillarbox.lib.config.parameters.bounce import NOTIFY_CLASSES
 from pillarbox.lib.config.parameters import tls as t
+from pillarbox.lib.config.parameters.bounce import NOTIFY_CLASSES
 from pillarbox.lib.config.parameters.general import INET_PROTOCOLS, MYHOSTNAME
 from pillarbox.lib.dns import RecordType
 from pillarbox.lib.smtp.client_stage import Stage, Timeouts
