@@ -28,6 +28,7 @@ COMMANDS = (
     "postqueue",
     "postcat",
     "postsuper",
+    "qshape",
     "postconf",
     "postlog",
 )
