@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.qmgr import QMGR_IPC_TIMEOUT
 from pillarbox.lib.delivery.result import Result, parse_result
-from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError, encode_frame
 from pillarbox.lib.ipc.blocking import MAX_FDS
 from pillarbox.lib.log import log
 from pillarbox.qmgr.job import Entry
@@ -21,6 +21,11 @@ from pillarbox.qmgr.requests import compose_request
 
 Finished = Callable[[Entry, list[Result], str], None]
 Lost = Callable[[Entry, str], None]
+Told = Callable[[str, float], None]
+"""The site of a next hop, or "", and for how many seconds that holds."""
+
+NO_DESCRIPTOR, REST = -2, -1
+"""What stands in place of the descriptor of a frame that has none, and of one whose descriptor is over already."""
 
 
 class Agent:
@@ -32,6 +37,7 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         self.capacity = capacity
         self.under_way: dict[int, Entry] = {}
+        self._questions: dict[int, Told] = {}
         self._tag = 0
         self._outgoing: list[tuple[bytes, int]] = []
         self._flush_asked = False
@@ -56,18 +62,28 @@ class Agent:
         frame = compose_request(tag, entry)
         self._tag = tag
         self.under_way[tag] = entry
-        self._outgoing.append((frame, entry.message.descriptor))
+        self._send(frame, entry.message.descriptor)
+
+    def ask_site(self, nexthop: str, told: Told) -> None:
+        """Ask which site a next hop belongs to; `told` gets ("", 0.0) where the agent dies instead of answering."""
+        self._tag += 1
+        self._questions[self._tag] = told
+        self._send(encode_frame({"do": "site", "tag": self._tag, "nexthop": nexthop}), NO_DESCRIPTOR)
+
+    def _send(self, frame: bytes, descriptor: int) -> None:
+        self._outgoing.append((frame, descriptor))
         if not self._flush_asked:
             self._flush_asked = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_asked = False
-        while self._outgoing and self._outgoing[0][1] >= 0 and not self._channel.closed:
+        while self._outgoing and self._outgoing[0][1] != REST and not self._channel.closed:
             part = self._outgoing[:MAX_FDS]
             data = b"".join([frame for frame, _ in part])
+            descriptors = [descriptor for _, descriptor in part if descriptor != NO_DESCRIPTOR]
             try:
-                sent = socket.send_fds(self._channel.socket, [data], [descriptor for _, descriptor in part])
+                sent = socket.send_fds(self._channel.socket, [data], descriptors)
             except BlockingIOError:
                 self._loop.add_writer(self._channel.socket.fileno(), self._writable)
                 return
@@ -77,7 +93,7 @@ class Agent:
             del self._outgoing[: len(part)]
             if sent < len(data):
                 # The descriptors are over; the rest of the bytes must follow before anything else.
-                self._outgoing.insert(0, (data[sent:], -1))
+                self._outgoing.insert(0, (data[sent:], REST))
                 self._loop.add_writer(self._channel.socket.fileno(), self._send_rest)
                 return
 
@@ -91,7 +107,7 @@ class Agent:
             self._unreachable(error)
             return
         if sent < len(data):
-            self._outgoing[0] = (data[sent:], -1)
+            self._outgoing[0] = (data[sent:], REST)
             return
         del self._outgoing[0]
         self._writable()
@@ -130,6 +146,10 @@ class Agent:
             self._close_when_idle()
             return
         tag, site = frame.integer("tag"), frame.text("site", "")
+        told = self._questions.pop(tag, None)
+        if told is not None:
+            told(site, frame.number("ttl", 0.0))
+            return
         results = [parse_result(item) for item in frame.groups("results")]
         entry = self.under_way.pop(tag, None)
         if entry is None:
@@ -151,7 +171,10 @@ class Agent:
         self._channel.close()
         self._outgoing.clear()
         lost, self.under_way = list(self.under_way.values()), {}
+        questions, self._questions = list(self._questions.values()), {}
         self._pool.gone(self, lost, reason)
+        for told in questions:
+            told("", 0.0)
 
     def close(self) -> None:
         """End the connection."""
@@ -177,6 +200,8 @@ class AgentPool:
         self._greeting_timeout = config[QMGR_IPC_TIMEOUT]
         self._agents: list[Agent] = []
         self._connecting: set[asyncio.Task[None]] = set()
+        self.sites: bool | None = None
+        """Whether the agents tell sites; None as long as there was none."""
         self.finished = finished
         self._lost = lost
         self._room = room
@@ -196,12 +221,16 @@ class AgentPool:
             task.add_done_callback(self._connecting.discard)
         return best
 
+    def any_agent(self) -> Agent | None:
+        """An agent that may be busy but is not about to leave, or None."""
+        return next((agent for agent in self._agents if not agent.leaving), None)
+
     async def _connect(self) -> None:
         try:
             channel = await AsyncChannel.connect(self._path, self._greeting_timeout)
             try:
                 hello = await channel.receive(self._greeting_timeout)
-                capacity = hello.integer("capacity")
+                capacity, sites = hello.integer("capacity"), hello.boolean("sites", False)
             except (ChannelClosed, ProtocolError):
                 channel.close()
                 raise
@@ -212,6 +241,7 @@ class AgentPool:
         except OSError as error:
             self._unavailable(error.strerror or str(error))
             return
+        self.sites = sites
         self._agents.append(Agent(self, channel, max(1, capacity)))
         self._connecting.clear()  # should this agent be gone at once, the next connection is made at once
         self._room()

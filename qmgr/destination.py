@@ -1,7 +1,8 @@
 """Where mail goes: next hops, and the destinations whose window they share.
 
-A destination is what has a window and a rate delay: a next hop of its own, or a site, the servers that several next
-hops have in common.  A next hop is what dies: the reason why mail for it is put off is its own.
+A destination is what has a window and a rate delay: one next hop, or a site, the servers that several next hops have in
+common.  A next hop is what dies, as long as others of its site get through: the reason why mail for it is put off is
+its own.
 """
 
 from __future__ import annotations
@@ -20,16 +21,34 @@ class Destination:
     woken when there is room; from then on a place is kept for it, so that nobody overtakes it.
     """
 
-    __slots__ = ("_order", "busy", "name", "parked", "paused_until", "window", "woken")
+    __slots__ = (
+        "_order",
+        "busy",
+        "dead_reason",
+        "dead_until",
+        "failing",
+        "members",
+        "parked",
+        "paused_until",
+        "site",
+        "window",
+        "woken",
+    )
 
-    def __init__(self, name: str, rules: WindowRules, order: tuple[int, int]) -> None:
-        self.name = name
+    def __init__(self, rules: WindowRules, order: tuple[int, int], site: str = "") -> None:
+        self.site = site
+        self.members = 0
+        """Next hops that share it."""
         self.window = Window(rules)
         self._order = order
         self.busy = 0
         self.woken = 0
         self.parked: Turns[Peer] | None = None
         self.paused_until = 0.0
+        self.failing: set[str] | None = None
+        """Next hops that could not be reached since the last success, some of them."""
+        self.dead_until = 0.0
+        self.dead_reason = ""
 
     def has_room(self, now: float) -> bool:
         """Whether a further delivery may begin."""
@@ -59,10 +78,20 @@ class Destination:
                 return peer
         return None
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is under way or waits."""
-        return not (self.busy or self.woken or self.parked)
+    def take_out(self, nexthop: NextHop) -> list[Peer]:
+        """The parked peers of a next hop, which leaves this destination."""
+        found: list[Peer] = []
+        if self.parked:
+            for line in (self.parked.fresh, self.parked.bulk):
+                peers = list(line)
+                line.clear()
+                for peer in peers:
+                    (found if peer.nexthop is nexthop else line).append(peer)
+        return found
+
+    def idle(self, now: float) -> bool:
+        """Whether nothing is under way or waits, not even a pause."""
+        return not (self.busy or self.woken or self.parked) and now >= self.paused_until
 
 
 @dataclass(eq=False, slots=True)
@@ -73,17 +102,37 @@ class NextHop:
     recipient: str
     destination: Destination
     peers: dict[Job, Peer] = field(default_factory=dict)
+    failures: int = 0
+    """How often it could not be reached since the last success, where it shares a destination."""
     dead_until: float = 0.0
     dead_reason: str = ""
+    placed: bool = True
+    """Whether it is known which destination it belongs to; until then its peers wait in `held`."""
+    held: list[Peer] = field(default_factory=list)
+    asked: bool = False
+    """Whether the question for its site is open."""
+    site_until: float = float("inf")
+    """Until when the answer holds; 0: it was never asked."""
 
     def dead(self, now: float) -> bool:
         """Whether deliveries are suspended."""
-        return now < self.dead_until
+        return now < self.dead_until or now < self.destination.dead_until
+
+    @property
+    def reason(self) -> str:
+        """Why they are, or were."""
+        return self.dead_reason if self.dead_until >= self.destination.dead_until else self.destination.dead_reason
 
     def dies(self, reason: str, until: float) -> None:
         """Suspend deliveries."""
         self.dead_until, self.dead_reason = until, reason
 
+    def revive(self) -> None:
+        """Take deliveries up again."""
+        self.dead_until = self.destination.dead_until = 0.0
+
     def forgettable(self, now: float) -> bool:
         """Whether nothing but what was learned would be lost with it."""
-        return not self.peers and self.destination.idle and not self.dead(now)
+        if self.peers or self.asked or self.dead(now):
+            return False
+        return self.destination.members > 1 or self.destination.idle(now)

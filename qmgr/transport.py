@@ -29,6 +29,7 @@ from pillarbox.lib.config.parameters.qmgr import (
     TRANSPORT_RATE_DELAY,
     TRANSPORT_RETRY_TIME,
 )
+from pillarbox.lib.config.parameters.sites import DESTINATION_SITES
 from pillarbox.lib.delivery.result import DEFERRED, Result
 from pillarbox.lib.ipc import ProtocolError
 from pillarbox.lib.log import log
@@ -38,7 +39,9 @@ from pillarbox.qmgr.batches import batch_limit, join
 from pillarbox.qmgr.destination import Destination, NextHop
 from pillarbox.qmgr.job import Entry, Job, Peer
 from pillarbox.qmgr.message import ActiveMessage
+from pillarbox.qmgr.nexthops import NextHops
 from pillarbox.qmgr.room import Pool
+from pillarbox.qmgr.sites import NEVER, SiteQuestions
 from pillarbox.qmgr.timers import Timers
 from pillarbox.qmgr.turns import Turns
 from pillarbox.qmgr.window import WindowRules
@@ -50,9 +53,6 @@ CRASH_PAUSE = 1.0
 """Seconds before such a repetition."""
 
 UNAVAILABLE = "mail transport unavailable"
-
-REMEMBERED = 1000
-"""Next hops without work that are kept in memory for what was learned about them."""
 
 
 class Outcomes(Protocol):
@@ -79,6 +79,7 @@ class TransportRules:
     batch: int
     rate_delay: float
     transport_rate_delay: float
+    sites: bool
     dead_pause: float
     retry_time: float
 
@@ -94,6 +95,7 @@ class TransportRules:
             batch_limit(recipient_limit),
             config.of_service(DESTINATION_RATE_DELAY, name),
             config.of_service(TRANSPORT_RATE_DELAY, name),
+            config.of_service(DESTINATION_SITES, name),
             config[MINIMAL_BACKOFF_TIME],
             config[TRANSPORT_RETRY_TIME],
         )
@@ -111,14 +113,14 @@ class Transport:
         self._outcomes = outcomes
         self._clock = clock
         self._timers = timers
-        self.nexthops: dict[tuple[str, str], NextHop] = {}
-        self._turns: Turns[Job] = Turns(*self.rules.order)
-        self._woken: deque[Peer] = deque()
+        rules = self.rules
+        self.nexthops = NextHops(rules.windows, rules.order, rules.dead_pause, clock)
+        self._turns: Turns[Job] = Turns(*rules.order)
+        self._woken: deque[tuple[Destination, Peer]] = deque()
         self._woken_next = False
         self._paused_until = 0.0
         self._dead_until = 0.0
         self._dispatch_asked = False
-        self._sweep_at = REMEMBERED
         self.stopping = False
         self.pool: AgentPool | None = None
         if name in config.services:
@@ -127,31 +129,14 @@ class Transport:
                 name,
                 finished=self._finished,
                 lost=self._lost,
-                room=self.ask_dispatch,
+                room=self._agents_changed,
                 unavailable=self._unavailable,
             )
+        self._sites: SiteQuestions | None = None
+        if self.pool is not None and rules.sites:
+            self._sites = SiteQuestions(self.pool, clock, timers, self._placed)
 
     # --- what waits
-    def nexthop(self, name: str, recipient: str = "") -> NextHop:
-        """What is known of a next hop."""
-        key = (name, recipient)
-        nexthop = self.nexthops.get(key)
-        if nexthop is None:
-            self._sweep()
-            destination = Destination(recipient or name, self.rules.windows, self.rules.order)
-            nexthop = self.nexthops[key] = NextHop(name, recipient, destination)
-        return nexthop
-
-    def _sweep(self) -> None:
-        """Keep a next hop in memory only while there is something to remember."""
-        if len(self.nexthops) < self._sweep_at:
-            return
-        now = self._clock()
-        for key, one in list(self.nexthops.items()):
-            if one.forgettable(now):
-                del self.nexthops[key]
-        self._sweep_at = max(REMEMBERED, 2 * len(self.nexthops))
-
     def add(self, message: ActiveMessage, nexthop: str, recipients: list[StoredRecipient]) -> None:
         """Recipients of a message that are to go to `nexthop` together."""
         for job in message.jobs:
@@ -164,9 +149,37 @@ class Transport:
         self.recipients.in_core += len(recipients)
         one = recipients[0].recipient.address if self.rules.recipient_limit == 1 else ""
         there = self.nexthop(nexthop, one)
+        if there.site_until < NEVER and self._sites is not None and there.site_until <= self._clock():
+            self._sites.ask(there)
         peer = there.peers.get(job)
         if peer is None or not peer.entries or not join(peer.entries[-1], recipients, self.rules.batch):
             self._enqueue(Entry(job, there, recipients))
+
+    def nexthop(self, name: str, recipient: str = "") -> NextHop:
+        """What is known of a next hop."""
+        nexthop = self.nexthops.known.get((name, recipient))
+        if nexthop is None:
+            nexthop = self.nexthops.get(name, recipient)
+            if self._sites is not None:
+                self._sites.begin(nexthop)
+        return nexthop
+
+    def _placed(self, nexthop: NextHop, site: str) -> None:
+        """It is known, or taken as known, which destination a next hop belongs to."""
+        moved = self.nexthops.join(nexthop, site)
+        held, nexthop.held = nexthop.held, []
+        if nexthop.dead(self._clock()):
+            self._give_up(nexthop)
+        for peer in (*moved, *held):
+            if peer.entries:
+                self._stand_in(peer)
+        self.ask_dispatch()
+
+    def _stand_in(self, peer: Peer) -> None:
+        """Put a peer into the ring of its job, and the job into its line."""
+        peer.job.ring.append(peer)
+        if not peer.job.queued:
+            self._queue(peer.job)
 
     def _enqueue(self, entry: Entry) -> None:
         now = self._clock()
@@ -180,14 +193,15 @@ class Transport:
         peer = nexthop.peers.get(job)
         if peer is None:
             peer = nexthop.peers[job] = Peer(job, nexthop)
-            job.ring.append(peer)
-            if not job.queued:
-                self._queue(job)
+            if nexthop.placed:
+                self._stand_in(peer)
+            else:
+                nexthop.held.append(peer)
         peer.entries.append(entry)
         self.ask_dispatch()
 
     def _suspend(self, entry: Entry) -> None:
-        self._put_off(entry, "4.4.1", f"delivery temporarily suspended: {entry.nexthop.dead_reason}")
+        self._put_off(entry, "4.4.1", f"delivery temporarily suspended: {entry.nexthop.reason}")
 
     def _put_off(self, entry: Entry, dsn: str, text: str) -> None:
         self._leaves(entry)
@@ -243,10 +257,11 @@ class Transport:
         while self._woken or self._turns:
             if self._woken and (self._woken_next or not self._turns):
                 self._woken_next = False
-                peer = self._woken.popleft()
-                destination = peer.nexthop.destination
+                destination, peer = self._woken.popleft()
                 destination.woken -= 1
-                if not peer.entries:
+                if not peer.entries or peer.nexthop.destination is not destination:
+                    if peer.entries:
+                        self._stand_in(peer)  # its next hop belongs to another site now
                     self._wake(destination, now)
                 elif not destination.has_room(now):
                     destination.park_again(peer, peer.job.fresh)
@@ -286,9 +301,7 @@ class Transport:
         job = peer.job
         entry = peer.entries.pop(0)
         if peer.entries:
-            job.ring.append(peer)
-            if not job.queued:
-                self._queue(job)
+            self._stand_in(peer)
         else:
             del peer.nexthop.peers[job]
         job.served += 1
@@ -298,7 +311,7 @@ class Transport:
 
     def _wake(self, destination: Destination, now: float) -> None:
         while (peer := destination.wake(now)) is not None:
-            self._woken.append(peer)
+            self._woken.append((destination, peer))
 
     def _released(self, entry: Entry, now: float) -> None:
         """An entry is no longer under way."""
@@ -320,16 +333,20 @@ class Transport:
         self.ask_dispatch()
 
     # --- what agents say
+    def _agents_changed(self) -> None:
+        """One has become known, or is gone."""
+        if self._sites is not None:
+            self._sites.pump()
+        self.ask_dispatch()
+
     def _finished(self, entry: Entry, results: list[Result], site: str) -> None:
         """An agent has answered; `site` is the reason why the next hop as a whole could not be used, or ""."""
         now = self._clock()
-        nexthop = entry.nexthop
-        window = nexthop.destination.window
         if not site:
-            window.succeeded(nexthop.destination.busy)
-        elif window.failed():
-            nexthop.dies(site, now + self.rules.dead_pause)
-            self._give_up(nexthop)
+            self.nexthops.succeeded(entry.nexthop)
+        else:
+            for nexthop in self.nexthops.failed(entry.nexthop, site, now):
+                self._give_up(nexthop)
         self._released(entry, now)
         self._leaves(entry)
         self._outcomes.settle(entry, results)
@@ -363,10 +380,12 @@ class Transport:
                 job.queued = False
             line.clear()
         self._woken.clear()
+        if self._sites is not None:
+            self._sites.give_up()
         waiting: list[Peer] = []
-        for nexthop in self.nexthops.values():
+        for nexthop in self.nexthops.known.values():
             waiting += nexthop.peers.values()
-            nexthop.peers = {}
+            nexthop.peers, nexthop.held = {}, []
             nexthop.destination.parked, nexthop.destination.woken = None, 0
         for peer in waiting:
             entries, peer.entries = peer.entries, []
@@ -377,8 +396,8 @@ class Transport:
     def revive(self) -> None:
         """Forget what was taken as dead."""
         self._dead_until = 0.0
-        for nexthop in self.nexthops.values():
-            nexthop.dead_until = 0.0
+        for nexthop in self.nexthops.known.values():
+            nexthop.revive()
 
     @property
     def busy(self) -> int:

@@ -80,11 +80,13 @@ class Window:
             self.size = rules.limit
 
     def failed(self) -> bool:
-        """A delivery could not reach it; True where that was once too often: then the window begins anew."""
+        """A delivery could not reach it; True where that was once too often.
+
+        Who takes the destination as dead then lets the window `restart`.
+        """
         rules = self._rules
         self.failed_cohorts += 1.0 / self.size
         if rules.failed_cohort_limit and self.failed_cohorts >= rules.failed_cohort_limit:
-            self.restart()
             return True
         self._failure -= rules.negative.at(self.size)
         while self._failure < -ROUNDING:

@@ -11,6 +11,7 @@ import random
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.config.parameters.general import SERVICE_NAME, SYSLOG_NAME
+from pillarbox.lib.config.parameters.sites import MX_SITES
 from pillarbox.lib.config.parameters.smtp_client import SMTP_BIND_ADDRESS, SMTP_BIND_ADDRESS6, SMTP_CLIENT_PORTS
 from pillarbox.lib.dns import configured_resolver, parse_server
 from pillarbox.lib.dns.authentic import AuthenticResolver
@@ -24,6 +25,7 @@ from pillarbox.smtp_client.destination import parse_port
 from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import is_lmtp, read_settings, tells_postmaster
+from pillarbox.smtp_client.sites import Sites
 from pillarbox.smtp_client.tables import Tables, asks_lookup
 from pillarbox.smtp_client.transport_security import Tls, asks_services
 
@@ -51,14 +53,18 @@ class SmtpClient:
 
     def __init__(self) -> None:
         self._deliverer: Deliverer | None = None
+        self._sites: Sites | None = None
 
     def prepare(self, worker: Worker) -> None:
         """Read what confinement will forbid: certificates, resolv.conf, hosts."""
         config = worker.config
         settings = read_settings(config, worker.service.name)
         log.set_program(f"{config[SYSLOG_NAME]}/{settings.protocol}")
+        resolver = configured_resolver(config)
+        if not settings.lmtp and not settings.disable_dns_lookups:
+            self._sites = Sites(resolver, config[MX_SITES], settings.default_port)
         authentic = AuthenticResolver(config)
-        router = Router(settings, configured_resolver(config), Ourselves(config), random.Random(), authentic)
+        router = Router(settings, resolver, Ourselves(config), random.Random(), authentic)
         tables = Tables(config)
         tls = Tls(config, tables, authentic, lmtp=settings.lmtp)
         self._deliverer = Deliverer(settings, router, ConnectionCache(settings), tables, tls)
@@ -68,7 +74,8 @@ class SmtpClient:
         deliverer = self._deliverer
         assert deliverer is not None
         worker.on_stop = deliverer.cache.close
-        serve_async_agent(worker, deliverer.deliver, worker.service.sessions)
+        site = self._sites.site if self._sites is not None else None
+        serve_async_agent(worker, deliverer.deliver, worker.service.sessions, site=site)
 
 
 _client = SmtpClient()

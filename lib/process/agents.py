@@ -26,6 +26,8 @@ Outcome = tuple[DeliveryRequest, Sequence[Result], str]
 
 BatchDelivery = Callable[[list[DeliveryRequest]], Iterable[Outcome]]
 AsyncDelivery = Callable[[DeliveryRequest], Awaitable[tuple[Sequence[Result], str]]]
+SiteQuestion = Callable[[str], Awaitable[tuple[str, float]]]
+"""A next hop; the name of the site that it belongs to ("" = none), and for how many seconds that holds."""
 
 INTERNAL_ERROR = "4.3.0"
 BYE = {"bye": True}
@@ -138,11 +140,16 @@ def serve_async_agent(
     deliver: AsyncDelivery,
     capacity: int = 100,
     start: Callable[[], Awaitable[None]] | None = None,
+    site: SiteQuestion | None = None,
 ) -> None:
-    """An agent on an event loop: `await deliver(request)` as a task per request, at most `capacity` at once."""
+    """An agent on an event loop: `await deliver(request)` as a task per request, at most `capacity` at once.
+
+    With `site` it also tells the queue manager which next hops share their servers.
+    """
 
     async def handler(channel: AsyncChannel) -> None:
-        await channel.send(_hello(worker, capacity))
+        hello = _hello(worker, capacity)
+        await channel.send(hello if site is None else {**hello, "sites": True})
         replies: list[bytes] = []
         tasks: set[asyncio.Task[None]] = set()
         sending: asyncio.Task[None] | None = None
@@ -175,11 +182,25 @@ def serve_async_agent(
             replies.append(_reply(request, results, site))
             start_sending()
 
+        async def tell_site(tag: int, nexthop: str) -> None:
+            assert site is not None
+            try:
+                name, ttl = await site(nexthop)
+            except Exception as error:  # the next hop is a destination of its own then
+                log.panic(f"{nexthop}: {type(error).__name__}: {error}")
+                name, ttl = "", 0.0
+            replies.append(encode_frame({"tag": tag, "site": name, "ttl": ttl}))
+            start_sending()
+
         channel.on_drain = say_bye
         try:
             while True:
                 frame = await channel.receive()
-                task = asyncio.get_running_loop().create_task(one(parse_request(frame, time.time())))
+                if site is not None and frame.text("do") == "site":
+                    work = tell_site(frame.integer("tag"), frame.text("nexthop"))
+                else:
+                    work = one(parse_request(frame, time.time()))
+                task = asyncio.get_running_loop().create_task(work)
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         except ChannelClosed:

@@ -134,19 +134,19 @@ def test_everything_is_delivered_once_and_windows_hold(
             scene.end(data.draw(st.integers(0, 100)))
     scene.run()
     while scene.pool.under_way:
-        for nexthop in scene.transport.nexthops.values():
+        for nexthop in scene.transport.nexthops.known.values():
             destination = nexthop.destination
             assert destination.busy == sum(entry.nexthop is nexthop for entry in scene.pool.under_way)
             assert destination.busy <= destination.window.size <= 6
         # Nothing idles: what waits has found the agents, or its destination, full.
         assert scene.pool.busy == capacity or all(
             nexthop.destination.busy >= nexthop.destination.window.size or not nexthop.peers
-            for nexthop in scene.transport.nexthops.values()
+            for nexthop in scene.transport.nexthops.known.values()
         )
         scene.end(data.draw(st.integers(0, 100)))
     assert Counter(scene.order()) == expected
     assert not scene.transport._turns and not scene.transport._woken
-    assert all(nexthop.forgettable(1e9) for nexthop in scene.transport.nexthops.values())
+    assert all(nexthop.forgettable(1e9) for nexthop in scene.transport.nexthops.known.values())
     assert scene.transport.recipients.in_core == 0
 
 
@@ -324,7 +324,7 @@ def test_with_a_recipient_limit_of_one_each_recipient_is_a_destination(tmp_path:
             scene.transport.add(message, "here.test", stored)  # type: ignore[arg-type]
     scene.run()
     assert sorted(scene.order()) == ["ann0", "ann1", "bob0", "bob1"]
-    assert {nexthop.name for nexthop in scene.transport.nexthops.values()} == {"here.test"}
+    assert {nexthop.name for nexthop in scene.transport.nexthops.known.values()} == {"here.test"}
 
 
 def test_memory_of_next_hops_is_bounded_where_all_are_done() -> None:
@@ -333,4 +333,4 @@ def test_memory_of_next_hops_is_bounded_where_all_are_done() -> None:
         scene.put("m", f"d{number}.test")
         scene.run()
         scene.end(0)
-    assert len(scene.transport.nexthops) <= 2000
+    assert len(scene.transport.nexthops.known) <= 2000

@@ -444,7 +444,7 @@ class TestDestinations:
             for n in range(3000):
                 there.nexthop(f"{n}.test").dies("gone", stage.clock() + 1.0)
                 stage.clock.ahead += 1.0
-            assert len(there.nexthops) < 2500
+            assert len(there.nexthops.known) < 2500
 
         on_stage(tmp_path, work)
 
