@@ -264,3 +264,31 @@ def test_results_that_are_missing_do_not_stop_the_agent(tmp_path: Path) -> None:
         manager.ask(7)
         assert manager.answers(1)[7].groups("results") == []
         assert isinstance(process, Running)
+
+
+def test_an_agent_that_tells_sites_says_so_and_a_question_is_no_delivery(tmp_path: Path) -> None:
+    def run(worker: Worker) -> None:
+        async def deliver(request: DeliveryRequest) -> tuple[list[Result], str]:
+            return results(request), ""
+
+        async def site(nexthop: str) -> tuple[str, float]:
+            if nexthop == "fault":
+                raise RuntimeError("a fault of the agent")
+            await asyncio.sleep(0.2 if nexthop == "slow" else 0)
+            return f"site of {nexthop}", 60.0
+
+        serve_async_agent(worker, deliver, capacity=1, site=site)
+
+    with running(Program("agent", run), CONFIG, tmp_path / "agent"):
+        manager = Manager(tmp_path / "agent")
+        assert manager.hello.boolean("sites") and manager.hello.integer("capacity") == 1
+        for tag, nexthop in ((1, "slow"), (2, "a.test"), (3, "fault")):
+            manager.channel.send({"do": "site", "tag": tag, "nexthop": nexthop})
+        manager.ask(4)
+        answers = manager.answers(4)
+        assert [(answers[tag].text("site"), answers[tag].number("ttl")) for tag in (1, 2, 3)] == [
+            ("site of slow", 60.0),
+            ("site of a.test", 60.0),
+            ("", 0.0),
+        ]
+        assert answers[4].groups("results")

@@ -129,6 +129,10 @@ class FakeAgents:
         self.contents: list[bytes] = []
         self.most = self.running = 0
         self.agents: list[FakeAgent] = []
+        self.sites: dict[str, str] | None = None
+        """What it tells of next hops; None: it tells no sites."""
+        self.asked: list[str] = []
+        self.site_gate: asyncio.Event | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self.listener.bind(str(directory / name))
@@ -151,15 +155,26 @@ class FakeAgents:
         agent = FakeAgent(self, channel)
         self.agents.append(agent)
         try:
-            await channel.send({"hello": self.name, "capacity": self.capacity})
+            hello: dict[str, object] = {"hello": self.name, "capacity": self.capacity}
+            await channel.send(hello if self.sites is None else {**hello, "sites": True})
             while True:
                 frame = await channel.receive()
+                if frame.text("do") == "site":
+                    self.asked.append(frame.text("nexthop"))
+                    self._spawn(self._tell(channel, frame.integer("tag"), frame.text("nexthop")))
+                    continue
                 request = parse_request(frame, time.time())
                 self.requests.append(request)
                 self.contents.append(os.pread(request.content.fd, request.content.size, request.content.offset))
                 self._spawn(self._one(agent, request))
         except ChannelClosed:
             channel.close()
+
+    async def _tell(self, channel: AsyncChannel, tag: int, nexthop: str) -> None:
+        if self.site_gate is not None:
+            await self.site_gate.wait()
+        assert self.sites is not None
+        await channel.send({"tag": tag, "site": self.sites.get(nexthop, ""), "ttl": 600.0})
 
     async def _one(self, agent: FakeAgent, request: DeliveryRequest) -> None:
         self.running += 1
