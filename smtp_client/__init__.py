@@ -11,6 +11,7 @@ destination   a next hop as written: [host]:port, domain, address literal, unix:
 route         the servers of a destination: MX, addresses, order, ourselves among them
 ourselves     which addresses and ports are this mail system's own
 connector     from the servers that are equally good to a conversation that is ready for mail
+login         as whom, and how, it is logged in there
 racing        the first of several addresses to answer (RFC 8305)
 dialling      a socket, from the right local address
 connection    octets and time for one conversation (the conversation itself is lib.smtp.client)

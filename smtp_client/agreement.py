@@ -59,6 +59,11 @@ class Agreement:
     """What is agreed on with a server that cannot do this; None: it gets nothing."""
 
     @property
+    def proves(self) -> bool:
+        """Whether the server shows whose it is."""
+        return bool(self.names or self.associations or self.fingerprints)
+
+    @property
     def status(self) -> str:
         """The level, and what asked for it, as the delivery's log line has it."""
         return f"{self.level}/{self.source}" if self.source else self.level

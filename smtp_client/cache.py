@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
+from pillarbox.lib.sasl.client import Credentials
 from pillarbox.smtp_client.connection import Connection
 from pillarbox.smtp_client.settings import Settings
 from pillarbox.smtp_client.terms import Terms
@@ -34,28 +35,30 @@ class ConnectionCache:
 
     def take_destination(self, destination: str, terms: Terms) -> Connection | None:
         """An idle connection for a next hop, the most recently used one, that fulfils the terms."""
-        return self._take(self._by_destination.get(destination), terms)
-
-    def take_server(self, server: str, terms: Terms) -> Connection | None:
-        """An idle connection to a server by its key."""
-        return self._take(self._by_server.get(server), terms)
-
-    def _take(self, found: list[Connection] | None, terms: Terms) -> Connection | None:
-        for connection in reversed(found or ()):
-            if not terms.fulfilled_by(connection.terms):
-                continue
-            self._forget(connection)
-            if connection.alive:
+        for connection in reversed(self._by_destination.get(destination, ())):
+            if terms.fulfilled_by(connection.terms) and self._take(connection):
                 return connection
-            connection.quit()
         return None
+
+    def take_server(self, server: str, terms: Terms, login: Credentials | None) -> Connection | None:
+        """An idle connection to a server by its key, logged in as `login` says."""
+        for connection in reversed(self._by_server.get(server, ())):
+            if connection.login == login and terms.fulfilled_by(connection.terms) and self._take(connection):
+                return connection
+        return None
+
+    def _take(self, connection: Connection) -> bool:
+        self._forget(connection)
+        if not connection.alive:
+            connection.quit()
+        return connection.alive
 
     def put(self, connection: Connection) -> None:
         """Keep a connection, or part with it where it may not be used again."""
         settings = self._settings
         now = asyncio.get_running_loop().time()
         if (
-            not settings.cache
+            not connection.keep
             or self.closing
             or not connection.alive
             or now - connection.opened >= settings.reuse_time

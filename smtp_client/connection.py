@@ -7,12 +7,14 @@ One future and one lazily re-armed timer per connection; no task, no stream, one
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Iterator
 from typing import NoReturn, cast
 
 from pillarbox.lib.clients.notices import AsyncNotices
 from pillarbox.lib.delivery import Content
+from pillarbox.lib.sasl.client import Credentials
 from pillarbox.lib.smtp.client import Client, State
 from pillarbox.lib.smtp.client_command import bdat
 from pillarbox.lib.smtp.client_content import ContentEncoder, binary_head
@@ -57,6 +59,18 @@ class Connection(asyncio.Protocol):
         """How it is protected, for the log: dane, verify/sts, may:none."""
         self.terms = terms
         """What it was made for, and fulfils."""
+        self.verified = False
+        """Whether TLS has shown whose the server is."""
+        self.login: Credentials | None = None
+        """As whom it is logged in."""
+        self.keep = False
+        """Whether it may be kept for another message."""
+        self.mangled = False
+        """Whether a firewall has written over the greeting."""
+        self.least_rate = 0
+        """Bytes of content in a second, on an average, below which the server is too slow; 0: any number."""
+        self.hears_goodbye = False
+        """Whether the reply to QUIT is waited for."""
         self.domains: set[str] = set()
         """Of the recipients that were named, where the server limits them (RFC 9422)."""
         self._timeouts = timeouts
@@ -71,6 +85,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timed_out = False
         self._notices: AsyncNotices | None = None
+        self._content_deadline = 0.0
+        self._leaving = False
 
     # --- asyncio's side
 
@@ -81,19 +97,23 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         client = self.client
         try:
-            client.receive(data)
+            complete = client.receive(data)
         except ReplyError as error:
             self._error = error
             if client.conversation is not None:
                 client.conversation.unreadable(str(error))
             self._wake()
             return
+        if self._leaving:
+            if complete:
+                self.close()
+            return
         output = client.take_output()
         if output and self._transport is not None:
             self._transport.write(output)
         if client.waiting is None or client.state is State.CLOSING:
             self._wake()
-        else:
+        elif complete:  # a reply that comes in drops has no more time than one in one piece
             self._deadline = self._loop.time() + self._limit()
 
     def eof_received(self) -> bool:
@@ -133,8 +153,8 @@ class Connection(asyncio.Protocol):
         stage = self._stage()
         return self._timeouts.get(stage, DEFAULT_TIMEOUTS[stage])
 
-    def _arm(self) -> None:
-        self._deadline = self._loop.time() + self._limit()
+    def _arm(self, deadline: float = math.inf) -> None:
+        self._deadline = min(self._loop.time() + self._limit(), deadline)
         if self._timer is None:
             self._timer = self._loop.call_at(self._deadline, self._check_time)
         elif self._timer.when() > self._deadline:
@@ -198,14 +218,15 @@ class Connection(asyncio.Protocol):
             text = f"conversation with {self.server.name} timed out while {stage.doing}"
             raise ConversationFailed(stage, "4.4.2", text)
 
-    async def send_content(self, content: Content, line_limit: int, whole: bytes = b"") -> None:
+    async def send_content(self, content: Content, line_limit: int, whole: bytes = b"", *, pause: float = 0.0) -> None:
         """Send a message and await the verdict.  Raises ConversationFailed; a message is never ended half-way.
 
-        `whole` is all of the content, where it is at hand.
+        `whole` is all of the content, where it is at hand.  `pause` are seconds before the dot.
         """
         encoder = ContentEncoder(line_limit)
         client = self.client
-        if whole:
+        self._content_deadline = 0.0
+        if whole and not pause:
             client.end_content(encoder.encode(whole) + encoder.finish())
             await self.settle()
             return
@@ -219,15 +240,21 @@ class Connection(asyncio.Protocol):
                 start += len(data)
                 client.content(encoder.encode(data))
                 self._write()
-                await self._drain()
+                await self._drain(len(data))
             if client.state is State.MESSAGE:
                 parts = []
                 while start < content.size:
                     data = content.read(start, CHUNK)
                     start += len(data)
                     parts.append(encoder.encode(data))
-                parts.append(encoder.finish())
-                client.end_content(b"".join(parts))
+                if pause:
+                    client.content(b"".join(parts))
+                    self._write()
+                    await asyncio.sleep(pause)
+                    parts.clear()
+                    self._check_alive()
+            if client.state is State.MESSAGE:
+                client.end_content(b"".join((*parts, encoder.finish())))
         except (OSError, EOFError):
             self._broken_off()
         await self.settle()
@@ -245,7 +272,7 @@ class Connection(asyncio.Protocol):
                 start += len(data)
                 client.content(data)
                 self._write()
-                await self._drain()
+                await self._drain(len(data))
             if client.state is State.MESSAGE:
                 parts = []
                 while start < content.size:
@@ -263,23 +290,32 @@ class Connection(asyncio.Protocol):
                 return
             client.content(encoder.encode(piece))
             self._write()
-            await self._drain()
+            await self._drain(len(piece))
 
     def _broken_off(self) -> NoReturn:
         """The content cannot be read: end the conversation, so that the server takes no half a message."""
         self.abort()
         raise ConversationFailed(Stage.BODY, "4.3.0", f"local data error while talking to {self.server.name}") from None
 
-    async def _drain(self) -> None:
+    async def _drain(self, sent: int) -> None:
+        """Wait until more can be written; `sent` bytes of content have been since the last time."""
+        if self.least_rate:
+            now, limit = self._loop.time(), self._limit()
+            self._content_deadline = min((self._content_deadline or now + limit) + sent / self.least_rate, now + limit)
+        else:
+            self._content_deadline = math.inf
         while self._paused and not self._lost and self.client.state is State.MESSAGE:
             self._writable = self._loop.create_future()
-            self._arm()
+            self._arm(self._content_deadline)
             try:
                 await self._writable
             finally:
                 self._writable = None
             if self._timed_out:
                 break
+        self._check_alive()
+
+    def _check_alive(self) -> None:
         if self._lost or self._timed_out or self._error is not None:
             self._check()
 
@@ -314,10 +350,15 @@ class Connection(asyncio.Protocol):
         return found if isinstance(found, ssl.SSLObject) else None
 
     def quit(self) -> None:
-        """Say goodbye and close without waiting for the answer (smtp_skip_quit_response)."""
+        """Say goodbye and close, by default without waiting for the answer (smtp_skip_quit_response)."""
         if not self._lost and self.client.state is not State.CLOSING and self.client.waiting is None:
             self.client.quit()
             self._write()
+            if self.hears_goodbye and not self._leaving:
+                self._leaving = True
+                self._stop_timer()
+                self._timer = self._loop.call_later(self._limit(), self.close)
+                return
         self.close()
 
     def watch(self, notices: AsyncNotices) -> None:

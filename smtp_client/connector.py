@@ -7,9 +7,10 @@ about TLS prevents a delivery (RFC 7435): if the handshake fails, the same serve
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pillarbox.lib.log import log
@@ -18,6 +19,7 @@ from pillarbox.lib.smtp.client_reply import ServerReply
 from pillarbox.smtp_client.agreement import NO_TLS, Agreement, Unprotected
 from pillarbox.smtp_client.connection import Connection, ConversationFailed
 from pillarbox.smtp_client.dialling import dial, reason_of
+from pillarbox.smtp_client.login import LoginFailed
 from pillarbox.smtp_client.protection import is_inside
 from pillarbox.smtp_client.racing import NobodyAnswers, first_to_answer
 from pillarbox.smtp_client.results import refused
@@ -27,6 +29,9 @@ from pillarbox.smtp_client.settings import Settings
 from pillarbox.smtp_client.terms import Terms
 from pillarbox.smtp_client.tls_policy import INSIDE
 from pillarbox.smtp_client.transport_security import Tls
+
+_MANGLED = re.compile(r"[20 *\t]+")
+"""A greeting that a Cisco PIX has been at."""
 
 
 class Unusable(Exception):
@@ -46,6 +51,10 @@ class Unusable(Exception):
         self.reply = reply
 
 
+LogIn = Callable[[Connection], Awaitable[None]]
+"""Log in where there is a password for the connection's server.  Raises LoginFailed, LookupUnavailable."""
+
+
 async def connect(
     servers: Sequence[Server],
     domain: str,
@@ -55,11 +64,13 @@ async def connect(
     terms: Terms,
     tls: Tls,
     unreached: Callable[[Server], None],
+    log_in: LogIn | None = None,
 ) -> Connection:
     """A connection that may carry mail, to one of `servers`, which are equally good.
 
     `domain` is the next hop as configured, for certificates and messages; `find_loops` says that a server with our own
-    name is ourselves; `unreached` hears of those at which nobody answers.  Raises Unusable.
+    name is ourselves; `unreached` hears of those at which nobody answers; `log_in` does that before there is mail.
+    Raises Unusable, LookupUnavailable.
     """
     server, sock = await _reach(servers, settings, terms, unreached)
     inside = is_inside(server, settings)
@@ -75,7 +86,7 @@ async def connect(
     except BaseException:
         sock.close()
         raise
-    way = _Way(server, domain, settings, terms, tls, find_loops)
+    way = _Way(server, domain, settings, terms, tls, find_loops, log_in)
     connection = await _converse(way, sock, agreement)
     if inside:
         connection.terms = replace(terms, tls=INSIDE)
@@ -92,6 +103,7 @@ class _Way:
     terms: Terms
     tls: Tls
     find_loops: bool
+    log_in: LogIn | None
 
 
 async def _reach(
@@ -141,6 +153,8 @@ async def _begin(way: _Way, sock: socket.socket, agreement: Agreement) -> Connec
     server, settings = way.server, way.settings
     client = Client(way.terms.helo, lmtp=settings.lmtp, without=settings.discard_keywords)
     connection = Connection(server, client, settings.timeouts, way.terms)
+    connection.least_rate = settings.min_data_rate
+    connection.hears_goodbye = not settings.skip_quit_response
     if settings.notices is not None:
         connection.watch(settings.notices)
     if server.path:
@@ -158,6 +172,12 @@ async def _begin(way: _Way, sock: socket.socket, agreement: Agreement) -> Connec
                 await _secure(connection, way, agreement)
             elif settings.tls_notes_offer and "STARTTLS" in client.capabilities:
                 log.info(f"Host offered STARTTLS: [{server.host}]")
+        if way.log_in is not None:
+            connection.verified = connection.tls != "" and agreement.proves
+            await way.log_in(connection)
+    except LoginFailed as failure:
+        connection.quit()
+        raise Unusable(failure.dsn, failure.text, server, answered=True, reply=failure.reply) from None
     except ConversationFailed as failure:
         connection.abort()
         raise Unusable(failure.dsn, failure.text, server, answered=True) from None
@@ -175,15 +195,24 @@ async def _greet(connection: Connection, domain: str, settings: Settings, find_l
     assert client.greeting is not None
     if client.state is not State.GREETED:
         raise _refused(server, client.greeting, soften=settings.skip_5xx_greeting)
-    await _hello(connection)
+    connection.mangled = _MANGLED.fullmatch(str(client.greeting)) is not None
+    await _hello(connection, settings)
     if find_loops and client.capabilities.name.lower() == settings.myhostname.lower():
         raise Unusable("5.4.6", f"mail for {domain} loops back to myself", server, answered=True)
 
 
-async def _hello(connection: Connection) -> None:
+def _is_extended(connection: Connection, settings: Settings) -> bool:
+    """Whether to begin with EHLO."""
+    greeting = connection.client.greeting
+    if settings.never_send_ehlo or (connection.mangled and "disable_esmtp" in settings.pix_workarounds):
+        return False
+    return settings.always_send_ehlo or (greeting is not None and "ESMTP" in str(greeting).upper().split())
+
+
+async def _hello(connection: Connection, settings: Settings) -> None:
     """EHLO, or HELO for a server that does not know it (RFC 5321 section 3.2)."""
     client = connection.client
-    client.hello()
+    client.hello(extended=client.lmtp or _is_extended(connection, settings))
     await connection.settle()
     reply = client.hello_reply
     if client.state is State.GREETED and reply is not None and reply.kind == 5 and not client.lmtp:
@@ -231,7 +260,7 @@ async def _secure(connection: Connection, way: _Way, agreement: Agreement) -> No
         return
     await securing.handshake(connection, agreement, way.domain)
     try:
-        await _hello(connection)
+        await _hello(connection, way.settings)
     except ConversationFailed as failure:
         if mandatory:
             raise

@@ -12,20 +12,23 @@ Servers are tried in order until every recipient has a verdict or the limits are
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import takewhile
 
+from pillarbox.lib.clients.lookup import LookupUnavailable
 from pillarbox.lib.delivery import DeliveryRequest, Result
 from pillarbox.lib.log import log
 from pillarbox.smtp_client.cache import ConnectionCache
+from pillarbox.smtp_client.connection import Connection
 from pillarbox.smtp_client.connector import Unusable, connect
-from pillarbox.smtp_client.destination import BadDestination, Destination, parse_destination
+from pillarbox.smtp_client.destination import BadDestination, Destination, parse_destination, split_destinations
 from pillarbox.smtp_client.ledger import Ledger
+from pillarbox.smtp_client.login import Logins
 from pillarbox.smtp_client.policies import NoPolicy
 from pillarbox.smtp_client.protection import UNENCRYPTED, insists
 from pillarbox.smtp_client.route import NoRoute, Router, Server, usable
 from pillarbox.smtp_client.session import Session
 from pillarbox.smtp_client.settings import Settings
-from pillarbox.smtp_client.tables import Tables
 from pillarbox.smtp_client.terms import terms_of
 from pillarbox.smtp_client.transport_security import Tls
 from pillarbox.smtp_client.visits import Visits
@@ -37,12 +40,15 @@ TLS_FAILURES = ("4.7.4", "4.7.5", "4.7.10")
 class Deliverer:
     """What the deliveries of one process share."""
 
-    def __init__(self, settings: Settings, router: Router, cache: ConnectionCache, tables: Tables, tls: Tls) -> None:
+    def __init__(
+        self, settings: Settings, router: Router, cache: ConnectionCache, tls: Tls, logins: Logins | None
+    ) -> None:
         self.settings = settings
         self.router = router
         self.cache = cache
-        self.tables = tables
         self.tls = tls
+        self.logins = logins
+        """None: the service logs in nowhere."""
 
     async def deliver(self, request: DeliveryRequest) -> tuple[list[Result], str]:
         """Results for all recipients, and why the next hop as a whole is unusable, or ""."""
@@ -61,12 +67,13 @@ class Delivery:
         self._visits = Visits(deliverer.settings.session_limit)
         self._session = Session(request, deliverer.settings, deliverer.cache, self._ledger, self._visits)
         self._tls = deliverer.tls
+        self._logins = deliverer.logins
         self._terms = terms_of(request, deliverer.tls.policies.default, deliverer.settings)
 
     async def run(self) -> tuple[list[Result], str]:
         """Try every destination in turn."""
         settings, ledger, request = self._settings, self._ledger, self._request
-        texts = (request.nexthop, *settings.fallback_relays)
+        texts = (*split_destinations(request.nexthop), *settings.fallback_relays)
         for number, text in enumerate(texts):
             try:
                 destination = parse_destination(text, settings.default_port)
@@ -85,14 +92,19 @@ class Delivery:
                 return ledger.conclude(), ""
             if policy is not self._terms.tls:
                 self._terms = terms_of(request, policy, settings)
-            await self._try_destination(text, destination, last=number == len(texts) - 1)
+            try:
+                await self._try_destination(text, destination, last=number == len(texts) - 1)
+            except LookupUnavailable as error:
+                ledger.hope = True
+                ledger.defer("4.3.0", f"Temporary lookup failure: {error}")
+                break
             if not ledger.waiting:
                 break
         return ledger.conclude(), self._visits.site
 
     async def _try_destination(self, text: str, destination: Destination, *, last: bool) -> None:
         ledger, visits = self._ledger, self._visits
-        while (connection := self._cache.take_destination(text, self._terms)) is not None:
+        while (connection := self._cache.take_destination(self._place(text), self._terms)) is not None:
             if await self._session.use(connection, reused=True):
                 await self._serve_left(connection.server, text, destination)
                 break
@@ -126,15 +138,16 @@ class Delivery:
             if self._ledger.waiting:
                 self._visits.blame(failure.text)
             return []
-        servers = usable(reached, self._settings.address_limit)
+        servers = usable(reached, self._settings.address_limit, balance=self._settings.balance_families)
         self._ledger.hope = self._ledger.hope or len(servers) < len(found)
-        return list(servers)
+        return servers
 
     async def _try_servers(self, servers: list[Server], text: str, destination: Destination) -> None:
         """One of the best of these: a kept connection to it, else a new one."""
         best = list(takewhile(lambda server: server.rank == servers[0].rank, servers))
         for server in best:
-            while (connection := self._cache.take_server(server.key, self._terms)) is not None:
+            login = await self._logins.find(self._request.sender, text, server) if self._logins else None
+            while (connection := self._cache.take_server(server.key, self._terms, login)) is not None:
                 if await self._session.use(connection, reused=True):
                     self._visits.saw(server)
                     await self._serve_left(server, text, destination)
@@ -164,6 +177,7 @@ class Delivery:
                 terms=self._terms,
                 tls=self._tls,
                 unreached=visits.saw,
+                log_in=partial(self._log_in, text) if self._logins else None,
             )
         except Unusable as failure:
             ledger.connected, ledger.note, ledger.tls = time.time(), "", ""
@@ -178,9 +192,22 @@ class Delivery:
             if ledger.waiting:
                 visits.blame(failure.text)
             return None
-        server = connection.server
+        server, settings = connection.server, self._settings
+        connection.keep = settings.cache or destination.host.lower() in settings.cache_destinations
         if server.rank == 0:
-            connection.destination = text
+            connection.destination = self._place(text)
         await self._session.use(connection, reused=False)
         visits.saw(server)
         return server
+
+    # --- logins
+
+    def _place(self, text: str) -> str:
+        """Under what the cache has connections for a next hop."""
+        return text if self._logins is None else self._logins.place(text, self._request.sender)
+
+    async def _log_in(self, text: str, connection: Connection) -> None:
+        assert self._logins is not None
+        credentials = await self._logins.find(self._request.sender, text, connection.server)
+        if credentials is not None:
+            await self._logins.log_in(connection, credentials)

@@ -2,6 +2,7 @@
 
     example.org   example.org:2525   [mail.example.org]   [192.0.2.1]:24   [IPv6:2001:db8::1]   unix:/run/lmtp
     inet:host:port (as LMTP transports write it)
+    [one.example], [two.example]:587   (several, tried in this order)
 
 A name in brackets is a host, without brackets a domain whose MX records count.
 """
@@ -39,6 +40,13 @@ class Destination:
             return str(ipaddress.ip_address(self.host))
         except ValueError:
             return ""
+
+
+def split_destinations(text: str) -> tuple[str, ...]:
+    """The destinations of a list; a text with nothing in it is one, and a bad one."""
+    if "," not in text and " " not in text:
+        return (text,)
+    return tuple(text.replace(",", " ").split()) or (text,)
 
 
 @lru_cache(maxsize=1000)  # a busy destination is named in every request

@@ -27,7 +27,7 @@ async def dial(server: Server, settings: Settings, terms: Terms) -> socket.socke
     try:
         if server.path:
             async with asyncio.timeout(settings.connect_timeout):
-                await loop.sock_connect(sock, server.path)
+                await loop.sock_connect(sock, os.path.join(settings.queue_directory, server.path))
         else:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if source := terms.source(server):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pillarbox.lib.address.address import split_address, unquote_local
 from pillarbox.lib.delivery import DeliveryRecipient, DeliveryRequest, Result
 from pillarbox.lib.smtp.client_capabilities import NO_LIMITS
 from pillarbox.lib.smtp.client_command import BadAddress, ascii_address, mail_from, rcpt_to
@@ -54,7 +55,7 @@ async def prepare(
     by = by_parameter(request, capabilities, server, settings) if request.deliver_by else ""
     offered = "SMTPUTF8" in capabilities
     utf8 = request.smtputf8 and offered
-    sender: str | None = request.sender
+    sender: str | None = request.sender if settings.quote_envelope else _unquoted(request.sender)
     if not offered and (request.smtputf8 or not request.sender.isascii()):
         sender = ascii_address(request.sender)
         if sender is None or (request.smtputf8 and await needs_utf8(request.content)):
@@ -66,6 +67,8 @@ async def prepare(
     misfits: list[tuple[DeliveryRecipient, Result]] = []
     for recipient in chosen:
         address = recipient.address if utf8 else ascii_address(recipient.address)
+        if address is not None and not settings.quote_envelope:
+            address = _unquoted(address)
         if address is None:
             misfit = _utf8_misfit(server)
             misfits.append((recipient, local_failure(recipient.n, misfit.dsn, misfit.text, server)))
@@ -96,11 +99,17 @@ async def prepare(
             envid=request.envid,
             requiretls=requiretls,
             by=by,
+            authenticated=connection.login is not None,
         )
     except BadAddress as error:
         raise Misfit("5.1.7", f"bad sender address: {error}") from None
     before = origin_commands(request, capabilities) if settings.send_xforward else []
     return Prepared(mail, commands, taken, misfits, left, body, before)
+
+
+def _unquoted(address: str) -> str:
+    local, domain = split_address(address)
+    return f"{unquote_local(local)}@{domain}" if local.startswith('"') else address
 
 
 def _within_limits(

@@ -13,6 +13,7 @@ from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.config.parameters.general import SERVICE_NAME, SYSLOG_NAME
 from pillarbox.lib.config.parameters.sites import MX_SITES
 from pillarbox.lib.config.parameters.smtp_client import SMTP_BIND_ADDRESS, SMTP_BIND_ADDRESS6, SMTP_CLIENT_PORTS
+from pillarbox.lib.config.parameters.smtp_client_sasl import SMTP_SASL_AUTH_ENABLE
 from pillarbox.lib.dns import configured_resolver, parse_server
 from pillarbox.lib.dns.authentic import AuthenticResolver
 from pillarbox.lib.dns.servers import DNS_PORT
@@ -22,6 +23,7 @@ from pillarbox.lib.system.confinement import Confinement
 from pillarbox.smtp_client.cache import ConnectionCache
 from pillarbox.smtp_client.delivery import Deliverer
 from pillarbox.smtp_client.destination import parse_port
+from pillarbox.smtp_client.login import Logins
 from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import is_lmtp, read_settings, tells_postmaster
@@ -67,7 +69,8 @@ class SmtpClient:
         router = Router(settings, resolver, Ourselves(config), random.Random(), authentic)
         tables = Tables(config)
         tls = Tls(config, tables, authentic, lmtp=settings.lmtp)
-        self._deliverer = Deliverer(settings, router, ConnectionCache(settings), tables, tls)
+        logins = Logins(config, tables) if config[SMTP_SASL_AUTH_ENABLE] else None
+        self._deliverer = Deliverer(settings, router, ConnectionCache(settings), tls, logins)
 
     def run(self, worker: Worker) -> None:
         """Deliver until told to stop."""

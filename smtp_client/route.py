@@ -225,6 +225,13 @@ def _not_found(name: str, kind: str, outcome: Absent | Failed) -> NoRoute:
     return NoRoute("5.4.4" if isinstance(outcome, Absent) else "4.4.3", text)
 
 
-def usable(servers: Sequence[Server], limit: int) -> Sequence[Server]:
-    """At most `limit` servers; 0 is no limit."""
-    return servers[:limit] if limit else servers
+def usable(servers: Sequence[Server], limit: int, *, balance: bool) -> list[Server]:
+    """At most `limit` servers, 0 is no limit; with `balance` not all of one address family where there are two."""
+    first = list(servers[:limit]) if limit else list(servers)
+    if not balance or len(first) == len(servers) or limit < 2:
+        return first
+    others = [server for server in servers[limit:] if (":" in server.address) != (":" in first[0].address)]
+    if not others or any((":" in server.address) != (":" in first[0].address) for server in first):
+        return first
+    others = others[: limit // 2]
+    return first[: limit - len(others)] + others

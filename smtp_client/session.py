@@ -6,6 +6,8 @@ old one had not been given the content.
 
 from __future__ import annotations
 
+import time
+
 from pillarbox.lib.delivery import DEFERRED, DeliveryRequest
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp.client_stage import Stage
@@ -79,6 +81,7 @@ class Session:
             connection.client.lmtp,
             chunked=prepared.body.chunked,
             probe=self._request.probe,
+            to_data=self._settings.probe_to_data and not prepared.body.chunked,
             before=prepared.before,
         )
         failure = await self._converse(connection, transaction, prepared)
@@ -106,7 +109,9 @@ class Session:
                 if body.chunked:
                     await connection.send_octets(body.content)
                 else:
-                    await connection.send_content(body.content, self._settings.line_limit, body.whole)
+                    await connection.send_content(
+                        body.content, self._settings.line_limit, body.whole, pause=self._pause(connection)
+                    )
         except ConversationFailed as error:
             connection.abort()
             return error
@@ -114,6 +119,12 @@ class Session:
             connection.abort()
             raise
         return None
+
+    def _pause(self, connection: Connection) -> float:
+        """Seconds between the content and the dot: firewalls of old see no end that comes in one packet with it."""
+        settings = self._settings
+        late = time.time() - self._request.arrival > settings.pix_threshold if connection.mangled else False
+        return settings.pix_delay if late and "delay_dotcrlf" in settings.pix_workarounds else 0.0
 
     def _settle(
         self,

@@ -10,7 +10,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters import smtp_client as p
 from pillarbox.lib.config.parameters import tls as t
 from pillarbox.lib.config.parameters.bounce import NOTIFY_CLASSES
-from pillarbox.lib.config.parameters.general import INET_PROTOCOLS, MYHOSTNAME
+from pillarbox.lib.config.parameters.general import INET_PROTOCOLS, MYHOSTNAME, QUEUE_DIRECTORY
 from pillarbox.lib.dns import RecordType
 from pillarbox.lib.smtp.client_stage import Stage, Timeouts
 from pillarbox.smtp_client.destination import BadDestination, parse_port
@@ -32,6 +32,7 @@ class Settings:
     default_port: int = 25
     families: tuple[RecordType, ...] = FAMILIES["all"]
     preference: str = "any"
+    balance_families: bool = True
     randomize: bool = True
     native_lookup: tuple[str, ...] = ("dns",)
     disable_dns_lookups: bool = False
@@ -45,10 +46,21 @@ class Settings:
     bind_enforce: bool = False
     attempt_delay: float = 0.25
     cache: bool = True
+    cache_destinations: frozenset[str] = frozenset()
     idle_limit: float = 2.0
     reuse_time: float = 300.0
     reuse_count: int = 0
     skip_5xx_greeting: bool = True
+    always_send_ehlo: bool = True
+    never_send_ehlo: bool = False
+    quote_envelope: bool = True
+    skip_quit_response: bool = True
+    probe_to_data: bool = False
+    min_data_rate: int = 0
+    """0: the time for content is not limited as a whole."""
+    pix_workarounds: frozenset[str] = frozenset()
+    pix_threshold: float = 500.0
+    pix_delay: float = 10.0
     discard_keywords: frozenset[str] = frozenset()
     line_limit: int = 998
     disable_conversion: bool = False
@@ -60,6 +72,8 @@ class Settings:
     tls_blocks_early_replies: bool = False
     tls_status: bool = True
     """Whether the line of a delivery says how it was protected."""
+    queue_directory: str = "/"
+    """Where the paths of UNIX sockets begin that are not absolute."""
     connect_timeout: float = 30.0
     timeouts: Timeouts = field(default_factory=dict, compare=False)
     notices: AsyncNotices | None = field(default=None, compare=False)
@@ -94,6 +108,7 @@ def read_settings(config: Config, service: str) -> Settings:
     if 0 < line_limit < 16:
         raise ValueError(f"{p.SMTP_LINE_LENGTH_LIMIT.name}: 0 or a number from 16 was expected")
     helo = config[p.SMTP_HELO_TIMEOUT]
+    workarounds = config[p.SMTP_PIX_WORKAROUNDS]
     return Settings(
         lmtp=lmtp,
         myhostname=config[MYHOSTNAME],
@@ -101,6 +116,7 @@ def read_settings(config: Config, service: str) -> Settings:
         default_port=default_port,
         families=FAMILIES[config[INET_PROTOCOLS]],
         preference=config[p.SMTP_ADDRESS_PREFERENCE],
+        balance_families=config[p.SMTP_BALANCE_INET_PROTOCOLS],
         randomize=config[p.SMTP_RANDOMIZE_ADDRESSES],
         native_lookup=config[p.SMTP_HOST_LOOKUP],
         disable_dns_lookups=config[p.DISABLE_DNS_LOOKUPS],
@@ -113,10 +129,20 @@ def read_settings(config: Config, service: str) -> Settings:
         bind_enforce=config[p.SMTP_BIND_ADDRESS_ENFORCE],
         attempt_delay=config[p.SMTP_CONNECTION_ATTEMPT_DELAY],
         cache=config[p.SMTP_CONNECTION_CACHE_ON_DEMAND],
+        cache_destinations=frozenset(name.lower() for name in config[p.SMTP_CONNECTION_CACHE_DESTINATIONS]),
         idle_limit=config[p.SMTP_CONNECTION_CACHE_TIME_LIMIT],
         reuse_time=config[p.SMTP_CONNECTION_REUSE_TIME_LIMIT],
         reuse_count=config[p.SMTP_CONNECTION_REUSE_COUNT_LIMIT],
         skip_5xx_greeting=config[p.SMTP_SKIP_5XX_GREETING],
+        always_send_ehlo=config[p.SMTP_ALWAYS_SEND_EHLO],
+        never_send_ehlo=config[p.SMTP_NEVER_SEND_EHLO],
+        quote_envelope=config[p.SMTP_QUOTE_RFC821_ENVELOPE],
+        skip_quit_response=config[p.SMTP_SKIP_QUIT_RESPONSE],
+        probe_to_data=config[p.SMTP_ADDRESS_VERIFY_TARGET] == "data",
+        min_data_rate=config[p.SMTP_MIN_DATA_RATE] if config[p.SMTP_PER_REQUEST_DEADLINE] else 0,
+        pix_workarounds=frozenset(workarounds),
+        pix_threshold=config[p.SMTP_PIX_WORKAROUND_THRESHOLD_TIME],
+        pix_delay=config[p.SMTP_PIX_WORKAROUND_DELAY_TIME],
         discard_keywords=frozenset(word.upper() for word in config[p.SMTP_DISCARD_EHLO_KEYWORDS]),
         line_limit=line_limit,
         tls_wrapped=config[t.SMTP_TLS_WRAPPERMODE],
@@ -127,6 +153,7 @@ def read_settings(config: Config, service: str) -> Settings:
         send_xforward=config[p.SMTP_SEND_XFORWARD_COMMAND],
         assume_final=config[p.LMTP_ASSUME_FINAL],
         notices=AsyncNotices(config) if tells_postmaster(config) else None,
+        queue_directory=config[QUEUE_DIRECTORY],
         connect_timeout=config[p.SMTP_CONNECT_TIMEOUT],
         timeouts={
             Stage.GREETING: helo,

@@ -46,10 +46,10 @@ def verdict(
     reply = transaction.recipient_replies[number]
     if reply is not None and reply.kind != 2:
         return results.said(n, server, results.as_temporary(reply), Stage.RCPT)
-    if reply is not None and transaction.probe:
-        return results.sent(n, server, reply, "")
     if reply is not None:
         data = transaction.data_reply
+        if transaction.probe and (data is None or data.kind == 3) and not (transaction.with_data and data is None):
+            return results.sent(n, server, reply, "")
         if data is not None and data.kind != 3:
             return results.said(n, server, data, Stage.DATA)
         final = transaction.final_reply(number)

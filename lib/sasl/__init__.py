@@ -6,7 +6,7 @@ a server mechanism *asks* for what it must know (`VerifyPassword`, `FetchScramKe
 `VerifyCertificate`) and is told the answer.
 """
 
-from pillarbox.lib.sasl.client import ClientMechanism, choose, client_mechanism
+from pillarbox.lib.sasl.client import ClientMechanism, client_mechanism
 from pillarbox.lib.sasl.events import (
     Accepted,
     Event,
@@ -55,7 +55,6 @@ __all__ = [
     "VerifyCertificate",
     "VerifyPassword",
     "VerifyToken",
-    "choose",
     "client_mechanism",
     "decode_initial",
     "decode_response",

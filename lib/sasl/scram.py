@@ -1,4 +1,4 @@
-"""The computations and message grammar that both sides of SCRAM-SHA-256 share (RFC 5802, RFC 7677).
+"""The computations and message grammar that both sides of SCRAM share (RFC 5802, RFC 7677), SHA-256 unless told else.
 
 `ScramKeys` is what a server keeps: neither the password nor anything that logs in elsewhere.  Its text form is that of
 RFC 5803.
@@ -68,14 +68,14 @@ class ScramKeys:
         return result
 
 
-def digest(data: bytes) -> bytes:
+def digest(data: bytes, name: str = HASH) -> bytes:
     """H(data)."""
-    return hashlib.sha256(data).digest()
+    return hashlib.new(name, data).digest()
 
 
-def mac(key: bytes, data: bytes) -> bytes:
+def mac(key: bytes, data: bytes, name: str = HASH) -> bytes:
     """HMAC(key, data)."""
-    return hmac.digest(key, data, HASH)
+    return hmac.digest(key, data, name)
 
 
 def xor(left: bytes, right: bytes) -> bytes:
@@ -83,9 +83,9 @@ def xor(left: bytes, right: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(left, right, strict=True))
 
 
-def salted_password(password: str, salt: bytes, iterations: int) -> bytes:
+def salted_password(password: str, salt: bytes, iterations: int, name: str = HASH) -> bytes:
     """Hi(Normalize(password), salt, i); costs `iterations` hashes and releases the interpreter lock meanwhile."""
-    return hashlib.pbkdf2_hmac(HASH, prepare_password(password).encode("utf-8", "surrogateescape"), salt, iterations)
+    return hashlib.pbkdf2_hmac(name, prepare_password(password).encode("utf-8", "surrogateescape"), salt, iterations)
 
 
 def make_scram_keys(password: str, salt: bytes, iterations: int = ITERATIONS) -> ScramKeys:

@@ -3,6 +3,7 @@
     client = Client(name="mail.example.org")
     client.receive(octets); socket.send(client.take_output())     # whenever octets come, and after every call
     client.hello(); ...                                           # when not client.waiting
+    client.authenticate("PLAIN", initial); ...                    # where the server wants to know who we are
     client.begin(Transaction(mail, recipients)); ...              # then transaction.progress is CONTENT or DONE
     client.content(octets); client.end_content(octets); ...       # then DONE
 
@@ -42,6 +43,7 @@ class Order(Enum):
 
     HELLO = "EHLO, LHLO or HELO"
     STARTTLS = "STARTTLS"
+    AUTH = "AUTH, or a response to its challenge"
     BEGIN = "a message"
     CONTENT = "content of a message"
     RESET = "RSET"
@@ -53,7 +55,7 @@ ALLOWED: dict[State, frozenset[Order]] = {
     State.CONNECTED: frozenset({Order.QUIT}),
     State.GREETED: frozenset({Order.HELLO, Order.QUIT}),
     State.SECURING: frozenset(),
-    State.READY: frozenset({Order.HELLO, Order.STARTTLS, Order.BEGIN, Order.RESET, Order.QUIT}),
+    State.READY: frozenset({Order.HELLO, Order.STARTTLS, Order.AUTH, Order.BEGIN, Order.RESET, Order.QUIT}),
     State.MESSAGE: frozenset({Order.CONTENT, Order.QUIT}),
     State.CLOSING: frozenset({Order.QUIT}),
 }
@@ -83,6 +85,8 @@ class Client:
         self.greeting: ServerReply | None = None
         self.hello_reply: ServerReply | None = None
         self.starttls_reply: ServerReply | None = None
+        self.auth_reply: ServerReply | None = None
+        """334 with a challenge, or the outcome."""
         self.capabilities = Capabilities()
         self.transaction: Transaction | None = None
         self.unsolicited: ServerReply | None = None
@@ -105,6 +109,7 @@ class Client:
             Stage.LHLO: self._on_hello,
             Stage.HELO: self._on_hello,
             Stage.STARTTLS: self._on_starttls,
+            Stage.AUTH: self._on_auth,
             Stage.RSET: self._on_reset,
             Stage.XFORWARD: self._on_xforward,
             Stage.MAIL: self._on_mail,
@@ -141,9 +146,10 @@ class Client:
         self._output.clear()
         return data
 
-    def receive(self, data: bytes) -> None:
-        """Take octets from the server.  Raises ReplyError."""
-        for reply in self._parser.feed(data):
+    def receive(self, data: bytes) -> bool:
+        """Take octets from the server; whether they complete a reply.  Raises ReplyError."""
+        replies = self._parser.feed(data)
+        for reply in replies:
             if self.conversation is not None:
                 self.conversation.answered(reply.code, "\r\n".join(reply.lines))
             if not self._awaited or self._premature(reply):
@@ -164,6 +170,7 @@ class Client:
             self._send_next()
         if self.state is State.SECURING and self._parser.pending:
             raise ReplyError("octets in clear text after STARTTLS")  # an injection, RFC 3207 section 5 (errata 4084)
+        return bool(replies)
 
     def _premature(self, reply: ServerReply) -> bool:
         """Whether a reply comes although the content is not complete."""
@@ -203,6 +210,19 @@ class Client:
         self.state = State.GREETED
         self.capabilities = Capabilities()
 
+    def authenticate(self, mechanism: str, initial: bytes | None) -> None:
+        """AUTH (RFC 4954); afterwards `auth_reply` says whether the server is content, or wants an answer."""
+        self._order(Order.AUTH)
+        self._send(Stage.AUTH, command.auth(mechanism, initial))
+
+    def respond(self, response: bytes | None) -> None:
+        """Answer a challenge; None gives the exchange up."""
+        self._order(Order.AUTH)
+        self._send(Stage.AUTH, command.auth_response(response))
+
+    def _on_auth(self, reply: ServerReply) -> None:
+        self.auth_reply = reply
+
     def _on_greeting(self, reply: ServerReply) -> None:
         self.greeting = reply
 
@@ -237,7 +257,7 @@ class Client:
                     self.conversation.sent(octets)
             self._awaited.append(Stage.MAIL)
             self._awaited.extend([Stage.RCPT] * len(transaction.recipients))
-            if not transaction.chunked and not transaction.probe:
+            if transaction.with_data:
                 self._output.append(command.DATA)
                 self._awaited.append(Stage.DATA)
         else:
@@ -246,7 +266,7 @@ class Client:
             self._commands.extend((Stage.XFORWARD, one) for one in transaction.before)
             self._commands.append((Stage.MAIL, transaction.mail))
             self._commands.extend((Stage.RCPT, recipient) for recipient in transaction.recipients)
-            if not transaction.chunked and not transaction.probe:
+            if transaction.with_data:
                 self._commands.append((Stage.DATA, command.DATA))
             self._send_next()
         self._needs_reset = False
@@ -272,7 +292,7 @@ class Client:
         self._recipient += 1
         if self._recipient < len(transaction.recipients):
             return
-        if transaction.probe:
+        if transaction.probe and not transaction.with_data:
             self._needs_reset = transaction.mail_accepted
             self._finish()
         elif transaction.chunked:
@@ -293,6 +313,10 @@ class Client:
         assert transaction is not None
         transaction.data_reply = reply
         if reply.kind == 3:
+            if transaction.probe:
+                self.state = State.CLOSING  # nothing may follow but a message
+                self._finish()
+                return
             if transaction.accepted:
                 transaction.progress = Progress.CONTENT
                 self._awaited.extend([Stage.END_OF_DATA] * transaction.finals_expected)

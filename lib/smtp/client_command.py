@@ -6,6 +6,7 @@ Everything that comes from an envelope passes `_checked`: no text may end the co
 from __future__ import annotations
 
 import re
+from binascii import b2a_base64
 from collections.abc import Mapping
 
 from pillarbox.lib.address.domain import to_ascii
@@ -46,6 +47,28 @@ def hello(verb: str, name: str) -> bytes:
     return f"{verb} {_checked(name)}\r\n".encode("ascii", "replace")
 
 
+AUTH_LIMIT = 512
+"""Octets of an AUTH command with its initial response (RFC 4954 section 4)."""
+
+
+def auth(mechanism: str, initial: bytes | None) -> bytes:
+    """`AUTH`, with the initial response in base64 where there is one."""
+    command = f"AUTH {mechanism}".encode("ascii")
+    if initial is not None:
+        command += b" " + (b2a_base64(initial, newline=False) or b"=")
+    return command + b"\r\n"
+
+
+def initial_fits(mechanism: str, initial: bytes) -> bool:
+    """Whether an initial response may stand in the command; a longer one is sent when the server asks for it."""
+    return len(auth(mechanism, initial)) <= AUTH_LIMIT
+
+
+def auth_response(response: bytes | None) -> bytes:
+    """The answer to a challenge; None gives the exchange up."""
+    return (b"*" if response is None else b2a_base64(response, newline=False)) + b"\r\n"
+
+
 def ascii_address(address: str) -> str | None:
     """The address with its domain in A-labels; None where its local part is not ASCII (RFC 6531 section 3.2)."""
     if address.isascii():
@@ -66,11 +89,12 @@ def mail_from(
     envid: str = "",
     requiretls: bool = False,
     by: str = "",
+    authenticated: bool = False,
 ) -> bytes:
     """The MAIL command with those parameters that the server understands.  Raises BadAddress.
 
     `body` is `8bitmime`, `binarymime` or else; `ret` is `full` or `hdrs`; `envid` is plain text; `by` is the value of
-    the BY parameter (RFC 2852).
+    the BY parameter (RFC 2852).  In an `authenticated` session AUTH says that we vouch for nobody (RFC 4954 section 5).
     """
     parts = [f"MAIL FROM:{_path(sender)}"]
     if size and "SIZE" in capabilities:
@@ -83,6 +107,8 @@ def mail_from(
         parts.append("SMTPUTF8")
     if requiretls and "REQUIRETLS" in capabilities:
         parts.append("REQUIRETLS")
+    if authenticated and "AUTH" in capabilities:
+        parts.append("AUTH=<>")
     if by and "DELIVERBY" in capabilities:
         parts.append(f"BY={by}")
     if "DSN" in capabilities:

@@ -27,6 +27,7 @@ class Stage(Enum):
     HELO = StageText("performing the HELO handshake", "HELO command", 300.0)
     LHLO = StageText("performing the LHLO handshake", "LHLO command", 300.0)
     STARTTLS = StageText("performing the EHLO handshake", "STARTTLS command", 300.0)
+    AUTH = StageText("performing SASL authentication", "AUTH command", 300.0)
     XFORWARD = StageText("sending XFORWARD attributes", "XFORWARD command", 300.0)
     MAIL = StageText("sending MAIL FROM", "MAIL FROM command", 300.0)
     RCPT = StageText("sending RCPT TO", "RCPT TO command", 300.0)

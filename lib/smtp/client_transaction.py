@@ -24,8 +24,8 @@ class Progress(Enum):
 class Transaction:
     """`mail` and `recipients` are complete commands (see `client_command`), and so are those of `before`, XFORWARD.
 
-    With `chunked` there is no DATA: the owner sends one BDAT with the content.  A `probe` ends behind the recipients:
-    what is wanted is their replies.
+    With `chunked` there is no DATA: the owner sends one BDAT with the content.  A `probe` ends behind the recipients,
+    or, with `to_data`, behind DATA: what is wanted is their replies.
     """
 
     mail: bytes
@@ -33,6 +33,7 @@ class Transaction:
     lmtp: bool = False
     chunked: bool = False
     probe: bool = False
+    to_data: bool = False
     before: list[bytes] = field(default_factory=list)
     progress: Progress = Progress.ENVELOPE
     complaints: list[ServerReply] = field(default_factory=list)
@@ -45,6 +46,11 @@ class Transaction:
 
     def __post_init__(self) -> None:
         self.recipient_replies = [None] * len(self.recipients)
+
+    @property
+    def with_data(self) -> bool:
+        """Whether DATA ends the envelope."""
+        return self.to_data if self.probe else not self.chunked
 
     @property
     def accepted(self) -> list[int]:

@@ -33,3 +33,16 @@ def _unique(session: ssl.SSLObject) -> bytes | None:
     if session.version() not in _OF_OLD_VERSIONS or session.session_reused:
         return None
     return session.get_channel_binding(UNIQUE)
+
+
+def own_binding(session: ssl.SSLObject | None) -> tuple[str, bytes]:
+    """Type and data of the binding that a client uses; ("", b"") where there is none.
+
+    With TLS 1.3 that is `tls-exporter` (RFC 9266 section 3), before it `tls-unique`.
+    """
+    if session is None or session.cipher() is None:
+        return "", b""
+    for kind, data in ((EXPORTER, exporter(session)), (UNIQUE, _unique(session))):
+        if data:
+            return kind, data
+    return "", b""

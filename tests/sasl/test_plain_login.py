@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillarbox.lib.sasl import MECHANISMS, Accepted, Rejected, Send, VerifyPassword, client_mechanism, server_mechanism
-from pillarbox.lib.sasl.client import Credentials, MechanismFailed, choose
+from pillarbox.lib.sasl.client import Credentials, MechanismFailed
 from pillarbox.lib.sasl.server import ServerMechanism
 from tests.feeding import truncations, with_trailing
 
@@ -101,18 +101,6 @@ def test_login_client_answers_only_twice() -> None:
 def test_unknown_mechanism_is_none() -> None:
     assert server_mechanism("X-OTHER") is None
     assert client_mechanism("X-OTHER", ANN) is None
-
-
-def test_the_strongest_offered_mechanism_is_chosen() -> None:
-    offered = ["LOGIN", "PLAIN", "scram-sha-256"]
-    chosen = choose(offered, ANN, clear_text=True)
-    assert chosen is not None and chosen.name == "SCRAM-SHA-256"
-    chosen = choose(offered[:2], ANN, clear_text=True)
-    assert chosen is not None and chosen.name == "PLAIN"
-
-
-def test_no_password_is_shown_where_clear_text_is_not_permitted() -> None:
-    assert choose(["PLAIN", "LOGIN"], ANN, clear_text=False) is None
 
 
 def test_credentials_do_not_show_the_password() -> None:

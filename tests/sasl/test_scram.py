@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pillarbox.lib.sasl import Accepted, FetchScramKeys, Rejected, ScramKeys, Send, make_scram_keys
 from pillarbox.lib.sasl.client import Credentials, MechanismFailed
-from pillarbox.lib.sasl.client.scram_sha_256 import ScramSha256Client
+from pillarbox.lib.sasl.client.scram import ScramSha256Client
 from pillarbox.lib.sasl.events import Event
 from pillarbox.lib.sasl.server.scram_sha_256 import ScramSha256Server
 from tests.feeding import truncations, with_trailing
@@ -30,7 +30,7 @@ def example_server() -> ScramSha256Server:
 
 
 def example_client(password: str = "pencil") -> ScramSha256Client:
-    return ScramSha256Client(Credentials("user", password), lambda: "rOprNGfwEbeRWgbNEkqO")
+    return ScramSha256Client(Credentials("user", password), make_nonce=lambda: "rOprNGfwEbeRWgbNEkqO")
 
 
 def run(client: ScramSha256Client, server: ScramSha256Server, keys: ScramKeys) -> Event:

@@ -21,11 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pillarbox.lib.config import Config, Service
+from pillarbox.lib.config.parameters.smtp_client_sasl import SMTP_SASL_AUTH_ENABLE
 from pillarbox.lib.delivery import Content, DeliveryRecipient, DeliveryRequest, Result
 from pillarbox.lib.dns import Resolver, Server
 from pillarbox.lib.log import log
 from pillarbox.smtp_client.cache import ConnectionCache
 from pillarbox.smtp_client.delivery import Deliverer
+from pillarbox.smtp_client.login import Logins
 from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import read_settings
@@ -129,7 +131,8 @@ class ClientUnderTest:
         cache = ConnectionCache(settings)
         tables = Tables(config)
         tls = Tls(config, tables, authentic, lmtp=settings.lmtp)
-        deliverer = Deliverer(settings, router, cache, tables, tls)
+        logins = Logins(config, tables) if config[SMTP_SASL_AUTH_ENABLE] else None
+        deliverer = Deliverer(settings, router, cache, tls, logins)
 
         async def one(request: DeliveryRequest) -> Outcome:
             begin = len(lines)

@@ -134,6 +134,10 @@ class FakeServer:
                 connection = self.context.wrap_socket(connection, server_side=True)
                 stream = connection.makefile("rb")
                 heard.encrypted = True
+            elif verb == "AUTH":
+                while reply.startswith("334") and (line := stream.readline()):
+                    heard.commands.append(line.decode().rstrip("\r\n"))
+                    reply = act("AUTH", heard.commands[-1])
             elif verb == "MAIL":
                 accepted = 0
             elif verb == "RCPT" and reply.startswith("2"):

@@ -10,6 +10,7 @@ import dns.message
 import pytest
 
 from pillarbox.lib.config import Service
+from pillarbox.smtp_client.route import Server, usable
 from tests.dns.name_server import NameServer, name_server
 from tests.smtp_client.conftest import ClientUnderTest
 from tests.smtp_client.fake_server import DROP, Action, FakeServer, fake_server, unused_port
@@ -25,6 +26,11 @@ ZONE: dict[str, dict[str, list[str]]] = {
     "nohost.test.": {"MX": ["10 nowhere.test."]},
     "halfhost.test.": {"MX": ["10 nowhere.test.", "20 second.two.test."]},
     "alias.test.": {"CNAME": ["two.test."]},
+    "toalias.test.": {"MX": ["10 hostalias.test."]},
+    "hostalias.test.": {"CNAME": ["first.two.test."]},
+    "circle.test.": {"MX": ["10 round.test."]},
+    "round.test.": {"CNAME": ["roundabout.test."]},
+    "roundabout.test.": {"CNAME": ["round.test."]},
     "loop.test.": {"MX": ["10 first.two.test.", "20 second.two.test."]},
     "many.test.": {"MX": [f"{n} m{n}.test." for n in range(1, 9)]},
     **{f"m{n}.test.": {"A": [f"127.0.1.{n}"]} for n in range(1, 9)},
@@ -62,6 +68,47 @@ def test_the_best_host_gets_the_mail(lab: ClientUnderTest) -> None:
 def test_an_alias_leads_to_its_mx(lab: ClientUnderTest) -> None:
     with hosts(lab, h2={}):
         assert lab.deliver_one("alias.test").one.status == "sent"
+
+
+def test_an_mx_that_is_an_alias_is_followed(lab: ClientUnderTest) -> None:
+    """Outside of the standard (RFC 5321 section 5.1), but common."""
+    with hosts(lab, h2={}) as servers:
+        outcome = lab.deliver_one("toalias.test")
+        assert outcome.one.relay == f"hostalias.test[127.0.0.2]:{servers['h2'].port}"
+
+
+def test_aliases_in_a_circle_are_not_followed_for_ever(lab: ClientUnderTest) -> None:
+    assert lab.deliver_one("circle.test").one.dsn in ("4.4.3", "5.4.4")
+
+
+def test_destinations_in_a_list_are_tried_in_turn(lab: ClientUnderTest) -> None:
+    with hosts(lab, h3={}) as servers:
+        port = servers["h3"].port
+        outcome = lab.deliver_one(f"[127.0.0.1]:{unused_port()}, nowhere.test [127.0.0.3]:{port}")
+        assert outcome.one.relay == f"127.0.0.3[127.0.0.3]:{port}"
+
+
+def families(servers: list[Server]) -> str:
+    return "".join("6" if ":" in server.address else "4" for server in servers)
+
+
+@pytest.mark.parametrize(
+    ("found", "limit", "left"),
+    [
+        ("66664444", 5, "66664"),
+        ("66664444", 4, "6644"),
+        ("66664444", 2, "64"),
+        ("66664444", 1, "6"),
+        ("64646464", 5, "64646"),
+        ("4444444", 5, "44444"),
+        ("444446", 5, "44446"),
+        ("66664444", 0, "66664444"),
+    ],
+)
+def test_the_limit_leaves_both_families(found: str, limit: int, left: str) -> None:
+    servers = [Server("mx", f"2001:db8::{n}" if kind == "6" else f"192.0.2.{n}", 25) for n, kind in enumerate(found)]
+    assert families(usable(servers, limit, balance=True)) == left
+    assert usable(servers, limit, balance=False) == (servers[:limit] if limit else servers)
 
 
 def test_equal_hosts_share_the_mail(lab: ClientUnderTest) -> None:

@@ -97,7 +97,7 @@ RELAYHOST = text(
     "relayhost",
     "",
     """Where mail for other systems is sent instead of to the recipient's mail exchanger: "domain" (its MX hosts),
-    "[host]" or "[host]:port" (no MX look-up).""",
+    "[host]" or "[host]:port" (no MX look-up). Several, separated by commas, are tried in turn.""",
 )
 TRANSPORT_MAPS = tables(
     "transport_maps",

@@ -17,7 +17,8 @@ LMTP_TCP_PORT = text("lmtp_tcp_port", "24", "The TCP port for destinations that 
 SMTP_FALLBACK_RELAY = words(
     "smtp_fallback_relay",
     "",
-    "Destinations that are tried when the real one can't be found or reached; syntax as relayhost.",
+    """Destinations that are tried, in this order, when the real one can't be found or reached, or can't take the mail
+    now; syntax as relayhost.""",
 )
 DISABLE_DNS_LOOKUPS = boolean(
     "disable_dns_lookups", "no", "Deliver to the host that a destination names, without asking for MX records."
@@ -44,6 +45,11 @@ SMTP_ADDRESS_PREFERENCE = choice(
     "any",
     """The address family that is tried first among hosts of equal preference; "any" takes turns.""",
     ("any", "ipv4", "ipv6"),
+)
+SMTP_BALANCE_INET_PROTOCOLS = boolean(
+    "smtp_balance_inet_protocols",
+    "yes",
+    "Where smtp_mx_address_limit would leave addresses of one family only, keep some of the other.",
 )
 SMTP_HOST_LOOKUP = words(
     "smtp_host_lookup", "dns", "Where addresses of hosts come from, in this order: dns, native (/etc/hosts)."
@@ -76,6 +82,12 @@ SMTP_CLIENT_PORTS = words(
 SMTP_CONNECTION_CACHE_ON_DEMAND = boolean(
     "smtp_connection_cache_on_demand", "yes", "Keep a connection open for a moment after a delivery, for the next one."
 )
+SMTP_CONNECTION_CACHE_DESTINATIONS = words(
+    "smtp_connection_cache_destinations",
+    "",
+    """Destinations to which connections are kept open also where smtp_connection_cache_on_demand is no: domains, or
+    names of relay hosts, without [] and port.""",
+)
 SMTP_CONNECTION_CACHE_TIME_LIMIT = seconds(
     "smtp_connection_cache_time_limit", "2s", "How long an unused connection is kept open."
 )
@@ -91,6 +103,35 @@ SMTP_HELO_NAME = text("smtp_helo_name", "$myhostname", "The name in the EHLO, HE
 SMTP_SKIP_5XX_GREETING = boolean(
     "smtp_skip_5xx_greeting", "yes", "Treat a server that greets with a 5xx reply as unavailable for now."
 )
+SMTP_ALWAYS_SEND_EHLO = boolean(
+    "smtp_always_send_ehlo", "yes", "Begin with EHLO also where the greeting does not say ESMTP."
+)
+SMTP_NEVER_SEND_EHLO = boolean("smtp_never_send_ehlo", "no", "Begin with HELO: use no extension at all.")
+SMTP_QUOTE_RFC821_ENVELOPE = boolean(
+    "smtp_quote_rfc821_envelope",
+    "yes",
+    "Quote local parts in MAIL and RCPT as RFC 5321 demands; no: send them as they are.",
+)
+SMTP_SKIP_QUIT_RESPONSE = boolean(
+    "smtp_skip_quit_response", "yes", "Close the connection behind QUIT, without waiting for the reply."
+)
+SMTP_ADDRESS_VERIFY_TARGET = choice(
+    "smtp_address_verify_target",
+    "rcpt",
+    "The command whose reply says whether an address is deliverable, in probes for it.",
+    ("rcpt", "data"),
+)
+SMTP_PIX_WORKAROUNDS = words(
+    "smtp_pix_workarounds",
+    "",
+    """What is done for servers behind a Cisco PIX, known by its greeting "220 ****": disable_esmtp (HELO),
+    delay_dotcrlf (a pause before the dot that ends a message, where it has waited long).""",
+    options=("disable_esmtp", "delay_dotcrlf"),
+)
+SMTP_PIX_WORKAROUND_THRESHOLD_TIME = seconds(
+    "smtp_pix_workaround_threshold_time", "500s", "How long a message must have waited for delay_dotcrlf."
+)
+SMTP_PIX_WORKAROUND_DELAY_TIME = seconds("smtp_pix_workaround_delay_time", "10s", "The pause of delay_dotcrlf.")
 SMTP_DISCARD_EHLO_KEYWORDS = words(
     "smtp_discard_ehlo_keywords", "", "Extensions that are not used even if a server offers them: pipelining, dsn, ..."
 )
@@ -142,6 +183,18 @@ SMTP_MAIL_TIMEOUT = seconds("smtp_mail_timeout", "300s", "The time limit for the
 SMTP_RCPT_TIMEOUT = seconds("smtp_rcpt_timeout", "300s", "The time limit for the reply to each RCPT TO.")
 SMTP_DATA_INIT_TIMEOUT = seconds("smtp_data_init_timeout", "120s", "The time limit for the reply to DATA.")
 SMTP_DATA_XFER_TIMEOUT = seconds("smtp_data_xfer_timeout", "180s", "The time limit for each block of content.")
+SMTP_PER_REQUEST_DEADLINE = boolean(
+    "smtp_per_request_deadline",
+    "no",
+    """Limit the time for the content of a message as a whole: smtp_data_xfer_timeout, and a second more for each
+    smtp_min_data_rate bytes that the server has taken. The time for a reply is always that for the whole reply.""",
+)
+SMTP_MIN_DATA_RATE = integer(
+    "smtp_min_data_rate",
+    "500",
+    "Bytes of content in a second that a server must take with smtp_per_request_deadline.",
+    minimum=1,
+)
 SMTP_DATA_DONE_TIMEOUT = seconds("smtp_data_done_timeout", "600s", "The time limit for the reply to the content.")
 SMTP_RSET_TIMEOUT = seconds("smtp_rset_timeout", "20s", "The time limit for the reply to RSET.")
 SMTP_QUIT_TIMEOUT = seconds(

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from pillarbox.lib.sasl.client.bearer import OAuthBearerClient, XOAuth2Client
 from pillarbox.lib.sasl.client.login import LoginClient
-from pillarbox.lib.sasl.client.mechanism import ClientMechanism, Credentials, MechanismFailed
+from pillarbox.lib.sasl.client.mechanism import UNBOUND, ClientChannel, ClientMechanism, Credentials, MechanismFailed
 from pillarbox.lib.sasl.client.plain import PlainClient
-from pillarbox.lib.sasl.client.scram_sha_256 import ScramSha256Client
+from pillarbox.lib.sasl.client.scram import (
+    ScramSha1Client,
+    ScramSha1PlusClient,
+    ScramSha256Client,
+    ScramSha256PlusClient,
+)
 
 MECHANISMS: dict[str, type[ClientMechanism]] = {
-    mechanism.name: mechanism for mechanism in (ScramSha256Client, PlainClient, LoginClient)
+    mechanism.name: mechanism
+    for mechanism in (
+        ScramSha256PlusClient,
+        ScramSha256Client,
+        ScramSha1PlusClient,
+        ScramSha1Client,
+        PlainClient,
+        LoginClient,
+        OAuthBearerClient,
+        XOAuth2Client,
+    )
 }
 """Strongest first."""
+
+Permit = Callable[[type[ClientMechanism]], bool]
 
 
 def client_mechanism(name: str, credentials: Credentials) -> ClientMechanism | None:
@@ -21,13 +39,31 @@ def client_mechanism(name: str, credentials: Credentials) -> ClientMechanism | N
     return mechanism(credentials) if mechanism else None
 
 
-def choose(offered: Iterable[str], credentials: Credentials, *, clear_text: bool) -> ClientMechanism | None:
-    """The strongest mechanism among `offered`; those that show the password only where `clear_text` permits it."""
+def suitable(
+    offered: Iterable[str], credentials: Credentials, permits: Permit, *, bindable: bool
+) -> list[type[ClientMechanism]]:
+    """The mechanisms among `offered` that fit the credentials and that `permits` allows, the strongest first.
+
+    `bindable`: the channel has a binding.
+    """
     names = {name.upper() for name in offered}
-    for name, mechanism in MECHANISMS.items():
-        if name in names and (clear_text or not mechanism.clear_text):
-            return mechanism(credentials)
-    return None
+    return [
+        mechanism
+        for name, mechanism in MECHANISMS.items()
+        if name in names
+        and mechanism.bearer == credentials.bearer
+        and (bindable or not mechanism.binds)
+        and permits(mechanism)
+    ]
 
 
-__all__ = ["MECHANISMS", "ClientMechanism", "Credentials", "MechanismFailed", "choose", "client_mechanism"]
+__all__ = [
+    "MECHANISMS",
+    "UNBOUND",
+    "ClientChannel",
+    "ClientMechanism",
+    "Credentials",
+    "MechanismFailed",
+    "client_mechanism",
+    "suitable",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.sasl.client.mechanism import ClientMechanism, Credentials, MechanismFailed
+from pillarbox.lib.sasl.client.mechanism import UNBOUND, ClientChannel, ClientMechanism, Credentials, MechanismFailed
 
 
 class LoginClient(ClientMechanism):
@@ -11,8 +11,8 @@ class LoginClient(ClientMechanism):
     name = "LOGIN"
     clear_text = True
 
-    def __init__(self, credentials: Credentials) -> None:
-        super().__init__(credentials)
+    def __init__(self, credentials: Credentials, channel: ClientChannel = UNBOUND) -> None:
+        super().__init__(credentials, channel)
         self._answers = [credentials.password.encode(), credentials.username.encode()]
 
     def initial(self) -> None:

@@ -14,11 +14,30 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who we are towards the server, and whom we act for (empty: ourselves)."""
+    """Who we are towards the server, and whom we act for (empty: ourselves).
+
+    `bearer` says that the password is an access token (RFC 6750).
+    """
 
     username: str
     password: str = field(repr=False)
     authzid: str = ""
+    bearer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClientChannel:
+    """What the client knows of the channel: a binding (RFC 5056), its type and data, or none.
+
+    `binding_offered`: the server offers a mechanism that binds, of the same kind.
+    """
+
+    kind: str = ""
+    data: bytes = field(default=b"", repr=False)
+    binding_offered: bool = False
+
+
+UNBOUND = ClientChannel()
 
 
 class MechanismFailed(Exception):
@@ -30,8 +49,15 @@ class ClientMechanism(ABC):
 
     name: ClassVar[str]
     clear_text: ClassVar[bool]
+    """Whether the password or token itself crosses the wire."""
+    mutual: ClassVar[bool] = False
+    """Whether the server proves itself, too."""
+    binds: ClassVar[bool] = False
+    """Whether it needs a channel binding."""
+    bearer: ClassVar[bool] = False
+    """Whether it shows a token, not a password."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, channel: ClientChannel = UNBOUND) -> None:
         self.credentials = credentials
 
     @abstractmethod

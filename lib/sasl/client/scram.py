@@ -1,13 +1,19 @@
-"""SCRAM-SHA-256 (RFC 7677) as a client, without channel binding; checks the server's signature."""
+"""SCRAM (RFC 5802; SHA-256: RFC 7677) as a client; checks the server's signature.
+
+The -PLUS mechanisms bind the exchange to its TLS channel: somebody in the middle, who has a TLS session with either
+side, gets nowhere.  Where a client could bind and the server does not offer it, the client says so (`y`), and a server
+that did offer it knows that somebody has changed its words (RFC 5802 section 6).
+"""
 
 from __future__ import annotations
 
 import hmac
 import secrets
 from collections.abc import Callable
+from typing import ClassVar
 
 from pillarbox.lib.sasl import scram
-from pillarbox.lib.sasl.client.mechanism import ClientMechanism, Credentials, MechanismFailed
+from pillarbox.lib.sasl.client.mechanism import UNBOUND, ClientChannel, ClientMechanism, Credentials, MechanismFailed
 from pillarbox.lib.sasl.stringprep import prepare
 
 NONCE_SIZE = 18
@@ -15,19 +21,27 @@ SALT_LIMIT = 1024
 """Octets; a server's salt is a few dozen."""
 
 
-class ScramSha256Client(ClientMechanism):
-    """One exchange of SCRAM-SHA-256."""
+class ScramClient(ClientMechanism):
+    """One exchange.  `make_nonce` is given by tests that repeat an RFC's example."""
 
-    name = "SCRAM-SHA-256"
     clear_text = False
+    mutual = True
+    hash: ClassVar[str]
 
     def __init__(
-        self, credentials: Credentials, make_nonce: Callable[[], str] = lambda: secrets.token_urlsafe(NONCE_SIZE)
+        self,
+        credentials: Credentials,
+        channel: ClientChannel = UNBOUND,
+        make_nonce: Callable[[], str] = lambda: secrets.token_urlsafe(NONCE_SIZE),
     ) -> None:
-        super().__init__(credentials)
+        super().__init__(credentials, channel)
         self._nonce = make_nonce()
         authzid = f"a={scram.escape_name(credentials.authzid)}" if credentials.authzid else ""
-        self._gs2_header = f"n,{authzid},".encode()
+        if self.binds:
+            flag, self._binding = f"p={channel.kind}", channel.data
+        else:
+            flag, self._binding = "y" if channel.data and not channel.binding_offered else "n", b""
+        self._gs2_header = f"{flag},{authzid},".encode()
         self._first_bare = b""
         self._expected_signature = b""
         self._step = 0
@@ -70,12 +84,12 @@ class ScramSha256Client(ClientMechanism):
             raise MechanismFailed("SCRAM iteration count is out of range")
         if not 0 < len(salt) <= SALT_LIMIT:
             raise MechanismFailed("SCRAM salt is empty or too long")
-        salted = scram.salted_password(self.credentials.password, salt, int(count))
-        client_key = scram.mac(salted, b"Client Key")
-        without_proof = f"c={scram.encode_base64(self._gs2_header)},r={nonce}".encode()
+        salted = scram.salted_password(self.credentials.password, salt, int(count), self.hash)
+        client_key = scram.mac(salted, b"Client Key", self.hash)
+        without_proof = f"c={scram.encode_base64(self._gs2_header + self._binding)},r={nonce}".encode()
         auth_message = b",".join((self._first_bare, server_first, without_proof))
-        proof = scram.xor(client_key, scram.mac(scram.digest(client_key), auth_message))
-        self._expected_signature = scram.mac(scram.mac(salted, b"Server Key"), auth_message)
+        proof = scram.xor(client_key, scram.mac(scram.digest(client_key, self.hash), auth_message, self.hash))
+        self._expected_signature = scram.mac(scram.mac(salted, b"Server Key", self.hash), auth_message, self.hash)
         return without_proof + b",p=" + scram.encode_base64(proof).encode()
 
     def _check(self, server_final: bytes) -> None:
@@ -88,3 +102,31 @@ class ScramSha256Client(ClientMechanism):
         """Success without the server's signature is no success: the server may be a false one."""
         if not self._proved:
             raise MechanismFailed("the server has not proved that it knows the password")
+
+
+class ScramSha256Client(ScramClient):
+    """SCRAM-SHA-256."""
+
+    name = "SCRAM-SHA-256"
+    hash = "sha256"
+
+
+class ScramSha256PlusClient(ScramSha256Client):
+    """SCRAM-SHA-256-PLUS."""
+
+    name = "SCRAM-SHA-256-PLUS"
+    binds = True
+
+
+class ScramSha1Client(ScramClient):
+    """SCRAM-SHA-1."""
+
+    name = "SCRAM-SHA-1"
+    hash = "sha1"
+
+
+class ScramSha1PlusClient(ScramSha1Client):
+    """SCRAM-SHA-1-PLUS."""
+
+    name = "SCRAM-SHA-1-PLUS"
+    binds = True
