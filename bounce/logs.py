@@ -22,6 +22,10 @@ TOLD_LATE = stat.S_IXGRP
 """The same for having told that the time by which the sender wanted the message delivered has passed (RFC 2852)."""
 
 
+REPORTED = stat.S_IXOTH
+"""The same for the report on the first attempt (`sendmail -v`)."""
+
+
 class Logs:
     """The logs under one queue directory.  Methods raise OSError where the disk does."""
 
@@ -81,10 +85,15 @@ class Logs:
         except FileNotFoundError:
             return True
 
+    def marked(self, queue_id: str, mark: int) -> bool:
+        """Whether the log says that the sender has been told; not where there is none."""
+        return os.path.lexists(self.path("defer", queue_id)) and self.told(queue_id, mark)
+
     def mark_told(self, queue_id: str, mark: int) -> None:
-        """Remember that the sender has been told."""
+        """Remember that the sender has been told, for as long as the message waits."""
         path = self.path("defer", queue_id)
-        os.chmod(path, os.stat(path).st_mode & 0o777 | mark)
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(path, os.stat(path).st_mode & 0o777 | mark)
 
     def remove(self, queue_id: str, kinds: tuple[str, ...] = LOGS) -> None:
         """Remove logs; one that does not exist is no error."""
@@ -112,7 +121,8 @@ class Selection:
         for line, outcome in enumerate(outcomes.read(self._path)):
             if self._lines.get(outcome.n) != line or outcome.action not in self._actions:
                 continue
-            if wants(outcome.recipient.notify, "deadline" if outcome.action == TRACED else self._event):
+            event = "deadline" if outcome.action == TRACED and self._event != "any" else self._event
+            if wants(outcome.recipient.notify, event):
                 yield outcome
 
     def __bool__(self) -> bool:
@@ -121,7 +131,10 @@ class Selection:
 
 def wants(notify: tuple[str, ...], event: str) -> bool:
     """Whether NOTIFY asks for a report on "failure", "delay" or "success"; without NOTIFY the first two
-    (RFC 3461 section 4.1).  "deadline" is one of RFC 2852, which everyone gets who does not forbid all reports."""
+    (RFC 3461 section 4.1).  "deadline" is one of RFC 2852, which everyone gets who does not forbid all reports; "any"
+    is what was asked for by other means."""
+    if event == "any":
+        return True
     if event == "deadline":
         return "never" not in notify
     return event in notify if notify else event in ("failure", "delay")

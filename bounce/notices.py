@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import TypeAlias
 
 from pillarbox.bounce.logs import Selection
+from pillarbox.lib.address.verp import verp_sender
 from pillarbox.lib.clients.cleanup import AsyncCleanupClient, Rejected
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.bounce import (
@@ -19,6 +22,7 @@ from pillarbox.lib.config.parameters.bounce import (
 )
 from pillarbox.lib.config.parameters.general import MAIL_NAME, MYHOSTNAME, MYORIGIN
 from pillarbox.lib.config.parameters.qmgr import MAXIMAL_QUEUE_LIFETIME
+from pillarbox.lib.config.parameters.verp import DISABLE_VERP_BOUNCES
 from pillarbox.lib.delivery import Content, text_content
 from pillarbox.lib.log import log
 from pillarbox.lib.message.dsn import (
@@ -29,6 +33,7 @@ from pillarbox.lib.message.dsn import (
     LATE,
     POSTMASTER,
     SUCCESS,
+    VERIFY,
     Kind,
     Original,
     Report,
@@ -41,8 +46,21 @@ from pillarbox.lib.message.message_id import make_message_id
 from pillarbox.lib.message.trace import received_by
 from pillarbox.lib.queue import Envelope, Recipient
 from pillarbox.lib.queue.deliver_by import EXPIRED, parse_deliver_by
-from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, TRACED, Outcome
+from pillarbox.lib.queue.outcomes import ACTIONS, DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, TRACED, Outcome
 from pillarbox.lib.store.failure import DeliveryFailure
+
+Chosen: TypeAlias = Callable[[], Iterable[Outcome]]
+"""The outcomes that a report is about, from the start on each call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """A report on one recipient."""
+
+    outcome: Outcome
+
+    def __call__(self) -> tuple[Outcome]:
+        return (self.outcome,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +91,9 @@ class Notices:
         self._mail_name = config[MAIL_NAME]
         self._size_limit = config[BOUNCE_SIZE_LIMIT]
         self._lifetime = config[MAXIMAL_QUEUE_LIFETIME]
-        self._classes: tuple[str, ...] = config[NOTIFY_CLASSES]
+        classes: tuple[str, ...] = config[NOTIFY_CLASSES]
+        self._classes = frozenset(classes)
+        self._verp_bounces = not config[DISABLE_VERP_BOUNCES]
         self._double_bounce_sender = f"{config[DOUBLE_BOUNCE_SENDER]}@{self._origin}"
         self._notified = {
             kind.name: _qualified(config[parameter], self._origin)
@@ -86,14 +106,29 @@ class Notices:
 
     async def final(self, subject: Subject, path: str) -> list[str]:
         """The reports that the log "bounce" at `path` calls for; the queue ids of those written."""
+        if subject.envelope.report == "verify":
+            return await self.attempt(subject, [path])
         written = []
         failures = Selection(path, (FAILED,), "failure")
-        if failures:
+        if failures and subject.envelope.verp and self._verp_bounces:
+            for failure in failures():
+                to = _verp(subject.envelope, failure.recipient)
+                written.append(await self._write(FAILURE, subject, Single(failure), to, ""))
+        elif failures:
             written += await self._failure(subject, failures)
         successes = Selection(path, (DELIVERED, RELAYED, EXPANDED, TRACED), "success")
         if successes and subject.envelope.sender:
             written.append(await self._write(SUCCESS, subject, successes, subject.envelope.sender, ""))
         return [queue_id for queue_id in written if queue_id]
+
+    async def attempt(self, subject: Subject, paths: Sequence[str]) -> list[str]:
+        """The report on what would be done with every recipient, or was done in the first attempt, from these logs."""
+        every = [Selection(path, ACTIONS, "any") for path in paths]
+        sender = subject.envelope.sender
+        if not sender or not any(every):
+            return []
+        queue_id = await self._write(VERIFY, subject, lambda: chain.from_iterable(each() for each in every), sender, "")
+        return [queue_id] if queue_id else []
 
     def is_late(self, envelope: Envelope) -> bool:
         """Whether the message should have been delivered by now, and its sender only wants to know (by-mode N)."""
@@ -120,12 +155,12 @@ class Notices:
             if "bounce" in self._classes:
                 written.append(await self._notify(BOUNCE_COPY, subject, failures))
             return written
-        if "2bounce" not in self._classes:
+        if not self._classes.intersection(("bounce", "2bounce")):
             log.info(f"{subject.queue_id}: not returned: the sender is empty, and notify_classes has no 2bounce")
             return []
         return [await self._notify(POSTMASTER, subject, failures)]
 
-    async def _notify(self, kind: Kind, subject: Subject, chosen: Selection) -> str:
+    async def _notify(self, kind: Kind, subject: Subject, chosen: Chosen) -> str:
         """A copy for the postmaster."""
         # Not from the null sender: should this fail too, it must be told from an ordinary bounce.
         return await self._write(kind, subject, chosen, self._notified[kind.name], self._double_bounce_sender)
@@ -133,7 +168,7 @@ class Notices:
     def _is_double_bounce(self, sender: str) -> bool:
         return sender.lower() == self._double_bounce_sender.lower()
 
-    async def _write(self, kind: Kind, subject: Subject, chosen: Selection, to: str, sender: str) -> str:
+    async def _write(self, kind: Kind, subject: Subject, chosen: Chosen, to: str, sender: str) -> str:
         """One report into the queue; its id, "" where cleanup will never take it."""
         # RFC 8689 section 5: what had to be protected is not returned, whatever RET says.
         headers_only = subject.envelope.ret == "hdrs" or subject.envelope.requiretls
@@ -152,7 +187,7 @@ class Notices:
         return ""
 
     async def _submit(
-        self, kind: Kind, subject: Subject, chosen: Selection, to: str, sender: str, return_body: bool
+        self, kind: Kind, subject: Subject, chosen: Chosen, to: str, sender: str, return_body: bool
     ) -> str:
         now = self._clock()
         envelope = subject.envelope
@@ -202,21 +237,23 @@ class Notices:
             await message.write(received_by(host=self._host, queue_id=message.queue_id, when=now))
             message_id = make_message_id(message.queue_id, self._host, now)
             await message.write(compose_field(b"Message-ID", message_id.encode()))
-            for piece in compose_report(report, lambda: _reported(chosen(), report), original):
+            for piece in compose_report(
+                report, lambda: _reported(chosen(), envelope.report == "verify", report), original
+            ):
                 await message.write(piece)
             return (await message.commit()).queue_id
         finally:
             message.abort()
 
 
-def _all_ascii(chosen: Selection) -> bool:
+def _all_ascii(chosen: Chosen) -> bool:
     return all(
         outcome.recipient.address.isascii() and outcome.recipient.original.isascii() and outcome.text.isascii()
         for outcome in chosen()
     )
 
 
-def _reported(chosen: Iterator[Outcome], report: Report) -> Iterator[ReportedRecipient]:
+def _reported(chosen: Iterable[Outcome], verify: bool, report: Report) -> Iterator[ReportedRecipient]:
     for outcome in chosen:
         yield ReportedRecipient(
             address=outcome.recipient.address,
@@ -224,12 +261,28 @@ def _reported(chosen: Iterator[Outcome], report: Report) -> Iterator[ReportedRec
             text=f"{EXPIRED}: {outcome.text}" if report.kind is LATE else outcome.text,
             original=outcome.recipient.original,
             orcpt=outcome.recipient.orcpt,
-            action=RELAYED if outcome.action == TRACED else outcome.action,
+            action=(_VERIFIED if verify else _REPORTED).get(outcome.action, outcome.action),
             remote_mta=outcome.remote_mta,
             diagnostic=outcome.diagnostic,
             last_attempt=outcome.when if outcome.action in (FAILED, DELAYED) else 0.0,
             retry_until=report.retry_until,
         )
+
+
+_REPORTED = {TRACED: RELAYED}
+_VERIFIED = {
+    DELIVERED: "deliverable",
+    RELAYED: "deliverable",
+    TRACED: "deliverable",
+    FAILED: "undeliverable",
+    DELAYED: "undeliverable",
+}
+"""What Postfix calls what would become of a recipient; RFC 3464 has no words for it."""
+
+
+def _verp(envelope: Envelope, recipient: Recipient) -> str:
+    """The sender that the next hop of this recipient has seen."""
+    return verp_sender(envelope.sender, envelope.verp, recipient.original or recipient.address)
 
 
 def _qualified(address: str, origin: str) -> str:

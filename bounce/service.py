@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-from pillarbox.bounce.logs import TOLD_LATE, WARNED, Logs
+from pillarbox.bounce.logs import REPORTED, TOLD_LATE, WARNED, Logs
 from pillarbox.bounce.notices import Notices, Subject
 from pillarbox.lib.clients.cleanup import Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
@@ -93,8 +93,13 @@ class Service:
 
     async def _flush(self, frame: Attributes) -> Reply:
         subject = _subject(frame)
-        ids = await self._notices.final(subject, self._logs.path("bounce", subject.queue_id))
-        self._logs.remove(subject.queue_id, ("bounce",))
+        queue_id = subject.queue_id
+        ids = await self._notices.final(subject, self._logs.path("bounce", queue_id))
+        if subject.envelope.report == "record" and not self._logs.marked(queue_id, REPORTED):
+            paths = [self._logs.path(kind, queue_id) for kind in ("bounce", "defer")]
+            ids += await self._notices.attempt(subject, paths)
+            self._logs.mark_told(queue_id, REPORTED)
+        self._logs.remove(queue_id, ("bounce",))
         return {"ids": ids}
 
     async def _warn(self, frame: Attributes) -> Reply:

@@ -71,7 +71,7 @@ def edited_envelope(
             wanted = _key(edit.recipient.address)
             recipients = [one for one in recipients if wanted not in (_key(one.address), _key(one.original))]
         else:
-            known = {_key(one.address) for one in recipients}
+            known = {_key(one.address) for one in recipients if not one.expanded}
             recipients += (one for one in expanded((edit.recipient,)) if _key(one.address) not in known)
     envelope = replace(envelope, recipients=tuple(recipients))
     if edits.sender is not None:

@@ -279,10 +279,8 @@ _HANDLERS: dict[str, Callable[[Options, str, str], None]] = {
 
 def _run(options: Options) -> int:
     mode = options.mode
-    if mode == "m":
+    if mode in "mv":
         return deliver(options)
-    if mode == "v":
-        raise Failure("unsupported: -bv", EX_UNAVAILABLE)
     if mode == "h" or mode == "H":
         return EX_OK
     _find_package()

@@ -177,6 +177,8 @@ class Deliverer:
         return self._store(message, f"{spool.rstrip('/')}/{user.name}{'/' if spool.endswith('/') else ''}")
 
     def _store(self, message: Message, path: str) -> Outcome:
+        if message.report:
+            return Outcome.sent("delivers to maildir" if path.endswith("/") else "delivers to mailbox")
         if path.endswith("/"):
             self._maildir(message, path)
             return Outcome.sent("delivered to maildir")
@@ -184,6 +186,8 @@ class Deliverer:
         return Outcome.sent("delivered to mailbox")
 
     def _file(self, message: Message, path: str) -> Outcome:
+        if message.report:
+            return Outcome.sent(f"delivers to file: {path}")
         if path.endswith("/"):
             self._maildir(message, path)
             return Outcome.sent("delivered to maildir")
@@ -211,6 +215,8 @@ class Deliverer:
         deliver_to_mbox(path, message.sender, message.arrival, _header(message), message.content.chunks(), options)
 
     def _command(self, message: Message, command: str) -> Outcome:
+        if message.report:
+            return Outcome.sent(f"delivers to command: {command}")
         config = self._config
         shell = config[LOCAL_COMMAND_SHELL]
         argv = [*shell.split(), "-c", command] if shell else command_line(command)

@@ -32,6 +32,7 @@ from pillarbox.lib.delivery import DEFERRED
 from pillarbox.lib.delivery.alias_value import AliasSyntaxError, Kind, Target, parse_targets
 from pillarbox.lib.delivery.delivered import delivered_to, has_visited
 from pillarbox.lib.queue import Envelope, Recipient
+from pillarbox.lib.queue.envelope import notify_of_members
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.local.macros import expand_macros
 from pillarbox.local.steps import Message, Outcome, Report
@@ -194,6 +195,7 @@ class Expander:
             envid=message.envid,
             ret=message.ret,
             deliver_by=message.deliver_by,
+            report=message.report,
             body="8bitmime" if message.body == "binarymime" else message.body,
             smtputf8=message.smtputf8,
             requiretls=message.requiretls,
@@ -231,6 +233,4 @@ def _passed_on(notify: str, alone: bool) -> tuple[str, ...]:
     """NOTIFY of the addresses that one was expanded to: its success has been reported here, unless there is but one
     (RFC 3461 sections 5.2.7.1 and 5.2.7.2)."""
     values = tuple(notify.split(",")) if notify else ()
-    if alone or "success" not in values:
-        return values
-    return tuple(value for value in values if value != "success") or ("never",)
+    return values if alone else notify_of_members(values)

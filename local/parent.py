@@ -123,7 +123,7 @@ class LocalDelivery:
         user = find_user(message.user)
         if user is None:
             return Report(outcomes=[Outcome(BOUNCED, "5.1.1", f'unknown user: "{message.user}"')])
-        if self._root and self._uses_spool:
+        if self._root and self._uses_spool and not message.report:
             ensure_spool_file(self._spool, user)
         return await self.children.deliverer(self._rights(user), {"do": "user"}, message)
 

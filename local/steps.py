@@ -75,6 +75,8 @@ class Message:
     notify: str = ""
     """The values of NOTIFY with commas between them."""
     deliver_by: str = ""
+    report: str = ""
+    """`verify`: nothing is delivered, the outcomes say what would be (`lib.queue.Envelope`)."""
     smtputf8: bool = False
     requiretls: bool = False
     from_list: bool = False
@@ -132,6 +134,7 @@ _TEXTS = (
     "delimiter",
     "envid",
     "body",
+    "report",
     *_WISHES,
 )
 
@@ -159,6 +162,7 @@ def message_of(request: DeliveryRequest, recipient: DeliveryRecipient, user: str
         orcpt=recipient.orcpt,
         notify=",".join(recipient.notify),
         deliver_by=request.deliver_by,
+        report="verify" if request.probe else "",
         smtputf8=request.smtputf8,
         requiretls=request.requiretls,
         attributes=request.attributes,

@@ -67,6 +67,8 @@ class PipeDelivery:
 
     def _run(self, request: DeliveryRequest, recipients: Sequence[DeliveryRecipient]) -> list[Result]:
         status, dsn, text = SENT, "2.0.0", f"delivered via {self._service} service"
+        if request.probe:
+            text = f"delivers to command: {self._command.argv[0]}"
         try:
             self._attempt(request, recipients)
         except DeliveryFailure as failure:
@@ -89,6 +91,8 @@ class PipeDelivery:
             for recipient in recipients:
                 if has_visited(visited, recipient.address):
                     raise DeliveryFailure("5.4.6", f"mail forwarding loop for {recipient.address}")
+        if request.probe:
+            return
         arguments = command.arguments(
             self._message_macros(request, content.size), [self._recipient_macros(recipient) for recipient in recipients]
         )

@@ -116,6 +116,9 @@ class Admission:
         except (CorruptQueueFile, OSError) as error:
             message.corrupt, message.unread, recipients = str(error), False, []
         self._room.read(message, len(recipients))
+        if expanded := [stored for stored in recipients if stored.recipient.expanded]:
+            recipients = [stored for stored in recipients if not stored.recipient.expanded]
+            self._settling.expanded(message, expanded)
         if not message.outstanding:
             self._settling.pass_ended(message)
         elif message.verdict is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pillarbox.lib.address.verp import verp_sender
 from pillarbox.lib.delivery.request import request_frame
 from pillarbox.lib.ipc import encode_frame
 from pillarbox.qmgr.job import Entry
@@ -29,9 +30,20 @@ def options(entry: Entry) -> dict[str, object]:
             chosen[name] = value
     attributes = {name: value for name in _ORIGIN if (value := getattr(envelope, name))}
     attributes.update(envelope.attributes)
+    if envelope.report == "verify":
+        chosen["probe"] = True
     if attributes:
         chosen["attributes"] = attributes
     return chosen
+
+
+def sender_of(entry: Entry) -> str:
+    """The sender that the next hop sees: with VERP it names the recipient as the message's sender knows it."""
+    envelope = entry.message.envelope
+    if not envelope.verp:
+        return envelope.sender
+    recipient = entry.recipients[0].recipient
+    return verp_sender(envelope.sender, envelope.verp, recipient.original or recipient.address)
 
 
 def compose_request(tag: int, entry: Entry) -> bytes:
@@ -41,7 +53,7 @@ def compose_request(tag: int, entry: Entry) -> bytes:
         request_frame(
             tag,
             message.queue_id,
-            message.envelope.sender,
+            sender_of(entry),
             message.file.offset,
             message.file.length,
             entry.job.transport.name,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 
 from pillarbox.lib.config import Config
-from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result, format_delay
+from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, EXPANDED, SENT, Result, format_delay
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import StoredRecipient
 from pillarbox.lib.queue.deliver_by import EXPIRED
@@ -74,6 +74,14 @@ class Settling:
         self.decide(entry, BOUNCED, "5.4.7", EXPIRED)
         return True
 
+    def expanded(self, message: ActiveMessage, recipients: Sequence[StoredRecipient]) -> None:
+        """Others have taken the place of these: their sender hears it, and that is all (RFC 3461 section 5.2.7.2)."""
+        text = "alias expanded"
+        self._record_all(
+            message,
+            [(stored, Result(stored.n, SENT, "2.0.0", text, handed=EXPANDED)) for stored in recipients],
+        )
+
     def decided(self, message: ActiveMessage, pairs: Sequence[tuple[StoredRecipient, Result]]) -> None:
         """Results that no agent has given, and so none has logged."""
         delay = format_delay(max(0.0, self._clock() - message.envelope.arrival))
@@ -94,8 +102,11 @@ class Settling:
     # --- one recipient
     def record(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> bool:
         """What became of one recipient.  True: it is done with that; else a report is under way, which settles it."""
-        if result.status == SENT:
-            if not result.wanted(stored.recipient.notify):
+        report = message.envelope.report
+        if report == "verify":
+            pass  # nothing is delivered, so nothing is tried again
+        elif result.status == SENT:
+            if not result.wanted(stored.recipient.notify) and not report:
                 return True
         elif result.status != BOUNCED:
             if self._past_deadline(message):

@@ -100,8 +100,10 @@ class Sorting:
                 self._decided(message, [(stored, _built_in(name, nexthop, stored)) for stored in recipients])
                 continue
             transport = self._transport(name)
-            for batch in batches(recipients, transport.rules.batch):
-                transport.add(message, nexthop, batch)
+            # With VERP each recipient is told another sender.
+            limit = 1 if message.envelope.verp else transport.rules.batch
+            for batch in batches(recipients, limit):
+                transport.add(message, nexthop, batch, limit)
         self._ready(message)
 
 

@@ -137,8 +137,8 @@ class Transport:
             self._sites = SiteQuestions(self.pool, clock, timers, self._placed)
 
     # --- what waits
-    def add(self, message: ActiveMessage, nexthop: str, recipients: list[StoredRecipient]) -> None:
-        """Recipients of a message that are to go to `nexthop` together."""
+    def add(self, message: ActiveMessage, nexthop: str, recipients: list[StoredRecipient], limit: int = 0) -> None:
+        """Recipients of a message that go to `nexthop` together, at most `limit` in one request (0: the usual)."""
         for job in message.jobs:
             if job.transport is self:
                 break
@@ -152,7 +152,7 @@ class Transport:
         if there.site_until < NEVER and self._sites is not None and there.site_until <= self._clock():
             self._sites.ask(there)
         peer = there.peers.get(job)
-        if peer is None or not peer.entries or not join(peer.entries[-1], recipients, self.rules.batch):
+        if peer is None or not peer.entries or not join(peer.entries[-1], recipients, limit or self.rules.batch):
             self._enqueue(Entry(job, there, recipients))
 
     def nexthop(self, name: str, recipient: str = "") -> NextHop:

@@ -75,6 +75,10 @@ class VirtualDelivery:
             for position, recipient in enumerate(request.recipients):
                 try:
                     place = self._place(recipient, visited)
+                    if request.probe:
+                        text = "delivers to maildir" if place.endswith("/") else "delivers to mailbox"
+                        row.append(Result(recipient.n, SENT, "2.0.0", text, RELAY))
+                        continue
                     header = delivered_lines(request.sender, recipient.original, recipient.address)
                     if place.endswith("/"):
                         path = f"{self._base}/{place[:-1]}"

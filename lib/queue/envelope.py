@@ -21,13 +21,15 @@ class Recipient:
     """One recipient.
 
     `original` is the address before rewriting and expansion ("" = the same), `orcpt` the ORCPT parameter as
-    "type;address" with xtext decoded, `notify` its NOTIFY values, lower case (RFC 3461).
+    "type;address" with xtext decoded, `notify` its NOTIFY values, lower case (RFC 3461).  `expanded`: the message has
+    gone on to several others in its place, and what is left to do is to report that (section 5.2.7.2).
     """
 
     address: str
     original: str = ""
     orcpt: str = ""
     notify: tuple[str, ...] = ()
+    expanded: bool = False
 
     def members(self) -> dict[str, object]:
         """What is written to a frame or a queue file: only what differs from the default."""
@@ -38,6 +40,8 @@ class Recipient:
             members["orcpt"] = self.orcpt
         if self.notify:
             members["notify"] = list(self.notify)
+        if self.expanded:
+            members["expanded"] = True
         return members
 
     @classmethod
@@ -46,7 +50,16 @@ class Recipient:
         notify = frame.texts("notify", [])
         if any(value not in NOTIFY for value in notify):
             raise ProtocolError(f"unknown NOTIFY value in {notify}")
-        return cls(frame.text("address"), frame.text("original", ""), frame.text("orcpt", ""), notify)
+        expanded = "expanded" in frame and frame.boolean("expanded")
+        return cls(frame.text("address"), frame.text("original", ""), frame.text("orcpt", ""), notify, expanded)
+
+
+def notify_of_members(notify: tuple[str, ...]) -> tuple[str, ...]:
+    """NOTIFY of the addresses that one was expanded to: its success is reported where it is expanded
+    (RFC 3461 section 5.2.7.2)."""
+    if "success" not in notify:
+        return notify
+    return tuple(value for value in notify if value != "success") or ("never",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,10 @@ NOTIFY_CLASSES = words(
     "notify_classes",
     "resource, software",
     """What the postmaster is told of. bounce: a copy (header only) of each report that a message could not be
-    delivered; 2bounce: each report that could itself not be delivered; delay: a copy of each warning that a message
-    waits; data, policy, protocol, resource, software: the transcript of SMTP sessions in which mail was lost in the
-    middle, a client was refused by policy, a client or server made mistakes of protocol, the suite lacked something
-    (disk, memory, a table), the suite failed.""",
+    delivered, and what 2bounce gives; 2bounce: each report that could itself not be delivered; delay: a copy of each
+    warning that a message waits; data, policy, protocol, resource, software: the transcript of SMTP sessions in which
+    a table could not be asked, a client was refused by policy, a client or server made mistakes of protocol, the disk
+    was full or failed, the suite itself failed.""",
     options=("bounce", "2bounce", "data", "delay", "policy", "protocol", "resource", "software"),
 )
 DOUBLE_BOUNCE_SENDER = text(
