@@ -9,7 +9,14 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.qmgr import QMGR_MESSAGE_ACTIVE_LIMIT
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import Queue
+from pillarbox.lib.system.limits import open_files
 from pillarbox.qmgr.message import ActiveMessage
+
+OTHER_FILES = 200
+"""Open files beside one for each active message: connections to agents, from cleanup, from commands."""
+
+CROWDED = 0.75
+"""Share of the active queue that old mail, and mail to destinations that do not answer, may take."""
 
 
 class ActiveQueue:
@@ -18,7 +25,7 @@ class ActiveQueue:
     def __init__(self, config: Config, queue: Queue, defer: Callable[[str, float], None]) -> None:
         self._queue = queue
         self._defer = defer
-        self._limit = config[QMGR_MESSAGE_ACTIVE_LIMIT]
+        self._limit = min(config[QMGR_MESSAGE_ACTIVE_LIMIT], max(1, open_files() - OTHER_FILES))
         self._was_full = False
         self.messages: dict[str, ActiveMessage] = {}
         self.on_room: Callable[[], None] = lambda: None
@@ -28,6 +35,11 @@ class ActiveQueue:
     def full(self) -> bool:
         """Whether it takes no more messages."""
         return len(self.messages) >= self._limit
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the rest of its room is kept for new mail, and for mail that need not wait long in it."""
+        return len(self.messages) >= self._limit * CROWDED
 
     def refused(self) -> None:
         """Somebody has been sent away; he is to hear of it when there is room."""

@@ -1,7 +1,8 @@
 """Connections to delivery agents: one per agent process, kept open, with several requests under way on each.
 
-The agent greets with the number of requests that it takes at once.  Requests that are handed over within one turn of
-the event loop go out in one system call.
+The agent greets with the number of requests that it works on at once (`capacity`), and how many more it lets wait for
+remote hosts (`waiting`; see `occupancy.py`).  Requests that are handed over within one turn of the event loop go out in
+one system call.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolE
 from pillarbox.lib.ipc.blocking import MAX_FDS
 from pillarbox.lib.log import log
 from pillarbox.qmgr.job import Entry
+from pillarbox.qmgr.occupancy import Occupancy
 from pillarbox.qmgr.requests import compose_request
 
 Finished = Callable[[Entry, list[Result], str], None]
@@ -31,11 +33,11 @@ NO_DESCRIPTOR, REST = -2, -1
 class Agent:
     """One connection."""
 
-    def __init__(self, pool: AgentPool, channel: AsyncChannel, capacity: int) -> None:
+    def __init__(self, pool: AgentPool, channel: AsyncChannel, occupancy: Occupancy) -> None:
         self._pool = pool
         self._channel = channel
         self._loop = asyncio.get_running_loop()
-        self.capacity = capacity
+        self._occupancy = occupancy
         self.under_way: dict[int, Entry] = {}
         self._questions: dict[int, Told] = {}
         self._tag = 0
@@ -51,17 +53,30 @@ class Agent:
         """Whether it takes no further request."""
         return self._saying_goodbye
 
-    @property
-    def free(self) -> int:
-        """How many more requests it takes now."""
-        return 0 if self._saying_goodbye else self.capacity - len(self.under_way)
+    def free(self, known: bool, now: float) -> int:
+        """How many more requests to known destinations, or to others, it takes now."""
+        if self._saying_goodbye:
+            return 0
+        free = self._occupancy.free(known)
+        if free <= 0:
+            for tag in self._occupancy.age(now):
+                destination = self.under_way[tag].destination
+                if destination is not None:
+                    destination.swift = False
+            free = self._occupancy.free(known)
+        return free
 
-    def deliver(self, entry: Entry) -> None:
+    def next_room(self) -> float | None:
+        """When it takes more although it has answered nothing, in seconds of the clock of `free`; None: it will not."""
+        return self._occupancy.next_change()
+
+    def deliver(self, entry: Entry, known: bool, now: float) -> None:
         """Hand an entry over.  Raises ProtocolError where it does not fit into a request."""
         tag = self._tag + 1
         frame = compose_request(tag, entry)
         self._tag = tag
         self.under_way[tag] = entry
+        self._occupancy.begin(tag, known, now)
         self._send(frame, entry.message.descriptor)
 
     def ask_site(self, nexthop: str, told: Told) -> None:
@@ -154,6 +169,7 @@ class Agent:
         entry = self.under_way.pop(tag, None)
         if entry is None:
             raise ProtocolError("an answer to no request")
+        self._occupancy.end(tag)
         self._pool.finished(entry, results, site)
         if self._saying_goodbye:
             self._close_when_idle()
@@ -207,13 +223,17 @@ class AgentPool:
         self._room = room
         self._unavailable = unavailable
 
-    def free_agent(self) -> Agent | None:
-        """The agent with the most room, or None; then another is on its way, as far as the service allows."""
+    def free_agent(self, known: bool, now: float) -> Agent | None:
+        """The agent with the most room for what is to known destinations, or to others.
+
+        None where there is none; then another is on its way, as far as the service allows.
+        """
         best = None
         most = 0
         for agent in self._agents:
-            if agent.free > most:
-                best, most = agent, agent.free
+            free = agent.free(known, now)
+            if free > most:
+                best, most = agent, free
         staying = sum(not agent.leaving for agent in self._agents)
         if best is None and not self._connecting and staying < self._limit:
             task = asyncio.get_running_loop().create_task(self._connect())
@@ -225,12 +245,17 @@ class AgentPool:
         """An agent that may be busy but is not about to leave, or None."""
         return next((agent for agent in self._agents if not agent.leaving), None)
 
+    def next_room(self) -> float | None:
+        """When there is more room although nothing was answered; None: never.  Call it after `free_agent`."""
+        return min((when for agent in self._agents if (when := agent.next_room()) is not None), default=None)
+
     async def _connect(self) -> None:
         try:
             channel = await AsyncChannel.connect(self._path, self._greeting_timeout)
             try:
                 hello = await channel.receive(self._greeting_timeout)
-                capacity, sites = hello.integer("capacity"), hello.boolean("sites", False)
+                occupancy = Occupancy(max(1, hello.integer("capacity")), max(0, hello.integer("waiting", 0)))
+                sites = hello.boolean("sites", False)
             except (ChannelClosed, ProtocolError):
                 channel.close()
                 raise
@@ -242,7 +267,7 @@ class AgentPool:
             self._unavailable(error.strerror or str(error))
             return
         self.sites = sites
-        self._agents.append(Agent(self, channel, max(1, capacity)))
+        self._agents.append(Agent(self, channel, occupancy))
         self._connecting.clear()  # should this agent be gone at once, the next connection is made at once
         self._room()
 

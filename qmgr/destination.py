@@ -31,6 +31,7 @@ class Destination:
         "parked",
         "paused_until",
         "site",
+        "swift",
         "window",
         "woken",
     )
@@ -49,10 +50,17 @@ class Destination:
         """Next hops that could not be reached since the last success, some of them."""
         self.dead_until = 0.0
         self.dead_reason = ""
+        self.swift = False
+        """Whether the last delivery was answered in no time."""
 
     def has_room(self, now: float) -> bool:
         """Whether a further delivery may begin."""
         return self.busy + self.woken < self.window.size and now >= self.paused_until
+
+    @property
+    def unresponsive(self) -> bool:
+        """Whether as many deliveries as may be are under way, and it has not shown that they will end soon."""
+        return not self.swift and self.busy >= self.window.size
 
     def park(self, peer: Peer, fresh: bool) -> None:
         """Let a peer wait for room."""

@@ -128,7 +128,7 @@ class Intake:
             if queue_id is not None and not self.scheduler.admit(queue_id, "incoming"):
                 self._look_again = True
                 return IDLE
-            strained = self.scheduler.asking > STRAIN
+            strained = self.scheduler.crowded or self.scheduler.asking > STRAIN
             due = self._timetable.next_due(now) if not strained else None
             if due is not None and not self.scheduler.admit(due, "deferred"):
                 self._timetable.enter(due, now)

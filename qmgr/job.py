@@ -60,6 +60,8 @@ class Entry:
     recipients: list[StoredRecipient]
     destination: Destination | None = None
     """Whose window it takes a place of, while it is under way."""
+    handed: float = 0.0
+    """When an agent got it, in seconds since the epoch."""
     crashes: int = 0
     """Agents that did not survive it."""
     size: int = 0

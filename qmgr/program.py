@@ -18,13 +18,11 @@ from pillarbox.lib.queue import QUEUES
 from pillarbox.lib.queue.directories import SPARE
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.lib.system.limits import Limits
+from pillarbox.qmgr.active import OTHER_FILES
 from pillarbox.qmgr.failures import Failures
 from pillarbox.qmgr.intake import IDLE, Intake
 from pillarbox.qmgr.scheduler import Scheduler
 from pillarbox.qmgr.timetable import Timetable
-
-OTHER_FILES = 1000
-"""Open files beside one for each active message: connections to agents, from cleanup, from commands."""
 
 
 def confinement(config: Config) -> Confinement:

@@ -73,6 +73,11 @@ class Scheduler:
         return self.active.full
 
     @property
+    def crowded(self) -> bool:
+        """Whether it takes new messages only."""
+        return self.active.crowded
+
+    @property
     def asking(self) -> int:
         """How many answers of `lookup` and `bounce` are awaited."""
         return len(self._tasks)

@@ -50,6 +50,11 @@ class Settling:
         self._more = more
         self._schedule = RetrySchedule.of(config)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether there is room in the active queue only for what has a prospect."""
+        return self._active.crowded
+
     # --- results come in
     def settle(self, entry: Entry, results: list[Result]) -> None:
         """An agent has answered."""

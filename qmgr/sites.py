@@ -13,13 +13,15 @@ from functools import partial
 
 from pillarbox.qmgr.agents import AgentPool
 from pillarbox.qmgr.destination import NextHop
+from pillarbox.qmgr.occupancy import Occupancy
 from pillarbox.qmgr.timers import Timers
 
 PATIENCE = 5.0
 """Seconds that mail for a new next hop waits for the answer."""
 
-AT_ONCE = 100
-"""Questions under way: each may be a look-up in the DNS."""
+AT_ONCE, LONG = 100, 5000
+"""Questions under way, each may be a look-up in the DNS; and how many more whose answer takes its time: names whose
+servers do not answer are not to hold up the others (`occupancy.py`)."""
 
 SHORTEST, LONGEST = 60.0, 3600.0
 """Seconds for which an answer holds."""
@@ -42,7 +44,9 @@ class SiteQuestions:
         self._timers = timers
         self._placed = placed
         self._waiting: deque[NextHop] = deque()
-        self._open = 0
+        self._open = Occupancy(AT_ONCE, LONG)
+        self._number = 0
+        self._pump_at = NEVER
 
     def begin(self, nexthop: NextHop) -> None:
         """A new next hop: mail for it is held where its site may matter."""
@@ -63,7 +67,9 @@ class SiteQuestions:
 
     def pump(self) -> None:
         """Send what may be sent; called when an agent has become known, too."""
-        while self._waiting and self._open < AT_ONCE:
+        now = self._clock()
+        self._open.age(now)
+        while self._waiting and self._open.free(False) > 0:
             if self._pool.sites is False:
                 nexthop = self._waiting.popleft()
                 nexthop.asked = False
@@ -72,14 +78,23 @@ class SiteQuestions:
                 continue
             agent = self._pool.any_agent()
             if agent is None:
-                self._pool.free_agent()  # makes a connection
+                self._pool.free_agent(False, now)  # makes a connection
                 return
             nexthop = self._waiting.popleft()
-            self._open += 1
-            agent.ask_site(nexthop.name, partial(self._told, nexthop))
+            self._number += 1
+            self._open.begin(self._number, known=False, now=now)
+            agent.ask_site(nexthop.name, partial(self._told, nexthop, self._number))
+        when = self._open.next_change() if self._waiting else None
+        if when is not None and when < self._pump_at:
+            self._pump_at = when
+            self._timers.at(when, self._pump_later)
 
-    def _told(self, nexthop: NextHop, site: str, ttl: float) -> None:
-        self._open -= 1
+    def _pump_later(self) -> None:
+        self._pump_at = NEVER
+        self.pump()
+
+    def _told(self, nexthop: NextHop, number: int, site: str, ttl: float) -> None:
+        self._open.end(number)
         nexthop.asked = False
         nexthop.site_until = self._clock() + min(max(ttl, SHORTEST), LONGEST)
         self._place(nexthop, site)

@@ -5,6 +5,8 @@ peer that finds its destination full is parked there.  When a place becomes free
 order; woken peers have had their turn at the agents already, so they alternate with the jobs whose turn it is.  Each
 step costs the same, however many messages, recipients or destinations wait.
 
+Peers of destinations that may be slow or dead wait for an agent apart from the others, in the hall (`hall.py`).
+
 What holds (tests/qmgr/test_fairness.py): with J jobs that have something to deliver, a new message to one recipient is
 given to an agent after at most 2 * (cost + 1) * (the new messages before it + 1) others, however many recipients the
 others have; a message to many has its share of 1/J of the rest.
@@ -37,9 +39,11 @@ from pillarbox.lib.queue import StoredRecipient
 from pillarbox.qmgr.agents import AgentPool
 from pillarbox.qmgr.batches import batch_limit, join
 from pillarbox.qmgr.destination import Destination, NextHop
+from pillarbox.qmgr.hall import Hall
 from pillarbox.qmgr.job import Entry, Job, Peer
 from pillarbox.qmgr.message import ActiveMessage
 from pillarbox.qmgr.nexthops import NextHops
+from pillarbox.qmgr.occupancy import KNOWN_TIME
 from pillarbox.qmgr.room import Pool
 from pillarbox.qmgr.sites import NEVER, SiteQuestions
 from pillarbox.qmgr.timers import Timers
@@ -55,8 +59,16 @@ CRASH_PAUSE = 1.0
 UNAVAILABLE = "mail transport unavailable"
 
 
+UNRESPONSIVE = "the deliveries before this one are waiting for an answer"
+"""Why mail is put off that would lie in a crowded active queue behind others to the same destination."""
+
+
 class Outcomes(Protocol):
     """Who records what became of an entry (`settling.py`)."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there is room in the active queue only for what has a prospect."""
 
     def settle(self, entry: Entry, results: list[Result]) -> None:
         """An agent has answered."""
@@ -123,6 +135,7 @@ class Transport:
         self._dispatch_asked = False
         self.stopping = False
         self.pool: AgentPool | None = None
+        self._hall: Hall | None = None
         if name in config.services:
             self.pool = AgentPool(
                 config,
@@ -132,6 +145,7 @@ class Transport:
                 room=self._agents_changed,
                 unavailable=self._unavailable,
             )
+            self._hall = Hall(self.pool, self.rules.order, timers, self.ask_dispatch)
         self._sites: SiteQuestions | None = None
         if self.pool is not None and rules.sites:
             self._sites = SiteQuestions(self.pool, clock, timers, self._placed)
@@ -188,7 +202,10 @@ class Transport:
             return
         job, nexthop = entry.job, entry.nexthop
         if nexthop.dead(now):
-            self._suspend(entry)
+            self._suspend(entry, nexthop.reason)
+            return
+        if self._outcomes.crowded and nexthop.destination.unresponsive:
+            self._suspend(entry, UNRESPONSIVE)
             return
         peer = nexthop.peers.get(job)
         if peer is None:
@@ -200,8 +217,8 @@ class Transport:
         peer.entries.append(entry)
         self.ask_dispatch()
 
-    def _suspend(self, entry: Entry) -> None:
-        self._put_off(entry, "4.4.1", f"delivery temporarily suspended: {entry.nexthop.reason}")
+    def _suspend(self, entry: Entry, reason: str) -> None:
+        self._put_off(entry, "4.4.1", f"delivery temporarily suspended: {reason}")
 
     def _put_off(self, entry: Entry, dsn: str, text: str) -> None:
         self._leaves(entry)
@@ -226,33 +243,39 @@ class Transport:
 
     def _dispatch(self) -> None:
         self._dispatch_asked = False
-        if self.pool is None:
+        if self.pool is None or self._hall is None:
             if self._turns:
                 self._unavailable("no such service in master.yaml")
             return
-        pause = self.rules.transport_rate_delay
-        while (self._woken or self._turns) and not self.stopping:
+        pause, hall = self.rules.transport_rate_delay, self._hall
+        while (self._woken or self._turns or hall) and not self.stopping:
             now = self._clock()
             if pause and (self.pool.busy or now < self._paused_until):
                 return
-            agent = self.pool.free_agent()
-            if agent is None:
-                return
-            entry = self._next(now)
+            peer = hall.next(now)
+            agent = None if peer else self.pool.free_agent(True, now)
+            entry = self._take(peer) if peer else self._next(hall, now) if agent else None
             if entry is None:
+                if self._woken or self._turns or hall:
+                    hall.come_back()
                 return
+            known = peer is None and entry.destination is not None and entry.destination.swift
+            if not known:
+                agent = self.pool.free_agent(False, now)
+            assert agent is not None
             if self._outcomes.too_late(entry):  # its deadline passed while it stood in line
                 self._leaves(entry)
                 self._released(entry, now)
                 continue
+            entry.handed = now
             try:
-                agent.deliver(entry)
+                agent.deliver(entry, known, now)
             except ProtocolError as error:
                 log.error(f"{entry.message.queue_id}: {self.name}: {error}")
                 self._released(entry, now)
                 self._put_off(entry, "4.3.0", "the envelope is too large for the delivery agent")
 
-    def _next(self, now: float) -> Entry | None:
+    def _next(self, hall: Hall, now: float) -> Entry | None:
         """The entry whose turn it is, taken out."""
         while self._woken or self._turns:
             if self._woken and (self._woken_next or not self._turns):
@@ -265,13 +288,15 @@ class Transport:
                     self._wake(destination, now)
                 elif not destination.has_room(now):
                     destination.park_again(peer, peer.job.fresh)
+                elif not hall.admits(destination, now):
+                    hall.enter(peer)
                 else:
                     return self._take(peer)
                 continue
             self._woken_next = True
             line = self._turns.line()
             job = line.popleft()
-            entry = self._next_of(job, now)
+            entry = self._next_of(hall, job, now)
             if entry is None:
                 job.queued = False
                 continue
@@ -285,16 +310,20 @@ class Transport:
             return entry
         return None
 
-    def _next_of(self, job: Job, now: float) -> Entry | None:
+    def _next_of(self, hall: Hall, job: Job, now: float) -> Entry | None:
         """The entry of the next peer in the ring whose destination has room."""
         ring = job.ring
         while ring:
             peer = ring.pop(0)
             if not peer.entries:
                 continue  # they were given up
-            if peer.nexthop.destination.has_room(now):
+            destination = peer.nexthop.destination
+            if not destination.has_room(now):
+                destination.park(peer, job.fresh)
+            elif not hall.admits(destination, now):
+                hall.enter(peer)
+            else:
                 return self._take(peer)
-            peer.nexthop.destination.park(peer, job.fresh)
         return None
 
     def _take(self, peer: Peer) -> Entry:
@@ -342,6 +371,8 @@ class Transport:
     def _finished(self, entry: Entry, results: list[Result], site: str) -> None:
         """An agent has answered; `site` is the reason why the next hop as a whole could not be used, or ""."""
         now = self._clock()
+        if entry.destination is not None:
+            entry.destination.swift = not site and now - entry.handed < KNOWN_TIME
         if not site:
             self.nexthops.succeeded(entry.nexthop)
         else:
@@ -358,7 +389,7 @@ class Transport:
         for peer in peers:
             entries, peer.entries = peer.entries, []
             for entry in entries:
-                self._suspend(entry)
+                self._suspend(entry, nexthop.reason)
 
     def _lost(self, entry: Entry, reason: str) -> None:
         """The agent died with it.  Try another one, but not for ever: the message may be what kills them."""
@@ -382,6 +413,8 @@ class Transport:
         self._woken.clear()
         if self._sites is not None:
             self._sites.give_up()
+        if self._hall:
+            self._hall.clear()
         waiting: list[Peer] = []
         for nexthop in self.nexthops.known.values():
             waiting += nexthop.peers.values()

@@ -1,7 +1,8 @@
 """The SMTP and LMTP client: many deliveries at once in one process, no file but an open queue file, no other program.
 
 The services `smtp`, `relay` and `lmtp` are this program; `smtp_client_protocol` or the service's name says which
-protocol it speaks.  `sessions` in master.yaml is the number of deliveries that one process has under way.
+protocol it speaks.  `sessions` in master.yaml is the number of deliveries that one process works on at once; those that
+only wait for a host are counted apart (qmgr/occupancy.py).
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.config.parameters.general import SERVICE_NAME, SYSLOG_NAME
 from pillarbox.lib.config.parameters.sites import MX_SITES
-from pillarbox.lib.config.parameters.smtp_client import SMTP_BIND_ADDRESS, SMTP_BIND_ADDRESS6, SMTP_CLIENT_PORTS
+from pillarbox.lib.config.parameters.smtp_client import (
+    SMTP_BIND_ADDRESS,
+    SMTP_BIND_ADDRESS6,
+    SMTP_CLIENT_PORTS,
+    SMTP_WAITING_DELIVERY_LIMIT,
+)
 from pillarbox.lib.config.parameters.smtp_client_sasl import SMTP_SASL_AUTH_ENABLE
 from pillarbox.lib.dns import configured_resolver, parse_server
 from pillarbox.lib.dns.authentic import AuthenticResolver
@@ -20,6 +26,7 @@ from pillarbox.lib.dns.servers import DNS_PORT
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_async_agent
 from pillarbox.lib.system.confinement import Confinement
+from pillarbox.lib.system.limits import Limits, open_files
 from pillarbox.smtp_client.cache import ConnectionCache
 from pillarbox.smtp_client.delivery import Deliverer
 from pillarbox.smtp_client.destination import parse_port
@@ -30,6 +37,12 @@ from pillarbox.smtp_client.settings import is_lmtp, read_settings, tells_postmas
 from pillarbox.smtp_client.sites import Sites
 from pillarbox.smtp_client.tables import Tables, asks_lookup
 from pillarbox.smtp_client.transport_security import Tls, asks_services
+
+FILES_EACH = 3
+"""Open files of one delivery: the message, a connection, and another that is tried beside it."""
+
+OTHER_FILES = 400
+"""Open files beside those: idle connections, the resolver, the queue manager's request that has not begun."""
 
 
 def confinement(config: Config) -> Confinement:
@@ -47,7 +60,14 @@ def confinement(config: Config) -> Confinement:
         or asks_services(config)
         or tells_postmaster(config),
         fork=False,
+        limits=Limits(open_files=4096 + FILES_EACH * config[SMTP_WAITING_DELIVERY_LIMIT]),
     )
+
+
+def waiting_limit(config: Config, sessions: int) -> int:
+    """How many deliveries beside `sessions` this process lets wait."""
+    possible = (open_files() - OTHER_FILES) // FILES_EACH - sessions
+    return max(0, min(config[SMTP_WAITING_DELIVERY_LIMIT], possible))
 
 
 class SmtpClient:
@@ -78,7 +98,9 @@ class SmtpClient:
         assert deliverer is not None
         worker.on_stop = deliverer.cache.close
         site = self._sites.site if self._sites is not None else None
-        serve_async_agent(worker, deliverer.deliver, worker.service.sessions, site=site)
+        sessions = worker.service.sessions
+        waiting = waiting_limit(worker.config, sessions)
+        serve_async_agent(worker, deliverer.deliver, sessions, site=site, waiting=waiting)
 
 
 _client = SmtpClient()

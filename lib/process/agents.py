@@ -1,7 +1,8 @@
 """Runners for delivery agents: take requests from the queue manager, answer each when it is done.
 
-An agent process serves one connection of the queue manager.  It says first how many requests it takes at once, so
-that the queue manager knows how much work to hand over, then answers in any order.  When it is told to stop it says
+An agent process serves one connection of the queue manager.  It says first how many requests it works on at once, and
+how many more it lets wait for remote hosts, so that the queue manager knows how much to hand over; then it answers in
+any order.  When it is told to stop it says
 "bye"; the queue manager then closes its sending side, so that no request is lost between the two.
 """
 
@@ -41,8 +42,8 @@ ONE_QUEUE_MANAGER = 1
 """Connections that an agent process serves; a further one of the queue manager is meant for a further process."""
 
 
-def _hello(worker: Worker, capacity: int) -> dict[str, object]:
-    return {"hello": worker.service.name, "capacity": capacity}
+def _hello(worker: Worker, capacity: int, waiting: int = 0) -> dict[str, object]:
+    return {"hello": worker.service.name, "capacity": capacity, "waiting": waiting}
 
 
 def _reply(request: DeliveryRequest, results: Sequence[Result], site: str) -> bytes:
@@ -141,14 +142,16 @@ def serve_async_agent(
     capacity: int = 100,
     start: Callable[[], Awaitable[None]] | None = None,
     site: SiteQuestion | None = None,
+    waiting: int = 0,
 ) -> None:
-    """An agent on an event loop: `await deliver(request)` as a task per request, at most `capacity` at once.
+    """An agent on an event loop: `await deliver(request)` as a task per request.
 
-    With `site` it also tells the queue manager which next hops share their servers.
+    `capacity` is how many it works on at once, `waiting` how many more may wait for remote hosts.  With `site` it also
+    tells the queue manager which next hops share their servers.
     """
 
     async def handler(channel: AsyncChannel) -> None:
-        hello = _hello(worker, capacity)
+        hello = _hello(worker, capacity, waiting)
         await channel.send(hello if site is None else {**hello, "sites": True})
         replies: list[bytes] = []
         tasks: set[asyncio.Task[None]] = set()

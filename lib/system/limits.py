@@ -40,3 +40,8 @@ def _lower(which: int, wanted: int | None) -> None:
     _, hard = resource.getrlimit(which)
     value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(which, (value, value))
+
+
+def open_files() -> int:
+    """How many files this process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

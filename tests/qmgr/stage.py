@@ -123,8 +123,8 @@ class FakeAgent:
 class FakeAgents:
     """A delivery agent service: a listening socket, and what it does with each request."""
 
-    def __init__(self, directory: Path, name: str, behave: Behaviour, capacity: int) -> None:
-        self.name, self.behave, self.capacity = name, behave, capacity
+    def __init__(self, directory: Path, name: str, behave: Behaviour, capacity: int, waiting: int) -> None:
+        self.name, self.behave, self.capacity, self.waiting = name, behave, capacity, waiting
         self.requests: list[DeliveryRequest] = []
         self.contents: list[bytes] = []
         self.most = self.running = 0
@@ -155,7 +155,7 @@ class FakeAgents:
         agent = FakeAgent(self, channel)
         self.agents.append(agent)
         try:
-            hello: dict[str, object] = {"hello": self.name, "capacity": self.capacity}
+            hello: dict[str, object] = {"hello": self.name, "capacity": self.capacity, "waiting": self.waiting}
             await channel.send(hello if self.sites is None else {**hello, "sites": True})
             while True:
                 frame = await channel.receive()
@@ -241,8 +241,10 @@ class Stage:
         self.scheduler.active.on_room = self.intake.look_again
         self.intake.recover()
 
-    def agents(self, behave: Behaviour = sends, *, name: str = "there", capacity: int = 10) -> FakeAgents:
-        service = FakeAgents(self.spool / "private", name, behave, capacity)
+    def agents(
+        self, behave: Behaviour = sends, *, name: str = "there", capacity: int = 10, waiting: int = 0
+    ) -> FakeAgents:
+        service = FakeAgents(self.spool / "private", name, behave, capacity, waiting)
         self.services.append(service)
         return service
 

@@ -17,6 +17,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.values import all_parameters
 from pillarbox.lib.delivery.result import Result
 from pillarbox.lib.queue import Recipient, StoredRecipient
+from pillarbox.qmgr.hall import Hall
 from pillarbox.qmgr.job import Entry, Job
 from pillarbox.qmgr.timers import Timers
 from pillarbox.qmgr.transport import Transport
@@ -38,6 +39,8 @@ class Message:
 
 class Outcomes:
     """Everything is settled."""
+
+    crowded = False
 
     def __init__(self) -> None:
         self.suspended: list[str] = []
@@ -64,10 +67,13 @@ class Pool:
     def busy(self) -> int:
         return len(self.under_way)
 
-    def free_agent(self) -> Pool | None:
+    def free_agent(self, known: bool, now: float) -> Pool | None:
         return self if self.busy < self.capacity else None
 
-    def deliver(self, entry: Entry) -> None:
+    def next_room(self) -> None:
+        return None
+
+    def deliver(self, entry: Entry, known: bool, now: float) -> None:
         self.under_way.append(entry)
         self.begun.append(entry)
 
@@ -92,6 +98,8 @@ class Scene:
         self.transport = Transport("there", config, self.outcomes, self.clock, self.timers)
         self.pool = Pool(capacity)
         self.transport.pool = self.pool  # type: ignore[assignment]
+        order = self.transport.rules.order
+        self.transport._hall = Hall(self.pool, order, self.timers, self.transport.ask_dispatch)  # type: ignore[arg-type]
         self.transport.ask_dispatch = lambda: None  # type: ignore[method-assign]
         self.number = 0
 

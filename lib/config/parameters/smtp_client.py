@@ -37,6 +37,12 @@ SMTP_MX_SESSION_LIMIT = integer(
     "2",
     "How many servers that answer are tried for one delivery when they can't take it now; 0: all.",
 )
+SMTP_WAITING_DELIVERY_LIMIT = integer(
+    "smtp_waiting_delivery_limit",
+    "5000",
+    """How many deliveries one process lets wait for hosts that are dead, slow or not known yet, beside the `sessions`
+    of master.yaml that it works on; as far as the limit of open files allows.""",
+)
 SMTP_RANDOMIZE_ADDRESSES = boolean(
     "smtp_randomize_addresses", "yes", "Try the hosts of equal preference in random order."
 )
