@@ -59,6 +59,7 @@ class ConnectionCache:
         now = asyncio.get_running_loop().time()
         if (
             not connection.keep
+            or (connection.tls and not connection.terms.tls.reuse)
             or self.closing
             or not connection.alive
             or now - connection.opened >= settings.reuse_time

@@ -60,8 +60,8 @@ class Securing:
         names = tuple(name for name in agreement.names if name.isascii())
         plan = Plan(self._sessions.take(key, context), agreement.associations, names)
         try:
-            with planned(plan):
-                await connection.start_tls(context, agreement.sni or None, self._timeout, wrapped=wrapped)
+            with planned(context, plan) as carrier:
+                await connection.start_tls(carrier, agreement.sni or None, self._timeout, wrapped=wrapped)
             session = connection.ssl_object
             assert session is not None
             status = examine(

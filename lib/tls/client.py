@@ -24,7 +24,7 @@ from pillarbox.lib.config.parameters.tls import (
 from pillarbox.lib.tls import native
 from pillarbox.lib.tls.chains import Chain, load_part, read_chains
 from pillarbox.lib.tls.errors import TlsError
-from pillarbox.lib.tls.handshake import ClientContext, enable_dane
+from pillarbox.lib.tls.handshake import enable_dane
 from pillarbox.lib.tls.protocols import parse_versions
 
 LEVELS = ("none", "may", "encrypt", "dane", "dane-only", "fingerprint", "verify", "secure")
@@ -114,9 +114,9 @@ class ClientContexts:
 
     def __init__(self, material: ClientMaterial) -> None:
         self._material = material
-        self._made: OrderedDict[Demand, ClientContext] = OrderedDict()
+        self._made: OrderedDict[Demand, ssl.SSLContext] = OrderedDict()
 
-    def get(self, demand: Demand) -> ClientContext:
+    def get(self, demand: Demand) -> ssl.SSLContext:
         """The context for a demand.  Raises TlsError for one that OpenSSL cannot meet."""
         context = self._made.get(demand)
         if context is not None:
@@ -129,8 +129,8 @@ class ClientContexts:
         self._made[demand] = context
         return context
 
-    def _make(self, demand: Demand) -> ClientContext:
-        context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
+    def _make(self, demand: Demand) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         parse_versions(demand.versions).apply(context)
         context.options |= ssl.OP_NO_COMPRESSION
         # Names are compared by the caller, who knows which ones count; SNI is sent all the same.

@@ -1,9 +1,8 @@
 """What a client's handshake takes along besides its context: a session to resume, and TLSA records to be held to.
 
-The event loop makes the TLS object of a connection itself, deep inside `start_tls`, from the context that it was given;
-`ClientContext` is where these two come in.  What is to come in stands in a context variable, which the loop carries
-there.  Nothing is lost where it does not: a session is then not resumed, and a certificate without its TLSA records
-is trusted by nobody, for the contexts for DANE know no authority.
+The event loops make the TLS object of a connection themselves, deep inside `start_tls`, by `wrap_bio` of the context
+that they were given.  What they are given is a `Carrier`: it makes the object from the real context, and puts in what
+belongs to this one handshake.  A context for DANE knows no authority: used without records, it trusts nobody.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,31 +34,43 @@ class Plan:
     """Whether OpenSSL has been given the associations."""
 
 
-_plan: ContextVar[Plan | None] = ContextVar("_plan", default=None)
+class Carrier(ssl.SSLContext):
+    """In the place of a context, for one handshake at a time."""
+
+    context: ssl.SSLContext | None
+    plan: Plan | None
+
+    def __new__(cls) -> Carrier:
+        """A context of its own, of which nothing is used."""
+        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+
+    def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
+        """A TLS object of the real context, with what the plan says."""
+        context, plan = self.context, self.plan
+        if context is None or plan is None:
+            raise ValueError("a handshake that nobody has planned")
+        if plan.session is not None:
+            named["session"] = plan.session
+        session = context.wrap_bio(*arguments, **named)
+        if plan.associations:
+            plan.held = _hold(session, plan)
+        return session
+
+
+_idle: list[Carrier] = []
+"""Carriers that are not in use: making one takes as long as a tenth of a handshake.  Never more than were in use at
+once."""
 
 
 @contextmanager
-def planned(plan: Plan) -> Iterator[None]:
-    """The handshakes that begin inside are of this plan."""
-    token = _plan.set(plan)
-    try:
-        yield
-    finally:
-        _plan.reset(token)
-
-
-class ClientContext(ssl.SSLContext):
-    """A client's context."""
-
-    def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
-        """As the base class; the plan of the moment is applied."""
-        plan = _plan.get()
-        if plan is not None and plan.session is not None:
-            named["session"] = plan.session
-        session = super().wrap_bio(*arguments, **named)
-        if plan is not None and plan.associations:
-            plan.held = _hold(session, plan)
-        return session
+def planned(context: ssl.SSLContext, plan: Plan) -> Iterator[Carrier]:
+    """What to give to an event loop in place of `context`, for one handshake, which begins and ends inside."""
+    carrier = _idle.pop() if _idle else Carrier()
+    carrier.context, carrier.plan = context, plan
+    yield carrier
+    # One whose handshake was broken off is not used again: the loop may still come to it.
+    carrier.context = carrier.plan = None
+    _idle.append(carrier)
 
 
 def engine() -> Any | None:

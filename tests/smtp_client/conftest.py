@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import gc
 import os
 import random
@@ -126,7 +127,8 @@ class ClientUnderTest:
         config = Config({"config_directory": "/nonexistent/etc", **self.parameters}, self.services)
         settings = read_settings(config, self.service)
         resolver = Resolver(self.servers, timeout=0.5, attempts=1)
-        authentic = self.authentic or (lambda: Resolver(self.servers, timeout=0.5, attempts=1, believed=False))
+        make = self.authentic or (lambda: Resolver(self.servers, timeout=0.5, attempts=1, believed=False))
+        authentic = functools.cache(make)
         router = Router(settings, resolver, Ourselves(config), random.Random(1), authentic)
         cache = ConnectionCache(settings)
         tables = Tables(config)
@@ -157,6 +159,7 @@ class ClientUnderTest:
             await tables.close()
             await asyncio.sleep(0.01)  # the connections take their leave
             resolver.close()
+            authentic().close()
 
 
 @pytest.fixture(params=LOOPS, ids=LOOP_NAMES)

@@ -61,11 +61,13 @@ class FakeServer:
         *,
         lmtp: bool = False,
         context: ssl.SSLContext | None = None,
+        wrapped: bool = False,
     ) -> None:
         self.listener = listener
         self.script = dict(script)
         self.lmtp = lmtp
         self.context = context
+        self.wrapped = wrapped
         self.heard: list[Heard] = []
         self.released = threading.Event()
         self.ended = threading.Event()
@@ -99,8 +101,13 @@ class FakeServer:
 
     def _serve(self, connection: socket.socket, heard: Heard) -> None:
         counts: Counter[str] = Counter()
-        with connection, contextlib.suppress(_End, OSError, ssl.SSLError):
-            self._talk(connection, heard, counts)
+        with contextlib.suppress(_End, OSError, ssl.SSLError), connection:
+            if self.wrapped and self.context is not None:
+                with self.context.wrap_socket(connection, server_side=True) as inside:
+                    heard.encrypted = True
+                    self._talk(inside, heard, counts)
+            else:
+                self._talk(connection, heard, counts)
         self.ended.set()
 
     def _talk(self, connection: socket.socket, heard: Heard, counts: Counter[str]) -> None:
@@ -185,6 +192,7 @@ def fake_server(
     path: str = "",
     lmtp: bool = False,
     context: ssl.SSLContext | None = None,
+    wrapped: bool = False,
 ) -> Iterator[FakeServer]:
     """A running server on TCP or, with `path`, on a UNIX socket."""
     if path:
@@ -193,7 +201,7 @@ def fake_server(
         listener.listen(20)
     else:
         listener = socket.create_server((address, port), backlog=100)
-    server = FakeServer(listener, script, lmtp=lmtp, context=context)
+    server = FakeServer(listener, script, lmtp=lmtp, context=context, wrapped=wrapped)
     try:
         yield server
     finally:

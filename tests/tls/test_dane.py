@@ -136,8 +136,8 @@ def judge(tmp_path: Path, chain: Sequence[Made], records: Sequence[TLSA], names:
     context = ClientContexts(ClientMaterial("")).get(DEMAND)
     plan = Plan(associations=usable(records), names=names)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    with planned(plan):
-        client = context.wrap_bio(to_client, to_server, server_hostname=HOST)
+    with planned(context, plan) as carrier:
+        client = carrier.wrap_bio(to_client, to_server, server_hostname=HOST)
     other = server(tmp_path, chain).wrap_bio(to_server, to_client, server_side=True)
     try:
         for _ in range(6):
