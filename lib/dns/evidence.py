@@ -6,6 +6,7 @@ from typing import Any
 
 import dns.message
 import dns.name
+import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
@@ -19,10 +20,10 @@ class Evidence:
     """One response."""
 
     def __init__(self, message: dns.message.Message) -> None:
-        self._answers = message.answer
-        self._authority = message.authority
+        self._answers = [rrset for rrset in message.answer if rrset.rdclass == dns.rdataclass.IN]
+        self._authority = [rrset for rrset in message.authority if rrset.rdclass == dns.rdataclass.IN]
         self._signatures: dict[tuple[dns.name.Name, int], list[Any]] = {}
-        for section in (message.answer, message.authority):
+        for section in (self._answers, self._authority):
             for rrset in section:
                 if rrset.rdtype == _RRSIG:
                     self._signatures.setdefault((rrset.name, rrset.covers), []).extend(rrset)

@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Sequence
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -102,19 +102,16 @@ def _path(
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
 
 def _signed_by_key(certificate: x509.Certificate, key: bytes) -> bool:
     public = load_der_public_key(key)
-    signature, signed, digest = (
-        certificate.signature,
-        certificate.tbs_certificate_bytes,
-        certificate.signature_hash_algorithm,
-    )
+    signature, signed = certificate.signature, certificate.tbs_certificate_bytes
     try:
+        digest = certificate.signature_hash_algorithm
         match public:
             case rsa.RSAPublicKey() if digest is not None:
                 scheme = certificate.signature_algorithm_parameters
@@ -127,7 +124,7 @@ def _signed_by_key(certificate: x509.Certificate, key: bytes) -> bool:
                 public.verify(signature, signed)
             case _:
                 return False
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
 
