@@ -60,21 +60,24 @@ def run(worker: Worker) -> None:
     tls, resolver = _prepared[worker]
     cache = Cache(config[MTA_STS_DIRECTORY])
     made: list[Policies] = []
+    tasks: list[asyncio.Task[None]] = []
 
     async def start() -> None:
         source = WebSource(resolver, tls, config[MTA_STS_FETCH_TIMEOUT], config[MTA_STS_TCP_PORT])
         made.append(Policies(cache, source))
         worker.on_wakeup = made[0].renew
-        renew()
-
-    def renew() -> None:
-        made[0].renew()
-        asyncio.get_running_loop().call_later(ROUND, renew)
+        tasks.append(asyncio.get_running_loop().create_task(_renew(made[0])))
 
     try:
         serve_channels(worker, lambda channel: made[0].serve(channel), start)
     finally:
         cache.close()
+
+
+async def _renew(policies: Policies) -> None:
+    while True:
+        policies.renew()
+        await asyncio.sleep(ROUND)
 
 
 PROGRAM = Program(

@@ -77,11 +77,14 @@ def run(worker: Worker) -> None:
     config = worker.config
     counts, ledger = Counts(config[parameters.TLSRPT_DIRECTORY]), Ledger(config[parameters.TLSRPT_DIRECTORY])
     recorder = Recorder(counts, time.time)
-    rounds: list[asyncio.Task[None]] = []
+    tasks: list[asyncio.Task[None]] = []
 
     async def start() -> None:
         daily = _daily(worker, counts, ledger)
-        rounds.append(asyncio.get_running_loop().create_task(_rounds(worker, daily)))
+        begun = asyncio.Event()
+        worker.on_wakeup = begun.set
+        loop = asyncio.get_running_loop()
+        tasks.extend((loop.create_task(_rounds(worker, daily, begun)), loop.create_task(_tick(begun))))
 
     try:
         serve_channels(worker, recorder.serve, start)
@@ -100,20 +103,21 @@ def _refuse(worker: Worker) -> None:
     serve_channels(worker, refuse, start)
 
 
-async def _rounds(worker: Worker, daily: Daily) -> None:
-    woken = asyncio.Event()
-    worker.on_wakeup = woken.set
+async def _tick(begun: asyncio.Event) -> None:
     while True:
-        woken.clear()
+        begun.set()
+        await asyncio.sleep(ROUND)
+
+
+async def _rounds(worker: Worker, daily: Daily, begun: asyncio.Event) -> None:
+    while True:
+        await begun.wait()
+        begun.clear()
         worker.under_way += 1  # a process with reports to send is not idle
         try:
             await daily.round()
         finally:
             worker.under_way -= 1
-        try:
-            await asyncio.wait_for(woken.wait(), ROUND)
-        except TimeoutError:
-            pass
 
 
 def _daily(worker: Worker, counts: Counts, ledger: Ledger) -> Daily:
