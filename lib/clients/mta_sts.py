@@ -12,7 +12,8 @@ Answers are remembered for a moment, so that a busy destination costs no round t
 
 from __future__ import annotations
 
-import asyncio
+import time
+from collections.abc import Callable
 from typing import Final
 
 from pillarbox.lib.address import normalize_domain
@@ -49,7 +50,9 @@ class PolicyUnavailable(ServiceUnavailable):
 class AsyncMtaStsClient:
     """For event programs; any number of calls may run at once."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
+        """`clock` in seconds since the epoch."""
+        self._clock = clock
         self._wait = config[SMTP_MTA_STS_TIMEOUT]
         self.service = TaggedClient(config.socket_path(SERVICE), SERVICE, self._wait + GRACE, RETRY_AFTER)
         self._known: dict[str, tuple[float, StsPolicy | None]] = {}
@@ -59,15 +62,15 @@ class AsyncMtaStsClient:
         name = normalize_domain(domain)
         if not name or not name.isascii() or name[0] == "[" or "." not in name:
             return None
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         known = self._known.get(name)
-        if known is not None and now < known[0]:
+        if known is not None and 0 <= now - known[0] < REMEMBERED_FOR:
             return known[1]
         policy = await self._ask(name)
         self._known.pop(name, None)
         if len(self._known) >= REMEMBERED:
             del self._known[next(iter(self._known))]
-        self._known[name] = now + REMEMBERED_FOR, policy
+        self._known[name] = now, policy
         return policy
 
     async def _ask(self, domain: str) -> StsPolicy | None:

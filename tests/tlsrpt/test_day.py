@@ -131,9 +131,11 @@ def test_killed_again_and_again_nothing_is_sent_twice(suite: Suite) -> None:
     suite.web.respond = kill_and_answer
     suite.midnight(5)
 
+    path = suite.instance.root / "state/tlsrpt/counts.sqlite"
+
     def settled() -> bool:
         suite.record(TlsOutcome("knock.test", "sts"))  # master starts a process for whoever knocks
-        with contextlib.closing(sqlite3.connect(suite.instance.root / "state/tlsrpt/counts.sqlite")) as counts:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as counts:
             today = int(suite.clock.time() // 86400)
             return counts.execute("SELECT count(*) FROM policy WHERE day < ?", (today,)).fetchone() == (0,)
 
