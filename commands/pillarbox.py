@@ -8,6 +8,7 @@
     pillarbox -c DIR/etc account list | release ADDRESS
     pillarbox -c DIR/etc suppression list | add ADDRESS [REASON...] | remove ADDRESS | export
     pillarbox -c DIR/etc route ADDRESS
+    pillarbox -c DIR/etc dns [--policy] [--mode testing|enforce|none] [DOMAIN...]
     pillarbox demo
 
 The configuration directory is that of `-c`, else of MAIL_CONFIG in the environment, else /etc/pillarbox.
@@ -49,6 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("flush", help="try all deferred mail again now")
     route = verbs.add_parser("route", help="show where mail for an address would go")
     route.add_argument("address")
+    dns = verbs.add_parser("dns", help="print the DNS records that a domain with its mail here should have")
+    dns.add_argument("--policy", action="store_true", help="print the MTA-STS policy, the file for a web server")
+    dns.add_argument("--mode", choices=("testing", "enforce", "none"), default="testing", help="of that policy")
+    dns.add_argument("domains", metavar="DOMAIN", nargs="*")
     user = verbs.add_parser("user", help="add, change, list or delete hosted accounts", add_help=False)
     user.add_argument("words", nargs=argparse.REMAINDER)
     app_password = verbs.add_parser(
@@ -110,6 +115,12 @@ def _route(options: argparse.Namespace) -> int:
     return route(_loaded(options), options.address)
 
 
+def _dns(options: argparse.Namespace) -> int:
+    from pillarbox.commands.dns import dns
+
+    return dns(_loaded(options), options.domains, options.mode, policy_only=options.policy)
+
+
 def _user(options: argparse.Namespace) -> int:
     from pillarbox.commands.user import main as user
 
@@ -155,6 +166,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "flush": _control("flush"),
     "check": _check,
     "route": _route,
+    "dns": _dns,
     "user": _user,
     "app-password": _app_password,
     "certificate": _certificate,
