@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pillarbox.lib.delivery.result import Result
@@ -33,6 +33,8 @@ class ActiveMessage:
 
     queue_id: str
     file: QueueFile
+    envelope: Envelope
+    """Sender, origin and conditions; without the recipients."""
     path: str
     active: float
     next_record: int = 0
@@ -53,15 +55,16 @@ class ActiveMessage:
     verdict: Result | None = None
     """What all its recipients get instead of a delivery."""
     reasons_begun: bool = False
-    jobs: list[Job] = field(default_factory=list)
+    jobs: tuple[Job, ...] = ()
     """What it has for each transport."""
-    reporting: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a report of this message is under way, so that its logs grow in order."""
+    _reporting: asyncio.Lock | None = None
 
     @property
-    def envelope(self) -> Envelope:
-        """Sender, origin and conditions; without the recipients."""
-        return self.file.envelope
+    def reporting(self) -> asyncio.Lock:
+        """Held while a report of this message is under way, so that its logs grow in order."""
+        if self._reporting is None:
+            self._reporting = asyncio.Lock()
+        return self._reporting
 
     @property
     def since(self) -> float:
@@ -175,4 +178,4 @@ def take_up(queue: Queue, queue_id: str, source: str, now: float) -> ActiveMessa
     except BaseException:
         os.close(descriptor)
         raise
-    return ActiveMessage(queue_id, file, path, now, has_logs=source != "incoming")
+    return ActiveMessage(queue_id, file, file.envelope, path, now, has_logs=source != "incoming")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from pillarbox.lib.address.verp import verp_sender
 from pillarbox.lib.delivery.request import request_frame
 from pillarbox.lib.ipc import encode_frame
@@ -19,17 +21,20 @@ _ORIGIN = (
     "origin",
     "full_name",
 )
+_conditions_of = attrgetter(*_CONDITIONS)
+_origin_of = attrgetter(*_ORIGIN)
 
 
 def options(entry: Entry) -> dict[str, object]:
     """The members of the request beside those that every request has: only what differs from their default."""
     envelope = entry.message.envelope
     chosen: dict[str, object] = {"fds": 1}
-    for name in _CONDITIONS:
-        if value := getattr(envelope, name):
-            chosen[name] = value
-    attributes = {name: value for name in _ORIGIN if (value := getattr(envelope, name))}
-    attributes.update(envelope.attributes)
+    conditions = _conditions_of(envelope)
+    if any(conditions):
+        chosen.update((name, value) for name, value in zip(_CONDITIONS, conditions, strict=True) if value)
+    attributes = {name: value for name, value in zip(_ORIGIN, _origin_of(envelope), strict=True) if value}
+    if envelope.attributes:
+        attributes.update(envelope.attributes)
     if envelope.report == "verify":
         chosen["probe"] = True
     if attributes:

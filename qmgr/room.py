@@ -62,6 +62,8 @@ class RecipientRoom:
     def allowance(self, message: ActiveMessage) -> int:
         """How many recipients of a message may be read now."""
         own = message.outstanding
+        if not own and message.file.recipient_count <= self._minimum:
+            return self._minimum  # nearly every message
         sharers = len(self.unread) or 1
         allowed = min(self._limit // sharers - own, self._limit - self.in_core)
         for job in message.jobs:
@@ -84,7 +86,7 @@ class RecipientRoom:
         message.outstanding += count
         if message.unread:
             self.unread.add(message)
-        else:
+        elif self.unread:
             self.unread.discard(message)
 
     def settled(self, message: ActiveMessage, count: int) -> None:

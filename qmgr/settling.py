@@ -58,15 +58,14 @@ class Settling:
     # --- results come in
     def settle(self, entry: Entry, results: list[Result]) -> None:
         """An agent has answered."""
+        recipients = entry.recipients
+        if len(recipients) == 1 and len(results) == 1 and results[0].n == recipients[0].n:
+            self._record_all(entry.message, ((recipients[0], results[0]),))
+            return
         by_number = {result.n: result for result in results}
-        pairs = [
-            (
-                stored,
-                by_number.get(stored.n) or Result(stored.n, DEFERRED, "4.3.0", "the delivery agent gave no result"),
-            )
-            for stored in entry.recipients
-        ]
-        self._record_all(entry.message, pairs)
+        self._record_all(
+            entry.message, [(stored, by_number.get(stored.n) or _missing(stored.n)) for stored in recipients]
+        )
 
     def decide(self, entry: Entry, status: str, dsn: str, text: str) -> None:
         """The same result for each recipient of an entry, which no agent has given."""
@@ -219,3 +218,7 @@ class Settling:
             log.info(f"{message.queue_id}: removed")
         self._failures.forget(message)
         self._active.forget(message)
+
+
+def _missing(n: int) -> Result:
+    return Result(n, DEFERRED, "4.3.0", "the delivery agent gave no result")

@@ -102,6 +102,9 @@ class Sorting:
             transport = self._transport(name)
             # With VERP each recipient is told another sender.
             limit = 1 if message.envelope.verp else transport.rules.batch
+            if len(recipients) == 1:
+                transport.add(message, nexthop, recipients, limit)
+                continue
             for batch in batches(recipients, limit):
                 transport.add(message, nexthop, batch, limit)
         self._ready(message)

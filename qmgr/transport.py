@@ -158,7 +158,7 @@ class Transport:
                 break
         else:
             job = Job(message, self)
-            message.jobs.append(job)
+            message.jobs = (*message.jobs, job)
         job.recipients += len(recipients)
         self.recipients.in_core += len(recipients)
         one = recipients[0].recipient.address if self.rules.recipient_limit == 1 else ""

@@ -7,7 +7,7 @@ the transport may hand them out and end in the order that Hypothesis chooses.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import given, settings
@@ -33,7 +33,7 @@ class Message:
     """As much of a message as a transport sees."""
 
     name: str
-    jobs: list[Job] = field(default_factory=list)
+    jobs: tuple[Job, ...] = ()
     queue_id: str = ""
 
 
