@@ -109,13 +109,8 @@ class Notices:
         if subject.envelope.report == "verify":
             return await self.attempt(subject, [path])
         written = []
-        failures = Selection(path, (FAILED,), "failure")
-        if failures and subject.envelope.verp and self._verp_bounces:
-            for failure in failures():
-                to = _verp(subject.envelope, failure.recipient)
-                written.append(await self._write(FAILURE, subject, Single(failure), to, ""))
-        elif failures:
-            written += await self._failure(subject, failures)
+        for kind, chosen, to, sender in self._failures(subject, path):
+            written.append(await self._write(kind, subject, chosen, to, sender))
         successes = Selection(path, (DELIVERED, RELAYED, EXPANDED, TRACED), "success")
         if successes and subject.envelope.sender:
             written.append(await self._write(SUCCESS, subject, successes, subject.envelope.sender, ""))
@@ -137,33 +132,44 @@ class Notices:
 
     async def delay(self, subject: Subject, path: str, *, late: bool = False) -> list[str]:
         """The warning that the log "defer" at `path` calls for; `late`: because of a deadline (RFC 2852 section 4)."""
-        delays = Selection(path, (DELAYED,), "deadline" if late else "delay")
-        if not delays or not subject.envelope.sender or self._is_double_bounce(subject.envelope.sender):
+        sender = subject.envelope.sender
+        if not sender or self._is_double_bounce(sender):
             return []
-        written = [await self._write(LATE if late else DELAY, subject, delays, subject.envelope.sender, "")]
-        if "delay" in self._classes:
-            written.append(await self._notify(DELAY_COPY, subject, delays))
+        written = []
+        if delays := Selection(path, (DELAYED,), "deadline" if late else "delay"):
+            written.append(await self._write(LATE if late else DELAY, subject, delays, sender, ""))
+        if "delay" in self._classes and (every := Selection(path, (DELAYED,), "any")):
+            kind, chosen, to, double = self._copy(DELAY_COPY, every)
+            written.append(await self._write(kind, subject, chosen, to, double))
         return [queue_id for queue_id in written if queue_id]
 
-    async def _failure(self, subject: Subject, failures: Selection) -> list[str]:
+    def _failures(self, subject: Subject, path: str) -> Iterator[tuple[Kind, Chosen, str, str]]:
+        """The reports on failures: kind, outcomes, recipient, sender."""
         sender = subject.envelope.sender
+        # NOTIFY is the sender's word about what the sender hears; the postmaster has notify_classes.
+        every = Selection(path, (FAILED,), "any")
+        if not every:
+            return
         if self._is_double_bounce(sender):
             log.warning(f"{subject.queue_id}: undeliverable postmaster notification discarded")
-            return []
-        if sender:
-            written = [await self._write(FAILURE, subject, failures, sender, "")]
+        elif sender:
+            failures = Selection(path, (FAILED,), "failure")
+            if failures and subject.envelope.verp and self._verp_bounces:
+                for failure in failures():
+                    yield FAILURE, Single(failure), _verp(subject.envelope, failure.recipient), ""
+            elif failures:
+                yield FAILURE, failures, sender, ""
             if "bounce" in self._classes:
-                written.append(await self._notify(BOUNCE_COPY, subject, failures))
-            return written
-        if not self._classes.intersection(("bounce", "2bounce")):
+                yield self._copy(BOUNCE_COPY, every)
+        elif self._classes.intersection(("bounce", "2bounce")):
+            yield self._copy(POSTMASTER, every)
+        else:
             log.info(f"{subject.queue_id}: not returned: the sender is empty, and notify_classes has no 2bounce")
-            return []
-        return [await self._notify(POSTMASTER, subject, failures)]
 
-    async def _notify(self, kind: Kind, subject: Subject, chosen: Chosen) -> str:
+    def _copy(self, kind: Kind, chosen: Chosen) -> tuple[Kind, Chosen, str, str]:
         """A copy for the postmaster."""
         # Not from the null sender: should this fail too, it must be told from an ordinary bounce.
-        return await self._write(kind, subject, chosen, self._notified[kind.name], self._double_bounce_sender)
+        return kind, chosen, self._notified[kind.name], self._double_bounce_sender
 
     def _is_double_bounce(self, sender: str) -> bool:
         return sender.lower() == self._double_bounce_sender.lower()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, Result
 from pillarbox.lib.smtp.client_reply import ServerReply
 from pillarbox.lib.smtp.client_stage import Stage
 from pillarbox.smtp_client.route import Server
+
+_OLD_552 = re.compile(r"(?![245]\.\d)|5\.5\.3\b")
 
 
 def local_failure(n: int, dsn: str, text: str, server: Server | None = None) -> Result:
@@ -49,8 +53,11 @@ def refused(server: Server, reply: ServerReply, soften: bool) -> tuple[str, str]
 
 
 def as_temporary(reply: ServerReply) -> ServerReply:
-    """552 after RCPT means "too many recipients" to old servers and is then temporary (RFC 5321 section 4.5.3.1.10)."""
-    if reply.code != 552:
+    """552 after RCPT means "too many recipients" to old servers and is then temporary (RFC 5321 section 4.5.3.1.10).
+
+    A server that says with an enhanced code what it means, as 5.2.2 for a full mailbox, is taken at its word.
+    """
+    if reply.code != 552 or not _OLD_552.match(reply.lines[-1]):
         return reply
     text = reply.lines[-1]
     if reply.enhanced in text:

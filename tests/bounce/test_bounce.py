@@ -629,3 +629,26 @@ class TestStatusReports:
             assert await bench.flush(report="verify", sender="") == ()
 
         on_bench(tmp_path, work)
+
+
+class TestWhoseWord:
+    """NOTIFY silences what its sender would hear, not what the postmaster has asked for."""
+
+    def test_our_own_report_that_cannot_be_delivered_is_a_double_bounce(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, Recipient("gone@y.test", notify=("never",)), USER_UNKNOWN)
+            assert await bench.flush(sender="") == ("NEW1",)
+            assert bench.cleanup.taken[0].envelope.sender == "double-bounce@mx.test"
+
+        on_bench(tmp_path, work, notify_classes="2bounce")
+
+    def test_a_copy_is_sent_of_what_the_sender_does_not_want_to_hear(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, Recipient("b@y.test", notify=("never",)), USER_UNKNOWN)
+            await bench.client.append("defer", ID, Recipient("c@y.test", notify=("never",)), REFUSED)
+            assert await bench.flush() == ("NEW1",)
+            assert await bench.warn() == ("NEW2",)
+            assert {taken.envelope.recipients[0].address for taken in bench.cleanup.taken} == {"postmaster@mx.test"}
+            assert [taken.message["Auto-Submitted"] for taken in bench.cleanup.taken] == ["auto-generated"] * 2
+
+        on_bench(tmp_path, work, notify_classes="bounce, delay")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pillarbox.lib.delivery import DeliveryRecipient
+from pillarbox.lib.smtp.client_reply import ServerReply
+from pillarbox.smtp_client.results import as_temporary
 from tests.smtp_client.conftest import CONTENT, ClientUnderTest
 from tests.smtp_client.fake_server import DROP, HANG, fake_server, unused_port
 
@@ -257,3 +259,11 @@ class TestInternational:
         with fake_server({"EHLO": PLAIN}) as server:
             assert client.deliver_one(server.nexthop, ["c@bücher.test"], smtputf8=True).one.status == "sent"
             assert server.commands[2] == "RCPT TO:<c@xn--bcher-kva.test>"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("too many recipients", 452), ("5.5.3 too many", 452), ("5.2.2 mailbox full", 552), ("5.3.4 too big", 552)],
+)
+def test_552_after_rcpt_is_temporary_unless_it_says_something_else(text: str, code: int) -> None:
+    assert as_temporary(ServerReply(552, (text,))).code == code

@@ -28,7 +28,7 @@ If it cannot be delivered by then, you will be told.
     ),
     action="delayed",
     closing="If you need help, write to postmaster@{host} and send this report along.",
-    returned="Delayed Message",
+    returned="Undelivered Message",
     log_name="sender delay notification",
     cure=False,
 )

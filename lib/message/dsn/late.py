@@ -22,7 +22,7 @@ will be tried again by itself until $retry_until.
     ),
     action="delayed",
     closing="If you need help, write to postmaster@{host} and send this report along.",
-    returned="Delayed Message",
+    returned="Undelivered Message",
     log_name="sender delivery deadline notification",
     cure=False,
 )

@@ -128,8 +128,9 @@ def _top(report: Report, boundary: bytes, eight_bit: bool) -> Iterator[bytes]:
     yield compose_field(b"From", report.template.author(report.host).encode())
     yield compose_field(b"Subject", report.subject.encode())
     yield compose_field(b"To", _utf8(report.to))
-    # RFC 3834 section 5: "auto-generated" is for what answers no message; this does.
-    yield b"Auto-Submitted: auto-replied\nMIME-Version: 1.0\n"
+    # RFC 3834 section 5: a report answers its message; a copy for the postmaster answers nobody.
+    automatic = "auto-generated" if report.kind.for_postmaster else "auto-replied"
+    yield f"Auto-Submitted: {automatic}\nMIME-Version: 1.0\n".encode()
     yield b'Content-Type: multipart/report; report-type=delivery-status;\n\tboundary="' + boundary + b'"\n'
     if eight_bit:
         yield b"Content-Transfer-Encoding: 8bit\n"
