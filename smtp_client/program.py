@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.delivery import SOURCE_ADDRESSES
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.config.parameters.general import SERVICE_NAME, SYSLOG_NAME
 from pillarbox.lib.config.parameters.sites import MX_SITES
@@ -49,7 +50,7 @@ def confinement(config: Config) -> Confinement:
     """Any server's port and the DNS, UNIX sockets for LMTP and where another room must be asked or told (lookup about a
     table, mta_sts, tlsrpt, bounce for the postmaster); no file but what an interpreter needs."""
     ports = config[SMTP_CLIENT_PORTS]
-    binds = config[SMTP_BIND_ADDRESS] or config[SMTP_BIND_ADDRESS6]
+    binds = config[SMTP_BIND_ADDRESS] or config[SMTP_BIND_ADDRESS6] or config[SOURCE_ADDRESSES]
     resolvers = [parse_server(server).port for server in config[DNS_RESOLVER]] or [DNS_PORT]
     return Confinement(
         connect_tcp=(*map(parse_port, ports), *resolvers) if ports else None,

@@ -68,6 +68,7 @@ PEERS: dict[str, Entry] = {
             "Exim version",
             accounts=("Debian-exim",),
         ),
+        Entry("chasquid", ("chasquid",), ("chasquid", "-version"), "chasquid"),
         Entry("openssl", ("openssl",), ("openssl", "version"), "OpenSSL 3"),
         Entry("unbound", ("unbound",), ("unbound", "-V"), "Version 1."),
         Entry("nftables", ("nftables",), ("nft", "--version"), "nftables"),
