@@ -138,14 +138,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         sink = enter(SmtpSink())
         opensmtpd = enter(OpenSmtpd(relay=(sink.address, sink.port), hostname="mx.opensmtpd.example"))
         chasquid = enter(
-            Chasquid(authority=authority, hostname="mx.chasquid.example", mailboxes={ann("chasquid"): PASSWORD})
+            Chasquid(
+                authority=authority, hostname="mx.chasquid.example", mailboxes={ann("chasquid"): PASSWORD}, dns=dns
+            )
         )
         other = enter(
             Instance(
                 hostname="mx.pillarbox.example",
                 domains=["pillarbox.example"],
                 users={CAROL: PASSWORD},
-                settings={"dns_resolver": dns.resolver},
+                settings={
+                    "dns_resolver": dns.resolver,
+                    "auth_mechanisms": "scram-sha-256-plus, scram-sha-256, plain, login",
+                },
             )
         )
         hosts = {

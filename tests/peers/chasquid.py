@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.lab.certificates import Authority
+from tests.lab.dns import DnsServer, resolv_conf
 from tests.lab.ports import free_port, loopback_address, wait_for_port
 from tests.lab.processes import stop_process
 from tests.peers.install import peer
@@ -52,11 +53,16 @@ class Chasquid(PrivateServer):
         authority: Authority,
         hostname: str = "chasquid.test",
         mailboxes: Mapping[str, str] = {},
+        dns: DnsServer | None = None,
         address: str = "",
         port: int = 25,
     ) -> None:
-        """`mailboxes` maps addresses to the passwords with which their owners submit mail, under TLS."""
+        """`mailboxes` maps addresses to the passwords with which their owners submit mail, under TLS.
+
+        `dns`, on port 53, is what it asks instead of the system's servers (this needs root, for a mount namespace).
+        """
         self._peer = peer("chasquid")
+        self._dns = dns
         self.hostname, self.address, self.port = hostname, address or loopback_address(), port
         self.submission = free_port(self.address)
         self.label = hostname
@@ -88,7 +94,15 @@ class Chasquid(PrivateServer):
 
     def start(self) -> None:
         """Start it and return when it accepts connections. Raises AssertionError with its log."""
-        self.process = self._peer.start(["chasquid", f"-config_dir={self.directory}"], output=self.directory / "output")
+        mounts = {}
+        if self._dns is not None:
+            if self._dns.port != 53:
+                raise AssertionError("chasquid reads resolv.conf: the DNS server must be on port 53")
+            (self.directory / "resolv.conf").write_text(resolv_conf([self._dns.address]))
+            mounts[self.directory / "resolv.conf"] = Path("/etc/resolv.conf")
+        self.process = self._peer.start(
+            ["chasquid", f"-config_dir={self.directory}"], mounts=mounts, output=self.directory / "output"
+        )
         try:
             for port in (self.port, self.submission):
                 wait_for_port(self.address, port, _START_TIMEOUT, self.process)
