@@ -11,7 +11,16 @@ import time
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.qmgr import QmgrClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.general import CONFIG_DIRECTORY, DRAIN_TIMEOUT, RUN_DIRECTORY
+from pillarbox.lib.config.parameters.general import (
+    CONFIG_DIRECTORY,
+    DRAIN_TIMEOUT,
+    MAIL_OWNER,
+    QUEUE_DIRECTORY,
+    RUN_DIRECTORY,
+)
+from pillarbox.lib.config.parameters.qmgr import MAXIMAL_BACKOFF_TIME, MINIMAL_BACKOFF_TIME
+from pillarbox.lib.queue import Queue, relocation
+from pillarbox.lib.system.privileges import resolve_identity
 
 STAGES = 3
 """The suite stops in so many steps, each of which may take the drain timeout."""
@@ -47,6 +56,10 @@ def start(config: Config, *, foreground: bool) -> int:
     """Start the suite; returns when every service accepts connections, or says why one does not."""
     if pid := running_pid(config):
         return _say(f"the mail system is already running: PID: {pid}", os.EX_UNAVAILABLE)
+    try:
+        _settle_queue(config)
+    except (OSError, LookupError) as error:
+        return _say(f"cannot put the queue right that was moved here: {error}", os.EX_OSERR)
     command = [sys.executable, "-P", "-m", "pillarbox.master", "-c", config[CONFIG_DIRECTORY]]
     if foreground:
         os.execv(command[0], command)
@@ -63,6 +76,30 @@ def start(config: Config, *, foreground: bool) -> int:
     if text == "ok":
         return os.EX_OK
     return _say(text or "the master process ended without a word; see the log", os.EX_UNAVAILABLE)
+
+
+def _settle_queue(config: Config) -> None:
+    """Before anything looks at it: put right what a queue has lost that was copied here.  Raises OSError."""
+    queue = Queue(config[QUEUE_DIRECTORY])
+    if not os.path.isdir(queue.directory) or not relocation.moved(queue):
+        return
+    owner = resolve_identity(config[MAIL_OWNER]) if os.getuid() == 0 else None
+    least, most = config[MINIMAL_BACKOFF_TIME], config[MAXIMAL_BACKOFF_TIME]
+    repairs = relocation.put_right(
+        queue,
+        time.time(),
+        lambda age: min(max(age, least), max(least, most)),
+        *((owner.uid, owner.gid) if owner else ()),
+    )
+    time.sleep(repairs.pause)
+    relocation.remember(queue)
+    if repairs.any:
+        _say(
+            f"the queue was moved here: owner or mode of {repairs.owners} files, next attempt of {repairs.times} and "
+            f"queue id of {len(repairs.names)} messages put right"
+        )
+        for old, new in repairs.names:
+            _say(f"{old}: its time lies in the future; it is now {new}")
 
 
 def _become_daemon(command: list[str], ours: int, theirs: int) -> None:

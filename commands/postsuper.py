@@ -2,7 +2,8 @@
 
     postsuper [-c DIR] [-v] [-d ID] [-h ID] [-H ID] [-r ID] [-e ID] [-f ID] [-p] [-s] [-S] [queue ...]
 
--d deletes, -h puts on hold, -H releases from hold (and what waits for its release time, FUTURERELEASE), -r requeues,
+-d deletes, -h puts on hold, -H releases from hold (and what waits for its release time, FUTURERELEASE), -r requeues:
+the message goes through cleanup again, with the rewriting and aliases of today, and gets a new queue id.
 -e expires at the next attempt, -f does that and releases from hold.  ID is a queue id, ALL (in capitals), or - to read
 ids from standard input; the options may be repeated.  Queue names (hold incoming active deferred) limit where messages
 are looked for.
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 
 from pillarbox.commands import options
 from pillarbox.commands.postlog import open_log
+from pillarbox.commands.sendmail import poke
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.qmgr import QmgrClient
 from pillarbox.lib.config import Config, ConfigError, config_directory, load
@@ -116,7 +118,15 @@ def _release_early(queue: Queue, name: str, queue_id: str) -> bool:
 
 
 def _requeue(queue: Queue, name: str, queue_id: str) -> bool:
-    queue.move(queue_id, name, "incoming")
+    """To maildrop/, from where pickup passes it through cleanup; it gets a new queue id there."""
+    path = queue.path(name, queue_id)
+    if os.path.exists(log_path(queue.directory, "bounce", queue_id)):
+        os.stat(path)  # where it is
+        why = "its sender has not been told yet of recipients that have failed; flush it first (postqueue -i)"
+        print(f"{PROGRAM}: warning: {queue_id}: not requeued: {why}", file=sys.stderr)
+        return False
+    os.chmod(path, 0o600)  # marks of -e and -H were for the old attempt
+    queue.move(queue_id, name, MAILDROP)
     return True
 
 
@@ -219,6 +229,8 @@ class _Command:
         if self._request.structure:
             self._inspect()
         self._tell_qmgr()
+        if any(letter == "r" for letter, _ in self._request.actions):
+            poke(self._queue.directory)
         for total, count in counts.items():
             if count or total == "Deleted":
                 _say(f"{total}: {count} message{'' if count == 1 else 's'}")

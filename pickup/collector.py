@@ -15,17 +15,18 @@ from pillarbox.lib.clients.cleanup import CleanupClient, Message, Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.content import CONTENT_FILTER, RECEIVE_OVERRIDE_OPTIONS
-from pillarbox.lib.config.parameters.general import MYHOSTNAME, MYORIGIN, QUEUE_DIRECTORY
+from pillarbox.lib.config.parameters.general import MYHOSTNAME, MYORIGIN, QUEUE_DIRECTORY, SOFT_BOUNCE
 from pillarbox.lib.config.parameters.verp import DEFAULT_VERP_DELIMITERS, VERP_DELIMITER_FILTER
 from pillarbox.lib.delivery import BOUNCED, Content, Result
 from pillarbox.lib.log import log
 from pillarbox.lib.message.trace import received_local
-from pillarbox.lib.queue import Envelope, Recipient
+from pillarbox.lib.queue import CorruptQueueFile, Envelope, Recipient
 from pillarbox.lib.queue.directories import MAILDROP
 from pillarbox.lib.queue.edits import Edits
 from pillarbox.lib.queue.maildrop import BadSubmission, Submission, Wishes, read_submission
 from pillarbox.lib.system.files import UnsafeFile, open_regular
 from pillarbox.pickup.milters import LocalMilters
+from pillarbox.pickup.requeue import Busy, is_requeued, requeue
 
 LITTER_AGE = 7 * 86400.0
 """Seconds after which a file in the making is taken to be forgotten: no message takes a week to type."""
@@ -55,6 +56,7 @@ class Collector:
         self._tick = tick
         self._host = config[MYHOSTNAME]
         self._origin = config[MYORIGIN]
+        self._soft_bounce = config[SOFT_BOUNCE]
         self._filter = config[CONTENT_FILTER]
         overrides = config[RECEIVE_OVERRIDE_OPTIONS]
         self._overrides = " ".join(overrides)
@@ -98,8 +100,13 @@ class Collector:
             return False
         try:
             try:
+                if is_requeued(name, descriptor):
+                    done = self._requeue(name, descriptor)
+                    if done is not None:
+                        os.unlink(path)
+                    return bool(done)
                 submission = read_submission(descriptor)
-            except BadSubmission as error:
+            except (BadSubmission, CorruptQueueFile) as error:
                 self._set_aside(name, str(error))
                 return False
             except OSError as error:
@@ -112,6 +119,19 @@ class Collector:
             return done
         finally:
             os.close(descriptor)
+
+    def _requeue(self, name: str, descriptor: int) -> bool | None:
+        """Pass a queue file that came back through cleanup; the results are those of `_submit`."""
+        try:
+            return requeue(name, descriptor, self._cleanup, self._bounce, self._host)
+        except Busy:
+            return None  # the next look comes within a minute
+        except EOFError as error:
+            raise CorruptQueueFile(str(error)) from None
+        except Rejected as error:
+            # It was accepted once and is not to be lost for a rule of today: a person decides.
+            self._complain(name, f"requeue: {error}; it stays in maildrop/")
+            return None
 
     def _submit(self, descriptor: int, submission: Submission) -> bool | None:
         """Hand a submission to cleanup: True where it was taken, False where it never will be, None for not now."""
@@ -159,7 +179,7 @@ class Collector:
                 log.warning(f"{queue_id}: {error}")
                 return None
             except Rejected as error:
-                if error.code < 500:
+                if error.code < 500 or self._soft_bounce:
                     log.warning(f"{queue_id}: not taken yet: {error}")
                     return None
                 log.info(f"{queue_id}: reject: {error}; from=<{sender}>")

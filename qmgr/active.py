@@ -28,6 +28,8 @@ class ActiveQueue:
         self._limit = min(config[QMGR_MESSAGE_ACTIVE_LIMIT], max(1, open_files() - OTHER_FILES))
         self._was_full = False
         self.messages: dict[str, ActiveMessage] = {}
+        self.flushed: set[str] = set()
+        """Messages in deferred/ that an administrator wants tried whatever defer_transports says."""
         self.on_room: Callable[[], None] = lambda: None
         """Called when there is room again after there was none."""
 
@@ -65,7 +67,11 @@ class ActiveQueue:
             finally:
                 self._queue.move(queue_id, "active", "deferred")
         except FileNotFoundError:
-            return  # an administrator has moved or removed it
+            # An administrator has moved or removed it; what he has put into deferred/ meanwhile is not forgotten.
+            try:
+                when = os.stat(self._queue.path("deferred", queue_id)).st_mtime
+            except OSError:
+                return
         except OSError as error:
             log.error(f"{queue_id}: defer: {error.strerror}")
         self._defer(queue_id, when)

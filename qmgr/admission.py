@@ -78,6 +78,9 @@ class Admission:
             if source == "deferred":
                 self._active.left_where_it_is(queue_id, now + self._stuck_pause)
             return True
+        if queue_id in self._active.flushed:
+            self._active.flushed.discard(queue_id)
+            message.flushed = True
         self._active.add(message)
         envelope = message.envelope
         log.info(

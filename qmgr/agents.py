@@ -282,6 +282,11 @@ class AgentPool:
         self._room()
 
     @property
+    def full(self) -> bool:
+        """Whether no agent takes a further request."""
+        return not any(agent.free for agent in self._agents)
+
+    @property
     def busy(self) -> int:
         """Deliveries under way."""
         return sum(len(agent.under_way) for agent in self._agents)

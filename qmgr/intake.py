@@ -142,6 +142,7 @@ class Intake:
 
         What waits for its release time (RFC 4865) goes on waiting: the scheduler puts it back.
         """
+        flushed = self.scheduler.flushed if self.scheduler is not None else None
         chosen = [queue_id] if queue_id else list(self._timetable)
         now = self._clock()
         count = 0
@@ -151,6 +152,8 @@ class Intake:
             if each not in self._timetable or (site and not self._goes_to(each, site)):
                 continue
             self._timetable.enter(each, now)
+            if flushed is not None:
+                flushed.add(each)
             count += 1
         return count
 
@@ -176,6 +179,8 @@ class Intake:
             if not is_queue_id(queue_id):
                 continue
             self._timetable.remove(queue_id)
+            if self.scheduler is not None and self.scheduler.flushed is not None:
+                self.scheduler.flushed.discard(queue_id)
             try:
                 when = os.stat(self._queue.path("deferred", queue_id)).st_mtime
             except OSError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pillarbox.lib.delivery.result import Result
 from pillarbox.lib.queue import QUEUES, CorruptQueueFile, Envelope, Queue, QueueFile, StoredRecipient, mark_done
 from pillarbox.lib.queue.deliver_by import DeliverBy, parse_deliver_by
+from pillarbox.lib.queue.directories import MAILDROP
 from pillarbox.lib.queue.listing import FORCED_EXPIRE, FORCED_RELEASE
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Why a good file may not be openable for a while."""
+
+
+SEARCHES = 1000
+"""How often a file that has been moved is looked for, in all."""
 
 
 class StillInDelivery(Exception):
@@ -54,6 +59,9 @@ class ActiveMessage:
     """What is wrong with the rest of the file."""
     verdict: Result | None = None
     """What all its recipients get instead of a delivery."""
+    flushed: bool = False
+    """Whether somebody has asked for this attempt: it is made also where defer_transports says to wait."""
+    searches: int = 0
     reasons_begun: bool = False
     jobs: tuple[Job, ...] = ()
     """What it has for each transport."""
@@ -118,17 +126,36 @@ class ActiveMessage:
 
         Raises FileNotFoundError where it is gone.
         """
-        ours = os.fstat(self.descriptor)
         spool = self.path.rsplit("/", 2)[0]
-        for queue in ("active", *QUEUES):
-            path = f"{spool}/{queue}/{self.queue_id}"
-            try:
-                found = os.lstat(path)
-            except FileNotFoundError:
-                continue
-            if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
-                return path
+        # It may move on while it is looked for: as long as it has a name it is somewhere.
+        while (ours := os.fstat(self.descriptor)).st_nlink:
+            for queue in ("active", *QUEUES, MAILDROP):
+                path = f"{spool}/{queue}/{self.queue_id}"
+                try:
+                    found = os.lstat(path)
+                except FileNotFoundError:
+                    continue
+                if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
+                    return path
+            if not self._moves_left():
+                break
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
+
+    def _moves_left(self) -> bool:
+        """Whether it is worth while to look once more: a name that is none of ours is not looked for for ever."""
+        self.searches += 1
+        return self.searches < SEARCHES
+
+    def remove(self) -> None:
+        """Delete the file wherever it is, even while an administrator moves it about.  Raises OSError."""
+        path = self.path
+        while True:
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                path = self.whereabouts()  # raises where it is gone
+            else:
+                return
 
     def to_expire(self) -> bool:
         """Whether an administrator wants the message returned instead of tried again (`postsuper -e`)."""
@@ -159,19 +186,27 @@ def take_up(queue: Queue, queue_id: str, source: str, now: float) -> ActiveMessa
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise  # an administrator was faster
         if error.errno not in SHORTAGES:
             raise CorruptQueueFile(error.strerror or str(error)) from None
         if source != "active":
             os.rename(path, queue.path(source, queue_id))
         raise
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise CorruptQueueFile("it is not a regular file")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise CorruptQueueFile("it is not a regular file")
+        if not status.st_nlink:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)  # it was requeued before the lock
         file = QueueFile(descriptor)
     except BlockingIOError:
         os.close(descriptor)
         raise StillInDelivery(queue_id) from None
+    except FileNotFoundError:
+        os.close(descriptor)
+        raise
     except OSError as error:
         os.close(descriptor)
         raise CorruptQueueFile(error.strerror or str(error)) from None

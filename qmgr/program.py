@@ -15,7 +15,7 @@ from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.queue import QUEUES
-from pillarbox.lib.queue.directories import SPARE
+from pillarbox.lib.queue.directories import MAILDROP, SPARE
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.lib.system.limits import Limits
 from pillarbox.qmgr.active import OTHER_FILES
@@ -26,11 +26,12 @@ from pillarbox.qmgr.timetable import Timetable
 
 
 def confinement(config: Config) -> Confinement:
-    """The message directories to write, the sockets of agents, lookup and bounce to talk to."""
+    """The message directories to write, maildrop/ for what was requeued in the middle of its delivery; the sockets of
+    agents, lookup and bounce to talk to."""
     queue = config[QUEUE_DIRECTORY]
     return Confinement(
         read=(f"{queue}/private", f"{queue}/public"),
-        write=tuple(f"{queue}/{name}" for name in (*QUEUES, SPARE)),
+        write=tuple(f"{queue}/{name}" for name in (*QUEUES, SPARE, MAILDROP)),
         fork=False,
         shorten=False,
         limits=Limits(open_files=config[QMGR_MESSAGE_ACTIVE_LIMIT] + OTHER_FILES),
@@ -65,6 +66,7 @@ class QueueManager:
         while True:
             try:
                 self._scheduler.timers.run_due()
+                self._scheduler.look_for_clogs()
                 pause = self._intake.pump()
             except Exception as error:  # whatever one message or one directory does, the next look must come
                 log.panic(f"looking for messages: {type(error).__name__}: {error}")

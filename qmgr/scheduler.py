@@ -16,10 +16,12 @@ from collections.abc import Callable, Coroutine
 
 from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
+from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY, SOFT_BOUNCE
+from pillarbox.lib.config.parameters.qmgr import DEFER_TRANSPORTS
 from pillarbox.lib.queue import Queue
 from pillarbox.qmgr.active import ActiveQueue
 from pillarbox.qmgr.admission import Admission
+from pillarbox.qmgr.clogs import Clogs
 from pillarbox.qmgr.failures import Failures
 from pillarbox.qmgr.message import ActiveMessage
 from pillarbox.qmgr.room import RecipientRoom
@@ -46,13 +48,25 @@ class Scheduler:
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._transports: dict[str, Transport] = {}
+        self._clogs = Clogs(config)
         self.timers = Timers(clock)
         queue = Queue(config[QUEUE_DIRECTORY])
         self._spares = Spares(queue, clock)
         self.active = ActiveQueue(config, queue, defer)
         self.room = RecipientRoom(config)
         self.settling = Settling(config, self.active, failures, self._spares, self.room, clock, self._spawn, self._more)
-        sorting = Sorting(lookup, self.transport, self.settling.decided, self._spawn, self._sorted)
+        sorting = Sorting(
+            lookup,
+            self.transport,
+            self.settling.decided,
+            self._spawn,
+            self._sorted,
+            soft_bounce=config[SOFT_BOUNCE],
+            put_off=config[DEFER_TRANSPORTS],
+        )
+        self.flushed: set[str] | None = self.active.flushed if config[DEFER_TRANSPORTS] else None
+        """Messages that an administrator wants tried although their transport is in defer_transports; None: nobody
+        needs to know."""
         self._admission = Admission(config, queue, self.active, sorting, self.settling, self.room, clock, self.timers)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -92,6 +106,10 @@ class Scheduler:
             self.active.refused()
             return False
         return self._admission.admit(queue_id, source)
+
+    def look_for_clogs(self) -> None:
+        """Say which destinations take up the active queue; called about once a second."""
+        self._clogs.look(self._transports.values(), len(self.active.messages), self._clock())
 
     def trim(self) -> None:
         """Delete what is kept without need."""

@@ -9,7 +9,6 @@ Failures go to `bounce` before the recipient counts as done.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 
@@ -207,9 +206,9 @@ class Settling:
         try:
             try:
                 if not self._spares.keep(message):
-                    os.unlink(message.path)
+                    message.remove()
             except FileNotFoundError:
-                os.unlink(message.whereabouts())
+                message.remove()
         except FileNotFoundError:
             pass
         except OSError as error:

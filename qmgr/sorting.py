@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
 from pillarbox.lib.clients.lookup import AsyncLookupClient, LookupUnavailable, Route
-from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result
+from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result, softened
 from pillarbox.lib.ipc import ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import StoredRecipient
@@ -24,6 +24,8 @@ QUESTIONS_AT_ONCE = 20
 
 BUILT_IN = ("error", "retry", "discard")
 """Transports that need no agent: the next hop is the reason."""
+
+PUT_OFF = "deferred transport"
 
 Decided = Callable[[ActiveMessage, Sequence[tuple[StoredRecipient, Result]]], None]
 
@@ -39,12 +41,18 @@ class Sorting:
         decided: Decided,
         spawn: Callable[[Coroutine[None, None, None]], None],
         ready: Callable[[ActiveMessage], None],
+        *,
+        soft_bounce: bool = False,
+        put_off: tuple[str, ...] = (),
     ) -> None:
+        """With `soft_bounce` the transport `error` defers; `put_off` are transports whose mail waits for a flush."""
         self._lookup = lookup
         self._transport = transport
         self._decided = decided
         self._spawn = spawn
         self._ready = ready
+        self._soft_bounce = soft_bounce
+        self._put_off = frozenset(put_off)
 
     def take(self, message: ActiveMessage, recipients: list[StoredRecipient]) -> None:
         """Bring the recipients of a message on their way."""
@@ -97,7 +105,14 @@ class Sorting:
             groups.setdefault((route.transport, route.nexthop), []).append(stored)
         for (name, nexthop), recipients in groups.items():
             if name in BUILT_IN:
-                self._decided(message, [(stored, _built_in(name, nexthop, stored)) for stored in recipients])
+                results = [_built_in(name, nexthop, stored) for stored in recipients]
+                if self._soft_bounce:
+                    results = [softened(result) for result in results]
+                self._decided(message, list(zip(recipients, results, strict=True)))
+                continue
+            if name in self._put_off and not message.flushed:
+                waits = [(stored, Result(stored.n, DEFERRED, "4.3.2", PUT_OFF)) for stored in recipients]
+                self._decided(message, waits)
                 continue
             transport = self._transport(name)
             # With VERP each recipient is told another sender.

@@ -51,6 +51,8 @@ class DeliveryRequest:
     """The local addresses of the connection, at most one IPv4 and one IPv6; empty: as the agent is configured."""
     helo: str = ""
     """The name that belongs to `sources` in the EHLO, HELO or LHLO command; empty: as the agent is configured."""
+    soft_bounce: bool = False
+    """Failures wait instead of going back to the sender: the agent's own soft_bounce, no part of the request."""
     probe: bool = False
     """Nothing is to be delivered: the result is what the next hop says to the recipient (`verify`)."""
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -102,7 +104,7 @@ def _sources(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
-def parse_request(frame: Attributes, now: float) -> DeliveryRequest:
+def parse_request(frame: Attributes, now: float, *, soft_bounce: bool = False) -> DeliveryRequest:
     """The agent's side.  Raises ProtocolError; the frame's descriptors are then closed."""
     try:
         if frame.text("do") != "deliver" or len(frame.fds) != 1:
@@ -137,6 +139,7 @@ def parse_request(frame: Attributes, now: float) -> DeliveryRequest:
             deliver_by=frame.text("deliver_by", ""),
             sources=_sources(frame.texts("sources", [])),
             helo=frame.text("helo", ""),
+            soft_bounce=soft_bounce,
             probe=frame.boolean("probe", False),
             attributes={name: value for name, value in attributes.items() if isinstance(value, str)},
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pillarbox.lib.delivery.request import DeliveryRecipient, DeliveryRequest
 from pillarbox.lib.ipc import Attributes, ProtocolError
@@ -88,10 +88,17 @@ def format_delay(seconds: float) -> str:
     return f"{seconds:.2f}".rstrip("0")
 
 
+def softened(result: Result) -> Result:
+    """A failure as a reason to wait, for soft_bounce; other results as they are."""
+    if result.status != BOUNCED:
+        return result
+    return replace(result, status=DEFERRED, dsn=f"4{result.dsn[1:]}")
+
+
 def _word(request: DeliveryRequest, result: Result) -> str:
     """The status as the log says it; of a probe, what it means for mail that might follow."""
     if not request.probe:
-        return result.status
+        return "SOFTBOUNCE" if request.soft_bounce and result.status == BOUNCED else result.status
     return "deliverable" if result.status == SENT else "undeliverable"
 
 
@@ -112,6 +119,7 @@ def log_result(
     says how the connection was protected.
     """
     now = time.time() if now is None else now
+    dsn = softened(result).dsn if request.soft_bounce and not request.probe else result.dsn
     connected = connected or request.taken
     delays = (
         request.active - request.arrival,
@@ -124,5 +132,5 @@ def log_result(
         f"{request.queue_id}: to=<{recipient.address}>{original}, relay={result.relay}{', ' + note if note else ''}, "
         f"delay={format_delay(max(0.0, now - request.arrival))}, "
         f"delays={'/'.join([format_delay(max(0.0, delay)) for delay in delays])}, "
-        f"{f'tls={tls}, ' if tls else ''}dsn={result.dsn}, status={_word(request, result)} ({result.text})"
+        f"{f'tls={tls}, ' if tls else ''}dsn={dsn}, status={_word(request, result)} ({result.text})"
     )

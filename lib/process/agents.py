@@ -14,8 +14,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
+from pillarbox.lib.config.parameters.general import SOFT_BOUNCE
 from pillarbox.lib.delivery import DEFERRED, DeliveryRequest, Result
 from pillarbox.lib.delivery.request import parse_request
+from pillarbox.lib.delivery.result import softened
 from pillarbox.lib.ipc import FRAME_LIMIT, AsyncChannel, Channel, ChannelClosed, ProtocolError, encode_frame
 from pillarbox.lib.log import log
 from pillarbox.lib.process.events import serve_channels
@@ -48,6 +50,8 @@ def _hello(worker: Worker, capacity: int, waiting: int = 0) -> dict[str, object]
 
 def _reply(request: DeliveryRequest, results: Sequence[Result], site: str) -> bytes:
     """The frame of an answer.  Where a remote host has said more than fits, its words are cut: it must arrive."""
+    if request.soft_bounce and not request.probe:
+        results = [softened(result) for result in results]
     try:
         return encode_frame({"tag": request.tag, "results": [result.frame() for result in results], "site": site})
     except ProtocolError:
@@ -73,6 +77,7 @@ class _AgentRounds:
     def __init__(self, worker: Worker, deliver: BatchDelivery, capacity: int) -> None:
         self._worker = worker
         self._deliver = deliver
+        self._soft_bounce = worker.config[SOFT_BOUNCE]
         self._capacity = capacity
         self._waiting: list[tuple[Channel, DeliveryRequest]] = []
         self._channels: set[Channel] = set()
@@ -85,7 +90,7 @@ class _AgentRounds:
 
     def arrived(self, channel: Channel, state: None) -> None:
         while (frame := channel.next_frame()) is not None:
-            self._waiting.append((channel, parse_request(frame, time.time())))
+            self._waiting.append((channel, parse_request(frame, time.time(), soft_bounce=self._soft_bounce)))
 
     def stopping(self) -> None:
         for channel in self._channels:
@@ -202,7 +207,7 @@ def serve_async_agent(
                 if site is not None and frame.text("do") == "site":
                     work = tell_site(frame.integer("tag"), frame.text("nexthop"))
                 else:
-                    work = one(parse_request(frame, time.time()))
+                    work = one(parse_request(frame, time.time(), soft_bounce=soft_bounce))
                 task = asyncio.get_running_loop().create_task(work)
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
@@ -214,6 +219,7 @@ def serve_async_agent(
                 with contextlib.suppress(ChannelClosed):
                     await sending
 
+    soft_bounce = worker.config[SOFT_BOUNCE]
     worker.ceiling = ONE_QUEUE_MANAGER
     worker.sessions_may_idle = True
     serve_channels(worker, handler, start, descriptors=True)

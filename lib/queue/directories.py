@@ -36,6 +36,14 @@ PUBLIC_MODE = 0o755
 MAILDROP_MODE = 0o1733
 """Anyone may drop a file, no one may list them or touch another's."""
 
+MODES = {
+    **dict.fromkeys((*QUEUES, *LOGS, SPARE), PRIVATE_MODE),
+    "private": SOCKETS_MODE,
+    "public": PUBLIC_MODE,
+    MAILDROP: MAILDROP_MODE,
+}
+"""The directories, and who may enter each."""
+
 
 class Queue:
     """The queue under one directory."""
@@ -55,13 +63,7 @@ class Queue:
         if not top.is_dir():
             top.mkdir(parents=True)
             top.chmod(PUBLIC_MODE)  # whatever the umask says
-        modes = {
-            **dict.fromkeys((*QUEUES, *LOGS, SPARE), PRIVATE_MODE),
-            "private": SOCKETS_MODE,
-            "public": PUBLIC_MODE,
-            MAILDROP: MAILDROP_MODE,
-        }
-        for name, mode in modes.items():
+        for name, mode in MODES.items():
             folder = top / name
             if not folder.is_dir():
                 folder.mkdir()

@@ -24,6 +24,9 @@ from pillarbox.lib.ipc.frames import _encode, decode_payload
 from pillarbox.lib.queue.envelope import Envelope, Recipient
 
 HEADER_SIZE = 80
+MAGIC = b"PBQ1 "
+"""How a queue file begins."""
+
 _HEADER = re.compile(rb"PBQ1 offset=(\d{10}) length=(\d{16}) recipients=(\d{7}) *\n")
 TODO, DONE = b"T", b"D"
 

@@ -17,7 +17,7 @@ from itertools import islice
 from pillarbox.lib.message.date import format_date
 from pillarbox.lib.queue import outcomes
 from pillarbox.lib.queue.directories import MAILDROP, Queue
-from pillarbox.lib.queue.file import CorruptQueueFile, QueueFile
+from pillarbox.lib.queue.file import MAGIC, CorruptQueueFile, QueueFile
 from pillarbox.lib.queue.maildrop import BadSubmission, read_submission
 
 ORDER = (MAILDROP, "active", "incoming", "deferred", "hold")
@@ -67,9 +67,9 @@ def entries(queue: Queue, names: tuple[str, ...] = ORDER) -> Iterator[Entry]:
                 continue
             try:
                 with contextlib.suppress(CorruptQueueFile, BadSubmission, OSError):
-                    if name == MAILDROP:
+                    if name == MAILDROP and os.pread(descriptor, len(MAGIC), 0) != MAGIC:
                         yield _submission(queue_id, descriptor)
-                    else:
+                    else:  # in maildrop/ too, where postsuper -r has put it
                         yield _message(queue, name, queue_id, descriptor)
             finally:
                 os.close(descriptor)

@@ -94,6 +94,10 @@ ROOMS: dict[str, Room] = {
         _CHANGE_MESSAGES,
         _ATTRIBUTES,
         {f"{verb}-{place}" for verb in ("read", "write") for place in (*_QUEUES, "spare")},
+        {
+            "read-maildrop",
+            "write-maildrop",
+        },  # what was requeued in the middle of its delivery is marked and removed there
     ),
     "bounce": _may(
         _MAIL_OWNER,

@@ -96,7 +96,7 @@ def test_all_counts_each_message_once(shell: Shell) -> None:
     for name in ("incoming", "active", "deferred"):
         shell.put(name)
     assert shell.run("-r", "ALL")[-1] == "postsuper: Requeued: 3 messages"
-    assert len(os.listdir(shell.instance / "spool" / "incoming")) == 3
+    assert len(os.listdir(shell.instance / "spool" / "maildrop")) == 3
 
 
 def test_ids_from_standard_input(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

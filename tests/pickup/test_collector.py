@@ -71,6 +71,7 @@ class FakeMessage:
 class FakeBounce:
     appended: list[tuple[str, Recipient, Result]] = field(default_factory=list)
     flushed: list[tuple[str, Envelope, bytes]] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
 
     def append(self, kind: str, queue_id: str, recipient: Recipient, result: Result, *, fresh: bool = False) -> None:
         assert kind == "bounce"
@@ -79,6 +80,9 @@ class FakeBounce:
     def flush(self, queue_id: str, envelope: Envelope, descriptor: int, offset: int, length: int) -> tuple[str, ...]:
         self.flushed.append((queue_id, envelope, os.pread(descriptor, length, offset)))
         return ("BOUNCE1",)
+
+    def forget(self, queue_id: str) -> None:
+        self.forgotten.append(queue_id)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pillarbox.lib.config.families import family
-from pillarbox.lib.config.parameter import Raw, declare, integer, joined, seconds
+from pillarbox.lib.config.parameter import Raw, declare, integer, joined, seconds, words
 
 QMGR_MESSAGE_ACTIVE_LIMIT = integer(
     "qmgr_message_active_limit", "20000", "The most messages in the active queue.", minimum=1
@@ -36,6 +36,16 @@ BOUNCE_QUEUE_LIFETIME = seconds(
 )
 TRANSPORT_RETRY_TIME = seconds(
     "transport_retry_time", "60s", "How long a delivery agent that cannot be reached is left alone."
+)
+DEFER_TRANSPORTS = words(
+    "defer_transports",
+    "",
+    "Transports whose mail waits until somebody flushes it (sendmail -q, postqueue -f, -i or -s, ETRN).",
+)
+QMGR_CLOG_WARN_TIME = seconds(
+    "qmgr_clog_warn_time",
+    "300s",
+    "How often the log says that mail for one destination takes up more than a fifth of the active queue; 0: never.",
 )
 QMGR_IPC_TIMEOUT = seconds("qmgr_ipc_timeout", "60s", "How long to wait for a delivery agent's greeting.")
 
