@@ -28,6 +28,7 @@ OFF = "to turn off these warnings specify: qmgr_clog_warn_time: 0"
 @dataclass(slots=True)
 class _Use:
     transport: Transport
+    name: str
     destination: Destination
     messages: int
 
@@ -48,13 +49,12 @@ class Clogs:
         self._look_at = now + min(LOOK_INTERVAL, self._interval)
         self._quiet_until = {key: until for key, until in self._quiet_until.items() if until > now}
         for use in _uses(transports):
-            key = (use.transport.name, use.destination.name)
+            key = (use.transport.name, use.name)
             if use.messages * SHARE <= self._limit or key in self._quiet_until:
                 continue
             self._quiet_until[key] = now + self._interval
             log.warning(
-                f"mail for {use.destination.name} is using up {min(use.messages, active)} of {self._limit} "
-                "active queue entries"
+                f"mail for {use.name} is using up {min(use.messages, active)} of {self._limit} active queue entries"
             )
             for line in _cure(use):
                 log.warning(line)
@@ -64,11 +64,13 @@ def _uses(transports: Iterable[Transport]) -> Iterator[_Use]:
     """How many messages each destination has in the active queue."""
     for transport in transports:
         found: dict[int, _Use] = {}
-        for nexthop in transport.nexthops.values():
+        for nexthop in transport.nexthops.known.values():
             destination = nexthop.destination
             use = found.get(id(destination))
             if use is None:
-                use = found[id(destination)] = _Use(transport, destination, destination.busy)
+                use = found[id(destination)] = _Use(
+                    transport, destination.site or nexthop.recipient or nexthop.name, destination, destination.busy
+                )
             use.messages += len(nexthop.peers)
         yield from found.values()
 

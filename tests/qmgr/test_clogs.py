@@ -41,17 +41,17 @@ def transport(*destinations: tuple[str, int, int], full: bool = False, **rules: 
             rate_delay=rules.get("rate_delay", 0),
             transport_rate_delay=rules.get("transport_rate_delay", 0),
         ),
-        nexthops={},
+        nexthops=SimpleNamespace(known={}),
         pool=SimpleNamespace(full=full),
     )
     for name, waiting, busy in destinations:
-        destination = Destination(name, windows, (5, 3))
+        destination = Destination(windows, (5, 3))
         destination.busy = busy
         nexthop = NextHop(name, "", destination)
         for _ in range(waiting):
             job = Job(cast(ActiveMessage, None), cast(Transport, found))
             nexthop.peers[job] = Peer(job, nexthop)
-        found.nexthops[name, ""] = nexthop
+        found.nexthops.known[name, ""] = nexthop
     return cast(Transport, found)
 
 
@@ -90,9 +90,9 @@ def test_a_queue_with_little_in_it_is_not_looked_through(said: list[str]) -> Non
 
 def test_next_hops_that_share_servers_count_together(said: list[str]) -> None:
     clogged = transport(("a.test", 12, 0), ("b.test", 12, 0))
-    one, other = clogged.nexthops.values()
+    one, other = clogged.nexthops.known.values()
     other.destination = one.destination
-    one.destination.name = "provider.test"
+    one.destination.site = "provider.test"
     look(clogged)
     assert said[0] == "mail for provider.test is using up 24 of 100 active queue entries"
 
