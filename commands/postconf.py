@@ -203,6 +203,7 @@ def _show_parameters(request: Request, words: list[str]) -> int:
     from pillarbox.lib.config.families import members
     from pillarbox.lib.config.files import known_parameters
     from pillarbox.lib.config.parameter import REGISTER, Parameter, joined
+    from pillarbox.lib.config.protocols import mirrors
     from pillarbox.lib.config.values import Config, all_parameters
 
     known: dict[str, Parameter[Any]] = dict(all_parameters())
@@ -222,7 +223,7 @@ def _show_parameters(request: Request, words: list[str]) -> int:
     if request.classes and not request.classes & {"builtin", "all"}:
         names: list[str] = []  # there are no parameters but the declared ones
     else:
-        unset = members(config.services).keys() - REGISTER.keys() - config.values.keys()
+        unset = (members(config.services) | mirrors(known)).keys() - REGISTER.keys() - config.values.keys()
         names = sorted(known.keys() - unset)
     if words:
         names = []

@@ -34,7 +34,7 @@ from pillarbox.smtp_client.destination import parse_port
 from pillarbox.smtp_client.login import Logins
 from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
-from pillarbox.smtp_client.settings import is_lmtp, read_settings, tells_postmaster
+from pillarbox.smtp_client.settings import config_of, is_lmtp, read_settings, tells_postmaster
 from pillarbox.smtp_client.sites import Sites
 from pillarbox.smtp_client.tables import Tables, asks_lookup
 from pillarbox.smtp_client.transport_security import Tls, asks_services
@@ -49,6 +49,7 @@ OTHER_FILES = 400
 def confinement(config: Config) -> Confinement:
     """Any server's port and the DNS, UNIX sockets for LMTP and where another room must be asked or told (lookup about a
     table, mta_sts, tlsrpt, bounce for the postmaster); no file but what an interpreter needs."""
+    config = config_of(config, config[SERVICE_NAME])
     ports = config[SMTP_CLIENT_PORTS]
     binds = config[SMTP_BIND_ADDRESS] or config[SMTP_BIND_ADDRESS6] or config[SOURCE_ADDRESSES]
     resolvers = [parse_server(server).port for server in config[DNS_RESOLVER]] or [DNS_PORT]
@@ -80,7 +81,7 @@ class SmtpClient:
 
     def prepare(self, worker: Worker) -> None:
         """Read what confinement will forbid: certificates, resolv.conf, hosts."""
-        config = worker.config
+        config = config_of(worker.config, worker.service.name)
         settings = read_settings(config, worker.service.name)
         log.set_program(f"{config[SYSLOG_NAME]}/{settings.protocol}")
         resolver = configured_resolver(config)

@@ -91,6 +91,11 @@ def is_lmtp(config: Config, service: str) -> bool:
     return service.startswith("lmtp") if protocol == "auto" else protocol == "lmtp"
 
 
+def config_of(config: Config, service: str) -> Config:
+    """A service's configuration with what is set for its protocol: `lmtp_X` instead of `smtp_X`."""
+    return config.for_lmtp() if is_lmtp(config, service) else config
+
+
 def tells_postmaster(config: Config) -> bool:
     """Whether sessions are written down for the postmaster: mistakes of protocol are all that a client meets."""
     return "protocol" in config[NOTIFY_CLASSES]

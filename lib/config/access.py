@@ -132,6 +132,7 @@ def rule_tables(rules: Iterable[Rule]) -> Iterator[str]:
 def access_tables(config: Config) -> tuple[str, ...]:
     """The tables that may be asked about by name: those of main.yaml, and of every service's own options."""
     views = [config, *map(config.for_service, _with_options(config.services.values()))]
+    views += [view.for_lmtp() for view in views]
     found: dict[str, None] = {}
     for view in views:
         found.update(dict.fromkeys(rule_tables(rules_of(view))))

@@ -18,6 +18,7 @@ from pillarbox.lib.config.errors import ConfigError, Problem, nearest
 from pillarbox.lib.config.families import members, service_of
 from pillarbox.lib.config.mapping import BadEntry, entry_lines, flow
 from pillarbox.lib.config.parameter import Parameter, Raw, split_words
+from pillarbox.lib.config.protocols import mirrors
 from pillarbox.lib.config.restrictions import CLASSES, class_parameter, is_class_name
 from pillarbox.lib.config.services import Service, parse_service
 from pillarbox.lib.config.values import Config, all_parameters
@@ -51,6 +52,7 @@ def examine(directory: str) -> tuple[Config, list[Problem]]:
     in_master: list[Problem] = []
     master = _document(master_file, in_master)
     parameters = {**all_parameters(), **members(_names(master))}
+    parameters.update(mirrors(list(parameters)))
     values, lines = _parameters(main, main_file, parameters, problems) if main else ({}, {})
     literal = directory.replace("$", "$$")
     values["config_directory"] = literal
@@ -98,7 +100,7 @@ def known_parameters(config: Config) -> dict[str, Parameter[object]]:
     classes: dict[str, Parameter[object]] = {}
     for name in class_names(config.values):
         classes[name] = class_parameter(name)  # type: ignore[assignment]
-    return {**all_parameters(), **members(config.services), **classes}
+    return {**all_parameters(), **mirrors(all_parameters()), **members(config.services), **classes}
 
 
 def unknown_parameter(name: str, known: Iterable[str]) -> str:

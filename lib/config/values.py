@@ -13,6 +13,7 @@ from pillarbox.lib.config.expansion import expand
 from pillarbox.lib.config.families import Family, named_member
 from pillarbox.lib.config.parameter import REGISTER, Parameter, Raw, joined
 from pillarbox.lib.config.parameters.general import CONFIG_DIRECTORY, QUEUE_DIRECTORY
+from pillarbox.lib.config.protocols import lmtp_values, mirrored
 from pillarbox.lib.config.services import Service
 
 T = TypeVar("T")
@@ -55,7 +56,15 @@ class Config:
         """The value as written, or the default.  Raises KeyError for a name that no parameter has."""
         if name in self.values:
             return self.values[name]
-        parameter = REGISTER.get(name) or named_member(name, self.services) or all_parameters()[name]
+        parameter = (
+            REGISTER.get(name)
+            or named_member(name, self.services)
+            or mirrored(name)
+            or all_parameters().get(name)
+            or mirrored(name)  # now that all are there
+        )
+        if parameter is None:
+            raise KeyError(name)
         return parameter.default_raw()
 
     def expanded(self, name: str) -> Raw:
@@ -78,6 +87,10 @@ class Config:
         """The view of one service: its `options` laid over the values of `main.yaml`."""
         values = {**self.values, "service_name": service.name, **service.options}
         return Config(values, self.services)
+
+    def for_lmtp(self) -> Config:
+        """The view of a service that speaks LMTP: `lmtp_X` in the place of `smtp_X` where it is set."""
+        return Config(lmtp_values(self.values), self.services)
 
     def socket_path(self, name: str) -> str:
         """The UNIX socket of a service: spool/public/NAME where `master.yaml` says public, else spool/private/NAME."""

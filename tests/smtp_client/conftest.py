@@ -31,7 +31,7 @@ from pillarbox.smtp_client.delivery import Deliverer
 from pillarbox.smtp_client.login import Logins
 from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
-from pillarbox.smtp_client.settings import read_settings
+from pillarbox.smtp_client.settings import config_of, read_settings
 from pillarbox.smtp_client.tables import Tables
 from pillarbox.smtp_client.transport_security import Tls
 
@@ -125,6 +125,7 @@ class ClientUnderTest:
 
     async def _deliver(self, requests: Sequence[DeliveryRequest], together: bool, lines: list[str]) -> list[Outcome]:
         config = Config({"config_directory": "/nonexistent/etc", **self.parameters}, self.services)
+        config = config_of(config, self.service)
         settings = read_settings(config, self.service)
         resolver = Resolver(self.servers, timeout=0.5, attempts=1)
         make = self.authentic or (lambda: Resolver(self.servers, timeout=0.5, attempts=1, believed=False))

@@ -59,3 +59,12 @@ def test_a_domain_is_a_host_for_lmtp(client: ClientUnderTest) -> None:
     with fake_server(lmtp=True) as server:
         client.parameters |= {"lmtp_tcp_port": str(server.port), "inet_protocols": "ipv4"}
         assert client.deliver_one("localhost").one.status == "sent"
+
+
+def test_what_is_set_for_lmtp_holds_for_lmtp(client: ClientUnderTest) -> None:
+    client.parameters |= {"smtp_helo_name": "smtp.me.test", "lmtp_helo_name": "lmtp.me.test"}
+    for service, lmtp, word in (("lmtp", True, "LHLO lmtp.me.test"), ("smtp", False, "EHLO smtp.me.test")):
+        client.service = service
+        with fake_server(lmtp=lmtp) as server:
+            assert client.deliver_one(server.nexthop).one.status == "sent"
+            assert server.commands[0] == word
