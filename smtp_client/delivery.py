@@ -73,6 +73,7 @@ class Delivery:
     async def run(self) -> tuple[list[Result], str]:
         """Try every destination in turn."""
         settings, ledger, request = self._settings, self._ledger, self._request
+        request.standing.revocable = True
         texts = (*split_destinations(request.nexthop), *settings.fallback_relays)
         for number, text in enumerate(texts):
             try:

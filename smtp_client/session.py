@@ -105,6 +105,7 @@ class Session:
                 connection.client.begin(transaction)
             await connection.settle()
             if transaction.progress is Progress.CONTENT:
+                self._request.standing.revocable = False
                 body = prepared.body
                 if body.chunked:
                     await connection.send_octets(body.content)

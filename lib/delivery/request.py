@@ -22,6 +22,14 @@ class DeliveryRecipient:
     notify: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class Standing:
+    """How far a delivery is.  While it is `revocable`, nothing of the message has been given to anyone who might take
+    it: where the queue manager is gone, and with it who would record a success, the delivery is given up."""
+
+    revocable: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class DeliveryRequest:
     """What an agent is asked to deliver.  The agent owns the descriptor in `content` and closes it.
@@ -58,6 +66,8 @@ class DeliveryRequest:
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Where the message came from: client_name, client_address, client_port, client_helo, protocol, sasl_method,
     sasl_username, sasl_sender, and what else the envelope carried."""
+    standing: Standing = field(default_factory=Standing, compare=False, repr=False)
+    """Kept by the agent that delivers."""
 
     def close(self) -> None:
         """Give the descriptor back."""

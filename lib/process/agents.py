@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from pillarbox.lib.config.parameters.general import SOFT_BOUNCE
 from pillarbox.lib.delivery import DEFERRED, DeliveryRequest, Result
-from pillarbox.lib.delivery.request import parse_request
+from pillarbox.lib.delivery.request import Standing, parse_request
 from pillarbox.lib.delivery.result import softened
 from pillarbox.lib.ipc import FRAME_LIMIT, AsyncChannel, Channel, ChannelClosed, ProtocolError, encode_frame
 from pillarbox.lib.log import log
@@ -159,7 +159,7 @@ def serve_async_agent(
         hello = _hello(worker, capacity, waiting)
         await channel.send(hello if site is None else {**hello, "sites": True})
         replies: list[bytes] = []
-        tasks: set[asyncio.Task[None]] = set()
+        tasks: dict[asyncio.Task[None], Standing] = {}
         sending: asyncio.Task[None] | None = None
 
         def say_bye() -> None:
@@ -205,14 +205,19 @@ def serve_async_agent(
             while True:
                 frame = await channel.receive()
                 if site is not None and frame.text("do") == "site":
-                    work = tell_site(frame.integer("tag"), frame.text("nexthop"))
+                    work, standing = tell_site(frame.integer("tag"), frame.text("nexthop")), Standing(revocable=True)
                 else:
-                    work = one(parse_request(frame, time.time(), soft_bounce=soft_bounce))
+                    request = parse_request(frame, time.time(), soft_bounce=soft_bounce)
+                    work, standing = one(request), request.standing
                 task = asyncio.get_running_loop().create_task(work)
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
+                tasks[task] = standing
+                task.add_done_callback(tasks.pop)
         except ChannelClosed:
-            # The queue manager sends no more.  Let running deliveries end: breaking them off would cause duplicates.
+            # The queue manager is gone, nobody records what succeeds from now on.  What no one has been given yet is
+            # given up: the next queue manager has it delivered.  The rest must end, or it would be delivered twice.
+            for task, standing in tasks.items():
+                if standing.revocable:
+                    task.cancel()
             if tasks:
                 await asyncio.wait(tasks, timeout=worker.drain_timeout)
             if sending is not None:

@@ -292,3 +292,26 @@ def test_an_agent_that_tells_sites_says_so_and_a_question_is_no_delivery(tmp_pat
             ("", 0.0),
         ]
         assert answers[4].groups("results")
+
+
+def test_what_nobody_was_given_yet_is_given_up_when_the_queue_manager_is_gone(tmp_path: Path) -> None:
+    def run(worker: Worker) -> None:
+        async def deliver(request: DeliveryRequest) -> tuple[list[Result], str]:
+            request.standing.revocable = request.nexthop == "waiting"
+            await asyncio.sleep(0.5)
+            (tmp_path / request.nexthop).touch()
+            return results(request), ""
+
+        serve_async_agent(worker, deliver, capacity=2)
+
+    with running(Program("agent", run), PATIENT, tmp_path / "agent"):
+        manager = Manager(tmp_path / "agent")
+        manager.ask(1, "waiting")
+        manager.ask(2, "given")
+        time.sleep(0.2)
+        manager.channel.close()
+        deadline = time.monotonic() + 10
+        while not (tmp_path / "given").exists():
+            assert time.monotonic() < deadline, "a delivery that cannot be taken back was broken off"
+            time.sleep(0.02)
+        assert not (tmp_path / "waiting").exists(), "it would be delivered twice"
