@@ -38,6 +38,8 @@ class Basis:
     type: PolicyType = "no-policy-found"
     strings: tuple[str, ...] = ()
     mx: tuple[str, ...] = ()
+    counted: bool = True
+    """False: the domain does not hear of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class TlsPolicies:
         try:
             if policy.level in DANE_LEVELS and self._may_have_records(policy, server):
                 published = await find_records(self._authentic(), server)
-            return agree(
+            found = agree(
                 policy,
                 server,
                 domain,
@@ -96,6 +96,8 @@ class TlsPolicies:
                 insecure_mx=self._insecure_mx,
                 noted=self.noted,
             )
+            # Who waives protection, as reports on TLS do, says nothing about the server (RFC 8460 section 3).
+            return replace(found, basis=_UNCOUNTED) if policy.origin == "header" else found
         except DaneUnknown as unknown:
             failure = Unprotected("4.4.3", unknown.text, "dnssec-invalid", Basis("tlsa"))
         except Unprotected as unprotected:
@@ -128,6 +130,8 @@ class TlsPolicies:
             log.warning(f"{p.SMTP_TLS_POLICY_MAPS.name}: the entry for {text}: {error}")
             raise NoPolicy("4.7.5", "client TLS configuration problem") from None
 
+
+_UNCOUNTED = Basis(counted=False)
 
 _BELOW_STS = frozenset({"may", "encrypt", "dane"})
 """Levels of the service that a domain's own MTA-STS policy raises."""

@@ -28,7 +28,7 @@ class TlsReport:
 
     def succeeded(self, domain: str, server: Server, basis: Basis, local: str) -> None:
         """TLS came about as it was asked for."""
-        if self._client is not None:
+        if self._client is not None and basis.counted:
             self._client.record(self._outcome(domain, server, basis, "", local, "", ""))
 
     def failed(
@@ -43,7 +43,7 @@ class TlsReport:
         code: str = "",
     ) -> None:
         """It did not; `result` is one of the types of section 4.3, `code` further words of OpenSSL's."""
-        if self._client is not None:
+        if self._client is not None and basis.counted:
             self._client.record(self._outcome(domain, server, basis, result, local, details, code))
 
     @staticmethod

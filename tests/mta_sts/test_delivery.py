@@ -52,15 +52,18 @@ class World:
         text = POLICY.format(mode, mx).encode()
         self.web.respond = lambda _: ok(text, "text/plain")
 
-    def send(self) -> None:
+    def send(self, fields: bytes = b"") -> None:
         with smtplib.SMTP(self.instance.address, self.instance.port("smtp"), timeout=30) as client:
-            client.sendmail(SENDER, [RECIPIENT], b"Subject: test\r\n\r\nhello\r\n")
+            client.sendmail(SENDER, [RECIPIENT], b"Subject: test\r\n" + fields + b"\r\nhello\r\n")
 
     def delivered(self, number: int = 1) -> None:
         self.instance.wait_for(lambda: len(self.sink.received(RECIPIENT)) == number)
 
-    def waits(self, why: str) -> None:
+    def waits_beside(self, why: str) -> None:
         self.instance.wait_for(lambda: self.instance.log_matching(f"status=deferred.*{why}"))
+
+    def waits(self, why: str) -> None:
+        self.waits_beside(why)
         assert self.sink.received(RECIPIENT) == []
 
     def outcomes(self) -> list[tuple[int, int]]:
@@ -102,6 +105,17 @@ def test_a_server_that_cannot_prove_its_name_gets_nothing_until_the_domain_says_
     world.counted((0, 1))
     world.publish("2", "none")
     world.instance.run_until(lambda: world.sink.received(RECIPIENT), "2d")
+
+
+def test_what_need_not_be_protected_goes_all_the_same_and_is_not_counted(world: World) -> None:
+    """As a report on TLS does (RFC 8460 section 3, RFC 8689 section 4.2.2)."""
+    world.publish("1")
+    world.sink.certificate = world.authority.issue("other.test")
+    world.send(b"TLS-Required: No\r\n")
+    world.delivered()
+    world.send()
+    world.waits_beside("certificate")
+    world.counted((0, 1))
 
 
 def test_a_server_that_the_policy_does_not_name_gets_nothing(world: World) -> None:
