@@ -70,6 +70,7 @@ PEERS: dict[str, Entry] = {
         ),
         Entry("chasquid", ("chasquid",), ("chasquid", "-version"), "chasquid"),
         Entry("openssl", ("openssl",), ("openssl", "version"), "OpenSSL 3"),
+        Entry("chasquid", ("chasquid",), ("chasquid", "-version"), "chasquid"),
         Entry("unbound", ("unbound",), ("unbound", "-V"), "Version 1."),
         Entry("nftables", ("nftables",), ("nft", "--version"), "nftables"),
         Entry("haproxy", ("haproxy",), ("haproxy", "-v"), "HAProxy version"),
