@@ -36,7 +36,7 @@ _prepared: dict[Worker, tuple[ssl.SSLContext, Resolver]] = {}
 
 
 def _ports(config: Config) -> tuple[int, ...]:
-    return tuple(int(word) for word in config[parameters.TLSRPT_HTTPS_PORTS] if word.isdecimal())
+    return tuple(int(word) for word in config[parameters.TLSRPT_HTTPS_PORTS])
 
 
 def prepare(worker: Worker) -> None:

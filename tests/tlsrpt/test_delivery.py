@@ -11,6 +11,7 @@ import pytest
 
 from pillarbox.lib.clients.cleanup import Receipt, Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.config.parameters.tlsrpt import TLSRPT_HTTPS_PORTS
 from pillarbox.lib.dns import Hosts, Resolver
 from pillarbox.lib.queue import Envelope
 from pillarbox.tlsrpt.delivery import Later, Outside, Refused
@@ -110,6 +111,12 @@ def test_a_server_that_does_not_prove_its_name_gets_none(authority: Authority, w
 def test_a_port_that_is_not_configured_gets_none(authority: Authority, web: WebServer) -> None:
     with pytest.raises(Refused, match="tlsrpt_https_ports"):
         post(authority, web, 8443)
+
+
+@pytest.mark.parametrize("words", ["https", "0", "65536", "443 x", "-1"])
+def test_what_is_no_port_is_no_configuration(words: str) -> None:
+    with pytest.raises(ValueError, match="TCP port"):
+        TLSRPT_HTTPS_PORTS.parse(words)
 
 
 def test_a_report_goes_by_mail(authority: Authority) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, path, seconds, text, words
+from pillarbox.lib.config.parameter import boolean, checked_words, path, seconds, text
+
+
+def _ports(items: tuple[str, ...]) -> None:
+    for item in items:
+        if not (item.isascii() and item.isdecimal() and 0 < int(item) < 65536):
+            raise ValueError(f'"{item}" is no TCP port: a number from 1 to 65535 is')
+
 
 SMTP_TLSRPT_ENABLE = boolean(
     "smtp_tlsrpt_enable",
@@ -21,10 +28,11 @@ TLSRPT_DELAY = seconds(
     "4h",
     "Reports on a day are sent at a random moment within so long after its end (midnight UTC), as RFC 8460 asks.",
 )
-TLSRPT_HTTPS_PORTS = words(
+TLSRPT_HTTPS_PORTS = checked_words(
     "tlsrpt_https_ports",
     "443",
     "The TCP ports at which reports may be handed in by HTTPS; addresses with another port get none.",
+    _ports,
 )
 TLSRPT_CAFILE = path(
     "tlsrpt_CAfile",
