@@ -8,7 +8,7 @@ import email
 import email.policy
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
@@ -22,6 +22,7 @@ from pillarbox.lib.clients.cleanup import Receipt, Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
 from pillarbox.lib.ipc import AsyncChannel
+from pillarbox.lib.message.dsn import Template
 from pillarbox.lib.queue import Envelope, Queue
 
 ID = "4jXFYl6dnjzKD6m"
@@ -99,7 +100,9 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bounce_service(directory: Path, **parameters: str) -> AsyncIterator[Bench]:
+async def bounce_service(
+    directory: Path, templates: Mapping[str, Template] | None = None, **parameters: str
+) -> AsyncIterator[Bench]:
     """Start the service on a socket in `directory`."""
     spool = directory / "spool"
     Queue(str(spool)).create()
@@ -109,7 +112,7 @@ async def bounce_service(directory: Path, **parameters: str) -> AsyncIterator[Be
         queue_directory=str(spool), myhostname="mx.test", mydomain="test", myorigin="mx.test", **parameters
     )
     cleanup = FakeCleanup()
-    service = Service(Logs(str(spool)), Notices(config, cast(Any, cleanup), lambda: NOW))
+    service = Service(Logs(str(spool)), Notices(config, cast(Any, cleanup), lambda: NOW, templates))
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(config.socket_path("bounce"))
     listener.listen()

@@ -59,6 +59,12 @@ PEERS: dict[str, Entry] = {
             ("policyd-spf", "--help"),
             "usage: policyd-spf",
         ),
+        Entry(
+            "flufl-bounce",
+            ("python3-flufl.bounce",),
+            ("/usr/bin/python3", "-c", "import flufl.bounce as it; print('bounces', it.scan_message.__name__)"),
+            "bounces scan_message",
+        ),
         Entry("pflogsumm", ("pflogsumm",), ("pflogsumm", "--version"), "pflogsumm"),
         Entry("fail2ban", ("fail2ban",), ("fail2ban-regex", "--version"), "fail2ban"),
         Entry(
