@@ -138,9 +138,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         sink = enter(SmtpSink())
         opensmtpd = enter(OpenSmtpd(relay=(sink.address, sink.port), hostname="mx.opensmtpd.example"))
         chasquid = enter(
-            Chasquid(
-                authority=authority, hostname="mx.chasquid.example", mailboxes={ann("chasquid"): PASSWORD}, dns=dns
-            )
+            Chasquid(hostname="mx.chasquid.example", mailboxes=[ann("chasquid")], dns=dns, authority=authority)
         )
         other = enter(
             Instance(
@@ -159,7 +157,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "pillarbox": f"[{other.address}]:{other.port('submission')}",
         }
         names = {"postfix": "ann", "chasquid": ann("chasquid"), "pillarbox": CAROL}
-        passwords = ", ".join(f"{{{host} = {names[server]}:{PASSWORD}}}" for server, host in hosts.items())
+        words = {"chasquid": "secret"}
+        passwords = ", ".join(
+            f"{{{host} = {names[server]}:{words.get(server, PASSWORD)}}}" for server, host in hosts.items()
+        )
         mechanisms = {mechanism.lower() for each in LOGINS.values() for mechanism in each}
         routes = {"dovecot.example": f"lmtp:inet:{dovecot.address}:{dovecot.port('lmtp')}"}
         routes |= {

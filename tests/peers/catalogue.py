@@ -74,7 +74,6 @@ PEERS: dict[str, Entry] = {
             "Exim version",
             accounts=("Debian-exim",),
         ),
-        Entry("chasquid", ("chasquid",), ("chasquid", "-version"), "chasquid"),
         Entry("openssl", ("openssl",), ("openssl", "version"), "OpenSSL 3"),
         Entry("chasquid", ("chasquid",), ("chasquid", "-version"), "chasquid"),
         Entry("unbound", ("unbound",), ("unbound", "-V"), "Version 1."),
