@@ -36,7 +36,7 @@ ALONE = {
     "smtp-alone": {
         "command": "smtp_client",
         "listen": "private",
-        "options": {"smtp_mta_sts": "no"},
+        "options": {"smtp_mta_sts": "no", "smtp_tlsrpt_enable": "no"},
     }
 }
 """Services that the shipped file does not have, because of their options."""
