@@ -25,6 +25,9 @@ TOLD_LATE = stat.S_IXGRP
 REPORTED = stat.S_IXOTH
 """The same for the report on the first attempt (`sendmail -v`)."""
 
+TIDY_SIZE = 16 * 1024
+"""Bytes of a log that are not worth looking for what later lines have replaced."""
+
 
 class Logs:
     """The logs under one queue directory.  Methods raise OSError where the disk does."""
@@ -37,8 +40,12 @@ class Logs:
         """Raises ValueError for what cannot name a log."""
         return log_path(self._directory, kind, queue_id)
 
-    async def append(self, kind: str, queue_id: str, outcome: Outcome, *, fresh: bool) -> None:
+    async def append(
+        self, kind: str, queue_id: str, outcome: Outcome, *, fresh: bool = False, tidy: bool = False
+    ) -> None:
         """Append; on disk when this returns.  All that wait in one turn of the loop share the sync.
+
+        `fresh` empties the log first; `tidy` drops what later lines have replaced, where the log has become long.
 
         The name of a new log is not synced: should power fail, the recipients are still to do in the queue file, and
         the next pass writes the log again.
@@ -47,6 +54,10 @@ class Logs:
         try:
             if fresh:
                 os.ftruncate(descriptor, 0)
+            elif tidy and os.fstat(descriptor).st_size > TIDY_SIZE:
+                last_words = self.read(kind, queue_id)
+                os.ftruncate(descriptor, 0)
+                outcomes.append(descriptor, last_words)
             outcomes.append(descriptor, (outcome,))
         except BaseException:
             os.close(descriptor)

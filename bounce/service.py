@@ -88,7 +88,8 @@ class Service:
     async def _append(self, frame: Attributes) -> Reply:
         outcome = Outcome.parse(frame.attributes("outcome"))
         fresh = frame.boolean("fresh", False)
-        await self._logs.append(frame.text("kind"), frame.text("id"), outcome, fresh=fresh)
+        tidy = frame.boolean("tidy", False)
+        await self._logs.append(frame.text("kind"), frame.text("id"), outcome, fresh=fresh, tidy=tidy)
         return {}
 
     async def _flush(self, frame: Attributes) -> Reply:

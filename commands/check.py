@@ -21,6 +21,7 @@ from pillarbox.commands.control import running_pid
 from pillarbox.lib.config import Config, ConfigError, load
 from pillarbox.lib.config.errors import nearest
 from pillarbox.lib.config.oauth import EndpointError, configured_endpoint
+from pillarbox.lib.config.parameters.delivery import DELIVERY_DIRECTORY
 from pillarbox.lib.config.parameters.general import (
     AUTH_OWNER,
     BASE_PORT,
@@ -119,6 +120,7 @@ def _directories(config: Config) -> Iterator[str]:
         (config[DATA_DIRECTORY], AUTH_OWNER),
         (config[REPUTATION_DIRECTORY], LOOKUP_OWNER),
         (config[VERIFY_DIRECTORY], MAIL_OWNER),
+        (config[DELIVERY_DIRECTORY], MAIL_OWNER),
     ]
     for path, owner in wanted:
         try:

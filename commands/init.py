@@ -17,6 +17,7 @@ from pathlib import Path
 from pillarbox.lib.accounts import AccountDatabase, AccountsError
 from pillarbox.lib.config import Config, load
 from pillarbox.lib.config.parameters.auth import AUTH_DATABASE
+from pillarbox.lib.config.parameters.delivery import DELIVERY_DIRECTORY
 from pillarbox.lib.config.parameters.general import (
     AUTH_OWNER,
     DATA_DIRECTORY,
@@ -162,6 +163,7 @@ def _make_directories(config: Config) -> None:
         (DATA_DIRECTORY, AUTH_OWNER, 0o711),  # on the way to the next one, whose owner sees nothing else of it
         (REPUTATION_DIRECTORY, LOOKUP_OWNER, 0o700),
         (VERIFY_DIRECTORY, MAIL_OWNER, 0o700),
+        (DELIVERY_DIRECTORY, MAIL_OWNER, 0o700),
         (MTA_STS_DIRECTORY, NET_OWNER, 0o700),
         (TLSRPT_DIRECTORY, NET_OWNER, 0o700),
     ):

@@ -33,7 +33,7 @@ from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY, SYSLOG_NAME
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import CorruptQueueFile, Queue, QueueFile, decode_id, is_queue_id
 from pillarbox.lib.queue.directories import LOGS, MAILDROP
-from pillarbox.lib.queue.listing import FORCED_EXPIRE, FORCED_RELEASE
+from pillarbox.lib.queue.listing import AT_ONCE, FORCED_EXPIRE, FORCED_RELEASE
 from pillarbox.lib.queue.outcomes import log_path
 
 PROGRAM = "postsuper"
@@ -92,8 +92,8 @@ def _hold(queue: Queue, name: str, queue_id: str) -> bool:
 
 def release_message(queue: Queue, name: str, queue_id: str) -> bool:
     """Let a message go from hold.  Raises FileNotFoundError where it has moved."""
-    # To deferred/ with its time come: the queue manager takes it from there as after a wait.
-    os.utime(queue.path(name, queue_id), None)
+    # To deferred/ with its time come for all recipients: the queue manager takes it from there as after a wait.
+    os.utime(queue.path(name, queue_id), (AT_ONCE, AT_ONCE))
     queue.move(queue_id, name, "deferred")
     return True
 
@@ -109,7 +109,7 @@ def _release_early(queue: Queue, name: str, queue_id: str) -> bool:
         if mode & FORCED_RELEASE or QueueFile(descriptor).envelope.release <= time.time():
             return False
         os.fchmod(descriptor, (mode & 0o777) | FORCED_RELEASE)
-        os.utime(descriptor)
+        os.utime(descriptor, (AT_ONCE, AT_ONCE))
     except CorruptQueueFile:
         return False
     finally:

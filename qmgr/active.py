@@ -9,6 +9,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.qmgr import QMGR_MESSAGE_ACTIVE_LIMIT
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import Queue
+from pillarbox.lib.queue.listing import AT_ONCE
 from pillarbox.lib.system.limits import open_files
 from pillarbox.qmgr.message import ActiveMessage
 
@@ -59,11 +60,15 @@ class ActiveQueue:
             self._was_full = False
             self.on_room()
 
-    def set_aside(self, queue_id: str, when: float) -> None:
-        """Defer a message until `when`.  Where that fails, it is taken up from active/ again at that time."""
+    def set_aside(self, queue_id: str, when: float, *, at_once: bool = False) -> None:
+        """Defer a message until `when`.  Where that fails, it is taken up from active/ again at that time.
+
+        `at_once`: this pass did not come to anything, so that the next one is for all recipients again.
+        """
+        time = AT_ONCE if at_once else when
         try:
             try:
-                os.utime(self._queue.path("active", queue_id), (when, when))
+                os.utime(self._queue.path("active", queue_id), (time, time))
             finally:
                 self._queue.move(queue_id, "active", "deferred")
         except FileNotFoundError:

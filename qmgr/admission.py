@@ -19,6 +19,7 @@ from pillarbox.lib.queue.deliver_by import EXPIRED
 from pillarbox.lib.queue.listing import held_until
 from pillarbox.qmgr.active import ActiveQueue
 from pillarbox.qmgr.message import SHORTAGES, ActiveMessage, StillInDelivery, take_up
+from pillarbox.qmgr.policy import DeliveryPolicy
 from pillarbox.qmgr.room import RecipientRoom
 from pillarbox.qmgr.settling import Settling
 from pillarbox.qmgr.sorting import Sorting
@@ -39,6 +40,7 @@ class Admission:
         sorting: Sorting,
         settling: Settling,
         room: RecipientRoom,
+        policy: DeliveryPolicy,
         clock: Callable[[], float],
         timers: Timers,
     ) -> None:
@@ -48,6 +50,7 @@ class Admission:
         self._settling = settling
         self._room = room
         self._timers = timers
+        self._policy = policy
         self._clock = clock
         self._stuck_pause = config[MINIMAL_BACKOFF_TIME]
 
@@ -59,13 +62,14 @@ class Admission:
         if queue_id in self._active.messages:
             return True
         now = self._clock()
+        planned = self._policy.planned(queue_id, source)
         try:
             message = take_up(self._queue, queue_id, source, now)
         except FileNotFoundError:
             # An administrator or an earlier notice was faster; or the way back from active/ had failed.
             return source == "active" or not self._stranded(queue_id) or self.admit(queue_id, "active")
         except StillInDelivery:
-            self._active.set_aside(queue_id, now + LOCKED_PAUSE)
+            self._active.set_aside(queue_id, now + LOCKED_PAUSE, at_once=True)
             return True
         except CorruptQueueFile as error:
             self._active.corrupt(queue_id, str(error))
@@ -81,6 +85,7 @@ class Admission:
         if queue_id in self._active.flushed:
             self._active.flushed.discard(queue_id)
             message.flushed = True
+        self._policy.taken_up(message, planned)
         self._active.add(message)
         envelope = message.envelope
         log.info(

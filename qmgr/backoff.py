@@ -8,6 +8,7 @@ restarts, and no more than `PACES_LIMIT` destinations are remembered: what is fo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ PATIENCE = 300.0
 BACKLOG = 300.0
 """Seconds for which deliveries may wait in memory for their turn; what would wait longer is deferred."""
 
+UNLIMITED = sys.maxsize
+
 REASON_LIMIT = 200
 """Characters of a reply that the log quotes."""
 
@@ -51,12 +54,16 @@ class Pace:
     @property
     def window(self) -> int:
         """How many deliveries may run at once."""
-        return max(1, 4 >> self.level)
+        return max(1, 4 >> self.level) if self.level else UNLIMITED
 
     @property
     def backlog(self) -> int:
         """How many deliveries may wait in memory."""
-        return max(1, int(BACKLOG / self.interval))
+        return max(1, int(BACKLOG / self.interval)) if self.level else UNLIMITED
+
+    def free(self) -> None:
+        """Nothing holds any more, for whoever still has this."""
+        self.level, self.interval, self.pause_until = 0, 0.0, 0.0
 
 
 class Backoff:
@@ -75,8 +82,8 @@ class Backoff:
         return self._paces.get(key) if self._paces else None
 
     def told(self, key: Hashable, name: str, advice: Advice, reply: str) -> bool:
-        """A server has put mail off.  Whether the destination is slower now than before; `name` is what it is called
-        in the log."""
+        """A server has put mail off; whether that says anything of the destination.  `name` is what it is called in
+        the log."""
         if advice.kind is not Kind.RATE or self._longest <= 0:
             return False
         now = self._clock()
@@ -87,7 +94,7 @@ class Backoff:
         elif now - pace.raised < pace.interval:
             pace.successes = 0
             pace.pause_until = max(pace.pause_until, self._pause(pace, advice, now))
-            return False  # it was on its way when the level was raised
+            return True  # it was on its way when the level was raised
         pace.level += pace.interval < self._longest
         pace.interval = self._interval(pace.level)
         pace.changed = pace.raised = now
@@ -110,7 +117,7 @@ class Backoff:
 
     def _make_room(self) -> None:
         while len(self._paces) >= PACES_LIMIT:
-            del self._paces[next(iter(self._paces))]
+            self._paces.pop(next(iter(self._paces))).free()
 
     def succeeded(self, key: Hashable, name: str) -> None:
         """A delivery went well."""
@@ -129,6 +136,7 @@ class Backoff:
             pace.interval = self._interval(pace.level)
             return
         del self._paces[key]
+        pace.free()
         log.info(f"mail to {name} goes at full speed again")
 
     def decay(self, named: Callable[[Hashable], str]) -> None:
@@ -140,4 +148,6 @@ class Backoff:
 
     def forget(self) -> None:
         """An administrator wants everything tried now."""
+        for pace in self._paces.values():
+            pace.free()
         self._paces.clear()

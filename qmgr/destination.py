@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pillarbox.qmgr.backoff import Pace
 from pillarbox.qmgr.job import Job, Peer
 from pillarbox.qmgr.turns import Turns
 from pillarbox.qmgr.window import Window, WindowRules
@@ -28,6 +29,7 @@ class Destination:
         "dead_until",
         "failing",
         "members",
+        "pace",
         "parked",
         "paused_until",
         "site",
@@ -52,10 +54,15 @@ class Destination:
         self.dead_reason = ""
         self.swift = False
         """Whether the last delivery was answered in no time."""
+        self.pace: Pace | None = None
+        """How slowly it is to get mail, where it has ever asked for less."""
 
     def has_room(self, now: float) -> bool:
         """Whether a further delivery may begin."""
-        return self.busy + self.woken < self.window.size and now >= self.paused_until
+        taken = self.busy + self.woken
+        if taken >= self.window.size or now < self.paused_until:
+            return False
+        return self.pace is None or taken < self.pace.window
 
     @property
     def unresponsive(self) -> bool:

@@ -33,11 +33,18 @@ class Failures:
         return await self._try(message, self._client.append("bounce", message.queue_id, stored.recipient, result))
 
     async def deferred(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> bool:
-        """Note why a recipient waits; the first note of a pass replaces those of the last one."""
+        """Note why a recipient waits; the first note of a pass for all recipients replaces those of the last one."""
         message.has_logs = True
         async with message.reporting:
-            fresh, message.reasons_begun = not message.reasons_begun, True
-            request = self._client.append("defer", message.queue_id, stored.recipient, result, fresh=fresh)
+            first, message.reasons_begun = not message.reasons_begun, True
+            request = self._client.append(
+                "defer",
+                message.queue_id,
+                stored.recipient,
+                result,
+                fresh=first and not message.partial,
+                tidy=first and message.partial,
+            )
             return await self._try(message, request)
 
     async def flush(self, message: ActiveMessage) -> bool:

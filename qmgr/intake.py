@@ -7,6 +7,7 @@ has room again after it was full, and every `queue_run_delay`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import heapq
 import os
@@ -19,6 +20,7 @@ from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
 from pillarbox.lib.config.parameters.qmgr import QUEUE_RUN_DELAY
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import CorruptQueueFile, Queue, QueueFile, is_queue_id
+from pillarbox.lib.queue.listing import AT_ONCE
 from pillarbox.qmgr.scheduler import Scheduler
 from pillarbox.qmgr.timetable import Timetable, read_due_times
 
@@ -151,11 +153,17 @@ class Intake:
                 await asyncio.sleep(0)  # a long queue is read, but deliveries go on
             if each not in self._timetable or (site and not self._goes_to(each, site)):
                 continue
+            self._asked_for(each)
             self._timetable.enter(each, now)
             if flushed is not None:
                 flushed.add(each)
             count += 1
         return count
+
+    def _asked_for(self, queue_id: str) -> None:
+        """All its recipients are to be tried, whatever their schedules say."""
+        with contextlib.suppress(OSError):
+            os.utime(self._queue.path("deferred", queue_id), (AT_ONCE, AT_ONCE))
 
     def _goes_to(self, queue_id: str, site: str) -> bool:
         try:

@@ -18,6 +18,7 @@ from pillarbox.lib.queue import StoredRecipient
 if TYPE_CHECKING:
     from pillarbox.qmgr.destination import Destination, NextHop
     from pillarbox.qmgr.message import ActiveMessage
+    from pillarbox.qmgr.sources import Outgoing
     from pillarbox.qmgr.transport import Transport
 
 
@@ -62,6 +63,8 @@ class Entry:
     """Whose window it takes a place of, while it is under way."""
     handed: float = 0.0
     """When an agent got it, in seconds since the epoch."""
+    source: Outgoing | None = None
+    """The address that it goes out from, while it is under way, where its transport has several."""
     crashes: int = 0
     """Agents that did not survive it."""
     size: int = 0

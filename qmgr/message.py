@@ -15,6 +15,7 @@ from pillarbox.lib.queue import QUEUES, CorruptQueueFile, Envelope, Queue, Queue
 from pillarbox.lib.queue.deliver_by import DeliverBy, parse_deliver_by
 from pillarbox.lib.queue.directories import MAILDROP
 from pillarbox.lib.queue.listing import FORCED_EXPIRE, FORCED_RELEASE
+from pillarbox.qmgr.waits import Waiting
 
 if TYPE_CHECKING:
     from pillarbox.qmgr.job import Job
@@ -63,6 +64,16 @@ class ActiveMessage:
     """Whether somebody has asked for this attempt: it is made also where defer_transports says to wait."""
     searches: int = 0
     reasons_begun: bool = False
+    partial: bool = False
+    """Not all recipients may be due in this pass, and the reasons of the others stay."""
+    planned: float = 0.0
+    """When this pass was to take place; 0: now, and for all recipients (`AT_ONCE`)."""
+    waiting: Waiting | None = None
+    """Recipients that had a time of their own when it was taken up."""
+    still: Waiting | None = None
+    """Those that have one now."""
+    next_attempt: float = 0.0
+    """The earliest time at which one of its recipients is tried again; 0: none is known yet."""
     jobs: tuple[Job, ...] = ()
     """What it has for each transport."""
     _reporting: asyncio.Lock | None = None
@@ -89,6 +100,10 @@ class ActiveMessage:
     def descriptor(self) -> int:
         """The read-only descriptor that is handed to agents."""
         return self.file.descriptor
+
+    def tried_again_at(self, when: float) -> None:
+        """A recipient has its next attempt then."""
+        self.next_attempt = min(when, self.next_attempt) if self.next_attempt else when
 
     def read_recipients(self, limit: int) -> list[StoredRecipient]:
         """The next recipients that are still to do, at most `limit`.  Raises CorruptQueueFile."""

@@ -8,12 +8,14 @@ from collections.abc import Awaitable
 from pillarbox.lib.clients.bounce import AsyncBounceClient
 from pillarbox.lib.clients.lookup import AsyncLookupClient, LookupUnavailable
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
+from pillarbox.lib.config.parameters.delivery import DELIVERY_DIRECTORY
+from pillarbox.lib.config.parameters.general import MAIL_OWNER, QUEUE_DIRECTORY
 from pillarbox.lib.config.parameters.lookup import FAST_FLUSH_DOMAINS
 from pillarbox.lib.config.parameters.qmgr import QMGR_MESSAGE_ACTIVE_LIMIT
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
+from pillarbox.lib.process.own_directory import make_own_directory
 from pillarbox.lib.queue import QUEUES
 from pillarbox.lib.queue.directories import MAILDROP, SPARE
 from pillarbox.lib.system.confinement import Confinement
@@ -26,16 +28,22 @@ from pillarbox.qmgr.timetable import Timetable
 
 
 def confinement(config: Config) -> Confinement:
-    """The message directories to write, maildrop/ for what was requeued in the middle of its delivery; the sockets of
-    agents, lookup and bounce to talk to."""
+    """The message directories, maildrop/ for what was requeued in the middle of its delivery, and a directory of its
+    own to write; the sockets of agents and services to talk to."""
     queue = config[QUEUE_DIRECTORY]
     return Confinement(
         read=(f"{queue}/private", f"{queue}/public"),
-        write=tuple(f"{queue}/{name}" for name in (*QUEUES, SPARE, MAILDROP)),
+        write=(*(f"{queue}/{name}" for name in (*QUEUES, SPARE, MAILDROP)), config[DELIVERY_DIRECTORY]),
         fork=False,
         shorten=False,
         limits=Limits(open_files=config[QMGR_MESSAGE_ACTIVE_LIMIT] + OTHER_FILES),
     )
+
+
+def prepare(worker: Worker) -> None:
+    """Make the directory for what the delivery policy keeps, ours alone."""
+    config = worker.config
+    make_own_directory(config, config[DELIVERY_DIRECTORY], config[MAIL_OWNER])
 
 
 class QueueManager:
@@ -146,4 +154,4 @@ def run(worker: Worker) -> None:
     serve_channels(worker, serve, manager.start)
 
 
-PROGRAM = Program(name="qmgr", owner="mail_owner", confinement=confinement, run=run)
+PROGRAM = Program(name="qmgr", owner="mail_owner", confinement=confinement, prepare=prepare, run=run)

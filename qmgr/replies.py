@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from pillarbox.lib.delivery.result import DEFERRED, Result
 
@@ -111,6 +112,7 @@ def _words(text: str) -> str:
     return " ".join(text[:WORDS_LIMIT].split()) if text[:1] == "4" else ""
 
 
+@lru_cache(maxsize=256)
 def of_reply(words: str) -> Advice:
     """Of a reply: code, perhaps enhanced code, text; on one line."""
     if words[:1] != "4":

@@ -39,6 +39,11 @@ def options(entry: Entry) -> dict[str, object]:
         chosen["probe"] = True
     if attributes:
         chosen["attributes"] = attributes
+    if entry.source is not None:
+        source = entry.source.source
+        chosen["sources"] = list(source.addresses)
+        if source.helo:
+            chosen["helo"] = source.helo
     return chosen
 
 

@@ -24,6 +24,7 @@ from pillarbox.qmgr.admission import Admission
 from pillarbox.qmgr.clogs import Clogs
 from pillarbox.qmgr.failures import Failures
 from pillarbox.qmgr.message import ActiveMessage
+from pillarbox.qmgr.policy import DeliveryPolicy
 from pillarbox.qmgr.room import RecipientRoom
 from pillarbox.qmgr.settling import Settling
 from pillarbox.qmgr.sorting import Sorting
@@ -54,11 +55,15 @@ class Scheduler:
         self._spares = Spares(queue, clock)
         self.active = ActiveQueue(config, queue, defer)
         self.room = RecipientRoom(config)
-        self.settling = Settling(config, self.active, failures, self._spares, self.room, clock, self._spawn, self._more)
+        self.policy = DeliveryPolicy(config, queue, clock)
+        self.settling = Settling(
+            self.active, failures, self._spares, self.room, self.policy, clock, self._spawn, self._more
+        )
         sorting = Sorting(
             lookup,
             self.transport,
-            self.settling.decided,
+            self.settling,
+            self.policy,
             self._spawn,
             self._sorted,
             soft_bounce=config[SOFT_BOUNCE],
@@ -67,7 +72,9 @@ class Scheduler:
         self.flushed: set[str] | None = self.active.flushed if config[DEFER_TRANSPORTS] else None
         """Messages that an administrator wants tried although their transport is in defer_transports; None: nobody
         needs to know."""
-        self._admission = Admission(config, queue, self.active, sorting, self.settling, self.room, clock, self.timers)
+        self._admission = Admission(
+            config, queue, self.active, sorting, self.settling, self.room, self.policy, clock, self.timers
+        )
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -114,19 +121,21 @@ class Scheduler:
     def trim(self) -> None:
         """Delete what is kept without need."""
         self._spares.trim()
+        self.policy.trim()
 
     # --- transports
     def transport(self, name: str) -> Transport:
         """The transport of that name, whether there is such a service or not."""
         transport = self._transports.get(name)
         if transport is None:
-            transport = Transport(name, self._config, self.settling, self._clock, self.timers)
+            transport = Transport(name, self._config, self.settling, self.policy, self._clock, self.timers)
             transport.stopping = self._stopping
             self._transports[name] = transport
         return transport
 
     def revive(self) -> None:
         """Forget which transports and next hops were taken as dead, as a flush wants."""
+        self.policy.revive()
         for transport in self._transports.values():
             transport.revive()
 
@@ -150,5 +159,6 @@ class Scheduler:
     def close(self) -> None:
         """End the connections to agents."""
         self.timers.close()
+        self.policy.close()
         for transport in self._transports.values():
             transport.close()

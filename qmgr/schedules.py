@@ -16,14 +16,11 @@ from dataclasses import dataclass
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.delivery import RETRY
 from pillarbox.lib.config.retry import RetryRule, RetryRules
+from pillarbox.lib.queue.listing import AT_ONCE
 from pillarbox.qmgr.retry import RetrySchedule
 
 GRAIN = 0.01
 """Seconds by which two times may differ and still be one: a file's times are rounded."""
-
-AT_ONCE = 0.0
-"""The time in a deferred file that stands for "now, for all its recipients": somebody has asked for it (`postqueue -f`,
-`postsuper -H`)."""
 
 
 @dataclass(frozen=True, slots=True)

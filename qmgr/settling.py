@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 
-from pillarbox.lib.config import Config
+from pillarbox.lib.config.retry import RetryRule
 from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, EXPANDED, SENT, Result, format_delay
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import StoredRecipient
@@ -21,7 +21,7 @@ from pillarbox.qmgr.active import ActiveQueue
 from pillarbox.qmgr.failures import Failures
 from pillarbox.qmgr.job import Entry
 from pillarbox.qmgr.message import ActiveMessage
-from pillarbox.qmgr.retry import RetrySchedule
+from pillarbox.qmgr.policy import DeliveryPolicy
 from pillarbox.qmgr.room import RecipientRoom
 from pillarbox.qmgr.spares import Spares
 
@@ -31,11 +31,11 @@ class Settling:
 
     def __init__(
         self,
-        config: Config,
         active: ActiveQueue,
         failures: Failures,
         spares: Spares,
         room: RecipientRoom,
+        policy: DeliveryPolicy,
         clock: Callable[[], float],
         spawn: Callable[[Coroutine[None, None, None]], None],
         more: Callable[[ActiveMessage], None],
@@ -47,7 +47,7 @@ class Settling:
         self._clock = clock
         self._spawn = spawn
         self._more = more
-        self._schedule = RetrySchedule.of(config)
+        self._policy = policy
 
     @property
     def crowded(self) -> bool:
@@ -59,16 +59,22 @@ class Settling:
         """An agent has answered."""
         recipients = entry.recipients
         if len(recipients) == 1 and len(results) == 1 and results[0].n == recipients[0].n:
-            self._record_all(entry.message, ((recipients[0], results[0]),))
+            self._record_all(entry.message, ((recipients[0], results[0]),), self._rule(entry))
             return
         by_number = {result.n: result for result in results}
-        self._record_all(
-            entry.message, [(stored, by_number.get(stored.n) or _missing(stored.n)) for stored in recipients]
-        )
+        pairs = [(stored, by_number.get(stored.n) or _missing(stored.n)) for stored in recipients]
+        self._record_all(entry.message, pairs, self._rule(entry))
 
-    def decide(self, entry: Entry, status: str, dsn: str, text: str) -> None:
-        """The same result for each recipient of an entry, which no agent has given."""
-        self.decided(entry.message, [(stored, Result(stored.n, status, dsn, text)) for stored in entry.recipients])
+    def decide(self, entry: Entry, status: str, dsn: str, text: str, *, until: float = 0.0) -> None:
+        """The same result for each recipient of an entry, which no agent has given; `until`: they wait for that time,
+        untried, instead of their next attempt."""
+        pairs = [(stored, Result(stored.n, status, dsn, text)) for stored in entry.recipients]
+        self._log(entry.message, pairs)
+        self._record_all(entry.message, pairs, self._rule(entry), until)
+
+    def _rule(self, entry: Entry) -> RetryRule | None:
+        transport = entry.job.transport
+        return self._policy.rule(transport.name, entry.nexthop.name, transport.site(entry.nexthop.name))
 
     def too_late(self, entry: Entry) -> bool:
         """Whether the sender wants the message back by now instead of late; then it is settled so."""
@@ -83,10 +89,15 @@ class Settling:
         self._record_all(
             message,
             [(stored, Result(stored.n, SENT, "2.0.0", text, handed=EXPANDED)) for stored in recipients],
+            None,
         )
 
     def decided(self, message: ActiveMessage, pairs: Sequence[tuple[StoredRecipient, Result]]) -> None:
         """Results that no agent has given, and so none has logged."""
+        self._log(message, pairs)
+        self._record_all(message, pairs, None)
+
+    def _log(self, message: ActiveMessage, pairs: Sequence[tuple[StoredRecipient, Result]]) -> None:
         delay = format_delay(max(0.0, self._clock() - message.envelope.arrival))
         for stored, result in pairs:
             recipient = stored.recipient
@@ -95,16 +106,36 @@ class Settling:
                 f"{message.queue_id}: to=<{recipient.address}>{original}, relay={result.relay}, delay={delay}, "
                 f"delays={delay}/0/0/0, dsn={result.dsn}, status={result.status} ({result.text})"
             )
-        self._record_all(message, pairs)
 
-    def _record_all(self, message: ActiveMessage, pairs: Sequence[tuple[StoredRecipient, Result]]) -> None:
-        done = [stored.n for stored, result in pairs if self.record(message, stored, result)]
+    def left_alone(self, message: ActiveMessage, count: int) -> None:
+        """So many recipients are not due in this pass: the reason why they wait stays what it was."""
+        message.deferred += count
+        self._settled(message, count)
+
+    def _record_all(
+        self,
+        message: ActiveMessage,
+        pairs: Sequence[tuple[StoredRecipient, Result]],
+        rule: RetryRule | None,
+        until: float = 0.0,
+    ) -> None:
+        done = [stored.n for stored, result in pairs if self.record(message, stored, result, rule, until)]
         if done:
             self._done(message, done)
 
     # --- one recipient
-    def record(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> bool:
-        """What became of one recipient.  True: it is done with that; else a report is under way, which settles it."""
+    def record(
+        self,
+        message: ActiveMessage,
+        stored: StoredRecipient,
+        result: Result,
+        rule: RetryRule | None = None,
+        until: float = 0.0,
+    ) -> bool:
+        """What became of one recipient.  True: it is done with that; else a report is under way, which settles it.
+
+        `rule` is the retry schedule of its destination, `until` when it may be tried where we have not tried it.
+        """
         report = message.envelope.report
         if report == "verify":
             pass  # nothing is delivered, so nothing is tried again
@@ -114,9 +145,12 @@ class Settling:
         elif result.status != BOUNCED:
             if self._past_deadline(message):
                 result = replace(result, status=BOUNCED, dsn="5.4.7", text=f"{EXPIRED}: {result.text}")
-            elif not self._expired(message):
+            elif not self._expired(message, rule, untried=until > 0):
+                self._policy.put_off(message, stored.n, result, rule, until)
                 self._spawn(self._keep_reason(message, stored, result))
                 return False
+        else:
+            self._policy.suppression.learn(stored, result)
         self._spawn(self._report(message, stored, result))
         return False
 
@@ -125,17 +159,16 @@ class Settling:
         by = message.deliver_by
         return by is not None and by.returns and by.passed(self._clock())
 
-    def _expired(self, message: ActiveMessage) -> bool:
-        envelope = message.envelope
+    def _expired(self, message: ActiveMessage, rule: RetryRule | None, *, untried: bool) -> bool:
+        if self._policy.expired(message, rule, untried=untried):
+            status = "expired"
+        elif message.to_expire():
+            status = "force-expired"
+        else:
+            return False
         if not message.expired:
-            if self._schedule.expired(envelope.sender, message.since, self._clock()):
-                status = "expired"
-            elif message.to_expire():
-                status = "force-expired"
-            else:
-                return False
             message.expired = True
-            log.info(f"{message.queue_id}: from=<{envelope.sender}>, status={status}, returned to sender")
+            log.info(f"{message.queue_id}: from=<{message.envelope.sender}>, status={status}, returned to sender")
         return True
 
     async def _report(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> None:
@@ -184,18 +217,20 @@ class Settling:
         """The end of a pass in which not all went well: tell the sender, then remove or defer."""
         if (message.failed or message.has_logs) and not await self._failures.flush(message):
             message.deferred += 1  # the reports stay in the log of `bounce`; the next pass sends them
+            message.tried_again_at(self._policy.next_attempt(message, self._clock()))
         if not message.deferred:
             self._complete(message)
             return
         now = self._clock()
         when = self.next_attempt(message, now)
         await self._failures.warn(message, now)
+        self._policy.deferred(message)
         self._active.forget(message)
         self._active.set_aside(message.queue_id, when)
 
     def next_attempt(self, message: ActiveMessage, now: float) -> float:
         """When a message of which something is left is tried again."""
-        when = self._schedule.next_attempt(message.since, now)
+        when = message.next_attempt or self._policy.next_attempt(message, now)
         by = message.deliver_by
         if by is not None and now < by.deadline < when:
             when = by.deadline  # what the sender is to be told then is not to wait for the next attempt

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
 
 from pillarbox.lib.clients.lookup import AsyncLookupClient, LookupUnavailable, Route
 from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result, softened
@@ -17,6 +18,7 @@ from pillarbox.lib.queue import StoredRecipient
 from pillarbox.qmgr.batches import batches
 from pillarbox.qmgr.filter import filter_route
 from pillarbox.qmgr.message import ActiveMessage
+from pillarbox.qmgr.policy import DeliveryPolicy
 from pillarbox.qmgr.transport import Transport
 
 QUESTIONS_AT_ONCE = 20
@@ -27,18 +29,27 @@ BUILT_IN = ("error", "retry", "discard")
 
 PUT_OFF = "deferred transport"
 
-Decided = Callable[[ActiveMessage, Sequence[tuple[StoredRecipient, Result]]], None]
+
+class Settled(Protocol):
+    """Who records what needs no agent (`settling.py`)."""
+
+    def decided(self, message: ActiveMessage, pairs: Sequence[tuple[StoredRecipient, Result]]) -> None:
+        """Results that no agent has given."""
+
+    def left_alone(self, message: ActiveMessage, count: int) -> None:
+        """So many recipients are not due in this pass."""
 
 
 class Sorting:
-    """Takes recipients in, hands entries to their transports and results that need no agent to `decided`; then says
+    """Takes recipients in, hands entries to their transports and results that need no agent to `settling`; then says
     that the message is `ready` for more."""
 
     def __init__(
         self,
         lookup: AsyncLookupClient,
         transport: Callable[[str], Transport],
-        decided: Decided,
+        settling: Settled,
+        policy: DeliveryPolicy,
         spawn: Callable[[Coroutine[None, None, None]], None],
         ready: Callable[[ActiveMessage], None],
         *,
@@ -48,7 +59,9 @@ class Sorting:
         """With `soft_bounce` the transport `error` defers; `put_off` are transports whose mail waits for a flush."""
         self._lookup = lookup
         self._transport = transport
-        self._decided = decided
+        self._settling = settling
+        self._decided = settling.decided
+        self._policy = policy
         self._spawn = spawn
         self._ready = ready
         self._soft_bounce = soft_bounce
@@ -68,7 +81,7 @@ class Sorting:
                 unknown.append(stored)
             else:
                 known.append((stored, route))
-        if unknown:
+        if unknown or self._policy.suppression.enabled:
             self._spawn(self._resolve(message, known, unknown))
         else:
             self._divide(message, known)
@@ -86,6 +99,8 @@ class Sorting:
                 reason = "address resolver failure"
                 self._decided(message, [(stored, Result(stored.n, DEFERRED, "4.3.0", reason)) for stored in lost])
                 break
+        if known and self._policy.suppression.enabled:
+            known = await self._policy.suppression.sift(known)
         self._divide(message, known)
 
     async def _ask(self, message: ActiveMessage, stored: StoredRecipient) -> Route | None:
@@ -115,6 +130,10 @@ class Sorting:
                 self._decided(message, waits)
                 continue
             transport = self._transport(name)
+            if message.planned:
+                recipients = self._due(message, transport, nexthop, recipients)
+                if not recipients:
+                    continue
             # With VERP each recipient is told another sender.
             limit = 1 if message.envelope.verp else transport.rules.batch
             if len(recipients) == 1:
@@ -123,6 +142,20 @@ class Sorting:
             for batch in batches(recipients, limit):
                 transport.add(message, nexthop, batch, limit)
         self._ready(message)
+
+    def _due(
+        self, message: ActiveMessage, transport: Transport, nexthop: str, recipients: list[StoredRecipient]
+    ) -> list[StoredRecipient]:
+        """Those whose own schedule has come to a point in time; the others are left alone in this pass."""
+        rule = self._policy.rule(transport.name, nexthop, transport.site(nexthop))
+        due = [stored for stored in recipients if self._policy.due(message, stored.n, rule)]
+        if len(due) < len(recipients):
+            tried = {stored.n for stored in due}
+            for stored in recipients:
+                if stored.n not in tried:
+                    self._policy.left_alone(message, stored.n, rule)
+            self._settling.left_alone(message, len(recipients) - len(due))
+        return due
 
 
 def _readdressed(stored: StoredRecipient, address: str) -> StoredRecipient:

@@ -69,6 +69,17 @@ class Chosen:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A delivery that runs: from which source, where to, and on which day it was counted for so many recipients."""
+
+    source: Source
+    transport: str
+    destination: str
+    day: datetime.date
+    recipients: int
+
+
 @dataclass(eq=False, slots=True)
 class Sources:
     """The pools of all transports, and what was sent today from addresses that are being warmed up."""
@@ -99,8 +110,13 @@ class Sources:
             }
         return cls(pools, warm_up, counts, clock)
 
-    def choose(self, transport: str, destination: str, recipients: int) -> Chosen | None:
-        """The source for a delivery to so many recipients; None where the transport has no pool.
+    @property
+    def warming(self) -> bool:
+        """Whether any address is limited, so that there is something to count."""
+        return any(self.warm_up.values())
+
+    def choose(self, transport: str, destination: str) -> Chosen | None:
+        """The source for a delivery; None where the transport has no pool.
 
         `destination` is the site, or the next hop where that is not known.
         """
@@ -127,20 +143,25 @@ class Sources:
         source, left = found
         return Chosen(source, left)
 
-    def begun(self, transport: str, destination: str, source: Source, recipients: int) -> None:
-        """A delivery from `source` has begun."""
+    def begun(self, transport: str, destination: str, source: Source, recipients: int) -> Outgoing:
+        """A delivery from `source` begins; to be handed to `ended`."""
         busy = self._busy.setdefault((transport, destination), {})
         busy[source.name] = busy.get(source.name, 0) + 1
+        day = today(self.clock())
+        outgoing = Outgoing(source, transport, destination, day, recipients)
         if source.name in self.warm_up[transport]:
-            self.counts.add(today(self.clock()), source.name, destination, recipients)
+            self.counts.add(day, source.name, destination, recipients)
+        return outgoing
 
-    def ended(self, transport: str, destination: str, source: Source, unsent: int) -> None:
-        """It is over; `unsent` recipients got nothing, so that they do not count."""
-        busy = self._busy.get((transport, destination), {})
-        busy[source.name] = busy.get(source.name, 0) - 1
-        if busy[source.name] <= 0:
+    def ended(self, outgoing: Outgoing, unsent: int | None = None) -> None:
+        """It is over; `unsent` recipients (None: all) have got nothing, so that they do not count."""
+        source, key = outgoing.source, (outgoing.transport, outgoing.destination)
+        busy = self._busy[key]
+        busy[source.name] -= 1
+        if not busy[source.name]:
             del busy[source.name]
             if not busy:
-                self._busy.pop((transport, destination), None)
-        if unsent and source.name in self.warm_up[transport]:
-            self.counts.add(today(self.clock()), source.name, destination, -unsent)
+                del self._busy[key]
+        unsent = outgoing.recipients if unsent is None else unsent
+        if unsent and source.name in self.warm_up[outgoing.transport] and outgoing.day == today(self.clock()):
+            self.counts.add(outgoing.day, source.name, outgoing.destination, -unsent)

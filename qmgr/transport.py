@@ -32,11 +32,12 @@ from pillarbox.lib.config.parameters.qmgr import (
     TRANSPORT_RETRY_TIME,
 )
 from pillarbox.lib.config.parameters.sites import DESTINATION_SITES
-from pillarbox.lib.delivery.result import DEFERRED, Result
+from pillarbox.lib.delivery.result import DEFERRED, SENT, Result
 from pillarbox.lib.ipc import ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import StoredRecipient
 from pillarbox.qmgr.agents import AgentPool
+from pillarbox.qmgr.backoff import Pace
 from pillarbox.qmgr.batches import batch_limit, join
 from pillarbox.qmgr.destination import Destination, NextHop
 from pillarbox.qmgr.hall import Hall
@@ -44,6 +45,7 @@ from pillarbox.qmgr.job import Entry, Job, Peer
 from pillarbox.qmgr.message import ActiveMessage
 from pillarbox.qmgr.nexthops import NextHops
 from pillarbox.qmgr.occupancy import KNOWN_TIME
+from pillarbox.qmgr.policy import DeliveryPolicy
 from pillarbox.qmgr.room import Pool
 from pillarbox.qmgr.sites import NEVER, SiteQuestions
 from pillarbox.qmgr.timers import Timers
@@ -52,6 +54,8 @@ from pillarbox.qmgr.window import WindowRules
 
 CRASH_RETRIES = 2
 """How often a delivery that its agent did not survive is given to another one at once; then it is deferred."""
+
+PACED = "delivery put off: the destination has asked for less mail, and much is waiting for it"
 
 CRASH_PAUSE = 1.0
 """Seconds before such a repetition."""
@@ -73,8 +77,8 @@ class Outcomes(Protocol):
     def settle(self, entry: Entry, results: list[Result]) -> None:
         """An agent has answered."""
 
-    def decide(self, entry: Entry, status: str, dsn: str, text: str) -> None:
-        """No agent has: all recipients of the entry get this result."""
+    def decide(self, entry: Entry, status: str, dsn: str, text: str, *, until: float = 0.0) -> None:
+        """No agent has: all recipients of the entry get this result; `until`: they wait for that time."""
 
     def too_late(self, entry: Entry) -> bool:
         """Whether the time for delivery is over; the entry is settled then."""
@@ -117,12 +121,20 @@ class Transport:
     """One transport; `pool` is None where master.yaml has no such service."""
 
     def __init__(
-        self, name: str, config: Config, outcomes: Outcomes, clock: Callable[[], float], timers: Timers
+        self,
+        name: str,
+        config: Config,
+        outcomes: Outcomes,
+        policy: DeliveryPolicy,
+        clock: Callable[[], float],
+        timers: Timers,
     ) -> None:
         self.name = name
         self.rules = TransportRules.of(config, name)
         self.recipients = Pool(config, name)
         self._outcomes = outcomes
+        self._policy = policy
+        self._pooled = name in policy.sources.pools
         self._clock = clock
         self._timers = timers
         rules = self.rules
@@ -174,6 +186,7 @@ class Transport:
         nexthop = self.nexthops.known.get((name, recipient))
         if nexthop is None:
             nexthop = self.nexthops.get(name, recipient)
+            self._paced(nexthop)
             if self._sites is not None:
                 self._sites.begin(nexthop)
         return nexthop
@@ -182,8 +195,9 @@ class Transport:
         """It is known, or taken as known, which destination a next hop belongs to."""
         moved = self.nexthops.join(nexthop, site)
         held, nexthop.held = nexthop.held, []
+        self._paced(nexthop)
         if nexthop.dead(self._clock()):
-            self._give_up(nexthop)
+            self._give_up(nexthop, "4.4.1", _suspended(nexthop.reason))
         for peer in (*moved, *held):
             if peer.entries:
                 self._stand_in(peer)
@@ -207,6 +221,10 @@ class Transport:
         if self._outcomes.crowded and nexthop.destination.unresponsive:
             self._suspend(entry, UNRESPONSIVE)
             return
+        pace = nexthop.destination.pace
+        if pace is not None and len(nexthop.peers) >= pace.backlog and job not in nexthop.peers:
+            self._put_off(entry, "4.4.5", PACED)
+            return
         peer = nexthop.peers.get(job)
         if peer is None:
             peer = nexthop.peers[job] = Peer(job, nexthop)
@@ -218,11 +236,21 @@ class Transport:
         self.ask_dispatch()
 
     def _suspend(self, entry: Entry, reason: str) -> None:
-        self._put_off(entry, "4.4.1", f"delivery temporarily suspended: {reason}")
+        self._put_off(entry, "4.4.1", _suspended(reason))
 
-    def _put_off(self, entry: Entry, dsn: str, text: str) -> None:
+    def site(self, nexthop: str) -> str:
+        """The site that a next hop belongs to, as far as it is known; "" where it is its own."""
+        found = self.nexthops.known.get((nexthop, ""))
+        return "" if found is None else found.destination.site
+
+    def _paced(self, nexthop: NextHop) -> Pace | None:
+        """Let a destination know how slowly it is to get mail."""
+        nexthop.destination.pace = pace = self._policy.pace(self.name, _called(nexthop))
+        return pace
+
+    def _put_off(self, entry: Entry, dsn: str, text: str, *, until: float = 0.0) -> None:
         self._leaves(entry)
-        self._outcomes.decide(entry, DEFERRED, dsn, text)
+        self._outcomes.decide(entry, DEFERRED, dsn, text, until=until)
 
     def _leaves(self, entry: Entry) -> None:
         """Its recipients take no more room of this transport."""
@@ -267,6 +295,8 @@ class Transport:
                 self._leaves(entry)
                 self._released(entry, now)
                 continue
+            if self._pooled and not self._sourced(entry, now):
+                continue
             entry.handed = now
             try:
                 agent.deliver(entry, known, now)
@@ -274,6 +304,23 @@ class Transport:
                 log.error(f"{entry.message.queue_id}: {self.name}: {error}")
                 self._released(entry, now)
                 self._put_off(entry, "4.3.0", "the envelope is too large for the delivery agent")
+
+    def _sourced(self, entry: Entry, now: float) -> bool:
+        """Give an entry the source address that it goes out from; False where none may be used today."""
+        assert entry.destination is not None
+        destination = _called(entry.nexthop)
+        chosen = self._policy.sources.choose(self.name, destination)
+        assert chosen is not None
+        if chosen.source is None:
+            self._released(entry, now)
+            self._put_off(entry, "4.7.0", chosen.text, until=chosen.until)
+            return False
+        most = chosen.recipients
+        if most is not None and most < len(entry.recipients):
+            rest, entry.recipients = entry.recipients[most:], entry.recipients[:most]
+            self._enqueue(Entry(entry.job, entry.nexthop, rest))
+        entry.source = self._policy.sources.begun(self.name, destination, chosen.source, len(entry.recipients))
+        return True
 
     def _next(self, hall: Hall, now: float) -> Entry | None:
         """The entry whose turn it is, taken out."""
@@ -342,14 +389,20 @@ class Transport:
         while (peer := destination.wake(now)) is not None:
             self._woken.append((destination, peer))
 
-    def _released(self, entry: Entry, now: float) -> None:
-        """An entry is no longer under way."""
+    def _released(self, entry: Entry, now: float, unsent: int | None = None) -> None:
+        """An entry is no longer under way; `unsent` of its recipients have got nothing, None: all."""
         destination, entry.destination = entry.destination, None
         assert destination is not None
         destination.busy -= 1
         rules = self.rules
-        if rules.rate_delay:
+        if entry.source is not None:
+            self._policy.sources.ended(entry.source, unsent)
+            entry.source = None
+        pace = destination.pace
+        if rules.rate_delay or (pace is not None and pace.level):
             destination.paused_until = now + rules.rate_delay
+            if pace is not None:
+                destination.paused_until = max(destination.paused_until, now + pace.interval, pace.pause_until)
             self._timers.at(destination.paused_until, lambda: self._resume(destination))
         if rules.transport_rate_delay:
             self._paused_until = now + rules.transport_rate_delay
@@ -373,23 +426,28 @@ class Transport:
         now = self._clock()
         if entry.destination is not None:
             entry.destination.swift = not site and now - entry.handed < KNOWN_TIME
-        if not site:
+        if self._policy.heard(self.name, _called(entry.nexthop), results, site):
+            # A server that says so is there: this is no failure to reach it.
+            pace = self._paced(entry.nexthop)
+            if pace is not None:
+                self._give_up(entry.nexthop, "4.4.5", PACED, keep=pace.backlog)
+        elif not site:
             self.nexthops.succeeded(entry.nexthop)
         else:
             for nexthop in self.nexthops.failed(entry.nexthop, site, now):
-                self._give_up(nexthop)
-        self._released(entry, now)
+                self._give_up(nexthop, "4.4.1", _suspended(nexthop.reason))
+        self._released(entry, now, sum(result.status != SENT for result in results))
         self._leaves(entry)
         self._outcomes.settle(entry, results)
         self.ask_dispatch()
 
-    def _give_up(self, nexthop: NextHop) -> None:
-        """All that waits for a dead next hop is put off."""
-        peers, nexthop.peers = list(nexthop.peers.values()), {}
-        for peer in peers:
+    def _give_up(self, nexthop: NextHop, dsn: str, text: str, *, keep: int = 0) -> None:
+        """All that waits for a next hop, but for the first `keep` peers, is put off."""
+        for peer in list(nexthop.peers.values())[keep:]:
+            del nexthop.peers[peer.job]
             entries, peer.entries = peer.entries, []
             for entry in entries:
-                self._suspend(entry, nexthop.reason)
+                self._put_off(entry, dsn, text)
 
     def _lost(self, entry: Entry, reason: str) -> None:
         """The agent died with it.  Try another one, but not for ever: the message may be what kills them."""
@@ -441,3 +499,12 @@ class Transport:
         """End the connections to agents."""
         if self.pool:
             self.pool.close()
+
+
+def _suspended(reason: str) -> str:
+    return f"delivery temporarily suspended: {reason}"
+
+
+def _called(nexthop: NextHop) -> str:
+    """The name of its destination: the site, or its own."""
+    return nexthop.destination.site or nexthop.name

@@ -65,10 +65,11 @@ def outcome(kind: str, recipient: Recipient, result: Result, when: float) -> Out
 
 
 def _append_frame(
-    kind: str, queue_id: str, recipient: Recipient, result: Result, when: float, fresh: bool
+    kind: str, queue_id: str, recipient: Recipient, result: Result, when: float, fresh: bool, tidy: bool = False
 ) -> dict[str, object]:
     members = outcome(kind, recipient, result, when).members()
-    return {"do": "append", "id": queue_id, "kind": kind, "fresh": fresh, "outcome": members}
+    frame: dict[str, object] = {"do": "append", "id": queue_id, "kind": kind, "fresh": fresh, "outcome": members}
+    return {**frame, "tidy": True} if tidy else frame
 
 
 def _report_frame(verb: str, queue_id: str, envelope: Envelope, offset: int, length: int) -> dict[str, object]:
@@ -151,10 +152,17 @@ class AsyncBounceClient:
         self._connecting = asyncio.Lock()
 
     async def append(
-        self, kind: str, queue_id: str, recipient: Recipient, result: Result, *, fresh: bool = False
+        self,
+        kind: str,
+        queue_id: str,
+        recipient: Recipient,
+        result: Result,
+        *,
+        fresh: bool = False,
+        tidy: bool = False,
     ) -> None:
         """See `BounceClient.append`; so for every method here."""
-        await self._call(_append_frame(kind, queue_id, recipient, result, time.time(), fresh))
+        await self._call(_append_frame(kind, queue_id, recipient, result, time.time(), fresh, tidy))
 
     async def flush(
         self, queue_id: str, envelope: Envelope, descriptor: int, offset: int, length: int

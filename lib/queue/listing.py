@@ -29,6 +29,10 @@ SLICE = 1000
 FORCED_EXPIRE = 0o100
 """The mode bit (execute, for the owner) of a queue file that is to expire at its next attempt (`postsuper -e`)."""
 
+AT_ONCE = 0.0
+"""The modification time of a deferred file that is to be tried now, for all its recipients, whatever the schedules of
+their destinations say: somebody has asked for it (`postqueue -f`, `postsuper -H`)."""
+
 FORCED_RELEASE = 0o010
 """The mode bit (execute, for the group) of a queue file that does not wait for its release time (`postsuper -H`)."""
 

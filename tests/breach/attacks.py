@@ -449,7 +449,11 @@ def _file_attacks() -> dict[str, Attack]:
     places = {name: f"{{root}}/{name}" for name in ("etc", "etc/tls", "run", "log", "state", "mail", "home/other")}
     places |= {name: f"{spool}/{name}" for name in (*QUEUE_DIRECTORIES, "private", "public")}
     places |= {"spool": spool, "mailbox": f"{{root}}/mail/{domain}/{local}/new", "outside": "{outside}"}
-    places |= {"reputation": "{root}/state/reputation", "verify": "{root}/state/verify"}
+    places |= {
+        "reputation": "{root}/state/reputation",
+        "verify": "{root}/state/verify",
+        "delivery": "{root}/state/qmgr",
+    }
     places |= {"mta-sts": "{root}/state/mta_sts", "tlsrpt": "{root}/state/tlsrpt"}
     places |= {"tmp": "/tmp", "shm": "/dev/shm", "root": "/"}
     attacks |= {f"write-{name.replace('/', '-')}": partial(_create, path) for name, path in places.items()}

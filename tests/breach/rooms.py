@@ -98,6 +98,7 @@ ROOMS: dict[str, Room] = {
             "read-maildrop",
             "write-maildrop",
         },  # what was requeued in the middle of its delivery is marked and removed there
+        {"write-delivery"},
     ),
     "bounce": _may(
         _MAIL_OWNER,

@@ -73,7 +73,14 @@ class FakeBounce:
     forgotten: list[str] = field(default_factory=list)
 
     async def append(
-        self, kind: str, queue_id: str, recipient: Recipient, result: Result, *, fresh: bool = False
+        self,
+        kind: str,
+        queue_id: str,
+        recipient: Recipient,
+        result: Result,
+        *,
+        fresh: bool = False,
+        tidy: bool = False,
     ) -> None:
         await asyncio.sleep(0)
         if self.down:
@@ -218,10 +225,10 @@ async def unreachable(agent: FakeAgent, request: DeliveryRequest) -> None:
 class Stage:
     """What a test has in its hands."""
 
-    def __init__(self, root: Path, settings: dict[str, str], processes: int) -> None:
+    def __init__(self, root: Path, settings: dict[str, str], processes: int, command: str = "virtual") -> None:
         self.spool = root / "spool"
         Queue(str(self.spool)).create()
-        services = {name: Service(name, "virtual", processes=processes) for name in ("there", "other", "away")}
+        services = {name: Service(name, command, processes=processes) for name in ("there", "other", "away")}
         self.config = Config({"queue_directory": str(self.spool), **settings}, services)
         self.clock = Clock()
         self.lookup, self.bounce = FakeLookup(), FakeBounce()
@@ -304,12 +311,17 @@ class Stage:
 
 
 def on_stage(
-    root: Path, work: Callable[[Stage], Coroutine[Any, Any, None]], *, processes: int = 2, **settings: str
+    root: Path,
+    work: Callable[[Stage], Coroutine[Any, Any, None]],
+    *,
+    processes: int = 2,
+    command: str = "virtual",
+    **settings: str,
 ) -> Stage:
     """Run a scenario."""
 
     async def scenario() -> Stage:
-        stage = Stage(root, settings, processes)
+        stage = Stage(root, settings, processes, command)
         with log.capture() as stage.lines:
             stage.start()
             try:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.values import all_parameters
 from pillarbox.lib.delivery.result import Result
-from pillarbox.lib.queue import Recipient, StoredRecipient
+from pillarbox.lib.queue import Queue, Recipient, StoredRecipient
 from pillarbox.qmgr.hall import Hall
 from pillarbox.qmgr.job import Entry, Job
+from pillarbox.qmgr.policy import DeliveryPolicy
 from pillarbox.qmgr.timers import Timers
 from pillarbox.qmgr.transport import Transport
 
@@ -48,7 +49,7 @@ class Outcomes:
     def settle(self, entry: Entry, results: list[Result]) -> None:
         pass
 
-    def decide(self, entry: Entry, status: str, dsn: str, text: str) -> None:
+    def decide(self, entry: Entry, status: str, dsn: str, text: str, *, until: float = 0.0) -> None:
         self.suspended += [stored.recipient.address for stored in entry.recipients]
 
     def too_late(self, entry: Entry) -> bool:
@@ -95,7 +96,8 @@ class Scene:
         self.timers._arm = lambda: None  # type: ignore[method-assign]
         self.outcomes = Outcomes()
         config = Config({"queue_directory": "/nonexistent", "default_destination_recipient_limit": "2", **values})
-        self.transport = Transport("there", config, self.outcomes, self.clock, self.timers)
+        policy = DeliveryPolicy(config, Queue("/nonexistent"), self.clock)
+        self.transport = Transport("there", config, self.outcomes, policy, self.clock, self.timers)
         self.pool = Pool(capacity)
         self.transport.pool = self.pool  # type: ignore[assignment]
         order = self.transport.rules.order

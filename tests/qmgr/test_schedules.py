@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.retry import RetryRule
-from pillarbox.qmgr.schedules import AT_ONCE, Schedules, default_intervals
+from pillarbox.lib.queue.listing import AT_ONCE
+from pillarbox.qmgr.schedules import Schedules, default_intervals
 
 DAY = 86400.0
 MINUTE = 60.0

@@ -93,22 +93,21 @@ class TestPools:
             "smtp": ["192.0.2.1", "192.0.2.2"],
             "bulk": ["192.0.2.9"],
         }
-        assert made.choose("local", "a.test", 1) is None
+        assert made.choose("local", "a.test") is None
 
     def test_without_a_pool_nothing_is_chosen(self) -> None:
         made, _ = sources(source_addresses="")
-        assert made.choose("smtp", "a.test", 1) is None
+        assert made.choose("smtp", "a.test") is None
 
 
 class TestWarmUp:
     def fill(self, made: Sources, destination: str = "a.test") -> int:
         """Send one recipient at a time until nothing more goes from the new address; how many went."""
         count = 0
-        while (chosen := made.choose("smtp", destination, 1)) is not None and chosen.source is not None:
+        while (chosen := made.choose("smtp", destination)) is not None and chosen.source is not None:
             if count > 100:
                 return count
-            made.begun("smtp", destination, chosen.source, 1)
-            made.ended("smtp", destination, chosen.source, 0)
+            made.ended(made.begun("smtp", destination, chosen.source, 1), 0)
             count += 1
         return count
 
@@ -131,25 +130,36 @@ class TestWarmUp:
     def test_what_finds_none_waits_until_tomorrow(self) -> None:
         made, _ = sources(**self.ONLY_NEW)
         self.fill(made)
-        chosen = made.choose("smtp", "a.test", 1)
+        chosen = made.choose("smtp", "a.test")
         assert chosen is not None and chosen.source is None
         assert chosen.until == NOON + 43200 and "warm_up" in chosen.text and "2026-11-27 00:00 UTC" in chosen.text
 
     def test_a_delivery_may_have_as_many_recipients_as_are_left(self) -> None:
         made, _ = sources(**self.ONLY_NEW)
-        chosen = made.choose("smtp", "a.test", 50)
+        chosen = made.choose("smtp", "a.test")
         assert chosen is not None and chosen.source is not None and chosen.recipients == 10
         made.begun("smtp", "a.test", chosen.source, 8)
-        again = made.choose("smtp", "a.test", 50)
+        again = made.choose("smtp", "a.test")
         assert again is not None and again.recipients == 2
 
     def test_what_was_not_sent_does_not_count(self) -> None:
         made, _ = sources(**self.ONLY_NEW)
-        chosen = made.choose("smtp", "a.test", 4)
+        chosen = made.choose("smtp", "a.test")
         assert chosen is not None and chosen.source is not None
-        made.begun("smtp", "a.test", chosen.source, 4)
-        made.ended("smtp", "a.test", chosen.source, 3)
+        made.ended(made.begun("smtp", "a.test", chosen.source, 4), 3)
         assert made.counts.sent(DAY, "192.0.2.2", "a.test") == 1
+        made.ended(made.begun("smtp", "a.test", chosen.source, 4))
+        assert made.counts.sent(DAY, "192.0.2.2", "a.test") == 1
+
+    def test_what_ends_on_the_next_day_takes_nothing_from_its_count(self) -> None:
+        made, clock = sources(**self.ONLY_NEW)
+        chosen = made.choose("smtp", "a.test")
+        assert chosen is not None and chosen.source is not None
+        outgoing = made.begun("smtp", "a.test", chosen.source, 4)
+        clock.now += 86400
+        made.ended(made.begun("smtp", "a.test", chosen.source, 5), 0)
+        made.ended(outgoing, 4)
+        assert made.counts.sent(DAY + datetime.timedelta(days=1), "192.0.2.2", "a.test") == 5
 
     def test_what_runs_is_forgotten_when_it_ends(self) -> None:
         made, _ = sources()

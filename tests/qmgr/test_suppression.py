@@ -35,6 +35,9 @@ class FakeClient:
     def refused(self, address: str, reason: str, limit: int, lifetime: int) -> None:
         self.notes.append((address, reason, limit, lifetime))
 
+    def close(self) -> None:
+        pass
+
 
 def suppression(client: FakeClient, **settings: str) -> Suppression:
     values = {"suppression_enable": "yes", "myhostname": "mx.test", **settings}
