@@ -7,6 +7,7 @@
     pillarbox -c DIR/etc certificate add ADDRESS FILE|FINGERPRINT | list ADDRESS | del ADDRESS FINGERPRINT
     pillarbox -c DIR/etc account list | release ADDRESS
     pillarbox -c DIR/etc suppression list | add ADDRESS [REASON...] | remove ADDRESS | export
+    pillarbox -c DIR/etc queue
     pillarbox -c DIR/etc route ADDRESS
     pillarbox -c DIR/etc dns [--policy] [--mode testing|enforce|none] [DOMAIN...]
     pillarbox demo
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("reload", help="put a changed configuration into force")
     verbs.add_parser("status", help="tell whether the mail system runs")
     verbs.add_parser("check", help="look for mistakes in the configuration and the directories")
+    verbs.add_parser("queue", help="show what waits, for whom, and why")
     verbs.add_parser("flush", help="try all deferred mail again now")
     route = verbs.add_parser("route", help="show where mail for an address would go")
     route.add_argument("address")
@@ -109,6 +111,17 @@ def _check(options: argparse.Namespace) -> int:
     return check(config_directory(options.directory))
 
 
+def _queue(options: argparse.Namespace) -> int:
+    from pillarbox.commands.queue_summary import queue
+    from pillarbox.lib.clients.errors import ServiceUnavailable
+
+    try:
+        return queue(_loaded(options))
+    except ServiceUnavailable as error:
+        print(f"{PROGRAM}: the queue cannot be seen: {error.reason}", file=sys.stderr)
+        return os.EX_UNAVAILABLE
+
+
 def _route(options: argparse.Namespace) -> int:
     from pillarbox.commands.route import route
 
@@ -165,6 +178,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "status": _control("status"),
     "flush": _control("flush"),
     "check": _check,
+    "queue": _queue,
     "route": _route,
     "dns": _dns,
     "user": _user,

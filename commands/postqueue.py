@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load(config_directory(directory))
         letter, value = modes[0]
         if letter == "p":
-            return _print(listing(_queue(config)))
+            return _print(listing(queue_entries(config)))
         if letter == "j":
-            return _print(json_lines(_queue(config)))
+            return _print(json_lines(queue_entries(config)))
         return _flush(config, value if letter == "i" else None, value if letter == "s" else None)
     except BadOption as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -79,7 +79,7 @@ def _print(lines: Iterable[str]) -> int:
     return os.EX_OK
 
 
-def _queue(config: Config) -> Iterator[Entry]:
+def queue_entries(config: Config) -> Iterator[Entry]:
     """From showq, or from the directory itself."""
     try:
         yield from ShowqClient(config).entries()

@@ -16,7 +16,7 @@ from tests.lab.clock import VirtualClock
 from tests.lab.dns import DnsServer, mail_zone
 from tests.lab.instance import Instance
 from tests.lab.ports import loopback_address
-from tests.lab.sinks import SmtpSink
+from tests.lab.sinks import HANG, SmtpSink
 
 BOB, CAROL, EVE = "bob@example.org", "carol@example.org", "eve@example.net"
 MAIL = b"Subject: test\r\n\r\nhello\r\n"
@@ -81,6 +81,33 @@ def test_soft_bounce_keeps_what_would_be_returned() -> None:
         assert instance.log_matching("dsn=4.1.1, status=SOFTBOUNCE .*550 5.1.1 no such user")
         assert not instance.mailbox(BOB)
         assert "550 5.1.1 no such user" in instance.run(["mailq"]).stdout
+
+
+def test_the_log_says_which_destination_clogs_the_active_queue() -> None:
+    with SmtpSink() as sink:
+        sink.replies["connect"] = HANG
+        settings = {
+            "relayhost": sink.nexthop,
+            "qmgr_message_active_limit": "10",
+            "smtp_destination_concurrency_limit": "2",
+        }
+        with Instance(users={BOB: "secret"}, settings=settings) as instance:
+            for number in range(6):
+                hand_in(instance, f"r{number}@example.net")
+            instance.wait_for(
+                lambda: instance.log_matching(r"warning: mail for \S+ is using up 6 of 10 active queue entries")
+            )
+            assert instance.log_matching("warning: you may need to increase smtp_destination_concurrency_limit from 2")
+            hand_in(instance, BOB)
+            instance.wait_for(lambda: instance.mailbox(BOB))
+            sink.stop()
+            instance.wait_for(lambda: len(deferred(instance)) == 6)
+            # Why they wait is seen where people look for it.
+            listed = instance.run(["mailq"]).stdout
+            assert len([line for line in listed.splitlines() if line.startswith(" ") and "(" in line]) == 6, listed
+            said = instance.run(["pillarbox", "queue"], check=True).stdout
+            assert said.startswith("6 messages for 6 recipients")
+            assert "example.net" in said
 
 
 def test_a_deferred_transport_waits_until_somebody_asks() -> None:
