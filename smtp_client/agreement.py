@@ -111,6 +111,11 @@ def agree(
     return _plain(policy, server, domain, digest, noted)
 
 
+def basis_of(published: Published) -> Basis:
+    """What a report says of TLSA records."""
+    return Basis("tlsa", tuple(as_text(record) for record in published.records), (published.base,))
+
+
 def _dane(
     policy: TlsPolicy, server: Server, domain: str, published: Published | None, insecure_mx: str
 ) -> Agreement | None:
@@ -118,7 +123,7 @@ def _dane(
         if policy.level == "dane-only":
             raise Unprotected("4.7.5", f"no TLSA records found for host {server.name}", "dane-required")
         return None
-    basis = Basis("tlsa", tuple(as_text(record) for record in published.records), (published.base,))
+    basis = basis_of(published)
     encrypt = Agreement("encrypt", "dane", _demand(policy, "anyone"), sni=published.base, basis=basis)
     if not published.usable:
         if policy.level == "dane-only":

@@ -265,6 +265,4 @@ async def _secure(connection: Connection, way: _Way, agreement: Agreement) -> No
         if mandatory:
             raise
         raise TlsFailed(failure.text) from None
-    if way.settings.tls_blocks_early_replies and not client.reusable:
-        raise Unusable("4.7.0", f"unexpected server message from {server.name}", server, answered=True)
     securing.keep(connection, agreement, way.domain)

@@ -18,7 +18,7 @@ from pillarbox.lib.delivery import DeliveryRequest
 from pillarbox.lib.dns import Resolver
 from pillarbox.lib.log import log
 from pillarbox.lib.tls.anchors import read_anchors
-from pillarbox.smtp_client.agreement import Agreement, Basis, Unprotected, agree
+from pillarbox.smtp_client.agreement import Agreement, Basis, Unprotected, agree, basis_of
 from pillarbox.smtp_client.dane import DaneUnknown, find_records
 from pillarbox.smtp_client.destination import Destination
 from pillarbox.smtp_client.protection import insists, says_not_required
@@ -87,6 +87,8 @@ class TlsPolicies:
         try:
             if policy.level in DANE_LEVELS and self._may_have_records(policy, server):
                 published = await find_records(self._authentic(), server)
+                if published is not None and not published.usable and policy.level == "dane":
+                    self._report.failed(domain, server, basis_of(published), "tlsa-invalid", "no usable TLSA record")
             found = agree(
                 policy,
                 server,

@@ -69,7 +69,6 @@ class Settings:
     tls_wrapped: bool = False
     """TLS before the greeting."""
     tls_notes_offer: bool = False
-    tls_blocks_early_replies: bool = False
     tls_status: bool = True
     """Whether the line of a delivery says how it was protected."""
     queue_directory: str = "/"
@@ -152,7 +151,6 @@ def read_settings(config: Config, service: str) -> Settings:
         line_limit=line_limit,
         tls_wrapped=config[t.SMTP_TLS_WRAPPERMODE],
         tls_notes_offer=config[t.SMTP_TLS_NOTE_STARTTLS_OFFER],
-        tls_blocks_early_replies=config[t.SMTP_TLS_BLOCK_EARLY_MAIL_REPLY],
         tls_status=config[t.SMTP_LOG_TLS_FEATURE_STATUS],
         disable_conversion=config[p.DISABLE_MIME_OUTPUT_CONVERSION],
         send_xforward=config[p.SMTP_SEND_XFORWARD_COMMAND],

@@ -84,7 +84,7 @@ class TlsPolicy:
 
     def satisfied_by(self, made: TlsPolicy) -> bool:
         """Whether a connection that was made under another policy may carry the mail of this one."""
-        if made == self or made.origin == "inside":
+        if made is self or made == self or made.origin == "inside":
             return True
         if not self.demands:
             return self.level == "none" or made.level != "none"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pillarbox.lib.clients.tlsrpt import AsyncTlsReportClient, TlsOutcome
 from pillarbox.lib.dns import Resolver, Server
 from pillarbox.lib.dns.anchors import parse_anchors
 from pillarbox.lib.dns.validating import ValidatingResolver
@@ -278,6 +279,50 @@ class TestRequiredTls:
         outcome, server = self.required(world, "dane.example")
         assert outcome.one.status == "deferred"
         assert not server.messages
+
+
+class TestReports:
+    """RFC 8460 section 4.3, with the TLSA records as policy."""
+
+    @pytest.fixture
+    def reports(self, world: World, monkeypatch: pytest.MonkeyPatch) -> list[TlsOutcome]:
+        made: list[TlsOutcome] = []
+        monkeypatch.setattr(AsyncTlsReportClient, "record", lambda self, outcome: made.append(outcome))
+        world.client.parameters["smtp_tlsrpt_enable"] = "yes"
+        return made
+
+    def test_a_success(self, world: World, reports: list[TlsOutcome]) -> None:
+        world.send("dane.example")
+        (report,) = reports
+        assert (report.policy_domain, report.policy_type, report.failure) == ("dane.example", "tlsa", "")
+        assert report.policy_string == (f"3 1 1 {world.certificate.public_key_digest}",)
+
+    def test_another_certificate(self, world: World, reports: list[TlsOutcome]) -> None:
+        world.unpublish("mx.dane.example")
+        world.publish("mx.dane.example", WRONG)
+        world.send("dane.example")
+        assert [report.failure for report in reports] == ["certificate-not-trusted"]
+        assert reports[0].reason_code == "X509_V_ERR 65"
+
+    def test_no_tls(self, world: World, reports: list[TlsOutcome]) -> None:
+        world.send("dane.example", ehlo=CLEAR)
+        assert [(report.policy_type, report.failure) for report in reports] == [("tlsa", "starttls-not-supported")]
+
+    def test_bogus_records(self, world: World, reports: list[TlsOutcome]) -> None:
+        world.dns.spoil(world.tlsa("mx.dane.example"), "bogus", "TLSA")
+        world.send("dane.example")
+        assert [(report.policy_type, report.failure) for report in reports] == [("tlsa", "dnssec-invalid")]
+
+    def test_unusable_records(self, world: World, reports: list[TlsOutcome]) -> None:
+        world.unpublish("mx.dane.example")
+        world.publish("mx.dane.example", "1 1 1 " + "00" * 32)
+        world.send("dane.example")
+        assert [report.failure for report in reports] == ["tlsa-invalid", ""]
+
+    def test_no_records_where_they_are_demanded(self, world: World, reports: list[TlsOutcome]) -> None:
+        world.client.parameters["smtp_tls_security_level"] = "dane-only"
+        world.send("plain.example")
+        assert [report.failure for report in reports] == ["dane-required"]
 
 
 def test_the_word_of_a_trusted_resolver(world: World) -> None:

@@ -188,6 +188,19 @@ def test_an_offer_that_is_not_taken_is_noted(client: ClientUnderTest) -> None:
         assert "Host offered STARTTLS: [127.0.0.1]" in client.deliver_one(server.nexthop).log
 
 
+def test_replies_that_come_too_early(client: ClientUnderTest, authority: Authority) -> None:
+    """CVE-2009-3555: replies to commands that somebody else has put before ours end the session."""
+    client.parameters |= {"smtp_tls_security_level": "encrypt", "inet_protocols": "ipv4"}
+
+    def hello(number: int, argument: str) -> str:
+        return "250-mx.test\n250 STARTTLS" if number == 1 else "250-mx.test\n250 PIPELINING\n250 2.1.0 Ok"
+
+    with fake_server({"EHLO": hello}, context=authority.issue("any.test").server_context) as server:
+        outcome = client.deliver_one(f"[localhost]:{server.port}")
+        assert outcome.one.status == "deferred"
+        assert not any(command.startswith("MAIL") for command in server.commands)
+
+
 def test_a_session_is_resumed(client: ClientUnderTest, authority: Authority) -> None:
     client.parameters |= {"smtp_tls_security_level": "encrypt", "smtp_tls_loglevel": "1", "inet_protocols": "ipv4"}
     client.parameters["smtp_connection_cache_on_demand"] = "no"

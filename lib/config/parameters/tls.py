@@ -107,12 +107,6 @@ SMTP_TLS_WRAPPERMODE = boolean(
     """Speak TLS from the first byte, as servers on port 465 expect it; smtp_tls_security_level must be encrypt or
     more.""",
 )
-SMTP_TLS_BLOCK_EARLY_MAIL_REPLY = boolean(
-    "smtp_tls_block_early_mail_reply",
-    "no",
-    """End a session in which replies come before the command that they are for, right after STARTTLS: somebody may have
-    put commands of their own before ours (CVE-2009-3555).""",
-)
 SMTP_TLS_CONNECTION_REUSE = boolean(
     "smtp_tls_connection_reuse", "yes", "Keep connections with TLS for the next delivery, too."
 )
