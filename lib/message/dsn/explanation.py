@@ -6,6 +6,7 @@ The code decides where it is exact, else the words of the server, else the SMTP 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from pillarbox.lib.message.dsn.known_replies import DECISIVE, ROWS
@@ -35,7 +36,8 @@ def explain(status: str, words: str, address: str, size: int = 0) -> Explanation
     domain = address.rpartition("@")[2]
     if not _DOMAIN.fullmatch(domain):
         domain = "the recipient's system"
-    reason = _reason(status, words[:TEXT_LIMIT])
+    # Without the address the recipients that one server refused alike have the same words.
+    reason = _reason(status, words.replace(address, "<>")[:TEXT_LIMIT] if address else words[:TEXT_LIMIT])
     cause = reason.cause
     if reason is REASONS["3.4"] and size:
         cause = f"The message, of {_grouped(size)} bytes, is too large for the receiving system."
@@ -44,6 +46,7 @@ def explain(status: str, words: str, address: str, size: int = 0) -> Explanation
     return Explanation(cause.replace("{domain}", domain), reason.cure.replace("{domain}", domain), hint)
 
 
+@lru_cache(maxsize=256)
 def _reason(status: str, words: str) -> Reason:
     found = by_status(status) if DECISIVE.fullmatch(status) else _known(words)
     if found is None:
