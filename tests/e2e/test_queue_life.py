@@ -104,7 +104,7 @@ def test_the_log_says_which_destination_clogs_the_active_queue() -> None:
             instance.wait_for(lambda: len(deferred(instance)) == 6)
             # Why they wait is seen where people look for it.
             listed = instance.run(["mailq"]).stdout
-            assert len([line for line in listed.splitlines() if line.startswith(" ") and "(" in line]) == 6, listed
+            assert len([line for line in listed.splitlines() if line.lstrip().startswith("(")]) == 6, listed
             said = instance.run(["pillarbox", "queue"], check=True).stdout
             assert said.startswith("6 messages for 6 recipients")
             assert "example.net" in said
