@@ -21,7 +21,7 @@ from pillarbox.commands.control import running_pid
 from pillarbox.lib.config import Config, ConfigError, load
 from pillarbox.lib.config.errors import nearest
 from pillarbox.lib.config.oauth import EndpointError, configured_endpoint
-from pillarbox.lib.config.parameters.delivery import DELIVERY_DIRECTORY
+from pillarbox.lib.config.parameters.delivery import DELIVERY_DIRECTORY, RETRY
 from pillarbox.lib.config.parameters.general import (
     AUTH_OWNER,
     BASE_PORT,
@@ -194,3 +194,6 @@ def _transports(config: Config) -> Iterator[str]:
         name = config[parameter].partition(":")[0]
         if name not in known:
             yield f'{parameter.name}: master.yaml has no service "{name}"{nearest(name, known)}'
+    for name in config[RETRY].transports:
+        if name not in config.services:
+            yield f'{RETRY.name}: {name}: master.yaml has no service "{name}"{nearest(name, config.services)}'

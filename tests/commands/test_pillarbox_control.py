@@ -128,6 +128,10 @@ class TestCheck:
                 ": smtpd_greylist_window must be longer than smtpd_greylist_delay: else nobody comes back in time"
             )
 
+    def test_a_schedule_for_a_transport_that_no_service_serves(self, root: Path) -> None:
+        add(root, TRANSPORTS + "retry: {gmail.com: 5m, virtaul: 10m}\n")
+        assert self.found(root) == ['retry: virtaul: master.yaml has no service "virtaul"; did you mean "virtual"?']
+
     def test_screening_without_a_memory(self, root: Path) -> None:
         add(root, TRANSPORTS + "smtpd_greylisting: yes\n")
         assert self.found(root) == [
