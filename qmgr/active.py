@@ -28,6 +28,7 @@ class ActiveQueue:
         self._defer = defer
         self._limit = min(config[QMGR_MESSAGE_ACTIVE_LIMIT], max(1, open_files() - OTHER_FILES))
         self._was_full = False
+        self._old = 0
         self.messages: dict[str, ActiveMessage] = {}
         self.flushed: set[str] = set()
         """Messages in deferred/ that an administrator wants tried whatever defer_transports says."""
@@ -44,6 +45,11 @@ class ActiveQueue:
         """Whether the rest of its room is kept for new mail, and for mail that need not wait long in it."""
         return len(self.messages) >= self._limit * CROWDED
 
+    @property
+    def old_may_come(self) -> bool:
+        """Whether mail from deferred/ may take more room: it leaves some for new mail, however long it stays."""
+        return self._old < self._limit * CROWDED
+
     def refused(self) -> None:
         """Somebody has been sent away; he is to hear of it when there is room."""
         self._was_full = True
@@ -51,11 +57,13 @@ class ActiveQueue:
     def add(self, message: ActiveMessage) -> None:
         """A message was taken up."""
         self.messages[message.queue_id] = message
+        self._old += message.old
 
     def forget(self, message: ActiveMessage) -> None:
         """A message is no longer worked on."""
         message.close()
-        self.messages.pop(message.queue_id, None)
+        if self.messages.pop(message.queue_id, None) is not None:
+            self._old -= message.old
         if self._was_full and len(self.messages) < self._limit:
             self._was_full = False
             self.on_room()

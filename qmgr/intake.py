@@ -60,6 +60,7 @@ class Intake:
         self._incoming: deque[str] = deque()
         self._look_again = True
         self._next_run = 0.0
+        self._old_next = False
         self.scheduler: Scheduler | None = None
 
     def recover(self) -> None:
@@ -122,20 +123,24 @@ class Intake:
         if self._look_again and not self._incoming and not self.scheduler.full:
             self._incoming.extend(heapq.nsmallest(INCOMING_AT_ONCE, self._queue.ids("incoming")))
             self._look_again = len(self._incoming) == INCOMING_AT_ONCE
-        # New mail is preferred to old, but old mail gets its turn: one of each.
-        for _ in range(BURST):
+        # New mail is preferred to old, but old mail gets its turn: one of each, also where places become free singly.
+        for _ in range(2 * BURST):
             if self.scheduler.full or self.scheduler.stopping:
                 return IDLE
-            queue_id = self._incoming.popleft() if self._incoming else None
-            if queue_id is not None and not self.scheduler.admit(queue_id, "incoming"):
-                self._look_again = True
-                return IDLE
-            strained = self.scheduler.crowded or self.scheduler.asking > STRAIN
-            due = self._timetable.next_due(now) if not strained else None
-            if due is not None and not self.scheduler.admit(due, "deferred"):
-                self._timetable.enter(due, now)
-                return IDLE
-            if queue_id is None and due is None:
+            strained = self.scheduler.asking > STRAIN or not self.scheduler.old_may_come
+            turn = self._old_next or not self._incoming
+            due = self._timetable.next_due(now) if turn and not strained else None
+            if due is not None:
+                self._old_next = False
+                if not self.scheduler.admit(due, "deferred"):
+                    self._timetable.enter(due, now)
+                    return IDLE
+            elif self._incoming:
+                self._old_next = True
+                if not self.scheduler.admit(self._incoming.popleft(), "incoming"):
+                    self._look_again = True
+                    return IDLE
+            else:
                 return 0.0 if self._look_again else BREATH if strained else IDLE
         return 0.0
 

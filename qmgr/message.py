@@ -43,6 +43,8 @@ class ActiveMessage:
     """Sender, origin and conditions; without the recipients."""
     path: str
     active: float
+    old: bool = False
+    """Whether it came from deferred/."""
     next_record: int = 0
     unread: bool = False
     """Whether there are recipients that have not been read."""
@@ -228,4 +230,6 @@ def take_up(queue: Queue, queue_id: str, source: str, now: float) -> ActiveMessa
     except BaseException:
         os.close(descriptor)
         raise
-    return ActiveMessage(queue_id, file, file.envelope, path, now, has_logs=source != "incoming")
+    return ActiveMessage(
+        queue_id, file, file.envelope, path, now, old=source == "deferred", has_logs=source != "incoming"
+    )

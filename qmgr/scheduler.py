@@ -94,9 +94,9 @@ class Scheduler:
         return self.active.full
 
     @property
-    def crowded(self) -> bool:
-        """Whether it takes new messages only."""
-        return self.active.crowded
+    def old_may_come(self) -> bool:
+        """Whether mail from deferred/ may take more room in the active queue."""
+        return self.active.old_may_come
 
     @property
     def asking(self) -> int:

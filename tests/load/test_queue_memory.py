@@ -29,14 +29,14 @@ ACTIVE_MESSAGE = 4.0
 def worked_off(kind: str, count: int) -> dict[str, int]:
     """What `tests.qmgr.bulk` counted."""
     command = [sys.executable, "-m", "tests.qmgr.bulk", kind, str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1400)
     assert done.returncode == 0, done.stderr
     counted: dict[str, int] = json.loads(done.stdout)
     assert counted["left"] == 0, "something stayed in the queue"
     return counted
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("kind", ["discard", "agent"])
 def test_a_message_to_a_million(kind: str) -> None:
     counted = worked_off(kind, 1_000_000)
@@ -45,7 +45,7 @@ def test_a_message_to_a_million(kind: str) -> None:
     assert counted["grown"] < GROWTH
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_a_queue_of_200_000_messages() -> None:
     counted = worked_off("queue", 200_000)
     assert counted["answered"] == 200_000
@@ -53,7 +53,7 @@ def test_a_queue_of_200_000_messages() -> None:
     assert counted["grown"] < QUEUE_GROWTH
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_an_active_message_is_small() -> None:
     counted = worked_off("held", 10_000)
     assert counted["active"] == 10_000
