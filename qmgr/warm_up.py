@@ -61,7 +61,7 @@ class Counts:
             return
         try:
             with open(self._path, "rb") as stream:
-                self._day, self._sent = _read(stream.read(SIZE_LIMIT))
+                self._day, self._sent = read_counts(stream.read(SIZE_LIMIT))
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
@@ -84,7 +84,7 @@ class Counts:
                 os.unlink(temporary)
 
 
-def _read(data: bytes) -> tuple[str, dict[tuple[str, str], int]]:
+def read_counts(data: bytes) -> tuple[str, dict[tuple[str, str], int]]:
     """The day and the counts in a file.  Raises ValueError."""
     found = json.loads(data)
     if not isinstance(found, dict) or not isinstance(found.get("day"), str) or not isinstance(found.get("sent"), list):

@@ -106,6 +106,17 @@ class TestLogs:
 
         on_bench(tmp_path, work)
 
+    def test_a_tidy_note_keeps_the_others_and_the_log_does_not_grow_with_the_passes(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, BOB, Result(7, DEFERRED, "4.2.2", "first"))
+            for number in range(300):
+                await bench.client.append("defer", ID, BOB, Result(8, DEFERRED, "4.2.2", f"pass {number}"), tidy=True)
+            found = [(one.n, one.text) for one in await bench.client.read("defer", ID)]
+            assert found == [(7, "first"), (8, "pass 299")]
+            assert (bench.spool / "defer" / ID).stat().st_size < 20_000
+
+        on_bench(tmp_path, work)
+
     def test_forgetting_removes_both_logs_and_minds_nothing_missing(self, tmp_path: Path) -> None:
         async def work(bench: Bench) -> None:
             await bench.client.append("defer", ID, BOB, REFUSED)
