@@ -60,6 +60,8 @@ class Service:
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         except ChannelClosed:
+            # What the queue manager had sent and we have not read holds its messages' files, and so their locks.
+            channel.close()
             # A report that is under way is finished, or it would be written twice.
             if tasks:
                 await asyncio.wait(tasks)

@@ -215,6 +215,7 @@ def serve_async_agent(
         except ChannelClosed:
             # The queue manager is gone, nobody records what succeeds from now on.  What no one has been given yet is
             # given up: the next queue manager has it delivered.  The rest must end, or it would be delivered twice.
+            channel.close()  # requests that were sent and not read hold the locks of their messages
             for task, standing in tasks.items():
                 if standing.revocable:
                     task.cancel()
