@@ -109,7 +109,7 @@ def established(town: Neighbourhood, name: str) -> list[str]:
 def test_outbound_tls_is_logged(town: Neighbourhood, name: str) -> None:
     _, address = town.peer(name)
     send(town.ours, address, marked(f"logged-{name}"))
-    town.ours.wait_for(lambda: "Untrusted" in established(town, name))
+    town.ours.wait_for(lambda: "Trusted" in established(town, name))
 
 
 def test_outbound_tls_can_be_made_to_depend_on_the_certificate(town: Neighbourhood, name: str) -> None:
@@ -138,7 +138,8 @@ def test_the_delivery_is_logged_as_postfix_does(town: Neighbourhood) -> None:
     town.ours.wait_for(
         lambda: town.ours.log_matching(
             rf"smtp\[\d+\]: \w+: to=<{PAT}>, relay=mx\.postfix\.example\[{re.escape(town.postfix.address)}\]:25, "
-            r"(conn_use=\d+, )?delay=[\d.]+, delays=[\d./]+, dsn=2\.0\.0, status=sent \(250 2\.0\.0 Ok: queued as \w+\)"
+            r"(conn_use=\d+, )?delay=[\d.]+, delays=[\d./]+, tls=may, "
+            r"dsn=2\.0\.0, status=sent \(250 2\.0\.0 Ok: queued as \w+\)"
         )
     )
 
