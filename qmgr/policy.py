@@ -50,6 +50,8 @@ class DeliveryPolicy:
         self._queue = queue
         self._clock = clock
         self.schedules = Schedules.of(config)
+        self.scheduled = self.schedules.configured
+        """Whether any destination has a schedule of its own."""
         self.waits = Waits()
         self.backoff = Backoff(config[DESTINATION_BACKOFF_MAXIMUM] if config[DESTINATION_BACKOFF] else 0.0, clock)
         self.sources = Sources.of(config, Counts(config[DELIVERY_DIRECTORY]), clock)
@@ -60,7 +62,7 @@ class DeliveryPolicy:
     # --- who is due
     def planned(self, queue_id: str, source: str) -> float:
         """When a message was to be tried, AT_ONCE where all its recipients are to be tried now; before it is moved."""
-        if source != "deferred" or not (self.schedules.configured or queue_id in self.waits):
+        if source != "deferred" or not (self.scheduled or queue_id in self.waits):
             return AT_ONCE
         try:
             return os.stat(self._queue.path(source, queue_id)).st_mtime
@@ -77,7 +79,7 @@ class DeliveryPolicy:
 
     def rule(self, transport: str, nexthop: str, site: str = "") -> RetryRule | None:
         """The schedule of a destination; None where none has one."""
-        return self.schedules.rule(transport, nexthop, site) if self.schedules.configured else None
+        return self.schedules.rule(transport, nexthop, site) if self.scheduled else None
 
     def due(self, message: ActiveMessage, n: int, rule: RetryRule | None) -> bool:
         """Whether a recipient is to be tried in this pass."""
@@ -100,7 +102,7 @@ class DeliveryPolicy:
         when = self.schedules.next_attempt(rule, message.since, now)
         if until <= now:
             wait = replies.advice(result).wait
-            until = now + wait if wait else when if rule is None and self.schedules.configured else 0.0
+            until = now + wait if wait else when if rule is None and self.scheduled else 0.0
         if until:
             when = until
             _still(message).each[n] = until

@@ -73,6 +73,8 @@ class Settling:
         self._record_all(entry.message, pairs, self._rule(entry), until)
 
     def _rule(self, entry: Entry) -> RetryRule | None:
+        if not self._policy.scheduled:
+            return None
         transport = entry.job.transport
         return self._policy.rule(transport.name, entry.nexthop.name, transport.site(entry.nexthop.name))
 
