@@ -146,6 +146,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         common = {
             "smtp_tls_security_level": "dane",
             "smtp_tls_loglevel": "1",
+            "smtp_log_tls_feature_status": "yes",
             "smtp_mta_sts": "no",
             "inet_protocols": "ipv4",
             "maximal_queue_lifetime": "1h",

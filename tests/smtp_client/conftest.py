@@ -76,6 +76,7 @@ class ClientUnderTest:
             "myhostname": "me.test",
             "smtp_tls_security_level": "none",
             "smtp_mta_sts": "no",
+            "smtp_log_tls_feature_status": "yes",
         }
         for name in ("helo", "mail", "rcpt", "data_init", "data_xfer", "data_done", "starttls"):
             self.parameters[f"smtp_{name}_timeout"] = "20s"

@@ -178,7 +178,7 @@ TLS_REQUIRED_ENABLE = boolean(
     smtp_tls_security_level says.""",
 )
 SMTP_TLS_LOGLEVEL = integer(
-    "smtp_tls_loglevel", "0", "1: log each TLS connection with its protocol and cipher.", maximum=4
+    "smtp_tls_loglevel", "1", "1: log each TLS connection with its protocol and cipher; 0: not.", maximum=4
 )
 
 # --- time limits (RFC 5321 section 4.5.3.2)

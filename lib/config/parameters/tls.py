@@ -136,7 +136,7 @@ SMTP_TLS_NOTE_STARTTLS_OFFER = boolean(
 )
 SMTP_LOG_TLS_FEATURE_STATUS = boolean(
     "smtp_log_tls_feature_status",
-    "yes",
+    "no",
     """Say in the line of each delivery how it was protected: tls=may, tls=dane, tls=verify/sts; tls=may:none where TLS
-    would have been used and was not.""",
+    would have been used and was not.  Off because pflogsumm, as many systems have it, does not count such lines.""",
 )
