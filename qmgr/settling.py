@@ -153,7 +153,7 @@ class Settling:
                 return False
         else:
             self._policy.suppression.learn(stored, result)
-        self._spawn(self._report(message, stored, result))
+        self._spawn(self._report(message, stored, result, rule))
         return False
 
     def _past_deadline(self, message: ActiveMessage) -> bool:
@@ -173,12 +173,15 @@ class Settling:
             log.info(f"{message.queue_id}: from=<{message.envelope.sender}>, status={status}, returned to sender")
         return True
 
-    async def _report(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> None:
+    async def _report(
+        self, message: ActiveMessage, stored: StoredRecipient, result: Result, rule: RetryRule | None
+    ) -> None:
         """A failure, or a success that the sender asked to hear of: into the log of `bounce`, then done."""
         if await self._failures.report(message, stored, result):
             message.failed += 1
             self._done(message, [stored.n])
         else:
+            self._policy.put_off(message, stored.n, result, rule)
             message.deferred += 1
             self._settled(message, 1)
 
@@ -188,9 +191,9 @@ class Settling:
         self._settled(message, 1)
 
     def _done(self, message: ActiveMessage, numbers: list[int]) -> None:
-        # The last recipients of a message need no mark: the file is removed instead.
+        # The last recipients of a message need no mark: the file is removed instead, where nobody else has a say in it.
         last = message.outstanding == len(numbers)
-        if not last or message.unread or message.deferred or message.failed:
+        if not last or message.unread or message.deferred or message.failed or message.has_logs:
             try:
                 message.mark(numbers)
             except OSError as error:

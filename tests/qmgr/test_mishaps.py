@@ -1,0 +1,53 @@
+"""Two mishaps that meet: helpers away at the wrong moment, agents that die, memory that is to stay small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pillarbox.lib.delivery.request import DeliveryRequest
+from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result
+from pillarbox.qmgr import waits
+from pillarbox.qmgr.nexthops import REMEMBERED
+from tests.qmgr.stage import FakeAgent, Stage, bounces, defers, on_stage, sends, unreachable
+from tests.qmgr.test_fairness import Scene
+
+
+class TestBounceAway:
+    def test_what_was_delivered_in_a_later_pass_is_not_delivered_again(self, tmp_path: Path) -> None:
+        async def work(stage: Stage) -> None:
+            agents = stage.agents(defers)
+            queue_id = stage.put("a@one.test", "b@one.test")
+            await stage.settle()
+            agents.behave = sends
+            stage.bounce.down = True
+            stage.clock.ahead += 1000
+            await stage.settle()
+            assert stage.where(queue_id) == "deferred", "bounce could not say whether there are reports"
+            assert all(one.done for one in stage.recipients("deferred", queue_id))
+            stage.bounce.down = False
+            stage.clock.ahead += 5000
+            await stage.settle()
+            assert stage.where(queue_id) == ""
+            assert len(agents.addresses) == 4, "two that were deferred, two that were delivered, nothing twice"
+
+        on_stage(tmp_path, work)
+
+    def test_who_could_not_be_reported_is_tried_at_his_own_time(self, tmp_path: Path) -> None:
+        async def work(stage: Stage) -> None:
+            async def mixed(agent: FakeAgent, request: DeliveryRequest) -> None:
+                if request.nexthop == "one.test":
+                    stage.bounce.down = True
+                    await bounces(agent, request)
+                else:
+                    await defers(agent, request)
+
+            agents = stage.agents(mixed)
+            stage.put("a@one.test", "b@two.test")
+            await stage.settle()
+            stage.bounce.down = False
+            agents.requests.clear()
+            stage.clock.ahead += 310
+            await stage.settle()
+            assert agents.addresses == ["a@one.test"]
+
+        on_stage(tmp_path, work, retry="{one.test: 5m, two.test: 4h}")
