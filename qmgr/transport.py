@@ -174,9 +174,7 @@ class Transport:
         job.recipients += len(recipients)
         self.recipients.in_core += len(recipients)
         one = recipients[0].recipient.address if self.rules.recipient_limit == 1 else ""
-        there = self.nexthop(nexthop, one)
-        if there.site_until < NEVER and self._sites is not None and there.site_until <= self._clock():
-            self._sites.ask(there)
+        there = self._towards(nexthop, one)
         peer = there.peers.get(job)
         if peer is None or not peer.entries or not join(peer.entries[-1], recipients, limit or self.rules.batch):
             self._enqueue(Entry(job, there, recipients))
@@ -189,6 +187,13 @@ class Transport:
             self._paced(nexthop)
             if self._sites is not None:
                 self._sites.begin(nexthop)
+        return nexthop
+
+    def _towards(self, name: str, recipient: str) -> NextHop:
+        """A next hop that mail is about to wait for; asks for its site where that is not known, or no longer."""
+        nexthop = self.nexthop(name, recipient)
+        if nexthop.site_until < NEVER and self._sites is not None and nexthop.site_until <= self._clock():
+            self._sites.ask(nexthop)
         return nexthop
 
     def _placed(self, nexthop: NextHop, site: str) -> None:
@@ -457,7 +462,12 @@ class Transport:
         if entry.crashes > CRASH_RETRIES or self.stopping:
             self._put_off(entry, "4.3.0", "unknown mail transport error")
         else:
-            self._timers.at(now + CRASH_PAUSE, lambda: self._enqueue(entry))
+            self._timers.at(now + CRASH_PAUSE, lambda: self._repeat(entry))
+
+    def _repeat(self, entry: Entry) -> None:
+        # Its next hop may have been forgotten meanwhile.
+        entry.nexthop = self._towards(entry.nexthop.name, entry.nexthop.recipient)
+        self._enqueue(entry)
 
     def _unavailable(self, reason: str) -> None:
         """No agent can be reached."""

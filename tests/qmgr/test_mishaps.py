@@ -51,3 +51,19 @@ class TestBounceAway:
             assert agents.addresses == ["a@one.test"]
 
         on_stage(tmp_path, work, retry="{one.test: 5m, two.test: 4h}")
+
+
+class TestAgentsDie:
+    def test_what_is_repeated_is_given_up_with_its_transport(self) -> None:
+        """The next hop was forgotten between the crash and the repetition, and known anew."""
+        scene = Scene(1)
+        scene.put("m", "one.test")
+        scene.run()
+        scene.transport._lost(scene.pool.under_way.pop(), "crashed")
+        for number in range(REMEMBERED + 10):
+            scene.transport.nexthop(f"d{number}.test")
+        assert ("one.test", "") not in scene.transport.nexthops.known
+        scene.clock.time += 10
+        scene.timers.run_due()
+        scene.transport._unavailable("connection refused")
+        assert scene.outcomes.suspended == ["ma@one.test", "mb@one.test"]
