@@ -34,6 +34,8 @@ class ActiveQueue:
         """Messages in deferred/ that an administrator wants tried whatever defer_transports says."""
         self.on_room: Callable[[], None] = lambda: None
         """Called when there is room again after there was none."""
+        self.on_gone: Callable[[ActiveMessage], None] = lambda message: None
+        """Called with each message that is no longer worked on."""
 
     @property
     def full(self) -> bool:
@@ -64,6 +66,7 @@ class ActiveQueue:
         message.close()
         if self.messages.pop(message.queue_id, None) is not None:
             self._old -= message.old
+            self.on_gone(message)
         if self._was_full and len(self.messages) < self._limit:
             self._was_full = False
             self.on_room()

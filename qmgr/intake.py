@@ -192,8 +192,8 @@ class Intake:
             if not is_queue_id(queue_id):
                 continue
             self._timetable.remove(queue_id)
-            if self.scheduler is not None and self.scheduler.flushed is not None:
-                self.scheduler.flushed.discard(queue_id)
+            if self.scheduler is not None:
+                self.scheduler.forget(queue_id)
             try:
                 when = os.stat(self._queue.path("deferred", queue_id)).st_mtime
             except OSError:

@@ -76,6 +76,8 @@ class DeliveryPolicy:
             message.planned = planned
             message.waiting = waiting
             message.partial = True
+        else:
+            self.waits.release(waiting)
 
     def rule(self, transport: str, nexthop: str, site: str = "") -> RetryRule | None:
         """The schedule of a destination; None where none has one."""
@@ -104,18 +106,25 @@ class DeliveryPolicy:
             wait = replies.advice(result).wait
             until = now + wait if wait else when if rule is None and self.scheduled else 0.0
         if until:
+            self._waits(message, n, until)
             when = until
-            _still(message).each[n] = until
         else:
             still = _still(message)
             still.others = min(when, still.others or when)
         message.tried_again_at(when)
 
+    def _waits(self, message: ActiveMessage, n: int, until: float) -> None:
+        """A recipient has a time of its own; without room for it, that of the others, or that of its schedule."""
+        still = _still(message)
+        if not self.waits.note(still, n, until):
+            still.others = min(until, still.others or until)
+
     def left_alone(self, message: ActiveMessage, n: int, rule: RetryRule | None) -> None:
         """A recipient is not due in this pass."""
         waiting = message.waiting
         if waiting is not None and (until := waiting.each.get(n)) is not None:
-            _still(message).each[n] = when = until
+            self._waits(message, n, until)
+            when = until
         elif rule is not None:
             when = self.schedules.next_attempt(rule, message.since, self._clock())
         else:
@@ -127,6 +136,12 @@ class DeliveryPolicy:
         """The message goes to deferred/."""
         if message.still is not None and message.still.each:
             self.waits.keep(message.queue_id, message.still)
+            message.still = None
+
+    def gone(self, message: ActiveMessage) -> None:
+        """The message is no longer in active/."""
+        self.waits.release(message.waiting)
+        self.waits.release(message.still)
 
     def next_attempt(self, message: ActiveMessage, now: float) -> float:
         """When a message is tried again of which no recipient has said when."""

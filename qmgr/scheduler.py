@@ -56,6 +56,7 @@ class Scheduler:
         self.active = ActiveQueue(config, queue, defer)
         self.room = RecipientRoom(config)
         self.policy = DeliveryPolicy(config, queue, clock)
+        self.active.on_gone = self.policy.gone
         self.settling = Settling(
             self.active, failures, self._spares, self.room, self.policy, clock, self._spawn, self._more
         )
@@ -122,6 +123,11 @@ class Scheduler:
         """Delete what is kept without need."""
         self._spares.trim()
         self.policy.trim()
+
+    def forget(self, queue_id: str) -> None:
+        """An administrator has moved a message in deferred/: what was known of it may no longer hold."""
+        self.active.flushed.discard(queue_id)
+        self.policy.waits.drop(queue_id)
 
     # --- transports
     def transport(self, name: str) -> Transport:

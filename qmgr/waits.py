@@ -22,7 +22,7 @@ class Waiting:
 
 
 class Waits:
-    """The messages that are in deferred/."""
+    """Those of the messages that are in deferred/, and how many there are of all messages, the active ones too."""
 
     def __init__(self) -> None:
         self._messages: dict[str, Waiting] = {}
@@ -34,21 +34,35 @@ class Waits:
     def __len__(self) -> int:
         return self._count
 
+    def note(self, waiting: Waiting, n: int, until: float) -> bool:
+        """Remember the time of a recipient; False where there is no room for it."""
+        if n not in waiting.each:
+            if self._count >= RECIPIENTS_LIMIT:
+                return False
+            self._count += 1
+        waiting.each[n] = until
+        return True
+
     def keep(self, queue_id: str, waiting: Waiting) -> None:
         """A message is deferred."""
-        self.take(queue_id)
-        if self._count + len(waiting.each) <= RECIPIENTS_LIMIT:
-            self._messages[queue_id] = waiting
-            self._count += len(waiting.each)
+        self.drop(queue_id)
+        self._messages[queue_id] = waiting
 
     def take(self, queue_id: str) -> Waiting | None:
-        """It is taken up."""
-        waiting = self._messages.pop(queue_id, None)
+        """It is taken up; what it had is to be released when it has been used."""
+        return self._messages.pop(queue_id, None)
+
+    def drop(self, queue_id: str) -> None:
+        """Somebody else has taken it out of the queue, or wants all of it tried."""
+        self.release(self.take(queue_id))
+
+    def release(self, waiting: Waiting | None) -> None:
+        """Nobody needs these times any more."""
         if waiting is not None:
             self._count -= len(waiting.each)
-        return waiting
+            waiting.each = {}
 
     def forget(self) -> None:
         """An administrator wants everything tried now."""
-        self._messages.clear()
-        self._count = 0
+        for queue_id in list(self._messages):
+            self.drop(queue_id)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from pillarbox.lib.delivery.request import DeliveryRequest
-from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, SENT, Result
+from pillarbox.lib.delivery.result import DEFERRED, Result
 from pillarbox.qmgr import waits
 from pillarbox.qmgr.nexthops import REMEMBERED
-from tests.qmgr.stage import FakeAgent, Stage, bounces, defers, on_stage, sends, unreachable
+from tests.qmgr.stage import FakeAgent, Stage, bounces, defers, on_stage, sends
 from tests.qmgr.test_fairness import Scene
+
+GREY = "450 4.7.1 Greylisted, try again in 300 seconds"
 
 
 class TestBounceAway:
@@ -67,3 +71,66 @@ class TestAgentsDie:
         scene.timers.run_due()
         scene.transport._unavailable("connection refused")
         assert scene.outcomes.suspended == ["ma@one.test", "mb@one.test"]
+
+
+class TestMemory:
+    def test_the_times_of_a_message_to_very_many_have_a_ceiling(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(waits, "RECIPIENTS_LIMIT", 10)
+
+        async def greylists(agent: FakeAgent, request: DeliveryRequest) -> None:
+            await agent.answer(
+                request,
+                [Result(one.n, DEFERRED, "4.7.1", f"host x said: {GREY}", diagnostic=f"smtp; {GREY}")
+                 for one in request.recipients],
+            )  # fmt: skip
+
+        async def work(stage: Stage) -> None:
+            agents = stage.agents(greylists)
+            queue_id = stage.put(*(f"u{number}@one.test" for number in range(30)))
+            await stage.settle()
+            assert len(stage.scheduler.policy.waits) == 10
+            stage.clock.ahead += 400
+            agents.behave = sends
+            await stage.settle()
+            assert stage.where(queue_id) == "", "all are tried nevertheless"
+
+        on_stage(tmp_path, work)
+
+    def test_what_leaves_the_queue_by_hand_leaves_no_times(self, tmp_path: Path) -> None:
+        async def greylists(agent: FakeAgent, request: DeliveryRequest) -> None:
+            await agent.all(request, DEFERRED, "4.7.1", f"host x said: {GREY} (in reply to RCPT TO command)")
+
+        async def work(stage: Stage) -> None:
+            stage.agents(greylists)
+            queue_id = stage.put("a@one.test")
+            await stage.settle()
+            assert len(stage.scheduler.policy.waits) == 1
+            stage.path("deferred", queue_id).unlink()
+            stage.intake.changed((queue_id,))
+            assert len(stage.scheduler.policy.waits) == 0
+
+        on_stage(tmp_path, work)
+
+    def test_times_are_counted_as_long_as_anybody_has_them(self, tmp_path: Path) -> None:
+        async def mixed(agent: FakeAgent, request: DeliveryRequest) -> None:
+            if request.nexthop == "one.test":
+                await agent.all(request, DEFERRED, "4.7.1", f"host x said: {GREY} (in reply to RCPT TO command)")
+            else:
+                await defers(agent, request)
+
+        async def work(stage: Stage) -> None:
+            agents = stage.agents(mixed)
+            stage.put("a@one.test", "b@one.test", "c@two.test")
+            for _ in range(5):
+                await stage.settle()
+                assert len(stage.scheduler.policy.waits) == 2
+                stage.clock.ahead += 400
+            agents.behave = sends
+            stage.clock.ahead += 1e5
+            await stage.settle()
+            assert not stage.scheduler.active.messages
+            assert len(stage.scheduler.policy.waits) == 0
+
+        on_stage(tmp_path, work)
