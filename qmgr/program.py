@@ -136,7 +136,8 @@ class QueueManager:
                 return {"ok": True, "denied": True}
         except LookupUnavailable as error:
             return {"ok": False, "why": error.reason}
-        self._scheduler.revive()
+        # One site is flushed by anybody's ETRN: what servers have asked of us is not undone by that.
+        self._scheduler.revive(paces=not site and not queue_id)
         count = await self._site_flushed(site) if site else await self._intake.flush(queue_id, site)
         self._intake.look_again()
         self._wanted.set()

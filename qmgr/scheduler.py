@@ -139,11 +139,13 @@ class Scheduler:
             self._transports[name] = transport
         return transport
 
-    def revive(self) -> None:
-        """Forget which transports and next hops were taken as dead, as a flush wants."""
-        self.policy.revive()
+    def revive(self, *, paces: bool = True) -> None:
+        """Forget which transports and next hops were taken as dead, as a flush wants; with `paces` also for how long
+        servers have asked us to wait."""
+        if paces:
+            self.policy.revive()
         for transport in self._transports.values():
-            transport.revive()
+            transport.revive(paces=paces)
 
     # --- the end
     @property

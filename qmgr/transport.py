@@ -494,11 +494,16 @@ class Transport:
                 self._put_off(entry, "4.3.0", UNAVAILABLE)
 
     # --- the administrator's hand
-    def revive(self) -> None:
-        """Forget what was taken as dead."""
+    def revive(self, *, paces: bool) -> None:
+        """Forget what was taken as dead; with `paces` also the pauses that servers have asked for."""
         self._dead_until = 0.0
+        now = self._clock()
         for nexthop in self.nexthops.known.values():
             nexthop.revive()
+            if paces and not self.rules.rate_delay:
+                nexthop.destination.paused_until = 0.0
+                self._wake(nexthop.destination, now)
+        self.ask_dispatch()
 
     @property
     def busy(self) -> int:

@@ -12,9 +12,11 @@ import pytest
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.lookup import LookupUnavailable
 from pillarbox.lib.clients.qmgr import AsyncQmgrClient
+from pillarbox.lib.delivery.request import DeliveryRequest
+from pillarbox.lib.delivery.result import DEFERRED
 from pillarbox.lib.ipc import AsyncChannel
 from pillarbox.qmgr.program import QueueManager
-from tests.qmgr.stage import Stage, defers, on_stage
+from tests.qmgr.stage import FakeAgent, Stage, defers, on_stage, sends
 
 
 class Lists:
@@ -104,3 +106,28 @@ def test_without_a_queue_manager_the_service_is_unavailable(tmp_path: Path) -> N
             await AsyncQmgrClient(stage.config).flush_site("one.test")
 
     on_stage(tmp_path, work)
+
+
+class TestWhatIsForgotten:
+    """A client of SMTP may ask for one site (ETRN), a user for one message: what servers have asked for is not undone
+    by that."""
+
+    @pytest.mark.parametrize(("request_", "kept"), [({"site": "one.test"}, True), ({"id": "x"}, True), ({}, False)])
+    def test_the_pace_of_destinations(self, tmp_path: Path, request_: dict[str, str], kept: bool) -> None:
+        async def throttles(agent: FakeAgent, request: DeliveryRequest) -> None:
+            await agent.all(request, DEFERRED, "4.7.28", "host x said: 421 4.7.28 rate limited, come back in 8 minutes")
+
+        async def work(stage: Stage) -> None:
+            agents = stage.agents(throttles)
+            queue_id = stage.put("a@two.test")
+            await stage.settle()
+            assert stage.scheduler.policy.pace("there", "two.test") is not None
+            asked = {name: queue_id if name == "id" else value for name, value in request_.items()}
+            await managing(stage, Lists())._flush(asked.get("id", ""), asked.get("site", ""))
+            assert (stage.scheduler.policy.pace("there", "two.test") is not None) is kept
+            if not kept:
+                agents.behave = sends
+                await stage.settle()
+                assert stage.where(queue_id) == "", "it goes out at once"
+
+        on_stage(tmp_path, work)
