@@ -7,10 +7,11 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pillarbox.lib.queue import outcomes
 from pillarbox.lib.queue.directories import LOGS
-from pillarbox.lib.queue.outcomes import TRACED, Outcome, log_path
+from pillarbox.lib.queue.outcomes import TOLD, TRACED, Outcome, log_path
 from pillarbox.lib.system.files import sync_batch
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -111,6 +112,16 @@ class Logs:
         for kind in kinds:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path(kind, queue_id))
+
+
+def note_told(path: str, outcome: Outcome) -> None:
+    """Note in the log at `path` that the sender has been told of one failure: should the rest of the reports have to
+    wait, this one is not repeated.  Not synced; a crash repeats it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        outcomes.append(descriptor, (replace(outcome, action=TOLD),))
+    finally:
+        os.close(descriptor)
 
 
 class Selection:

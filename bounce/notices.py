@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import TypeAlias
 
-from pillarbox.bounce.logs import Selection
+from pillarbox.bounce.logs import Selection, note_told
 from pillarbox.lib.address.verp import verp_sender
 from pillarbox.lib.clients.cleanup import AsyncCleanupClient, Rejected
 from pillarbox.lib.config import Config
@@ -46,8 +46,11 @@ from pillarbox.lib.message.message_id import make_message_id
 from pillarbox.lib.message.trace import received_by
 from pillarbox.lib.queue import Envelope, Recipient
 from pillarbox.lib.queue.deliver_by import EXPIRED, parse_deliver_by
-from pillarbox.lib.queue.outcomes import ACTIONS, DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, TRACED, Outcome
+from pillarbox.lib.queue.outcomes import ACTIONS, DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, TOLD, TRACED, Outcome
 from pillarbox.lib.store.failure import DeliveryFailure
+
+TOO_BIG = "5.3.4"
+"""What cleanup says where a message is larger than message_size_limit."""
 
 Chosen: TypeAlias = Callable[[], Iterable[Outcome]]
 """The outcomes that a report is about, from the start on each call."""
@@ -61,6 +64,18 @@ class Single:
 
     def __call__(self) -> tuple[Outcome]:
         return (self.outcome,)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A report on some of the recipients, from one number to another."""
+
+    whole: Chosen
+    start: int
+    end: int
+
+    def __call__(self) -> Iterator[Outcome]:
+        return islice(self.whole(), self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +125,13 @@ class Notices:
             return await self.attempt(subject, [path])
         written = []
         for kind, chosen, to, sender in self._failures(subject, path):
-            written.append(await self._write(kind, subject, chosen, to, sender))
+            written += await self._write(kind, subject, chosen, to, sender)
+            if isinstance(chosen, Single):
+                note_told(path, chosen.outcome)
         successes = Selection(path, (DELIVERED, RELAYED, EXPANDED, TRACED), "success")
         if successes and subject.envelope.sender:
-            written.append(await self._write(SUCCESS, subject, successes, subject.envelope.sender, ""))
-        return [queue_id for queue_id in written if queue_id]
+            written += await self._write(SUCCESS, subject, successes, subject.envelope.sender, "")
+        return written
 
     async def attempt(self, subject: Subject, paths: Sequence[str]) -> list[str]:
         """The report on what would be done with every recipient, or was done in the first attempt, from these logs."""
@@ -122,8 +139,7 @@ class Notices:
         sender = subject.envelope.sender
         if not sender or not any(every):
             return []
-        queue_id = await self._write(VERIFY, subject, lambda: chain.from_iterable(each() for each in every), sender, "")
-        return [queue_id] if queue_id else []
+        return await self._write(VERIFY, subject, lambda: chain.from_iterable(each() for each in every), sender, "")
 
     def is_late(self, envelope: Envelope) -> bool:
         """Whether the message should have been delivered by now, and its sender only wants to know (by-mode N)."""
@@ -137,17 +153,17 @@ class Notices:
             return []
         written = []
         if delays := Selection(path, (DELAYED,), "deadline" if late else "delay"):
-            written.append(await self._write(LATE if late else DELAY, subject, delays, sender, ""))
+            written += await self._write(LATE if late else DELAY, subject, delays, sender, "")
         if "delay" in self._classes and (every := Selection(path, (DELAYED,), "any")):
             kind, chosen, to, double = self._copy(DELAY_COPY, every)
-            written.append(await self._write(kind, subject, chosen, to, double))
-        return [queue_id for queue_id in written if queue_id]
+            written += await self._write(kind, subject, chosen, to, double)
+        return written
 
     def _failures(self, subject: Subject, path: str) -> Iterator[tuple[Kind, Chosen, str, str]]:
         """The reports on failures: kind, outcomes, recipient, sender."""
         sender = subject.envelope.sender
         # NOTIFY is the sender's word about what the sender hears; the postmaster has notify_classes.
-        every = Selection(path, (FAILED,), "any")
+        every = Selection(path, (FAILED, TOLD), "any")
         if not every:
             return
         if self._is_double_bounce(sender):
@@ -174,11 +190,13 @@ class Notices:
     def _is_double_bounce(self, sender: str) -> bool:
         return sender.lower() == self._double_bounce_sender.lower()
 
-    async def _write(self, kind: Kind, subject: Subject, chosen: Chosen, to: str, sender: str) -> str:
-        """One report into the queue; its id, "" where cleanup will never take it."""
+    async def _write(self, kind: Kind, subject: Subject, chosen: Chosen, to: str, sender: str) -> list[str]:
+        """A report into the queue, in as many messages as its size needs; their ids, without those that cleanup will
+        never take."""
         # RFC 8689 section 5: what had to be protected is not returned, whatever RET says.
         headers_only = subject.envelope.ret == "hdrs" or subject.envelope.requiretls
         whole = not headers_only and subject.content.size <= self._size_limit
+        too_big = False
         for return_body in (whole, False) if whole else (False,):
             try:
                 queue_id = await self._submit(kind, subject, chosen, to, sender, return_body)
@@ -186,11 +204,16 @@ class Notices:
                 if error.code < 500:
                     raise
                 log.warning(f"{subject.queue_id}: {kind.log_name} refused by cleanup: {error}")
+                too_big = error.enhanced == TOO_BIG
                 continue
             log.info(f"{subject.queue_id}: {kind.log_name}: {queue_id}")
-            return queue_id
+            return [queue_id]
+        count = sum(1 for _ in chosen()) if too_big else 1
+        if count > 1:  # it is the recipients that are too many for one message
+            halves = (Part(chosen, 0, count // 2), Part(chosen, count // 2, count))
+            return [queue_id for half in halves for queue_id in await self._write(kind, subject, half, to, sender)]
         log.error(f"{subject.queue_id}: {kind.log_name} to <{to}> given up")
-        return ""
+        return []
 
     async def _submit(
         self, kind: Kind, subject: Subject, chosen: Chosen, to: str, sender: str, return_body: bool
@@ -270,17 +293,18 @@ def _reported(chosen: Iterable[Outcome], verify: bool, report: Report) -> Iterat
             action=(_VERIFIED if verify else _REPORTED).get(outcome.action, outcome.action),
             remote_mta=outcome.remote_mta,
             diagnostic=outcome.diagnostic,
-            last_attempt=outcome.when if outcome.action in (FAILED, DELAYED) else 0.0,
+            last_attempt=outcome.when if outcome.action in (FAILED, DELAYED, TOLD) else 0.0,
             retry_until=report.retry_until,
         )
 
 
-_REPORTED = {TRACED: RELAYED}
+_REPORTED = {TRACED: RELAYED, TOLD: FAILED}
 _VERIFIED = {
     DELIVERED: "deliverable",
     RELAYED: "deliverable",
     TRACED: "deliverable",
     FAILED: "undeliverable",
+    TOLD: "undeliverable",
     DELAYED: "undeliverable",
 }
 """What Postfix calls what would become of a recipient; RFC 3464 has no words for it."""

@@ -26,7 +26,10 @@ FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED = "failed", "delayed", "delivered"
 TRACED = "traced"
 """Relayed, and the sender is told unless NOTIFY is NEVER (RFC 2852 section 4.1.4); a report says `relayed`."""
 
-ACTIONS = (FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED, TRACED)
+TOLD = "told"
+"""Failed, and its sender has been told in a report on this recipient alone (VERP)."""
+
+ACTIONS = (FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED, TRACED, TOLD)
 
 TEXT_LIMIT = 4000
 """Characters kept of a reason; a remote server may say more."""

@@ -49,6 +49,9 @@ class FakeCleanup:
 
     taken: list[Taken] = field(default_factory=list)
     refusals: list[Exception] = field(default_factory=list)
+    size_limit: int = 10_000_000
+    refuse_after: int = -1
+    """Messages after which it is out of reach."""
 
     async def open(self) -> FakeMessage:
         return FakeMessage(self)
@@ -70,6 +73,10 @@ class FakeMessage:
     async def commit(self) -> Receipt:
         if self._cleanup.refusals:
             raise self._cleanup.refusals.pop(0)
+        if len(self._cleanup.taken) == self._cleanup.refuse_after:
+            raise ServiceUnavailable("cleanup: gone")
+        if sum(map(len, self._data)) > self._cleanup.size_limit:
+            raise Rejected(552, "5.3.4", "Error: message file too big")
         assert self._envelope is not None
         self._cleanup.taken.append(Taken(self._envelope, b"".join(self._data)))
         return Receipt(self.queue_id, 0)

@@ -425,6 +425,38 @@ class TestTrouble:
 
         on_bench(tmp_path, work)
 
+    def test_what_verp_senders_have_been_told_is_not_told_again(self, tmp_path: Path) -> None:
+        many = [replace(BOB, address=f"user{number}@y.test") for number in range(5)]
+
+        async def work(bench: Bench) -> None:
+            for number, recipient in enumerate(many, 1):
+                await bench.client.append("bounce", ID, recipient, replace(USER_UNKNOWN, n=number))
+            bench.cleanup.refuse_after = 3
+            with pytest.raises(ServiceUnavailable):
+                await bench.flush(verp="+=")
+            bench.cleanup.refuse_after = -1
+            await bench.flush(verp="+=")
+            told = [taken.envelope.recipients[0].address for taken in bench.cleanup.taken]
+            assert told[:5] == [f"a+user{number}=y.test@x.test" for number in range(5)]
+            assert told[5:] == ["postmaster@mx.test"], "his copy is about all of them"
+            assert len(status_fields(bench, 5)) == 1 + len(many)
+
+        on_bench(tmp_path, work, notify_classes="bounce")
+
+    def test_a_report_on_too_many_recipients_goes_in_parts(self, tmp_path: Path) -> None:
+        many = [replace(BOB, address=f"user{number}@y.test") for number in range(40)]
+
+        async def work(bench: Bench) -> None:
+            bench.cleanup.size_limit = 5000
+            for number, recipient in enumerate(many, 1):
+                await bench.client.append("bounce", ID, recipient, replace(USER_UNKNOWN, n=number))
+            assert len(await bench.flush()) == len(bench.cleanup.taken) > 1
+            data = b"".join(taken.data for taken in bench.cleanup.taken)
+            assert all(data.count(f"rfc822; {one.address}\n".encode()) == 1 for one in many), "each is in one of them"
+            assert all(len(taken.data) <= 5000 for taken in bench.cleanup.taken)
+
+        on_bench(tmp_path, work)
+
     def test_a_report_that_is_never_taken_is_given_up_loudly(self, tmp_path: Path) -> None:
         async def work(bench: Bench) -> None:
             bench.cleanup.refusals = [Rejected(554, "5.4.0", "no")] * 2
