@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pillarbox.commands.check_content import look_at_content
+from pillarbox.commands.check_delivery import BUILT_IN_TRANSPORTS, look_at_delivery
 from pillarbox.commands.check_screening import look_at_screening
+from pillarbox.commands.check_tables import look_at_tables
 from pillarbox.commands.check_tls import look_at_certificates
 from pillarbox.commands.control import running_pid
 from pillarbox.lib.config import Config, ConfigError, load
@@ -45,11 +47,9 @@ from pillarbox.lib.config.parameters.lookup import (
 from pillarbox.lib.config.parameters.reputation import REPUTATION_DIRECTORY
 from pillarbox.lib.config.parameters.smtpd_proxy import SMTPD_UPSTREAM_PROXY_HOSTS, SMTPD_UPSTREAM_PROXY_PROTOCOL
 from pillarbox.lib.config.parameters.verify import VERIFY_DIRECTORY
+from pillarbox.lib.process.program import load_program
 from pillarbox.lib.queue.directories import LOGS, MAILDROP, QUEUES, SPARE
 from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
-
-BUILT_IN_TRANSPORTS = ("error", "retry", "discard")
-"""Those that the queue manager carries out itself."""
 
 
 def check(directory: str) -> int:
@@ -65,13 +65,16 @@ def check(directory: str) -> int:
             _directories,
             _aliases,
             _transports,
+            look_at_tables,
             look_at_content,
+            look_at_delivery,
             look_at_screening,
             _proxies,
             _ports,
             _tokens,
+            _programs,
         )
-        findings = [finding for part in parts for finding in part(config)]
+        findings = list(dict.fromkeys(finding for part in parts for finding in part(config)))
         certificates = look_at_certificates(
             config, running=bool(running_pid(config)), now=datetime.datetime.now(datetime.UTC)
         )
@@ -103,6 +106,11 @@ def _users(config: Config) -> Iterator[str]:
         elif identity.uid in seen:
             yield f"{parameter.name}: is the same user as {seen[identity.uid]}; the programs must be kept apart"
         seen[identity.uid] = parameter.name
+
+
+def _programs(config: Config) -> Iterator[str]:
+    for service in config.services.values():
+        yield from load_program(service.command).mistakes(config.for_service(service))
 
 
 def _tokens(config: Config) -> Iterator[str]:

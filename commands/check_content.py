@@ -16,7 +16,8 @@ from pillarbox.lib.config.parameters.content import (
 )
 from pillarbox.lib.tables import Maps, TableError
 
-_CHECKS = (HEADER_CHECKS, MIME_HEADER_CHECKS, NESTED_HEADER_CHECKS, BODY_CHECKS)
+CHECKS = (HEADER_CHECKS, MIME_HEADER_CHECKS, NESTED_HEADER_CHECKS, BODY_CHECKS)
+"""Tables of rules for content, which are looked at for services of cleanup."""
 
 
 def look_at_content(config: Config) -> Iterator[str]:
@@ -33,7 +34,7 @@ def look_at_content(config: Config) -> Iterator[str]:
 
 
 def _tables(config: Config) -> Iterator[str]:
-    for parameter in _CHECKS:
+    for parameter in CHECKS:
         specs: tuple[str, ...] = config[parameter]
         try:
             maps = Maps.open(parameter.name, specs)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import MAIL_OWNER
 from pillarbox.lib.process import Program
+from pillarbox.lib.process.program import load_program
 from pillarbox.lib.system.privileges import resolve_identity
 from pillarbox.master.sockets import GROUP_MODE, OPEN_MODE, OWNER_MODE
 
-
-def load_program(command: str) -> Program:
-    """The program that a service names.  Master is the one place where programs are found by name."""
-    program = importlib.import_module(f"pillarbox.{command}.program").PROGRAM
-    assert isinstance(program, Program)
-    return program
+__all__ = ["load_program", "socket_owners"]
 
 
 def socket_owners(program: Program, config: Config) -> tuple[int, int, int]:

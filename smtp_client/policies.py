@@ -37,6 +37,13 @@ class NoPolicy(Exception):
         self.text = text
 
 
+def configured_reader(config: Config) -> PolicyReader:
+    """What reads the entries of a service's policy tables.  Raises TlsError, BadPolicy."""
+    anchors = tuple(record for file in config[p.SMTP_TLS_TRUST_ANCHOR_FILE] for record in read_anchors(file))
+    files = {file: read_anchors(file) for file in config[p.SMTP_TLS_POLICY_FILES]}
+    return PolicyReader(config, config[SMTP_TLS_SECURITY_LEVEL], anchors, files)
+
+
 class TlsPolicies:
     """For one service.  `authentic` gives the resolver whose answers are genuine where they say so."""
 
@@ -44,10 +51,7 @@ class TlsPolicies:
         self, config: Config, tables: Tables, authentic: Callable[[], Resolver], report: TlsReport, *, lmtp: bool
     ) -> None:
         """Reads files, so to be made before confinement.  Raises TlsError, BadPolicy."""
-        anchors = tuple(record for file in config[p.SMTP_TLS_TRUST_ANCHOR_FILE] for record in read_anchors(file))
-        files = {file: read_anchors(file) for file in config[p.SMTP_TLS_POLICY_FILES]}
-        level = config[SMTP_TLS_SECURITY_LEVEL]
-        self._reader = PolicyReader(config, level, anchors, files)
+        self._reader = configured_reader(config)
         self._tables = tables
         self._asks_tables = bool(config[p.SMTP_TLS_POLICY_MAPS])
         self._sts = AsyncMtaStsClient(config) if config[SMTP_MTA_STS] and not lmtp else None

@@ -32,6 +32,7 @@ from pillarbox.smtp_client.cache import ConnectionCache
 from pillarbox.smtp_client.delivery import Deliverer
 from pillarbox.smtp_client.destination import parse_port
 from pillarbox.smtp_client.login import Logins
+from pillarbox.smtp_client.mistakes import mistakes
 from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import config_of, is_lmtp, read_settings, tells_postmaster
@@ -114,4 +115,5 @@ PROGRAM = Program(
     confinement=confinement,
     prepare=_client.prepare,
     callers=("mail_owner",),
+    mistakes=mistakes,
 )

@@ -114,8 +114,11 @@ class PolicyReader:
     def at(self, level: str) -> TlsPolicy:
         """The policy of a level by the parameters alone.  Raises TlsError, BadPolicy where they make no sense."""
         config = self._config
-        parse_versions(config[p.SMTP_TLS_PROTOCOLS])
-        parse_versions(config[p.SMTP_TLS_MANDATORY_PROTOCOLS])
+        for parameter in (p.SMTP_TLS_PROTOCOLS, p.SMTP_TLS_MANDATORY_PROTOCOLS):
+            try:
+                parse_versions(config[parameter])
+            except TlsError as error:
+                raise BadPolicy(f"{parameter.name}: {error}") from None
         optional = config[p.SMTP_TLS_PROTOCOLS], self._ciphers(config[p.SMTP_TLS_CIPHERS], (), mandatory=False)
         policy = TlsPolicy(
             level,

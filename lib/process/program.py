@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 def _nothing(worker: Worker) -> None:
     pass
+
+
+def _no_mistakes(config: Config) -> Iterable[str]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class Program:
     no new ones and goes on until the last has ended by itself.
     `callers` names at most two owner parameters: only their users may connect to private sockets of the program, which
     the kernel sees to (file permissions).  Without it all programs of the suite may.
+    `mistakes` gives a line for each mistake in the configuration of one of its services that only the program itself
+    can know; `pillarbox check` prints them.  It may read files, and has no other effect.
     """
 
     name: str
@@ -43,3 +50,11 @@ class Program:
     callers: tuple[str, ...] = ()
     tls: Callable[[Config], ServerRole | None] | None = None
     retires: bool = False
+    mistakes: Callable[[Config], Iterable[str]] = _no_mistakes
+
+
+def load_program(command: str) -> Program:
+    """The program that a service names.  Master and `pillarbox check` alone find programs by name."""
+    program = importlib.import_module(f"pillarbox.{command}.program").PROGRAM
+    assert isinstance(program, Program)
+    return program

@@ -307,10 +307,13 @@ class TestRunning:
         assert pillarbox(root, "status").status == 1
 
     def test_a_service_that_cannot_start_is_named(self, root: Path) -> None:
-        (root / "spool" / "incoming").rmdir()
+        with (root / "etc" / "main.yaml").open("a") as file:
+            file.write("smtp_tls_CAfile: /nonexistent/authorities\n")
+        with (root / "etc" / "master.yaml").open("a") as file:
+            file.write("smtp: {command: smtp_client}\n")
         started = command(root, "start")
         assert started.returncode == 69
-        assert started.stderr.startswith("pillarbox: qmgr: FileNotFoundError:")
+        assert "smtp: " in started.stderr and "/nonexistent/authorities" in started.stderr
 
     def test_looking_whether_it_runs_does_not_keep_it_from_starting(self, root: Path) -> None:
         done = threading.Event()

@@ -58,7 +58,10 @@ SMTP_BALANCE_INET_PROTOCOLS = boolean(
     "Where smtp_mx_address_limit would leave addresses of one family only, keep some of the other.",
 )
 SMTP_HOST_LOOKUP = words(
-    "smtp_host_lookup", "dns", "Where addresses of hosts come from, in this order: dns, native (/etc/hosts)."
+    "smtp_host_lookup",
+    "dns",
+    "Where addresses of hosts come from, in this order: dns, native (/etc/hosts).",
+    options=("dns", "native"),
 )
 PROXY_INTERFACES = words(
     "proxy_interfaces",
