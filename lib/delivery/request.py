@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pillarbox.lib.delivery.content import Content
@@ -114,21 +114,39 @@ def _sources(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+_OPTIONAL: dict[str, Callable[[Attributes, str], object]] = {
+    "envid": Attributes.text,
+    "ret": Attributes.text,
+    "body": Attributes.text,
+    "smtputf8": Attributes.boolean,
+    "requiretls": Attributes.boolean,
+    "deliver_by": Attributes.text,
+    "helo": Attributes.text,
+    "probe": Attributes.boolean,
+    "sources": lambda frame, name: _sources(frame.texts(name)),
+}
+"""Members that most requests do not have, and how each is read."""
+
+
+def _recipient(item: Attributes) -> DeliveryRecipient:
+    if len(item) == 2:
+        return DeliveryRecipient(item.integer("n"), item.text("address"))  # nearly every one
+    return DeliveryRecipient(
+        n=item.integer("n"),
+        address=item.text("address"),
+        original=item.text("original", ""),
+        orcpt=item.text("orcpt", ""),
+        notify=item.texts("notify", []),
+    )
+
+
 def parse_request(frame: Attributes, now: float, *, soft_bounce: bool = False) -> DeliveryRequest:
     """The agent's side.  Raises ProtocolError; the frame's descriptors are then closed."""
     try:
         if frame.text("do") != "deliver" or len(frame.fds) != 1:
             raise ProtocolError("a delivery request with one descriptor was expected")
-        recipients = tuple(
-            DeliveryRecipient(
-                n=item.integer("n"),
-                address=item.text("address"),
-                original=item.text("original", ""),
-                orcpt=item.text("orcpt", ""),
-                notify=item.texts("notify", []),
-            )
-            for item in frame.groups("recipients")
-        )
+        recipients = tuple([_recipient(item) for item in frame.groups("recipients")])
+        optional = {name: read(frame, name) for name, read in _OPTIONAL.items() if name in frame}
         attributes = frame.attributes("attributes") if "attributes" in frame else {}
         return DeliveryRequest(
             tag=frame.integer("tag"),
@@ -141,17 +159,9 @@ def parse_request(frame: Attributes, now: float, *, soft_bounce: bool = False) -
             arrival=frame.number("arrival"),
             active=frame.number("active"),
             taken=now,
-            envid=frame.text("envid", ""),
-            ret=frame.text("ret", ""),
-            body=frame.text("body", ""),
-            smtputf8=frame.boolean("smtputf8", False),
-            requiretls=frame.boolean("requiretls", False),
-            deliver_by=frame.text("deliver_by", ""),
-            sources=_sources(frame.texts("sources", [])),
-            helo=frame.text("helo", ""),
             soft_bounce=soft_bounce,
-            probe=frame.boolean("probe", False),
             attributes={name: value for name, value in attributes.items() if isinstance(value, str)},
+            **optional,  # type: ignore[arg-type]
         )
     except ProtocolError:
         for descriptor in frame.fds:

@@ -62,7 +62,7 @@ def parse_result(frame: Attributes) -> Result:
     status = frame.text("status")
     if status not in (SENT, DEFERRED, BOUNCED):
         raise ProtocolError(f'a delivery status is not "{status}"')
-    handed = frame.text("handed", "")
+    handed = frame.text("handed") if "handed" in frame else ""
     if handed not in HANDED:
         raise ProtocolError(f'a message is not handed over as "{handed}"')
     return Result(
@@ -71,8 +71,8 @@ def parse_result(frame: Attributes) -> Result:
         dsn=frame.text("dsn"),
         text=frame.text("text"),
         relay=frame.text("relay", "none"),
-        remote_mta=frame.text("remote_mta", ""),
-        diagnostic=frame.text("diagnostic", ""),
+        remote_mta=frame.text("remote_mta") if "remote_mta" in frame else "",
+        diagnostic=frame.text("diagnostic") if "diagnostic" in frame else "",
         handed=handed,
     )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 FRAME_LIMIT: Final = 256 * 1024
 """Largest frame, in bytes: 1,000 recipients with long addresses fit, a runaway peer does not fill memory."""
@@ -18,8 +18,29 @@ END_OF_CONTENT: Final = b"\x00\x00\x00\x00"
 ABORT_CONTENT: Final = b"\xff\xff\xff\xff"
 
 _LENGTH = struct.Struct(">I")
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def _encoder() -> Callable[[Mapping[str, object]], str]:
+    """JSON text of a frame.
+
+    The library builds an encoder in C for each call; this builds one.  The name is not public: where it has gone, or
+    wants something else, the public way is used.
+    """
+    public = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+    try:
+        make: Any = vars(json.encoder)["c_make_encoder"]
+        texts = json.encoder.encode_basestring_ascii
+        pieces = make(None, public.default, texts, None, ":", ",", False, False, True)
+        if "".join(pieces({"a": [1, 2.5, True, None, "\u00e9"]}, 0)) == '{"a":[1,2.5,true,null,"\\u00e9"]}':
+            return lambda members: "".join(pieces(members, 0))
+    except (KeyError, TypeError, AttributeError):
+        pass
+    return public.encode
+
+
+_encode = _encoder()
 _decode = json.JSONDecoder().decode
+_decode_from = json.JSONDecoder().raw_decode
 
 
 class ProtocolError(Exception):
@@ -54,17 +75,21 @@ class Attributes(dict[str, object]):
             raise ProtocolError(f'attribute "{name}" {problem}')
         return value
 
+    # The getters that each message needs by the dozen look themselves before they ask what is wrong.
     def text(self, name: str, default: str | None = None) -> str:
         """A text."""
-        return self._typed(name, str, default)  # type: ignore[return-value]
+        value = self.get(name, default)
+        return value if type(value) is str else self._typed(name, str, default)  # type: ignore[return-value]
 
     def integer(self, name: str, default: int | None = None) -> int:
         """A whole number."""
-        return self._typed(name, int, default)  # type: ignore[return-value]
+        value = self.get(name, default)
+        return value if type(value) is int else self._typed(name, int, default)  # type: ignore[return-value]
 
     def boolean(self, name: str, default: bool | None = None) -> bool:
         """True or false."""
-        return self._typed(name, bool, default)  # type: ignore[return-value]
+        value = self.get(name, default)
+        return value if type(value) is bool else self._typed(name, bool, default)  # type: ignore[return-value]
 
     def number(self, name: str, default: float | None = None) -> float:
         """A number, whole or not."""
@@ -83,6 +108,8 @@ class Attributes(dict[str, object]):
         """A list of texts."""
         value = self._typed(name, list, default)
         assert isinstance(value, list)
+        if not value:
+            return ()
         if not all(type(item) is str for item in value):
             raise ProtocolError(f'attribute "{name}" is not a list of texts')
         return tuple(value)
@@ -111,7 +138,13 @@ def encode_frame(members: Mapping[str, object]) -> bytes:
 def decode_payload(payload: bytes) -> Attributes:
     """The attributes of one frame's payload.  Raises ProtocolError where it is not one JSON object."""
     try:
-        members = _decode(payload.decode("utf-8"))
+        text = payload.decode("utf-8")
+        if text[:1] == "{":
+            members, end = _decode_from(text)
+            if end != len(text):
+                members = _decode(text)  # space, or what does not belong there
+        else:
+            members = _decode(text)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a frame is not JSON: {type(error).__name__}") from None
     if type(members) is not dict:

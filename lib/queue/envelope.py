@@ -47,6 +47,8 @@ class Recipient:
     @classmethod
     def parse(cls, frame: Attributes) -> Recipient:
         """Raises ProtocolError where the members are not those of a recipient."""
+        if len(frame) == 1:
+            return cls(frame.text("address"))  # nearly every one
         notify = frame.texts("notify", [])
         if any(value not in NOTIFY for value in notify):
             raise ProtocolError(f"unknown NOTIFY value in {notify}")
