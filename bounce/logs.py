@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from pillarbox.lib.queue import outcomes
 from pillarbox.lib.queue.directories import LOGS
+from pillarbox.lib.queue.file import TODO
 from pillarbox.lib.queue.outcomes import TOLD, TRACED, Outcome, log_path
 from pillarbox.lib.system.files import sync_batch
 
@@ -128,12 +129,15 @@ class Selection:
     """The outcomes of one log that a report is about, read from disk again on each call: a list of any length.
 
     `actions` and `event` choose: outcomes with one of these actions, of recipients whose NOTIFY allows the event.
+    With `marks`, the descriptor of the queue file, only those that are done: who is still to do has an entry that a
+    crash, or a late answer of ours, has made worthless.
     """
 
-    def __init__(self, path: str, actions: tuple[str, ...], event: str) -> None:
+    def __init__(self, path: str, actions: tuple[str, ...], event: str, marks: int = -1) -> None:
         self._path = path
         self._actions = actions
         self._event = event
+        self._marks = marks
         self._lines: dict[int, int] = {}
         for line, outcome in enumerate(outcomes.read(path)):
             self._lines[outcome.n] = line
@@ -142,6 +146,8 @@ class Selection:
         """The chosen outcomes, the last word on each recipient only."""
         for line, outcome in enumerate(outcomes.read(self._path)):
             if self._lines.get(outcome.n) != line or outcome.action not in self._actions:
+                continue
+            if self._marks >= 0 and os.pread(self._marks, 1, outcome.n) == TODO:
                 continue
             event = "deadline" if outcome.action == TRACED and self._event != "any" else self._event
             if wants(outcome.recipient.notify, event):

@@ -85,6 +85,8 @@ class Subject:
     queue_id: str
     envelope: Envelope
     content: Content
+    marked: bool = False
+    """Whether the content stands in a queue file, in which those recipients are marked that are done."""
 
 
 class Notices:
@@ -163,13 +165,14 @@ class Notices:
         """The reports on failures: kind, outcomes, recipient, sender."""
         sender = subject.envelope.sender
         # NOTIFY is the sender's word about what the sender hears; the postmaster has notify_classes.
-        every = Selection(path, (FAILED, TOLD), "any")
+        marks = subject.content.fd if subject.marked else -1
+        every = Selection(path, (FAILED, TOLD), "any", marks)
         if not every:
             return
         if self._is_double_bounce(sender):
             log.warning(f"{subject.queue_id}: undeliverable postmaster notification discarded")
         elif sender:
-            failures = Selection(path, (FAILED,), "failure")
+            failures = Selection(path, (FAILED,), "failure", marks)
             if failures and subject.envelope.verp and self._verp_bounces:
                 for failure in failures():
                     yield FAILURE, Single(failure), _verp(subject.envelope, failure.recipient), ""

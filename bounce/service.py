@@ -130,4 +130,5 @@ def _subject(frame: Attributes) -> Subject:
     if len(frame.fds) != 1:
         raise ProtocolError("one descriptor, the queue file's, was expected")
     content = Content(frame.fds[0], frame.integer("offset"), frame.integer("length"))
-    return Subject(frame.text("id"), Envelope.parse(frame.attributes("envelope"), ()), content)
+    envelope = Envelope.parse(frame.attributes("envelope"), ())
+    return Subject(frame.text("id"), envelope, content, marked=frame.boolean("marked", False))

@@ -174,6 +174,10 @@ class ActiveMessage:
             else:
                 return
 
+    def deleted(self) -> bool:
+        """Whether an administrator has deleted it."""
+        return not os.fstat(self.descriptor).st_nlink
+
     def to_expire(self) -> bool:
         """Whether an administrator wants the message returned instead of tried again (`postsuper -e`)."""
         return bool(os.fstat(self.descriptor).st_mode & FORCED_EXPIRE)

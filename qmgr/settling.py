@@ -179,11 +179,13 @@ class Settling:
         """A failure, or a success that the sender asked to hear of: into the log of `bounce`, then done."""
         if await self._failures.report(message, stored, result):
             message.failed += 1
-            self._done(message, [stored.n])
-        else:
-            self._policy.put_off(message, stored.n, result, rule)
-            message.deferred += 1
-            self._settled(message, 1)
+            # Of failures `bounce` tells the sender only where the recipient is marked.
+            if self._mark(message, [stored.n]) or result.status == SENT:
+                self._settled(message, 1)
+                return
+        self._policy.put_off(message, stored.n, result, rule)
+        message.deferred += 1
+        self._settled(message, 1)
 
     async def _keep_reason(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> None:
         await self._failures.deferred(message, stored, result)
@@ -194,11 +196,16 @@ class Settling:
         # The last recipients of a message need no mark: the file is removed instead, where nobody else has a say in it.
         last = message.outstanding == len(numbers)
         if not last or message.unread or message.deferred or message.failed or message.has_logs:
-            try:
-                message.mark(numbers)
-            except OSError as error:
-                log.error(f"{message.queue_id}: a recipient could not be marked done: {error.strerror}")
+            self._mark(message, numbers)
         self._settled(message, len(numbers))
+
+    def _mark(self, message: ActiveMessage, numbers: list[int]) -> bool:
+        try:
+            message.mark(numbers)
+        except OSError as error:
+            log.error(f"{message.queue_id}: a recipient could not be marked done: {error.strerror}")
+            return False
+        return True
 
     # --- the message
     def _settled(self, message: ActiveMessage, count: int) -> None:
@@ -229,6 +236,8 @@ class Settling:
         now = self._clock()
         when = self.next_attempt(message, now)
         await self._failures.warn(message, now)
+        if message.deleted():
+            self._failures.forget(message)  # what has become of it is written for nobody
         self._policy.deferred(message)
         self._active.forget(message)
         self._active.set_aside(message.queue_id, when)

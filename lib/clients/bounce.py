@@ -167,7 +167,9 @@ class AsyncBounceClient:
     async def flush(
         self, queue_id: str, envelope: Envelope, descriptor: int, offset: int, length: int
     ) -> tuple[str, ...]:
-        return (await self._call(_report_frame("flush", queue_id, envelope, offset, length), descriptor)).texts("ids")
+        """As above, for a queue file: of failures the sender is told where the recipient is marked done in it."""
+        request = {**_report_frame("flush", queue_id, envelope, offset, length), "marked": True}
+        return (await self._call(request, descriptor)).texts("ids")
 
     async def warn(
         self, queue_id: str, envelope: Envelope, descriptor: int, offset: int, length: int

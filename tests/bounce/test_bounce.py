@@ -425,6 +425,22 @@ class TestTrouble:
 
         on_bench(tmp_path, work)
 
+    def test_who_is_still_to_do_has_not_failed(self, tmp_path: Path) -> None:
+        """The reason is on disk, but qmgr did not hear so, or died before the mark: the recipient is tried again."""
+
+        async def work(bench: Bench) -> None:
+            tried_again, failed = 100, 101
+            (tmp_path / "message").write_bytes((b"#####" + CONTENT).ljust(100) + b"TD")
+            await bench.client.append("bounce", ID, replace(BOB, address="ann@y.test"), replace(USER_UNKNOWN, n=failed))
+            await bench.client.append("bounce", ID, BOB, replace(USER_UNKNOWN, n=tried_again))
+            await bench.flush()
+            (taken,) = bench.cleanup.taken
+            assert b"<ann@y.test>" in taken.data and b"<bob@y.test>" not in taken.data
+            await bench.client.append("bounce", ID, BOB, replace(USER_UNKNOWN, n=tried_again))
+            assert await bench.flush() == ()
+
+        on_bench(tmp_path, work)
+
     def test_what_verp_senders_have_been_told_is_not_told_again(self, tmp_path: Path) -> None:
         many = [replace(BOB, address=f"user{number}@y.test") for number in range(5)]
 

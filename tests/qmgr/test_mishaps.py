@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from pillarbox.lib.delivery.request import DeliveryRequest
 from pillarbox.lib.delivery.result import DEFERRED, Result
 from pillarbox.qmgr import waits
+from pillarbox.qmgr.message import ActiveMessage
 from pillarbox.qmgr.nexthops import REMEMBERED
 from tests.qmgr.stage import FakeAgent, Stage, bounces, defers, on_stage, sends
 from tests.qmgr.test_fairness import Scene
@@ -55,6 +58,28 @@ class TestBounceAway:
             assert agents.addresses == ["a@one.test"]
 
         on_stage(tmp_path, work, retry="{one.test: 5m, two.test: 4h}")
+
+    def test_who_is_reported_but_cannot_be_marked_is_tried_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`bounce` tells the sender only of those that are marked: nobody is to be forgotten between the two."""
+
+        def full(self: ActiveMessage, recipients: list[int]) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        async def work(stage: Stage) -> None:
+            stage.agents(bounces)
+            monkeypatch.setattr(ActiveMessage, "mark", full)
+            queue_id = stage.put("a@one.test")
+            await stage.settle()
+            assert stage.where(queue_id) == "deferred"
+            monkeypatch.undo()
+            stage.clock.ahead += 1000
+            await stage.settle()
+            assert stage.where(queue_id) == ""
+            assert stage.bounce.flushed == [queue_id, queue_id]
+
+        on_stage(tmp_path, work)
 
 
 class TestAgentsDie:
@@ -134,3 +159,17 @@ class TestMemory:
             assert len(stage.scheduler.policy.waits) == 0
 
         on_stage(tmp_path, work)
+
+
+def test_what_is_deleted_in_the_middle_of_an_attempt_leaves_no_log(tmp_path: Path) -> None:
+    async def work(stage: Stage) -> None:
+        async def deleted(agent: FakeAgent, request: DeliveryRequest) -> None:
+            stage.path("active", request.queue_id).unlink()  # postsuper -d removes the logs, too
+            await defers(agent, request)
+
+        stage.agents(deleted)
+        queue_id = stage.put("a@one.test")
+        await stage.settle()
+        assert stage.bounce.forgotten == [queue_id]
+
+    on_stage(tmp_path, work)
