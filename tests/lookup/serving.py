@@ -84,13 +84,18 @@ def served(config: Config) -> Iterator[Lookup]:
             listener.listen(16)
             listener.setblocking(False)
             ready.set()
+            accepting = loop.create_task(loop.sock_accept(listener))
             while not stop.is_set():
-                try:
-                    connection, _ = await asyncio.wait_for(loop.sock_accept(listener), 0.02)
-                except TimeoutError:
+                # Not `wait_for`: a connection that comes as the time ends would be accepted, and lost.
+                await asyncio.wait({accepting}, timeout=0.02)
+                if not accepting.done():
                     continue
-                channels.append(AsyncChannel(connection))
+                channels.append(AsyncChannel(accepting.result()[0]))
                 tasks.append(loop.create_task(session(channels[-1], service)))
+                accepting = loop.create_task(loop.sock_accept(listener))
+            accepting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await accepting
         for channel in channels:
             channel.close()
         await asyncio.gather(*tasks)
