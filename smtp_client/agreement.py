@@ -3,15 +3,16 @@
 | policy | TLSA records | MTA-STS | REQUIRETLS | the server must |
 |---|---|---|---|---|
 | dane, dane-only | usable | - | - | show what they say |
-| dane | unusable | - | - | encrypt |
+| dane | unusable | not enforce | no | encrypt |
 | dane-only | none, unusable | - | - | (it gets nothing) |
-| dane, may, encrypt | none | enforce | - | be one of the policy's, with a trusted certificate for its name |
+| dane, may, encrypt | none, unusable | enforce | - | be one of the policy's, with a trusted certificate for its name |
 | dane, may | none | testing | - | nothing, but it is tried as above first, and reported |
-| dane, may, encrypt | none | - | yes | be known by DNSSEC or MTA-STS, with a certificate for its name |
+| dane, may, encrypt | none, unusable | - | yes | be known by DNSSEC or MTA-STS, with a certificate for its name |
 | dane, may | none | none | no | nothing: TLS if it offers it |
 | verify, secure, fingerprint | - | - | - | show what the parameters or the table say |
 
-DANE wins over MTA-STS (RFC 8461 section 2); the policy table over both.
+DANE wins over MTA-STS (RFC 8461 section 2), where its records are usable and those of a server that DNSSEC names; the
+policy table wins over both.
 """
 
 from __future__ import annotations
@@ -123,6 +124,9 @@ def _dane(
         if policy.level == "dane-only":
             raise Unprotected("4.7.5", f"no TLSA records found for host {server.name}", "dane-required")
         return None
+    stricter = policy.insists or (policy.sts is not None and policy.sts.mode == "enforce")
+    if stricter and policy.level == "dane" and not (published.usable and server.name_authentic):
+        return None  # what the records ask for is less
     basis = basis_of(published)
     encrypt = Agreement("encrypt", "dane", _demand(policy, "anyone"), sni=published.base, basis=basis)
     if not published.usable:

@@ -157,6 +157,20 @@ class TestAgreement:
         made = agree(with_sts("dane", STS), AUTHENTIC, "example.org", PUBLISHED)
         assert (made.status, made.basis.type, made.otherwise) == ("dane", "tlsa", None)
 
+    def test_records_that_prove_nothing_replace_no_proof_that_is_demanded(self) -> None:
+        useless = Published("mx.example.org", (RECORD,), ())
+        assert agree(with_sts("dane", TESTING), AUTHENTIC, "example.org", useless).status == "encrypt/dane"
+        assert agree(with_sts("dane", STS), AUTHENTIC, "example.org", useless).status == "verify/sts"
+        required = replace(reader().read("dane"), insists=True)
+        made = agree(required, AUTHENTIC, "example.org", useless)
+        assert (made.status, made.names, made.otherwise) == ("verify/requiretls", ("mx.example.org",), None)
+
+    def test_records_of_a_host_that_an_unsigned_mx_names_replace_no_mta_sts_policy(self) -> None:
+        stranger = replace(SERVER, host="mx.evil.test", address_authentic=True)
+        published = Published("mx.evil.test", (RECORD,), (RECORD,))
+        with pytest.raises(Unprotected, match=r"not one of the MTA-STS policy of example\.org"):
+            agree(with_sts("dane", STS), stranger, "example.org", published, insecure_mx="dane")
+
     def test_mta_sts_counts_where_there_are_no_records(self) -> None:
         made = agree(with_sts("dane", STS), AUTHENTIC, "example.org", None)
         assert (made.status, made.names, made.common_name) == ("verify/sts", ("mx.example.org",), False)
