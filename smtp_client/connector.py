@@ -34,14 +34,26 @@ _MANGLED = re.compile(r"[20 *\t]+")
 """A greeting that a Cisco PIX has been at."""
 
 
+UNSAFE = ("4.7.5", "4.7.10")
+"""Codes of servers that cannot show whose they are, as far as is known before they are asked."""
+
+
 class Unusable(Exception):
     """No conversation with `server`, or, where nobody `answered`, with any of those that were tried.
 
-    `reply` is what it said, if that is why.
+    `reply` is what it said, if that is why.  `unsafe`: it has shown that it does not protect mail as it should;
+    that it cannot just now is something else.
     """
 
     def __init__(
-        self, dsn: str, text: str, server: Server, *, answered: bool, reply: ServerReply | None = None
+        self,
+        dsn: str,
+        text: str,
+        server: Server,
+        *,
+        answered: bool,
+        reply: ServerReply | None = None,
+        unsafe: bool = False,
     ) -> None:
         super().__init__(text)
         self.dsn = dsn
@@ -49,6 +61,7 @@ class Unusable(Exception):
         self.server = server
         self.answered = answered
         self.reply = reply
+        self.unsafe = unsafe
 
 
 LogIn = Callable[[Connection], Awaitable[None]]
@@ -82,7 +95,8 @@ async def connect(
             agreement = await tls.policies.for_server(policy, server, domain)
     except Unprotected as failure:
         sock.close()
-        raise Unusable(failure.dsn, failure.text, server, answered=True) from None
+        unsafe = failure.dsn in UNSAFE
+        raise Unusable(failure.dsn, failure.text, server, answered=True, unsafe=unsafe) from None
     except BaseException:
         sock.close()
         raise
@@ -137,7 +151,7 @@ async def _converse(way: _Way, sock: socket.socket, agreement: Agreement) -> Con
         except TlsFailed as failure:
             reason = f"Cannot start TLS: {failure}"
             if agreement.otherwise is None:
-                raise Unusable("4.7.5", reason, way.server, answered=True) from None
+                raise Unusable("4.7.5", reason, way.server, answered=True, unsafe=failure.stranger) from None
             agreement = agreement.otherwise
             again = "without TLS" if agreement.demand is None else "without knowing whose it is"
             log.info(f"{reason}: {way.server.relay}: trying again {again}")
@@ -145,7 +159,11 @@ async def _converse(way: _Way, sock: socket.socket, agreement: Agreement) -> Con
             made = agreement.status if connection.tls else "none"
             connection.tls_status = wanted if wanted == made else f"{wanted}:{made}"
             return connection
-        _, sock = await _reach([way.server], way.settings, way.terms, lambda server: None)
+        try:
+            _, sock = await _reach([way.server], way.settings, way.terms, lambda server: None)
+        except Unusable as failure:
+            failure.answered = True  # a moment ago: one that comes and goes is not asked for ever
+            raise
 
 
 async def _begin(way: _Way, sock: socket.socket, agreement: Agreement) -> Connection:
@@ -239,7 +257,7 @@ async def _secure(connection: Connection, way: _Way, agreement: Agreement) -> No
             connection, agreement, way.domain, "starttls-not-supported", text if mandatory else "not offered"
         )
         if mandatory:
-            raise Unusable("4.7.4", text, server, answered=True)
+            raise Unusable("4.7.4", text, server, answered=True, unsafe=True)
         return
     client.start_tls()
     try:
@@ -254,7 +272,8 @@ async def _secure(connection: Connection, way: _Way, agreement: Agreement) -> No
         text = f"TLS is required, but host {server.name} refused to start TLS: {reply}"
         securing.failed(connection, agreement, way.domain, "starttls-not-supported", str(reply))
         if mandatory:
-            raise Unusable("4.7.4", text, server, answered=True, reply=reply)
+            final = reply is not None and reply.kind == 5
+            raise Unusable("4.7.4", text, server, answered=True, reply=reply, unsafe=final)
         if client.state is not State.READY:
             raise TlsFailed(f"refused: {client.starttls_reply}")
         return

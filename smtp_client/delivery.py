@@ -33,9 +33,6 @@ from pillarbox.smtp_client.terms import terms_of
 from pillarbox.smtp_client.transport_security import Tls
 from pillarbox.smtp_client.visits import Visits
 
-TLS_FAILURES = ("4.7.4", "4.7.5", "4.7.10")
-"""Codes with which `connect` says that there is no TLS, or none that proves whose it is."""
-
 
 class Deliverer:
     """What the deliveries of one process share."""
@@ -185,7 +182,7 @@ class Delivery:
             server = failure.server
             if failure.answered:
                 visits.answered(server)
-            if failure.dsn in TLS_FAILURES and insists(self._request):
+            if failure.unsafe and insists(self._request):
                 ledger.refuse_unsafe(UNENCRYPTED, f"Encryption needed: {failure.text}", server)
                 return None
             ledger.hope = True

@@ -24,7 +24,11 @@ from pillarbox.smtp_client.tls_report import TlsReport, result_of
 
 
 class TlsFailed(Exception):
-    """There is no TLS, or none with the right server; the conversation is over."""
+    """There is no TLS, or none with the right server (`stranger`); the conversation is over."""
+
+    def __init__(self, text: str, *, stranger: bool = False) -> None:
+        super().__init__(text)
+        self.stranger = stranger
 
 
 class Securing:
@@ -105,7 +109,7 @@ class Securing:
         server = connection.server
         log.info(f"Untrusted TLS connection refused to {server.relay}: {text}")
         self.failed(connection, agreement, domain, result_of(code), text, f"X509_V_ERR {code}")
-        return TlsFailed(f"server certificate not verified: {text}")
+        return TlsFailed(f"server certificate not verified: {text}", stranger=True)
 
     @staticmethod
     def _key(connection: Connection, agreement: Agreement) -> Hashable:

@@ -456,6 +456,17 @@ class TestRequiredTls:
             outcome = client.deliver_one(f"[localhost]:{server.port}", requiretls=True)
             assert outcome.one.status == "deferred"
 
+    @pytest.mark.parametrize("answer", ["454 4.7.0 later", "<drop>", "220 go\nnot a handshake"])
+    def test_what_breaks_off_may_yet_come_about(
+        self, client: ClientUnderTest, make_context: MakeContext, tmp_path: Path, answer: str
+    ) -> None:
+        make_context("localhost")
+        self.trusting(client, tmp_path)
+        with fake_server({"EHLO": REQUIRETLS, "STARTTLS": answer}) as server:
+            outcome = client.deliver_one(f"[localhost]:{server.port}", requiretls=True)
+            assert outcome.one.status == "deferred"
+            assert not any(command.startswith("MAIL") for command in server.commands)
+
     def test_a_connection_made_for_others_is_not_good_enough(
         self, client: ClientUnderTest, make_context: MakeContext, tmp_path: Path
     ) -> None:

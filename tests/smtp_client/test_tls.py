@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import ssl
 from pathlib import Path
 
 import pytest
 
+from pillarbox.smtp_client import connector
+from pillarbox.smtp_client.dialling import dial
+from pillarbox.smtp_client.route import Server
+from pillarbox.smtp_client.settings import Settings
+from pillarbox.smtp_client.terms import Terms
 from tests.smtp_client.conftest import ClientUnderTest, MakeContext
 from tests.smtp_client.fake_server import DROP, Action, FakeServer, fake_server
 
@@ -58,6 +65,27 @@ def test_broken_tls_does_not_stop_mail_at_may(client: ClientUnderTest, broken: s
     ) as server:  # without a context: the handshake meets an SMTP server
         assert client.deliver_one(server.nexthop).one.status == "sent"
         assert no_tls(server)
+
+
+def test_a_server_that_comes_and_goes_is_not_asked_for_ever(
+    client: ClientUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.parameters["smtp_tls_security_level"] = "may"
+    calls = []
+
+    async def every_second_fails(server: Server, settings: Settings, terms: Terms) -> socket.socket:
+        calls.append(server)
+        assert len(calls) <= 4, "it goes on and on"
+        if len(calls) % 2 == 0:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        return await dial(server, settings, terms)
+
+    monkeypatch.setattr(connector, "dial", every_second_fails)
+    with fake_server({"EHLO": EHLO, "STARTTLS": "220 go\nnot a handshake"}) as server:
+        outcome = client.deliver_one(server.nexthop)
+        assert outcome.one.status == "deferred"
+        assert outcome.one.text.endswith("Connection refused")
+    assert len(calls) == 2
 
 
 def test_a_server_of_old_protocols_gets_clear_text_at_may(client: ClientUnderTest, make_context: MakeContext) -> None:
