@@ -96,10 +96,14 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         client = self.client
+        if self._error is not None:
+            return
         try:
             complete = client.receive(data)
         except ReplyError as error:
             self._error = error
+            if self._transport is not None:
+                self._transport.abort()  # nothing that follows can be read; it must not pile up
             if client.conversation is not None:
                 client.conversation.unreadable(str(error))
             self._wake()
@@ -202,6 +206,17 @@ class Connection(asyncio.Protocol):
         if self._error is not None:
             self._check()
 
+    def take_turn(self, stage: Stage) -> None:
+        """Make sure that nothing came while nothing was asked.  Raises ConversationFailed."""
+        if self.alive:
+            return
+        said, text = self.client.unsolicited, f"lost connection with {self.server.name} while {stage.doing}"
+        if self._error is not None:
+            text = f"host {self.server.name} sent a malformed reply: {self._error}"
+        elif said is not None:
+            text = f"host {self.server.name} said: {said} (while {stage.doing})"
+        raise ConversationFailed(stage, "4.4.2", text)
+
     def _write(self) -> None:
         output = self.client.take_output()
         if output and self._transport is not None and not self._lost:
@@ -226,7 +241,7 @@ class Connection(asyncio.Protocol):
         encoder = ContentEncoder(line_limit)
         client = self.client
         self._content_deadline = 0.0
-        if whole and not pause:
+        if whole and not pause and client.state is State.MESSAGE:
             client.end_content(encoder.encode(whole) + encoder.finish())
             await self.settle()
             return
@@ -266,7 +281,8 @@ class Connection(asyncio.Protocol):
             header = content.header()
             start = len(header) + (content.read(len(header), 1) == b"\n")
             head = binary_head(header)
-            client.content(bdat(len(head) + content.size - start) + head)
+            if client.state is State.MESSAGE:
+                client.content(bdat(len(head) + content.size - start) + head)
             while content.size - start > CHUNK and client.state is State.MESSAGE:
                 data = content.read(start, CHUNK)
                 start += len(data)

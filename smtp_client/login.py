@@ -20,6 +20,7 @@ from pillarbox.lib.config.sasl_filter import parse_filter
 from pillarbox.lib.sasl.client import ClientChannel, ClientMechanism, Credentials, MechanismFailed, suitable
 from pillarbox.lib.smtp.client_command import initial_fits
 from pillarbox.lib.smtp.client_reply import ServerReply
+from pillarbox.lib.smtp.client_stage import Stage
 from pillarbox.lib.tables.keys import split_local
 from pillarbox.lib.tls.channel import own_binding
 from pillarbox.smtp_client.connection import Connection
@@ -152,6 +153,7 @@ async def _exchange(connection: Connection, mechanism: ClientMechanism) -> Serve
     client = connection.client
     try:
         initial = mechanism.initial()
+        connection.take_turn(Stage.AUTH)
         held_back = initial if initial is not None and not initial_fits(mechanism.name, initial) else None
         client.authenticate(mechanism.name, initial if held_back is None else None)
         for _ in range(ROUNDS):
@@ -161,13 +163,16 @@ async def _exchange(connection: Connection, mechanism: ClientMechanism) -> Serve
             if reply.kind != 3:
                 break
             challenge = _challenge(reply)
+            connection.take_turn(Stage.AUTH)
             if held_back is not None:
                 client.respond(held_back)
                 held_back = None
             elif mechanism.clear_text:
                 client.respond(mechanism.respond(challenge))
             else:  # some servers ask for millions of hashes
-                client.respond(await asyncio.to_thread(mechanism.respond, challenge))
+                response = await asyncio.to_thread(mechanism.respond, challenge)
+                connection.take_turn(Stage.AUTH)
+                client.respond(response)
         else:
             raise MechanismFailed("it asks and asks")
         if reply.kind == 2:

@@ -187,6 +187,20 @@ class TestConversion:
             assert outcomes[0].one.status == ("bounced" if verdict[0] == "5" else "deferred")
             assert outcomes[1].one.status == ("deferred" if verdict == DROP else "sent")
 
+    @pytest.mark.parametrize(("peer", "body"), [("binary", "binarymime"), ("binary", "8bitmime")])
+    def test_a_server_that_takes_its_leave_after_the_last_recipient_gets_nothing(
+        self, client: ClientUnderTest, peer: str, body: str
+    ) -> None:
+        script = {
+            "EHLO": offering(*PEERS[peer], "PIPELINING"),
+            "RCPT": lambda number, argument: "421 4.3.2 later\n354 go on" if number == 2 else "250 ok",
+        }
+        with fake_server(script) as server:
+            outcome = client.deliver_one(server.nexthop, ["a@b.test", "b@b.test"], content=BINARY, body=body)
+            assert {result.status for result in outcome.results.values()} == {"deferred"}
+            assert outcome["b@b.test"].dsn == "4.3.2"
+            assert not any(server.messages)
+
     def test_without_a_recipient_no_chunk_is_sent(self, client: ClientUnderTest) -> None:
         script = {
             "EHLO": offering(*PEERS["binary"]),

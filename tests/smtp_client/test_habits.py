@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
 
+from pillarbox.lib.smtp.client import Client
+from pillarbox.smtp_client.connection import Connection
+from pillarbox.smtp_client.route import Server
+from pillarbox.smtp_client.terms import Terms
+from pillarbox.smtp_client.tls_policy import TlsPolicy
 from tests.smtp_client.conftest import ClientUnderTest
 from tests.smtp_client.fake_server import fake_server
 
@@ -125,6 +132,33 @@ class TestTime:
             result = client.deliver_one(server.nexthop, content=content).one
         assert result.status == "deferred"
         assert "timed out while sending message body" in result.text
+
+
+def test_nonsense_that_goes_on_does_not_pile_up() -> None:
+    class Transport(asyncio.Transport):
+        aborted = False
+
+        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+            pass
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    async def feed() -> None:
+        client = Client("me.test")
+        connection = Connection(Server("mx.test", "192.0.2.1", 25), client, {}, Terms(TlsPolicy("may")))
+        connection.connection_made(transport := Transport())
+        for _ in range(100):
+            connection.data_received(b"x" * 65536)
+        assert transport.aborted
+        assert not connection.alive
+        tracemalloc.start()
+        for _ in range(100):
+            connection.data_received(b"x" * 65536)
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+        tracemalloc.stop()
+
+    asyncio.run(feed())
 
 
 class _Raw:

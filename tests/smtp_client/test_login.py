@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +24,10 @@ from pillarbox.lib.sasl import (
     make_scram_keys,
     server_mechanism,
 )
+from pillarbox.lib.sasl.client import Credentials
 from pillarbox.lib.sasl.server import ServerMechanism
+from pillarbox.smtp_client.login import Logins
+from pillarbox.smtp_client.route import Server
 from tests.lookup.serving import configuration, served
 from tests.smtp_client.conftest import ClientUnderTest, MakeContext
 from tests.smtp_client.fake_server import Action, FakeServer, fake_server
@@ -202,6 +208,42 @@ def test_a_server_that_speaks_nonsense(lab: ClientUnderTest, answer: str, text: 
         result = lab.deliver_one(server.nexthop).one
         assert (result.status, result.dsn) == ("deferred", "4.7.0")
         assert result.text == f"SASL authentication failed; cannot authenticate to server {HOST}: {text}"
+
+
+@pytest.mark.parametrize("said", ["250 2.0.0 hello again", "421 4.3.2 bye", "no reply at all"])
+def test_a_server_that_speaks_while_the_password_is_looked_up(
+    lab: ClientUnderTest, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    spoken = threading.Event()
+    find = Logins.find
+
+    async def late(self: Logins, sender: str, nexthop: str, server: Server) -> Credentials | None:
+        found = await find(self, sender, nexthop, server)
+        if talking:
+            spoken.set()
+            await asyncio.sleep(0.2)
+        return found
+
+    talking: list[socket.socket] = []
+
+    def serve(listener: socket.socket) -> None:
+        with listener.accept()[0] as peer:
+            peer.sendall(b"220 mx.test ESMTP\r\n")
+            peer.recv(1000)
+            talking.append(peer)
+            peer.sendall(ehlo("PLAIN").replace("\n", "\r\n").encode() + b"\r\n")
+            spoken.wait(20)
+            peer.sendall(said.encode() + b"\r\n")
+            peer.recv(1000)
+
+    monkeypatch.setattr(Logins, "find", late)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        outcome = lab.deliver_one(f"[127.0.0.1]:{listener.getsockname()[1]}")
+        thread.join()
+    assert (outcome.one.status, outcome.one.dsn) == ("deferred", "4.4.2")
+    assert said in outcome.one.text
 
 
 def test_a_server_that_asks_for_ever(lab: ClientUnderTest) -> None:
