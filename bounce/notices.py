@@ -238,7 +238,7 @@ class Notices:
             envid=envelope.envid,
             return_body=body,
             smtputf8=international,
-            retry_until=max(envelope.arrival, envelope.release) + self._lifetime if kind.action == DELAYED else 0.0,
+            retry_until=self._last_end(envelope, chosen) if kind.action == DELAYED else 0.0,
             words=self._templates.get(kind.template),
         )
         content = subject.content
@@ -270,12 +270,28 @@ class Notices:
             message_id = make_message_id(message.queue_id, self._host, now)
             await message.write(compose_field(b"Message-ID", message_id.encode()))
             for piece in compose_report(
-                report, lambda: _reported(chosen(), envelope.report == "verify", report), original
+                report, lambda: _reported(chosen(), envelope.report == "verify", report, self._end(envelope)), original
             ):
                 await message.write(piece)
             return (await message.commit()).queue_id
         finally:
             message.abort()
+
+    def _end(self, envelope: Envelope) -> float:
+        """When a message is given up, unless the schedule of a recipient's destination has a lifetime of its own."""
+        end = max(envelope.arrival, envelope.release) + self._lifetime
+        by = parse_deliver_by(envelope.deliver_by)
+        return min(end, by.deadline) if by is not None and by.returns else end
+
+    def _last_end(self, envelope: Envelope, chosen: Chosen) -> float:
+        """When the last of some recipients is given up."""
+        end = self._end(envelope)
+        return max(_recipient_end(outcome, end) for outcome in chosen())
+
+
+def _recipient_end(outcome: Outcome, end: float) -> float:
+    """`end` is when a message with such a recipient is given up that has no end of its own."""
+    return outcome.until or end
 
 
 def _all_ascii(chosen: Chosen) -> bool:
@@ -285,7 +301,7 @@ def _all_ascii(chosen: Chosen) -> bool:
     )
 
 
-def _reported(chosen: Iterable[Outcome], verify: bool, report: Report) -> Iterator[ReportedRecipient]:
+def _reported(chosen: Iterable[Outcome], verify: bool, report: Report, end: float) -> Iterator[ReportedRecipient]:
     for outcome in chosen:
         yield ReportedRecipient(
             address=outcome.recipient.address,
@@ -297,7 +313,7 @@ def _reported(chosen: Iterable[Outcome], verify: bool, report: Report) -> Iterat
             remote_mta=outcome.remote_mta,
             diagnostic=outcome.diagnostic,
             last_attempt=outcome.when if outcome.action in (FAILED, DELAYED, TOLD) else 0.0,
-            retry_until=report.retry_until,
+            retry_until=_recipient_end(outcome, end) if report.retry_until else 0.0,
         )
 
 

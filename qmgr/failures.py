@@ -32,8 +32,13 @@ class Failures:
         message.has_logs = True
         return await self._try(message, self._client.append("bounce", message.queue_id, stored.recipient, result))
 
-    async def deferred(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> bool:
-        """Note why a recipient waits; the first note of a pass for all recipients replaces those of the last one."""
+    async def deferred(
+        self, message: ActiveMessage, stored: StoredRecipient, result: Result, until: float = 0.0
+    ) -> bool:
+        """Note why a recipient waits; the first note of a pass for all recipients replaces those of the last one.
+
+        `until`: when it is given up, where its destination has a lifetime of its own; else 0.
+        """
         message.has_logs = True
         async with message.reporting:
             first, message.reasons_begun = not message.reasons_begun, True
@@ -44,6 +49,7 @@ class Failures:
                 result,
                 fresh=first and not message.partial,
                 tidy=first and message.partial,
+                until=until,
             )
             return await self._try(message, request)
 

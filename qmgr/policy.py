@@ -154,6 +154,10 @@ class DeliveryPolicy:
             now = since + (now - since) / UNTRIED_LIFETIMES
         return self.schedules.expired(rule, message.envelope.sender, since, now)
 
+    def end(self, message: ActiveMessage, rule: RetryRule | None) -> float:
+        """When a recipient is given up, where the schedule of its destination says so; else 0."""
+        return self.schedules.end(rule, message.envelope.sender, message.since)
+
     # --- the pace of destinations
     def heard(self, transport: str, name: str, results: Sequence[Result], site: str) -> bool:
         """An agent has answered; whether a server of the destination has asked for less mail.

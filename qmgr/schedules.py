@@ -62,8 +62,13 @@ class Schedules:
         """Whether a recipient has been tried for long enough."""
         if rule is None or rule.lifetime is None:
             return self.default.expired(sender, since, now)
-        lifetime = rule.lifetime if sender else min(rule.lifetime, self.default.bounce_lifetime)
-        return now - since >= lifetime - GRAIN
+        return now >= self.end(rule, sender, since) - GRAIN
+
+    def end(self, rule: RetryRule | None, sender: str, since: float) -> float:
+        """When a recipient has been tried for long enough, where its rule says so; else 0."""
+        if rule is None or rule.lifetime is None:
+            return 0.0
+        return since + (rule.lifetime if sender else min(rule.lifetime, self.default.bounce_lifetime))
 
 
 def default_intervals(minimal: float, maximal: float) -> tuple[float, ...]:

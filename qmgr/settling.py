@@ -149,7 +149,7 @@ class Settling:
                 result = replace(result, status=BOUNCED, dsn="5.4.7", text=f"{EXPIRED}: {result.text}")
             elif not self._expired(message, rule, untried=until > 0):
                 self._policy.put_off(message, stored.n, result, rule, until)
-                self._spawn(self._keep_reason(message, stored, result))
+                self._spawn(self._keep_reason(message, stored, result, self._policy.end(message, rule)))
                 return False
         else:
             self._policy.suppression.learn(stored, result)
@@ -187,8 +187,8 @@ class Settling:
         message.deferred += 1
         self._settled(message, 1)
 
-    async def _keep_reason(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> None:
-        await self._failures.deferred(message, stored, result)
+    async def _keep_reason(self, message: ActiveMessage, stored: StoredRecipient, result: Result, end: float) -> None:
+        await self._failures.deferred(message, stored, result, end)
         message.deferred += 1
         self._settled(message, 1)
 

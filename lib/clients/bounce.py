@@ -36,12 +36,12 @@ NO_REPORTS = "["
 """Occurs in the relay of a result exactly when the message went to another system: `host[address]:port`."""
 
 
-def outcome(kind: str, recipient: Recipient, result: Result, when: float) -> Outcome:
+def outcome(kind: str, recipient: Recipient, result: Result, when: float, until: float = 0.0) -> Outcome:
     """A delivery result at `when` as an outcome for the log of that kind.
 
     A deferral in the log "bounce" is one of a message that has expired: `failed`.  A success at another system is
     `relayed`, at ours `delivered` (RFC 3464 section 2.3.3).  It is `traced` where the sender hears of it unless
-    NOTIFY is NEVER.
+    NOTIFY is NEVER.  `until`: when one that waits is given up, where its destination has a lifetime of its own.
     """
     if result.status == BOUNCED or (result.status == DEFERRED and kind == "bounce"):
         action = FAILED
@@ -61,13 +61,21 @@ def outcome(kind: str, recipient: Recipient, result: Result, when: float) -> Out
         result.relay,
         result.remote_mta,
         result.diagnostic,
+        until,
     )
 
 
 def _append_frame(
-    kind: str, queue_id: str, recipient: Recipient, result: Result, when: float, fresh: bool, tidy: bool = False
+    kind: str,
+    queue_id: str,
+    recipient: Recipient,
+    result: Result,
+    when: float,
+    fresh: bool,
+    tidy: bool = False,
+    until: float = 0.0,
 ) -> dict[str, object]:
-    members = outcome(kind, recipient, result, when).members()
+    members = outcome(kind, recipient, result, when, until).members()
     frame: dict[str, object] = {"do": "append", "id": queue_id, "kind": kind, "fresh": fresh, "outcome": members}
     return {**frame, "tidy": True} if tidy else frame
 
@@ -160,9 +168,10 @@ class AsyncBounceClient:
         *,
         fresh: bool = False,
         tidy: bool = False,
+        until: float = 0.0,
     ) -> None:
-        """See `BounceClient.append`; so for every method here."""
-        await self._call(_append_frame(kind, queue_id, recipient, result, time.time(), fresh, tidy))
+        """See `BounceClient.append`; so for every method here.  `until` is that of `outcome`."""
+        await self._call(_append_frame(kind, queue_id, recipient, result, time.time(), fresh, tidy, until))
 
     async def flush(
         self, queue_id: str, envelope: Envelope, descriptor: int, offset: int, length: int

@@ -42,6 +42,7 @@ class Outcome:
     """What happened to one recipient at `when` (seconds since the epoch).
 
     `n` is its record in the queue file, `action` one of ACTIONS, `status` an enhanced status code, `text` the reason.
+    `until` is when one that waits is given up (seconds since the epoch); 0: with the message, as the parameters say.
     """
 
     recipient: Recipient
@@ -53,6 +54,7 @@ class Outcome:
     relay: str = ""
     remote_mta: str = ""
     diagnostic: str = ""
+    until: float = 0.0
 
     def members(self) -> dict[str, object]:
         """What is written to a frame or a log: only what differs from the default."""
@@ -67,6 +69,8 @@ class Outcome:
         for name in ("relay", "remote_mta", "diagnostic"):
             if value := getattr(self, name):
                 members[name] = value[:TEXT_LIMIT]
+        if self.until:
+            members["until"] = self.until
         return members
 
     @classmethod
@@ -85,6 +89,7 @@ class Outcome:
             frame.text("relay", ""),
             frame.text("remote_mta", ""),
             frame.text("diagnostic", ""),
+            frame.number("until", 0.0),
         )
 
 

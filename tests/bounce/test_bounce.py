@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,10 +20,11 @@ from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, Result
 from pillarbox.lib.delivery.result import ENTRUSTED, RELAYED, TRACED
 from pillarbox.lib.ipc import AsyncChannel
 from pillarbox.lib.log import log
+from pillarbox.lib.message.date import format_date
 from pillarbox.lib.queue import Recipient
 from tests.bounce.bounced import CONTENT, ID, NOW, OTHER_ID, Bench, Rejected, ServiceUnavailable, bounce_service
 
-BOB = Recipient("bob@y.test")
+BOB, CAROL = Recipient("bob@y.test"), Recipient("carol@z.test")
 USER_UNKNOWN = Result(151, BOUNCED, "5.1.1", "unknown user", "mx.y.test[192.0.2.1]:25", "mx.y.test", "smtp; 550 no")
 REFUSED = Result(151, DEFERRED, "4.4.1", "connect to y.test[192.0.2.1]:25: Connection refused")
 DELIVERED = Result(151, SENT, "2.0.0", "delivered to maildir", "virtual")
@@ -264,6 +266,27 @@ class TestReports:
             assert b"the body" not in bench.cleanup.taken[0].data
 
         on_bench(tmp_path / "second", limited, bounce_size_limit=str(len(CONTENT) - 1))
+
+    def test_a_warning_says_of_each_recipient_how_long_it_will_be_tried(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            soon, last = 1795790000.0, 1795880000.0
+            await bench.client.append("defer", ID, BOB, REFUSED, until=soon)
+            await bench.client.append("defer", ID, CAROL, Result(152, DEFERRED, "4.4.1", "no route"), until=last)
+            await bench.warn()
+            said = [fields["Will-Retry-Until"] for fields in status_fields(bench)[1:]]
+            assert [parsedate_to_datetime(time).timestamp() for time in said] == [soon, last]
+            assert format_date(last) in bench.cleanup.taken[0].message.get_body().get_content()
+
+        on_bench(tmp_path, work)
+
+    def test_a_message_that_is_to_come_back_at_a_time_is_not_tried_longer(self, tmp_path: Path) -> None:
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            await bench.warn(deliver_by="1795319700;R")
+            (fields,) = status_fields(bench)[1:]
+            assert parsedate_to_datetime(fields["Will-Retry-Until"]).timestamp() == 1795319700
+
+        on_bench(tmp_path, work)
 
     def test_a_warning_is_sent_once(self, tmp_path: Path) -> None:
         async def work(bench: Bench) -> None:

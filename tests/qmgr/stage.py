@@ -71,6 +71,8 @@ class FakeBounce:
     flushed: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    ends: dict[str, float] = field(default_factory=dict)
+    """When waiting recipients are given up whose destination says so."""
 
     async def append(
         self,
@@ -81,10 +83,13 @@ class FakeBounce:
         *,
         fresh: bool = False,
         tidy: bool = False,
+        until: float = 0.0,
     ) -> None:
         await asyncio.sleep(0)
         if self.down:
             raise ServiceUnavailable("bounce: gone")
+        if until:
+            self.ends[recipient.address] = until
         self.appended.append((kind, recipient.address, result.dsn, result.text, fresh))
 
     async def flush(self, queue_id: str, envelope: Envelope, descriptor: int, offset: int, length: int) -> tuple[str]:

@@ -53,6 +53,16 @@ class TestSchedules:
 
         on_stage(tmp_path, work, retry=self.RETRY)
 
+    def test_the_log_says_when_one_with_a_lifetime_of_its_own_is_given_up(self, tmp_path: Path) -> None:
+        async def work(stage: Stage) -> None:
+            stage.agents(defers)
+            stage.put("a@one.test", "b@short.test")
+            await later(stage, 0)
+            assert set(stage.bounce.ends) == {"b@short.test"}
+            assert 11 * MINUTE < stage.bounce.ends["b@short.test"] - stage.clock() <= 12 * MINUTE
+
+        on_stage(tmp_path, work, retry=self.RETRY)
+
     def test_the_reasons_of_those_that_are_left_alone_stay(self, tmp_path: Path) -> None:
         async def work(stage: Stage) -> None:
             stage.agents(defers)
