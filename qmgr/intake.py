@@ -115,7 +115,7 @@ class Intake:
         """Take up what is due, a burst at most; seconds until the next look is worth while."""
         assert self.scheduler is not None
         now = self._clock()
-        if now >= self._next_run:
+        if not self._next_run - self._run_delay <= now < self._next_run:  # or the clock was set back
             self._next_run = now + self._run_delay
             self._look_again = True
             self._purge()

@@ -81,8 +81,8 @@ class Occupancy:
             while line:
                 when, tag = line[0]
                 if tag in self._kinds:
-                    if when > now or len(self._waiting) >= self._room:
-                        break
+                    if now < when <= now + KNOWN_TIME or len(self._waiting) >= self._room:
+                        break  # a time further ahead is that of a clock which was set back
                     del self._kinds[tag]
                     self._count[known] -= 1
                     self._waiting.add(tag)

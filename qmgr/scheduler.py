@@ -51,6 +51,7 @@ class Scheduler:
         self._transports: dict[str, Transport] = {}
         self._clogs = Clogs(config)
         self.timers = Timers(clock)
+        self.timers.on_set_back = self._forget_times
         queue = Queue(config[QUEUE_DIRECTORY])
         self._spares = Spares(queue, clock)
         self.active = ActiveQueue(config, queue, defer)
@@ -146,6 +147,11 @@ class Scheduler:
             self.policy.revive()
         for transport in self._transports.values():
             transport.revive(paces=paces)
+
+    def _forget_times(self) -> None:
+        """The clock was set back: until when something was to wait is a time in the future that means nothing."""
+        for transport in self._transports.values():
+            transport.forget_times()
 
     # --- the end
     @property

@@ -1,7 +1,8 @@
 """What is to happen later, by the scheduler's own clock.
 
 `run_due` runs what is due; it is called by a timer of the event loop and by the queue manager's regular look at the
-clock, so that a clock which is moved on by a test (or set by an administrator) moves these too.
+clock, so that a clock which is moved on by a test (or set by an administrator) moves these too.  Where it was set back,
+all that waits happens at once, too early, instead of as much too late.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
+
+from pillarbox.lib.log import log
+
+SET_BACK = 10.0
+"""Seconds by which the clock must go back to count as set back; less is waited for."""
 
 
 class Timers:
@@ -21,6 +27,9 @@ class Timers:
         self._number = itertools.count()
         self._armed: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
+        self._last = 0.0
+        self.on_set_back: Callable[[], None] = lambda: None
+        """Called before everything is, when the clock was set back."""
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         """Call `action` at `when`."""
@@ -44,7 +53,14 @@ class Timers:
 
     def run_due(self) -> None:
         """Call what is due."""
-        now = self._clock()
+        now, last = self._clock(), self._last
+        self._last = now
+        if now < last - SET_BACK:
+            log.warning(f"the clock was set back by {last - now:.0f} seconds or more; no pause is kept")
+            waiting, self._heap = sorted(self._heap), []
+            self.on_set_back()
+            for _, _, action in waiting:
+                action()
         while self._heap and self._heap[0][0] <= now:
             heapq.heappop(self._heap)[2]()
         self._arm()

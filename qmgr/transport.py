@@ -501,9 +501,21 @@ class Transport:
         for nexthop in self.nexthops.known.values():
             nexthop.revive()
             if paces and not self.rules.rate_delay:
-                nexthop.destination.paused_until = 0.0
-                self._wake(nexthop.destination, now)
+                self._unpause(nexthop.destination, now)
         self.ask_dispatch()
+
+    def forget_times(self) -> None:
+        """The clock was set back: nothing is dead, or pauses, any more."""
+        self._dead_until = self._paused_until = 0.0
+        now = self._clock()
+        for nexthop in self.nexthops.known.values():
+            nexthop.revive()
+            self._unpause(nexthop.destination, now)
+        self.ask_dispatch()
+
+    def _unpause(self, destination: Destination, now: float) -> None:
+        destination.paused_until = 0.0
+        self._wake(destination, now)
 
     @property
     def busy(self) -> int:

@@ -13,7 +13,8 @@ from pillarbox.lib.delivery.result import DEFERRED, Result
 from pillarbox.qmgr import waits
 from pillarbox.qmgr.message import ActiveMessage
 from pillarbox.qmgr.nexthops import REMEMBERED
-from tests.qmgr.stage import FakeAgent, Stage, bounces, defers, on_stage, sends
+from pillarbox.qmgr.occupancy import Occupancy
+from tests.qmgr.stage import FakeAgent, Stage, bounces, defers, on_stage, sends, unreachable
 from tests.qmgr.test_fairness import Scene
 
 GREY = "450 4.7.1 Greylisted, try again in 300 seconds"
@@ -173,3 +174,59 @@ def test_what_is_deleted_in_the_middle_of_an_attempt_leaves_no_log(tmp_path: Pat
         assert stage.bounce.forgotten == [queue_id]
 
     on_stage(tmp_path, work)
+
+
+class TestClockSetBack:
+    """The clock was two hours ahead when the system came up, and is put right."""
+
+    BACK = -7200.0
+
+    def test_what_was_dead_is_tried_again(self, tmp_path: Path) -> None:
+        async def work(stage: Stage) -> None:
+            stage.put("a@one.test")
+            await stage.settle()  # nobody listens yet: the transport is dead
+            agents = stage.agents(unreachable)
+            stage.clock.ahead = self.BACK
+            stage.put("b@two.test")
+            await stage.settle()
+            assert agents.addresses == ["b@two.test"]
+            agents.behave = sends
+            stage.clock.ahead += self.BACK  # and once more: now the next hop is dead
+            queue_id = stage.put("c@two.test")
+            await stage.settle()
+            assert stage.where(queue_id) == ""
+
+        on_stage(tmp_path, work, initial_destination_concurrency="1")
+
+    def test_what_has_to_pause_goes_on(self, tmp_path: Path) -> None:
+        async def work(stage: Stage) -> None:
+            agents = stage.agents()
+            for number in range(3):
+                stage.put(f"a{number}@one.test")
+            await stage.until(lambda: len(agents.addresses) == 1)
+            stage.clock.ahead = self.BACK
+            await stage.until(lambda: len(agents.addresses) == 2)
+            stage.clock.ahead += 61
+            await stage.settle()
+            assert len(agents.addresses) == 3
+
+        on_stage(tmp_path, work, there_destination_rate_delay="60s")
+
+    def test_new_files_are_looked_for(self, tmp_path: Path) -> None:
+        async def work(stage: Stage) -> None:
+            stage.agents()
+            stage.pump()
+            stage.clock.ahead = self.BACK
+            queue_id = stage.put("a@one.test")
+            stage.pump()
+            assert stage.where(queue_id) != "incoming"
+            await stage.settle()
+
+        on_stage(tmp_path, work)
+
+    def test_an_agent_takes_as_much_as_before(self) -> None:
+        occupancy = Occupancy(2, 10)
+        for tag in range(2):
+            occupancy.begin(tag, False, 10000.0)
+        occupancy.age(10000.0 + self.BACK)
+        assert occupancy.free(False) == 2
