@@ -64,6 +64,7 @@ class ActiveQueue:
     def forget(self, message: ActiveMessage) -> None:
         """A message is no longer worked on."""
         message.close()
+        message.jobs = ()  # they know the message: together they would live until the garbage collector comes
         if self.messages.pop(message.queue_id, None) is not None:
             self._old -= message.old
             self.on_gone(message)

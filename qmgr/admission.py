@@ -16,7 +16,7 @@ from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, Result
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import CorruptQueueFile, Queue
 from pillarbox.lib.queue.deliver_by import EXPIRED
-from pillarbox.lib.queue.listing import held_until
+from pillarbox.lib.queue.listing import AT_ONCE, held_until
 from pillarbox.qmgr.active import ActiveQueue
 from pillarbox.qmgr.message import SHORTAGES, ActiveMessage, StillInDelivery, take_up
 from pillarbox.qmgr.policy import DeliveryPolicy
@@ -62,7 +62,7 @@ class Admission:
         if queue_id in self._active.messages:
             return True
         now = self._clock()
-        planned = self._policy.planned(queue_id, source)
+        planned = AT_ONCE if source == "incoming" else self._policy.planned(queue_id, source)
         try:
             message = take_up(self._queue, queue_id, source, now)
         except FileNotFoundError:
@@ -85,7 +85,8 @@ class Admission:
         if queue_id in self._active.flushed:
             self._active.flushed.discard(queue_id)
             message.flushed = True
-        self._policy.taken_up(message, planned)
+        if source != "incoming" or queue_id in self._policy.waits:
+            self._policy.taken_up(message, planned)
         self._active.add(message)
         envelope = message.envelope
         log.info(

@@ -77,7 +77,7 @@ class Agent:
         self._tag = tag
         self.under_way[tag] = entry
         self._occupancy.begin(tag, known, now)
-        self._send(frame, entry.message.descriptor)
+        self._send(frame, entry.job.message.file.descriptor)
 
     def ask_site(self, nexthop: str, told: Told) -> None:
         """Ask which site a next hop belongs to; `told` gets ("", 0.0) where the agent dies instead of answering."""
@@ -161,8 +161,7 @@ class Agent:
             self._close_when_idle()
             return
         tag, site = frame.integer("tag"), frame.text("site", "")
-        told = self._questions.pop(tag, None)
-        if told is not None:
+        if self._questions and (told := self._questions.pop(tag, None)) is not None:
             told(site, frame.number("ttl", 0.0))
             return
         results = [parse_result(item) for item in frame.groups("results")]
@@ -234,11 +233,12 @@ class AgentPool:
             free = agent.free(known, now)
             if free > most:
                 best, most = agent, free
-        staying = sum(not agent.leaving for agent in self._agents)
-        if best is None and not self._connecting and staying < self._limit:
-            task = asyncio.get_running_loop().create_task(self._connect())
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+        if best is None and not self._connecting:
+            staying = sum(not agent.leaving for agent in self._agents)
+            if staying < self._limit:
+                task = asyncio.get_running_loop().create_task(self._connect())
+                self._connecting.add(task)
+                task.add_done_callback(self._connecting.discard)
         return best
 
     def any_agent(self) -> Agent | None:

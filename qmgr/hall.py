@@ -22,12 +22,13 @@ class Hall:
     def __init__(self, pool: AgentPool, order: tuple[int, int], timers: Timers, again: Callable[[], None]) -> None:
         self._pool = pool
         self._line: Turns[Peer] = Turns(*order)
+        self._fresh, self._bulk = self._line.fresh, self._line.bulk
         self._timers = timers
         self._again = again
         self._asked = math.inf
 
     def __bool__(self) -> bool:
-        return bool(self._line)
+        return bool(self._fresh or self._bulk)
 
     def admits(self, destination: Destination, now: float) -> bool:
         """Whether a delivery may begin; the caller has seen that there is room for known destinations."""

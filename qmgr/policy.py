@@ -140,8 +140,9 @@ class DeliveryPolicy:
 
     def gone(self, message: ActiveMessage) -> None:
         """The message is no longer in active/."""
-        self.waits.release(message.waiting)
-        self.waits.release(message.still)
+        if message.waiting is not None or message.still is not None:
+            self.waits.release(message.waiting)
+            self.waits.release(message.still)
 
     def next_attempt(self, message: ActiveMessage, now: float) -> float:
         """When a message is tried again of which no recipient has said when."""

@@ -7,6 +7,7 @@ from operator import attrgetter
 from pillarbox.lib.address.verp import verp_sender
 from pillarbox.lib.delivery.request import request_frame
 from pillarbox.lib.ipc import encode_frame
+from pillarbox.lib.queue import Envelope
 from pillarbox.qmgr.job import Entry
 
 _CONDITIONS = ("envid", "ret", "body", "smtputf8", "requiretls", "deliver_by")
@@ -25,9 +26,8 @@ _conditions_of = attrgetter(*_CONDITIONS)
 _origin_of = attrgetter(*_ORIGIN)
 
 
-def options(entry: Entry) -> dict[str, object]:
+def options(entry: Entry, envelope: Envelope) -> dict[str, object]:
     """The members of the request beside those that every request has: only what differs from their default."""
-    envelope = entry.message.envelope
     chosen: dict[str, object] = {"fds": 1}
     conditions = _conditions_of(envelope)
     if any(conditions):
@@ -48,29 +48,28 @@ def options(entry: Entry) -> dict[str, object]:
 
 
 def sender_of(entry: Entry) -> str:
-    """The sender that the next hop sees: with VERP it names the recipient as the message's sender knows it."""
+    """The sender that the next hop sees with VERP: it names the recipient as the message's sender knows it."""
     envelope = entry.message.envelope
-    if not envelope.verp:
-        return envelope.sender
     recipient = entry.recipients[0].recipient
     return verp_sender(envelope.sender, envelope.verp, recipient.original or recipient.address)
 
 
 def compose_request(tag: int, entry: Entry) -> bytes:
     """The frame of a request.  Raises ProtocolError where it would be too large."""
-    message = entry.message
+    message = entry.job.message
+    envelope = message.envelope
     return encode_frame(
         request_frame(
             tag,
             message.queue_id,
-            sender_of(entry),
+            sender_of(entry) if envelope.verp else envelope.sender,
             message.file.offset,
             message.file.length,
             entry.job.transport.name,
             entry.nexthop.name,
-            message.envelope.arrival,
+            envelope.arrival,
             message.active,
             [{"n": stored.n, **stored.recipient.members()} for stored in entry.recipients],
-            options(entry),
+            options(entry, envelope),
         )
     )

@@ -59,7 +59,9 @@ class Settling:
         """An agent has answered."""
         recipients = entry.recipients
         if len(recipients) == 1 and len(results) == 1 and results[0].n == recipients[0].n:
-            self._record_all(entry.message, ((recipients[0], results[0]),), self._rule(entry))
+            message, rule = entry.job.message, self._rule(entry) if self._policy.scheduled else None
+            if self.record(message, recipients[0], results[0], rule):
+                self._done(message, [recipients[0].n])
             return
         by_number = {result.n: result for result in results}
         pairs = [(stored, by_number.get(stored.n) or _missing(stored.n)) for stored in recipients]
@@ -80,7 +82,8 @@ class Settling:
 
     def too_late(self, entry: Entry) -> bool:
         """Whether the sender wants the message back by now instead of late; then it is settled so."""
-        if not entry.message.envelope.deliver_by or not self._past_deadline(entry.message):
+        message = entry.job.message
+        if not message.envelope.deliver_by or not self._past_deadline(message):
             return False
         self.decide(entry, BOUNCED, "5.4.7", EXPIRED)
         return True

@@ -117,7 +117,11 @@ class Sorting:
         for stored, route in routes:
             if route.recipient != stored.recipient.address:
                 stored = _readdressed(stored, route.recipient)
-            groups.setdefault((route.transport, route.nexthop), []).append(stored)
+            together = groups.get(key := (route.transport, route.nexthop))
+            if together is None:
+                groups[key] = [stored]
+            else:
+                together.append(stored)
         for (name, nexthop), recipients in groups.items():
             if name in BUILT_IN:
                 results = [_built_in(name, nexthop, stored) for stored in recipients]

@@ -1,44 +1,23 @@
-"""One transport: whose turn it is at its agents, and what their answers mean for the destinations.
+"""One transport: which work its agents get when, and what their answers mean for the destinations.
 
-A job takes its turns (`turns.py`); at its turn the next of its peers whose destination has room gives an entry.  A
-peer that finds its destination full is parked there.  When a place becomes free the destination wakes one in its own
-order; woken peers have had their turn at the agents already, so they alternate with the jobs whose turn it is.  Each
-step costs the same, however many messages, recipients or destinations wait.
-
-Peers of destinations that may be slow or dead wait for an agent apart from the others, in the hall (`hall.py`).
-
-What holds (tests/qmgr/test_fairness.py): with J jobs that have something to deliver, a new message to one recipient is
-given to an agent after at most 2 * (cost + 1) * (the new messages before it + 1) others, however many recipients the
-others have; a message to many has its share of 1/J of the rest.
+The rota says whose turn it is (`rota.py`).  Peers of destinations that may be slow or dead wait for an agent apart from
+the others, in the hall (`hall.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.qmgr import (
-    DELIVERY_SLOT_COST,
-    DELIVERY_SLOT_LOAN,
-    DESTINATION_RATE_DELAY,
-    DESTINATION_RECIPIENT_LIMIT,
-    MINIMAL_BACKOFF_TIME,
-    MINIMUM_DELIVERY_SLOTS,
-    TRANSPORT_RATE_DELAY,
-    TRANSPORT_RETRY_TIME,
-)
-from pillarbox.lib.config.parameters.sites import DESTINATION_SITES
 from pillarbox.lib.delivery.result import DEFERRED, SENT, Result
 from pillarbox.lib.ipc import ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import StoredRecipient
 from pillarbox.qmgr.agents import AgentPool
 from pillarbox.qmgr.backoff import Pace
-from pillarbox.qmgr.batches import batch_limit, join
+from pillarbox.qmgr.batches import join
 from pillarbox.qmgr.destination import Destination, NextHop
 from pillarbox.qmgr.hall import Hall
 from pillarbox.qmgr.job import Entry, Job, Peer
@@ -47,10 +26,10 @@ from pillarbox.qmgr.nexthops import NextHops
 from pillarbox.qmgr.occupancy import KNOWN_TIME
 from pillarbox.qmgr.policy import DeliveryPolicy
 from pillarbox.qmgr.room import Pool
+from pillarbox.qmgr.rota import Rota
+from pillarbox.qmgr.rules import TransportRules
 from pillarbox.qmgr.sites import NEVER, SiteQuestions
 from pillarbox.qmgr.timers import Timers
-from pillarbox.qmgr.turns import Turns
-from pillarbox.qmgr.window import WindowRules
 
 CRASH_RETRIES = 2
 """How often a delivery that its agent did not survive is given to another one at once; then it is deferred."""
@@ -84,39 +63,6 @@ class Outcomes(Protocol):
         """Whether the time for delivery is over; the entry is settled then."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransportRules:
-    """The parameters of one transport."""
-
-    windows: WindowRules
-    order: tuple[int, int]
-    fresh_until: int
-    recipient_limit: int
-    batch: int
-    rate_delay: float
-    transport_rate_delay: float
-    sites: bool
-    dead_pause: float
-    retry_time: float
-
-    @classmethod
-    def of(cls, config: Config, name: str) -> TransportRules:
-        """What the configuration says of the transport `name`."""
-        recipient_limit = config.of_service(DESTINATION_RECIPIENT_LIMIT, name)
-        return cls(
-            WindowRules.of(config, name),
-            (config.of_service(DELIVERY_SLOT_COST, name), config.of_service(DELIVERY_SLOT_LOAN, name)),
-            config.of_service(MINIMUM_DELIVERY_SLOTS, name),
-            recipient_limit,
-            batch_limit(recipient_limit),
-            config.of_service(DESTINATION_RATE_DELAY, name),
-            config.of_service(TRANSPORT_RATE_DELAY, name),
-            config.of_service(DESTINATION_SITES, name),
-            config[MINIMAL_BACKOFF_TIME],
-            config[TRANSPORT_RETRY_TIME],
-        )
-
-
 class Transport:
     """One transport; `pool` is None where master.yaml has no such service."""
 
@@ -139,9 +85,7 @@ class Transport:
         self._timers = timers
         rules = self.rules
         self.nexthops = NextHops(rules.windows, rules.order, rules.dead_pause, clock)
-        self._turns: Turns[Job] = Turns(*rules.order)
-        self._woken: deque[tuple[Destination, Peer]] = deque()
-        self._woken_next = False
+        self._rota = Rota(rules.order, rules.fresh_until)
         self._paused_until = 0.0
         self._dead_until = 0.0
         self._dispatch_asked = False
@@ -177,7 +121,7 @@ class Transport:
         there = self._towards(nexthop, one)
         peer = there.peers.get(job)
         if peer is None or not peer.entries or not join(peer.entries[-1], recipients, limit or self.rules.batch):
-            self._enqueue(Entry(job, there, recipients))
+            self._enqueue(Entry(job, there, recipients), peer)
 
     def nexthop(self, name: str, recipient: str = "") -> NextHop:
         """What is known of a next hop."""
@@ -205,36 +149,32 @@ class Transport:
             self._give_up(nexthop, "4.4.1", _suspended(nexthop.reason))
         for peer in (*moved, *held):
             if peer.entries:
-                self._stand_in(peer)
+                self._rota.stand_in(peer)
         self.ask_dispatch()
 
-    def _stand_in(self, peer: Peer) -> None:
-        """Put a peer into the ring of its job, and the job into its line."""
-        peer.job.ring.append(peer)
-        if not peer.job.queued:
-            self._queue(peer.job)
-
-    def _enqueue(self, entry: Entry) -> None:
+    def _enqueue(self, entry: Entry, peer: Peer | None = None) -> None:
+        """Let an entry wait for its turn, or put it off; `peer` is its peer where that is known."""
         now = self._clock()
         if now < self._dead_until:
             self._put_off(entry, "4.3.0", UNAVAILABLE)
             return
         job, nexthop = entry.job, entry.nexthop
-        if nexthop.dead(now):
+        destination = nexthop.destination
+        if now < nexthop.dead_until or now < destination.dead_until:
             self._suspend(entry, nexthop.reason)
             return
-        if self._outcomes.crowded and nexthop.destination.unresponsive:
+        if not destination.swift and destination.unresponsive and self._outcomes.crowded:
             self._suspend(entry, UNRESPONSIVE)
             return
-        pace = nexthop.destination.pace
-        if pace is not None and len(nexthop.peers) >= pace.backlog and job not in nexthop.peers:
+        peer = peer or nexthop.peers.get(job)
+        pace = destination.pace
+        if pace is not None and peer is None and len(nexthop.peers) >= pace.backlog:
             self._put_off(entry, "4.4.5", PACED)
             return
-        peer = nexthop.peers.get(job)
         if peer is None:
             peer = nexthop.peers[job] = Peer(job, nexthop)
             if nexthop.placed:
-                self._stand_in(peer)
+                self._rota.stand_in(peer)
             else:
                 nexthop.held.append(peer)
         peer.entries.append(entry)
@@ -263,10 +203,6 @@ class Transport:
         entry.job.recipients -= count
         self.recipients.in_core -= count
 
-    def _queue(self, job: Job) -> None:
-        job.queued = True
-        (self._turns.fresh if job.fresh else self._turns.bulk).append(job)
-
     # --- whose turn it is
     def ask_dispatch(self) -> None:
         """Hand out work within this turn of the event loop."""
@@ -276,25 +212,26 @@ class Transport:
 
     def _dispatch(self) -> None:
         self._dispatch_asked = False
-        if self.pool is None or self._hall is None:
-            if self._turns:
+        rota, hall, pool = self._rota, self._hall, self.pool
+        if pool is None or hall is None:
+            if rota:
                 self._unavailable("no such service in master.yaml")
             return
-        pause, hall = self.rules.transport_rate_delay, self._hall
-        while (self._woken or self._turns or hall) and not self.stopping:
+        pause = self.rules.transport_rate_delay
+        while (rota or hall) and not self.stopping:
             now = self._clock()
-            if pause and (self.pool.busy or now < self._paused_until):
+            if pause and (pool.busy or now < self._paused_until):
                 return
-            peer = hall.next(now)
-            agent = None if peer else self.pool.free_agent(True, now)
-            entry = self._take(peer) if peer else self._next(hall, now) if agent else None
+            peer = hall.next(now) if hall else None
+            agent = None if peer else pool.free_agent(True, now)
+            entry = rota.take(peer) if peer else rota.next(hall, now) if agent else None
             if entry is None:
-                if self._woken or self._turns or hall:
+                if rota or hall:
                     hall.come_back()
                 return
             known = peer is None and entry.destination is not None and entry.destination.swift
             if not known:
-                agent = self.pool.free_agent(False, now)
+                agent = pool.free_agent(False, now)
             assert agent is not None
             if self._outcomes.too_late(entry):  # its deadline passed while it stood in line
                 self._leaves(entry)
@@ -327,80 +264,14 @@ class Transport:
         entry.source = self._policy.sources.begun(self.name, destination, chosen.source, len(entry.recipients))
         return True
 
-    def _next(self, hall: Hall, now: float) -> Entry | None:
-        """The entry whose turn it is, taken out."""
-        while self._woken or self._turns:
-            if self._woken and (self._woken_next or not self._turns):
-                self._woken_next = False
-                destination, peer = self._woken.popleft()
-                destination.woken -= 1
-                if not peer.entries or peer.nexthop.destination is not destination:
-                    if peer.entries:
-                        self._stand_in(peer)  # its next hop belongs to another site now
-                    self._wake(destination, now)
-                elif not destination.has_room(now):
-                    destination.park_again(peer, peer.job.fresh)
-                elif not hall.admits(destination, now):
-                    hall.enter(peer)
-                else:
-                    return self._take(peer)
-                continue
-            self._woken_next = True
-            line = self._turns.line()
-            job = line.popleft()
-            entry = self._next_of(hall, job, now)
-            if entry is None:
-                job.queued = False
-                continue
-            self._turns.served(line)
-            if not job.ring:
-                job.queued = False
-            elif job.fresh:
-                line.appendleft(job)
-            else:
-                self._turns.bulk.append(job)
-            return entry
-        return None
-
-    def _next_of(self, hall: Hall, job: Job, now: float) -> Entry | None:
-        """The entry of the next peer in the ring whose destination has room."""
-        ring = job.ring
-        while ring:
-            peer = ring.pop(0)
-            if not peer.entries:
-                continue  # they were given up
-            destination = peer.nexthop.destination
-            if not destination.has_room(now):
-                destination.park(peer, job.fresh)
-            elif not hall.admits(destination, now):
-                hall.enter(peer)
-            else:
-                return self._take(peer)
-        return None
-
-    def _take(self, peer: Peer) -> Entry:
-        job = peer.job
-        entry = peer.entries.pop(0)
-        if peer.entries:
-            self._stand_in(peer)
-        else:
-            del peer.nexthop.peers[job]
-        job.served += 1
-        entry.destination = peer.nexthop.destination
-        entry.destination.busy += 1
-        return entry
-
-    def _wake(self, destination: Destination, now: float) -> None:
-        while (peer := destination.wake(now)) is not None:
-            self._woken.append((destination, peer))
-
-    def _released(self, entry: Entry, now: float, unsent: int | None = None) -> None:
-        """An entry is no longer under way; `unsent` of its recipients have got nothing, None: all."""
+    def _released(self, entry: Entry, now: float, results: list[Result] | None = None) -> None:
+        """An entry is no longer under way; `results` say which of its recipients have got it, None: none has."""
         destination, entry.destination = entry.destination, None
         assert destination is not None
         destination.busy -= 1
         rules = self.rules
         if entry.source is not None:
+            unsent = None if results is None else sum(result.status != SENT for result in results)
             self._policy.sources.ended(entry.source, unsent)
             entry.source = None
         pace = destination.pace
@@ -413,10 +284,10 @@ class Transport:
             self._paused_until = now + rules.transport_rate_delay
             self._timers.at(self._paused_until, self.ask_dispatch)
         if destination.parked:
-            self._wake(destination, now)
+            self._rota.wake(destination, now)
 
     def _resume(self, destination: Destination) -> None:
-        self._wake(destination, self._clock())
+        self._rota.wake(destination, self._clock())
         self.ask_dispatch()
 
     # --- what agents say
@@ -429,22 +300,26 @@ class Transport:
     def _finished(self, entry: Entry, results: list[Result], site: str) -> None:
         """An agent has answered; `site` is the reason why the next hop as a whole could not be used, or ""."""
         now = self._clock()
+        nexthop = entry.nexthop
         if entry.destination is not None:
             entry.destination.swift = not site and now - entry.handed < KNOWN_TIME
-        if self._policy.heard(self.name, _called(entry.nexthop), results, site):
+        # One success where nobody has ever complained says nothing of the pace.
+        plain = not site and len(results) == 1 and results[0].status == SENT and nexthop.destination.pace is None
+        if not plain and self._policy.heard(self.name, _called(nexthop), results, site):
             # A server that says so is there: this is no failure to reach it.
-            pace = self._paced(entry.nexthop)
+            pace = self._paced(nexthop)
             if pace is not None:
-                self._give_up(entry.nexthop, "4.4.5", PACED, keep=pace.backlog)
+                self._give_up(nexthop, "4.4.5", PACED, keep=pace.backlog)
         elif not site:
-            self.nexthops.succeeded(entry.nexthop)
+            self.nexthops.succeeded(nexthop)
         else:
-            for nexthop in self.nexthops.failed(entry.nexthop, site, now):
-                self._give_up(nexthop, "4.4.1", _suspended(nexthop.reason))
-        self._released(entry, now, sum(result.status != SENT for result in results))
+            for dead in self.nexthops.failed(nexthop, site, now):
+                self._give_up(dead, "4.4.1", _suspended(dead.reason))
+        self._released(entry, now, results)
         self._leaves(entry)
         self._outcomes.settle(entry, results)
-        self.ask_dispatch()
+        if not self._dispatch_asked:
+            self.ask_dispatch()
 
     def _give_up(self, nexthop: NextHop, dsn: str, text: str, *, keep: int = 0) -> None:
         """All that waits for a next hop, but for the first `keep` peers, is put off."""
@@ -473,12 +348,7 @@ class Transport:
         """No agent can be reached."""
         log.warning(f"mail transport {self.name} unavailable: {reason}")
         self._dead_until = self._clock() + self.rules.retry_time
-        for line in (self._turns.fresh, self._turns.bulk):
-            for job in line:
-                job.ring.clear()
-                job.queued = False
-            line.clear()
-        self._woken.clear()
+        self._rota.clear()
         if self._sites is not None:
             self._sites.give_up()
         if self._hall:
@@ -515,7 +385,7 @@ class Transport:
 
     def _unpause(self, destination: Destination, now: float) -> None:
         destination.paused_until = 0.0
-        self._wake(destination, now)
+        self._rota.wake(destination, now)
 
     @property
     def busy(self) -> int:

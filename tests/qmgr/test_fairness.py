@@ -155,7 +155,7 @@ def test_everything_is_delivered_once_and_windows_hold(
         )
         scene.end(data.draw(st.integers(0, 100)))
     assert Counter(scene.order()) == expected
-    assert not scene.transport._turns and not scene.transport._woken
+    assert not scene.transport._rota
     assert all(nexthop.forgettable(1e9) for nexthop in scene.transport.nexthops.known.values())
     assert scene.transport.recipients.in_core == 0
 
@@ -275,7 +275,7 @@ class TestDeath:
         assert tried <= 4
         assert len(scene.outcomes.suspended) == 2 * (11 - tried)
         assert "b" in scene.order()
-        assert not scene.transport._turns and not scene.transport._woken
+        assert not scene.transport._rota
         scene.put("c", "dead.test")
         assert len(scene.outcomes.suspended) == 2 * (12 - tried), "mail for a dead next hop waited"
         scene.clock.time += 301
@@ -290,7 +290,7 @@ class TestDeath:
         scene.run()
         scene.transport._unavailable("gone")
         assert len(scene.outcomes.suspended) == 10
-        assert not scene.transport._turns
+        assert not scene.transport._rota
         scene.end(0)
         assert scene.transport.recipients.in_core == 0
 
