@@ -111,8 +111,8 @@ class Failed:
 
     @property
     def reason(self) -> str:
-        """The resolver's customary words, as they stand in mail logs."""
-        return "Host not found, try again"
+        """The resolver's customary words, as they stand in mail logs; of a bogus answer also what is wrong with it."""
+        return f"Host not found, try again ({self.detail})" if self.bogus else "Host not found, try again"
 
 
 Outcome: TypeAlias = "Answer[T] | Absent | Failed"

@@ -228,6 +228,12 @@ class TestTampering:
         assert (outcome.one.status, outcome.one.dsn) == ("deferred", "4.4.3")
         assert not server.messages
 
+    @pytest.mark.parametrize("what", ["MX", "A"])
+    def test_is_told_apart_from_a_server_that_is_away(self, world: World, what: str) -> None:
+        world.dns.spoil({"MX": "dane.example", "A": "mx.dane.example"}[what], "expired", what)
+        outcome, _ = world.send("dane.example")
+        assert "Host not found, try again (DNSSEC validation failure: " in outcome.one.text
+
     @pytest.mark.parametrize("how", ["bogus", "expired", "unsigned", "stripped"])
     def test_with_a_denial(self, world: World, how: str) -> None:
         world.dns.spoil(world.tlsa("mx.signed.example"), how, "TLSA")
