@@ -49,7 +49,7 @@ OTHER_FILES = 400
 
 def confinement(config: Config) -> Confinement:
     """Any server's port and the DNS, UNIX sockets for LMTP and where another room must be asked or told (lookup about a
-    table, mta_sts, tlsrpt, bounce for the postmaster); no file but what an interpreter needs."""
+    table, mta_sts, tlsrpt, cleanup for the postmaster); no file but what an interpreter needs."""
     config = config_of(config, config[SERVICE_NAME])
     ports = config[SMTP_CLIENT_PORTS]
     binds = config[SMTP_BIND_ADDRESS] or config[SMTP_BIND_ADDRESS6] or config[SOURCE_ADDRESSES]
