@@ -9,7 +9,14 @@ from collections.abc import Iterator
 
 from pillarbox.commands.check_content import CHECKS
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.lookup import ALIAS_DATABASE
+from pillarbox.lib.config.parameters.general import MYDESTINATION
+from pillarbox.lib.config.parameters.lookup import (
+    ALIAS_DATABASE,
+    FAST_FLUSH_DOMAINS,
+    RELAY_DOMAINS,
+    VIRTUAL_ALIAS_DOMAINS,
+    VIRTUAL_MAILBOX_DOMAINS,
+)
 from pillarbox.lib.config.values import all_parameters
 from pillarbox.lib.tables.listing import contents
 
@@ -20,13 +27,28 @@ _OWN_TYPES = ("accounts", "logins")
 """Types that only the program lookup has."""
 
 
+_DOMAINS = {
+    parameter.name
+    for parameter in (
+        MYDESTINATION,
+        RELAY_DOMAINS,
+        VIRTUAL_ALIAS_DOMAINS,
+        VIRTUAL_MAILBOX_DOMAINS,
+        FAST_FLUSH_DOMAINS,
+    )
+}
+"""Lists in which tables may stand among names."""
+
+
 def look_at_tables(config: Config) -> Iterator[str]:
-    """One line for each table of a parameter of the kind "tables" that could not answer."""
+    """One line for each table that a parameter names, and that could not answer."""
     aliases = config[ALIAS_DATABASE]
     for service in (None, *config.services.values()):
         view = config if service is None else config.for_service(service)
         for name, parameter in all_parameters().items():
-            if parameter.kind != "tables" or name in _ELSEWHERE or (service and name not in service.options):
+            if name in _ELSEWHERE or (service and name not in service.options):
+                continue
+            if parameter.kind != "tables" and name not in _DOMAINS:
                 continue
             value = view[parameter]
             for spec in value if isinstance(value, tuple) else ():

@@ -21,12 +21,12 @@ from pillarbox.lib.config.parameters.lookup import (
     SENDER_DEPENDENT_RELAYHOST_MAPS,
     TRANSPORT_MAPS,
 )
-from pillarbox.lib.config.parameters.smtp_client import SMTP_FALLBACK_RELAY, SMTP_TLS_SECURITY_LEVEL
+from pillarbox.lib.config.parameters.smtp_client import SMTP_CLIENT_PORTS, SMTP_FALLBACK_RELAY, SMTP_TLS_SECURITY_LEVEL
 from pillarbox.lib.config.parameters.smtp_client_sasl import SMTP_SASL_AUTH_ENABLE, SMTP_SASL_PASSWORD_MAPS
 from pillarbox.lib.dns.authentic import AuthenticResolver
 from pillarbox.lib.tables.listing import listed
 from pillarbox.lib.tls import TlsError
-from pillarbox.smtp_client.destination import BadDestination, parse_destination, split_destinations
+from pillarbox.smtp_client.destination import BadDestination, parse_destination, parse_port, split_destinations
 from pillarbox.smtp_client.policies import configured_reader
 from pillarbox.smtp_client.settings import config_of, is_lmtp, read_settings
 from pillarbox.smtp_client.tables import Tables
@@ -44,6 +44,11 @@ def mistakes(config: Config) -> Iterator[str]:
         read_settings(config, service)
     except ValueError as error:
         yield str(error)
+    for port in config[SMTP_CLIENT_PORTS]:
+        try:
+            parse_port(port)
+        except BadDestination:
+            yield f'{SMTP_CLIENT_PORTS.name}: a port was expected, not "{port}"'
     yield from _next_hops(config, service)
     yield from _logins(config)
     yield from _protection(config, lmtp=is_lmtp(config, service))

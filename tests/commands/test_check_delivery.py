@@ -83,6 +83,11 @@ smtp_sasl_password_maps: inline:{{f.test=me:secret}}
         ("warm_up: {127.0.0.9: {since: 2026-11-01, per_day: [5]}}", "127.0.0.9 is none of source_addresses"),
         ("suppression_bounce_limit: 3", "no effect without suppression_enable"),
         ("bounce_template_file: /nonexistent/t", "bounce_template_file /nonexistent/t"),
+        (
+            "fast_flush_domains: 'a.test, hash:/nonexistent/x'",
+            "fast_flush_domains: hash:/nonexistent/x: there is no file",
+        ),
+        ("smtp_client_ports: 25, foo", 'smtp_client_ports: a port was expected, not "foo"'),
         ("lmtp_tcp_port: abc", "lmtp_tcp_port: a port was expected"),
     ],
 )

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, networks, text
+from pillarbox.lib.config.parameter import Raw, boolean, declare, joined, networks, text
 
-DEFAULT_VERP_DELIMITERS = text(
+
+def parse_delimiters(raw: Raw) -> str:
+    """Two characters.  Raises ValueError."""
+    value = joined(raw)
+    if len(value) != 2:
+        raise ValueError(f'two characters were expected, such as "+=", not "{value}"')
+    return value
+
+
+DEFAULT_VERP_DELIMITERS = declare(
     "default_verp_delimiters",
     "+=",
     """The two characters that set the recipient's parts apart in the sender, where a message asks for VERP and names
     none: owner+user=domain@origin.""",
+    "text",
+    parse_delimiters,
 )
 VERP_DELIMITER_FILTER = text(
     "verp_delimiter_filter",
