@@ -54,6 +54,7 @@ def mail() -> Iterator[Instance]:
         "smtpd_error_sleep_time": "0s",
         "auth_failure_delay": "0s",
         "smtpd_client_event_limit_exceptions": "",
+        "smtp_tlsrpt_enable": "yes",  # without it the service for reports ends by itself
     }
     instance = Instance(users={BOB: PASSWORD}, settings=settings)
     try:
