@@ -13,7 +13,6 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 
 from pillarbox.lib.config.parameters.general import SOFT_BOUNCE
 from pillarbox.lib.delivery import DEFERRED, DeliveryRequest, Result
@@ -72,10 +71,6 @@ def _fault(request: DeliveryRequest, error: Exception) -> list[Result]:
         Result(recipient.n, DEFERRED, INTERNAL_ERROR, "internal error of the delivery agent")
         for recipient in request.recipients
     ]
-
-
-def _close(request: DeliveryRequest, task: object) -> None:
-    request.close()
 
 
 class _AgentRounds:
@@ -190,6 +185,7 @@ def serve_async_agent(
             except Exception as error:
                 results = _fault(request, error)
             finally:
+                request.close()
                 worker.request_ended()
             replies.append(_reply(request, results, site))
             start_sending()
@@ -208,15 +204,12 @@ def serve_async_agent(
         try:
             while True:
                 frame = await channel.receive()
-                request: DeliveryRequest | None = None
                 if site is not None and frame.text("do") == "site":
                     work, standing = tell_site(frame.integer("tag"), frame.text("nexthop")), Standing(revocable=True)
                 else:
                     request = parse_request(frame, time.time(), soft_bounce=soft_bounce)
                     work, standing = one(request), request.standing
                 task = asyncio.get_running_loop().create_task(work)
-                if request is not None:
-                    task.add_done_callback(partial(_close, request))  # also one that is given up before it begins
                 tasks[task] = standing
                 task.add_done_callback(tasks.pop)
         except ChannelClosed:
