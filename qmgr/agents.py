@@ -66,6 +66,11 @@ class Agent:
             free = self._occupancy.free(known)
         return free
 
+    @property
+    def full(self) -> bool:
+        """Whether it takes no further request now."""
+        return self._saying_goodbye or max(self._occupancy.free(True), self._occupancy.free(False)) <= 0
+
     def next_room(self) -> float | None:
         """When it takes more although it has answered nothing, in seconds of the clock of `free`; None: it will not."""
         return self._occupancy.next_change()
@@ -284,7 +289,7 @@ class AgentPool:
     @property
     def full(self) -> bool:
         """Whether no agent takes a further request."""
-        return not any(agent.free for agent in self._agents)
+        return all(agent.full for agent in self._agents)
 
     @property
     def busy(self) -> int:

@@ -112,3 +112,19 @@ def test_old_mail_leaves_room_for_new(tmp_path: Path) -> None:
         stage.scheduler.close()
 
     on_stage(tmp_path, work, qmgr_message_active_limit="20")
+
+
+def test_a_pool_is_full_when_no_agent_takes_more(tmp_path: Path) -> None:
+    async def work(stage: Stage) -> None:
+        stage.agents(some_are_dead, capacity=2)
+        pool = stage.scheduler.transport("there").pool
+        assert pool is not None
+        stage.put("a@dead1.test")
+        await stage.until(lambda: pool.busy == 1)
+        assert not pool.full
+        stage.put("a@dead2.test")
+        await stage.until(lambda: pool.busy == 2)
+        assert pool.full
+        stage.scheduler.close()
+
+    on_stage(tmp_path, work, processes=1)
