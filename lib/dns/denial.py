@@ -129,8 +129,12 @@ class Nsec:
 
     def no_exact_match(self, name: dns.name.Name, encloser_labels: int) -> None:
         """See `Denial`."""
-        if self._covering(name) is None:
+        span = self._covering(name)
+        if span is None:
             raise Bogus(f"nothing proves that a wildcard may answer for {name}")
+        # What exists below the wildcard's own parent keeps it away from all that is below (RFC 4592 section 3.3.1).
+        if max(len(_encloser(name, end)) for end in span) - 1 > encloser_labels:
+            raise Bogus(f"a wildcard that is too far above answers for {name}")
 
     def delegates(self, name: dns.name.Name) -> bool:
         """See `Denial`."""

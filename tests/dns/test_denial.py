@@ -52,6 +52,13 @@ class TestNsec:
         with pytest.raises(Bogus, match="wildcard"):
             nsec(("mx", "@", "A RRSIG NSEC")).absent(name("nx"), TLSA)
 
+    def test_a_wildcard_answers_for_nothing_below_a_name_that_exists(self) -> None:
+        """RFC 4592 section 3.3.1: its records are true, and replayed where they do not belong."""
+        nsec(("a", "m", "A RRSIG NSEC")).no_exact_match(name("_25._tcp.host"), 2)
+        for link in (("mx", "z", "A RRSIG NSEC"), ("a", "x._tcp.mx", "A RRSIG NSEC")):
+            with pytest.raises(Bogus, match="too far above"):
+                nsec(link).no_exact_match(name("_25._tcp.mx"), 2)
+
     def test_the_parents_record_of_a_delegation_denies_nothing_of_the_child(self) -> None:
         """RFC 6840 section 4.1: a true record of the parent, replayed."""
         chain = nsec(APEX, ("child", "z", "NS DS RRSIG NSEC"))
