@@ -58,6 +58,9 @@ def verdict(
                 return results.sent(n, server, final, handed)
             return results.said(n, server, final, Stage.END_OF_DATA)
     if farewell is not None:
+        if transaction.lmtp and farewell.kind == 5 and len(transaction.accepted) > 1 and transaction.data_reply:
+            # With LMTP it is about one recipient, and nobody can say which (RFC 2033 section 4.2).
+            return local_failure(n, "4.5.0", f"host {server.name} said before its time: {farewell}", server)
         stage = Stage.RCPT if transaction.data_reply is None else Stage.BODY
         return results.said(n, server, farewell, stage)
     if failure is not None:

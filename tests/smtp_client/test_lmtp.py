@@ -68,3 +68,12 @@ def test_what_is_set_for_lmtp_holds_for_lmtp(client: ClientUnderTest) -> None:
         with fake_server(lmtp=lmtp) as server:
             assert client.deliver_one(server.nexthop).one.status == "sent"
             assert server.commands[0] == word
+
+
+def test_a_verdict_before_its_time_is_about_one_recipient_only(client: ClientUnderTest) -> None:
+    client.service = "lmtp"
+    for recipients, status in ((["a@b.test", "b@b.test"], "deferred"), (["a@b.test"], "bounced")):
+        with fake_server({"DATA": "354 go\n550 5.2.2 full"}, lmtp=True) as server:
+            outcome = client.deliver_one(server.nexthop, recipients)
+            assert {result.status for result in outcome.results.values()} == {status}
+            assert "550 5.2.2 full" in outcome[recipients[0]].text
