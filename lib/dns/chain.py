@@ -17,7 +17,9 @@ from typing import Any, TypeAlias
 import dns.dnssec
 import dns.message
 import dns.name
+import dns.rdataset
 import dns.rdatatype
+import dns.rrset
 
 from pillarbox.lib.dns.denial import Proof
 from pillarbox.lib.dns.evidence import Evidence
@@ -25,7 +27,10 @@ from pillarbox.lib.dns.signatures import Bogus, Budget, Zone, entrusted_keys, us
 from pillarbox.lib.dns.types import Clock
 
 STEPS_LIMIT = 4000
-"""Steps remembered; a zone's keys take some kilobytes."""
+"""Steps remembered; a zone's keys take a kilobyte or two."""
+
+KEYS_LIMIT = 8192
+"""Octets of a zone's keys; the root has some twelve hundred while it changes them."""
 
 STEP_TTL = 3600.0
 """Seconds for which a step is believed at most."""
@@ -120,7 +125,7 @@ class Chain:
         if not trusted:
             raise Bogus(f"no key of the zone {name} is the one that is vouched for")
         signed = verify(keys, evidence.signatures(keys), Zone(name, trusted), self.now(), Budget())
-        return Zone(name, keys.to_rdataset()), signed.ttl
+        return Zone(name, _some(keys)), signed.ttl
 
     async def _cut(self, name: dns.name.Name, above: Zone) -> tuple[Step, float]:
         message = await self._ask(name, dns.rdatatype.DS)
@@ -143,3 +148,15 @@ class Chain:
         if proof is Proof.UNSIGNED or (proof is Proof.NO_DATA and denial.delegates(name)):
             return Unsigned(), ttl
         return NoCut(), ttl
+
+
+def _some(keys: dns.rrset.RRset) -> dns.rdataset.Rdataset:
+    """The keys of a zone that are remembered: all, unless somebody wants to see how much that can be."""
+    found = dns.rdataset.Rdataset(keys.rdclass, keys.rdtype)
+    found.update_ttl(keys.ttl)
+    octets = 0
+    for key in keys:
+        octets += len(key.key)
+        if octets <= KEYS_LIMIT:
+            found.add(key)
+    return found

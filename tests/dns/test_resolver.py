@@ -15,6 +15,7 @@ import pytest
 
 from pillarbox.lib.dns import MX, Absent, Answer, Failed, Hosts, RecordType, Resolver, Server
 from pillarbox.lib.dns import endpoint as endpoint_module
+from pillarbox.lib.dns.cache import OCTETS_EACH, Cache
 from tests.dns.name_server import NameServer, name_server
 
 T = TypeVar("T")
@@ -292,6 +293,22 @@ def test_the_cache_is_bounded() -> None:
 
     with name_server(ZONE) as ns:
         assert run(many(ns)) == 10
+
+
+def test_the_cache_is_bounded_in_octets_too() -> None:
+    """A hundred names of 250 octets in each of many answers: it is the outside that chooses them."""
+    cache = Cache(100, lambda: 0.0)
+    large = tuple(MX(number, f"{number}." + "x" * 250) for number in range(100))
+    for number in range(1000):
+        cache.put((f"n{number}.test", RecordType.MX), Answer(f"n{number}.test", large, "", 3600.0))
+        assert cache.octets <= 100 * OCTETS_EACH
+    assert 0 < len(cache) < 5
+    cache.put(("n999.test", RecordType.MX), Answer("n999.test", large[:1], "", 3600.0))
+    for number in range(1000):
+        cache.put((f"s{number}.test", RecordType.A), Answer(f"s{number}.test", ("192.0.2.1",), "", 3600.0))
+    assert len(cache) == 100
+    cache.clear()
+    assert (len(cache), cache.octets) == (0, 0)
 
 
 def test_addresses_of_both_families() -> None:

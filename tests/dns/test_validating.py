@@ -7,12 +7,19 @@ Unbound's.
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Iterator
 
+import dns.name
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
 import pytest
 
 from pillarbox.lib.dns import TLSA, Absent, Answer, Failed, Outcome, RecordType, Server
 from pillarbox.lib.dns.anchors import ROOT, parse_anchors
+from pillarbox.lib.dns.chain import KEYS_LIMIT, _some
 from pillarbox.lib.dns.validating import ValidatingResolver
 from tests.lab.dns import DnsServer
 from tests.peers.unbound import Unbound
@@ -228,3 +235,11 @@ def test_anchors_that_are_none(text: str) -> None:
 
 def test_the_anchors_of_the_root() -> None:
     assert [record.key_tag for record in parse_anchors(ROOT)["."]] == [20326, 38696]
+
+
+def test_of_a_zone_with_very_many_keys_not_all_are_remembered() -> None:
+    keys = dns.rrset.RRset(dns.name.from_text("big.example"), dns.rdataclass.IN, dns.rdatatype.DNSKEY)
+    for number in range(200):
+        text = base64.b64encode(number.to_bytes(2, "big") * 128).decode()
+        keys.add(dns.rdata.from_text("IN", "DNSKEY", f"256 3 8 {text}"), 300)
+    assert sum(len(key.key) for key in _some(keys)) == KEYS_LIMIT
