@@ -18,6 +18,9 @@ def expand_recipients(lookup: LookupClient, recipients: Iterable[Recipient]) -> 
     found: dict[tuple[str, str], Recipient] = {}
     reports: dict[str, Recipient] = {}
     for recipient in recipients:
+        if recipient.expanded:  # the message was requeued: others have, or had, their own places in it
+            reports[recipient.address] = recipient
+            continue
         addresses = lookup.expand(recipient.address) or (recipient.address,)
         notify = recipient.notify if len(addresses) == 1 else notify_of_members(recipient.notify)
         if notify is not recipient.notify:

@@ -70,3 +70,10 @@ def test_two_ways_to_one_address_silence_none_of_their_wishes() -> None:
 def test_who_has_no_alias_stays_as_given() -> None:
     recipient = Recipient("a@y.test", orcpt="rfc822;x@z.test", notify=("never",))
     assert expanded([recipient]) == (recipient,)
+
+
+def test_what_was_expanded_before_is_not_expanded_again() -> None:
+    """A requeued message: the members may have it already, and what is left is to report that."""
+    done = Recipient("team@x.test", notify=("success",), expanded=True)
+    assert expanded([done], team=("ann@x.test", "bob@x.test")) == (done,)
+    assert expanded([done]) == (done,), "nor is it an address to deliver to, where the alias is gone"
