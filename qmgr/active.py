@@ -72,8 +72,9 @@ class ActiveQueue:
             self._was_full = False
             self.on_room()
 
-    def set_aside(self, queue_id: str, when: float, *, at_once: bool = False) -> None:
-        """Defer a message until `when`.  Where that fails, it is taken up from active/ again at that time.
+    def set_aside(self, queue_id: str, when: float, *, at_once: bool = False) -> bool:
+        """Defer a message until `when`.  Where that fails, it is taken up from active/ again at that time; False where
+        an administrator has taken it away.
 
         `at_once`: this pass did not come to anything, so that the next one is for all recipients again.
         """
@@ -88,10 +89,11 @@ class ActiveQueue:
             try:
                 when = os.stat(self._queue.path("deferred", queue_id)).st_mtime
             except OSError:
-                return
+                return False
         except OSError as error:
             log.error(f"{queue_id}: defer: {error.strerror}")
         self._defer(queue_id, when)
+        return True
 
     def left_where_it_is(self, queue_id: str, when: float) -> None:
         """A message in deferred/ could not be taken up: it has its next turn at `when`."""

@@ -186,6 +186,11 @@ class Settling:
             if self._mark(message, [stored.n]) or result.status == SENT:
                 self._settled(message, 1)
                 return
+        elif result.status == SENT and result.handed != EXPANDED and message.envelope.report != "verify":
+            # It is not delivered once more because nobody can be told of it.
+            log.error(f"{message.queue_id}: no report on the delivery to <{stored.recipient.address}>")
+            self._done(message, [stored.n])
+            return
         self._policy.put_off(message, stored.n, result, rule)
         message.deferred += 1
         self._settled(message, 1)
@@ -243,7 +248,8 @@ class Settling:
             self._failures.forget(message)  # what has become of it is written for nobody
         self._policy.deferred(message)
         self._active.forget(message)
-        self._active.set_aside(message.queue_id, when)
+        if not self._active.set_aside(message.queue_id, when):
+            self._policy.waits.drop(message.queue_id)
 
     def next_attempt(self, message: ActiveMessage, now: float) -> float:
         """When a message of which something is left is tried again."""

@@ -10,6 +10,7 @@ import pytest
 
 from pillarbox.lib.delivery.request import DeliveryRequest
 from pillarbox.lib.delivery.result import DEFERRED, Result
+from pillarbox.lib.queue import Recipient
 from pillarbox.qmgr import waits
 from pillarbox.qmgr.message import ActiveMessage
 from pillarbox.qmgr.nexthops import REMEMBERED
@@ -37,6 +38,21 @@ class TestBounceAway:
             await stage.settle()
             assert stage.where(queue_id) == ""
             assert len(agents.addresses) == 4, "two that were deferred, two that were delivered, nothing twice"
+
+        on_stage(tmp_path, work)
+
+    def test_what_was_delivered_is_not_delivered_again_for_the_sake_of_a_report(self, tmp_path: Path) -> None:
+        async def work(stage: Stage) -> None:
+            agents = stage.agents()
+            stage.bounce.down = True
+            queue_id = stage.put(Recipient("a@one.test", notify=("success",)), "b@one.test")
+            await stage.settle()
+            stage.bounce.down = False
+            stage.clock.ahead += 5000
+            await stage.settle()
+            assert stage.where(queue_id) == ""
+            assert sorted(agents.addresses) == ["a@one.test", "b@one.test"]
+            assert stage.logged("no report on the delivery to <a@one.test>")
 
         on_stage(tmp_path, work)
 
