@@ -49,6 +49,8 @@ _LOOPBACK: dict[int, str] = {RecordType.A: "127.0.0.1", RecordType.AAAA: "::1"}
 class Resolver:
     """Asks `servers` in turn, going through the list `attempts` times, `timeout` seconds for each question."""
 
+    _may_do_without_edns = True
+
     def __init__(
         self,
         servers: Sequence[Server],
@@ -193,6 +195,18 @@ class Resolver:
                 return Absent(name, True, min(ttl, response.negative_ttl or 0), authenticated)
             # An alias without its target: the server does not follow chains, so we do.
 
+    async def _without_edns(self, endpoint: Endpoint, question: bytes) -> Response:
+        """RFC 6891 section 7: it may be an old server, which is asked the old way from then on; but only if that helps.
+        One that understands nobody's question, as a stranger's zone may make it say, stays what it was."""
+        endpoint.edns = False
+        try:
+            response = await endpoint.query(question, self._timeout)
+        except BaseException:
+            endpoint.edns = True
+            raise
+        endpoint.edns = response.rcode in _NOT_UNDERSTOOD
+        return response
+
     async def ask(self, question: bytes) -> Response:
         """What the first server says that can be reached: a yes or a no, not remembered.  Raises Unreachable."""
         reasons: list[str] = []
@@ -200,9 +214,8 @@ class Resolver:
             for endpoint in self._endpoints:
                 try:
                     response = await endpoint.query(question, self._timeout)
-                    if response.rcode in (ResponseCode.FORMERR, ResponseCode.NOTIMP) and endpoint.edns:
-                        endpoint.edns = False  # RFC 6891 section 7: an old server; ask it the old way
-                        response = await endpoint.query(question, self._timeout)
+                    if response.rcode in _NOT_UNDERSTOOD and endpoint.edns and self._may_do_without_edns:
+                        response = await self._without_edns(endpoint, question)
                 except Unreachable as error:
                     reasons.append(f"{endpoint.server}: {error}")
                     continue
@@ -210,6 +223,9 @@ class Resolver:
                     return response
                 reasons.append(f"{endpoint.server}: {_rcode_name(response.rcode)}")
         raise Unreachable("; ".join(dict.fromkeys(reasons)) or "no DNS server is configured")
+
+
+_NOT_UNDERSTOOD = (ResponseCode.FORMERR, ResponseCode.NOTIMP)
 
 
 def _aliases(answers: Sequence[Record], record_type: int) -> dict[str, Record]:

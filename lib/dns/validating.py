@@ -77,6 +77,8 @@ class ValidatingResolver(Resolver):
     `anchors` are DS or DNSKEY records by zone (`anchors.parse_anchors`); `now` is the time of day.
     """
 
+    _may_do_without_edns = False  # there would be no signatures
+
     def __init__(
         self,
         servers: Sequence[Server],

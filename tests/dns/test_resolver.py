@@ -137,6 +137,24 @@ def test_an_old_server_is_asked_without_edns() -> None:
         assert isinstance(run(resolver(ns.server).mx("example.test")), Answer)
 
 
+def test_a_server_that_understands_a_question_in_no_way_keeps_edns() -> None:
+    def answering(server: NameServer, query: dns.message.Message, tcp: bool) -> list[bytes]:
+        edns.append(query.edns >= 0)
+        if query.question[0].name.to_text() == "example.test.":
+            return [query.to_wire()[:2] + b"\x80\x01" + bytes(8)]
+        return [server.response(query).to_wire()]
+
+    async def two(ns: NameServer) -> None:
+        asked = resolver(ns.server)
+        assert isinstance(await asked.mx("example.test"), Failed)
+        await asked.a("other.test")
+
+    edns: list[bool] = []
+    with name_server(ZONE, answering) as ns:
+        run(two(ns))
+    assert edns[0] and not edns[1] and edns[-1]
+
+
 def test_answers_to_other_questions_and_ids_are_overlooked() -> None:
     def answering(server: NameServer, query: dns.message.Message, tcp: bool) -> list[bytes]:
         right = server.response(query).to_wire()

@@ -93,6 +93,20 @@ def verdict(outcome: Outcome[object]) -> str:
 
 A, MX_, TLSA_, CNAME = RecordType.A, RecordType.MX, RecordType.TLSA, RecordType.CNAME
 
+
+def test_a_zone_that_makes_the_resolver_stumble_takes_no_signatures_from_the_others(zones: DnsServer) -> None:
+    async def go() -> list[str]:
+        validating = resolver(zones)
+        try:
+            names = ("mx.plain.test", "mx.example.org")
+            return [verdict(await validating.query(name, A)) for name in names]
+        finally:
+            validating.close()
+
+    zones.fail("mx.plain.test", "formerr")
+    assert asyncio.run(go()) == ["failed", "secure"]
+
+
 VERDICTS = [
     ("example.org", MX_, "secure"),
     ("EXAMPLE.org", MX_, "secure"),
