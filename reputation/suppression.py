@@ -22,6 +22,9 @@ LEARNT_LIMIT: Final = 200_000
 REASON_LIMIT: Final = 300
 """Characters of a reason that are kept."""
 
+RECOUNT: Final = 60.0
+"""Seconds between two counts of a list that is full: each reads all of it."""
+
 NEVER: Final = 2**62
 """When an entry of a person expires."""
 
@@ -43,6 +46,9 @@ class Suppression:
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
+        self._learnt: int | None = None
+        """How many are remembered without a person's doing, at most; None: not counted yet."""
+        self._counted = 0.0
 
     def refused(self, address: str, reason: str, limit: int, lifetime: int) -> bool:
         """Its own server says that there is no such address; whether that puts it on the list now."""
@@ -61,6 +67,8 @@ class Suppression:
         refusals += 1
         fresh = not listed and refusals >= limit > 0
         listed = now if fresh else listed
+        if row is None and self._learnt is not None:
+            self._learnt += 1
         self._database.change(
             "INSERT OR REPLACE INTO suppressed VALUES (?, ?, ?, ?, 0, ?, ?)",
             (address, refusals, now, listed, reason[:REASON_LIMIT], now + lifetime),
@@ -68,8 +76,11 @@ class Suppression:
         return fresh
 
     def _full(self) -> bool:
-        row = self._database.row("SELECT count(*) FROM suppressed WHERE manual = 0")
-        return row is not None and row[0] >= LEARNT_LIMIT
+        now = self._clock()
+        if self._learnt is None or (self._learnt >= LEARNT_LIMIT and not 0 <= now - self._counted < RECOUNT):
+            row = self._database.row("SELECT count(*) FROM suppressed WHERE manual = 0")
+            self._learnt, self._counted = row[0] if row is not None else 0, now
+        return self._learnt is not None and self._learnt >= LEARNT_LIMIT
 
     def reasons(self, addresses: tuple[str, ...]) -> dict[str, tuple[str, bool]]:
         """Those of the addresses that are on the list, with the reason and whether a person gave it."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +84,26 @@ class TestLearnt:
         assert database.row("SELECT count(*) FROM suppressed") == (10,)
         suppressed.suppress(ANN, "mine")
         assert suppressed.reasons((ANN,)) == {ANN: ("mine", True)}
+
+    def test_a_refusal_does_not_read_the_whole_list(
+        self, suppressed: Suppression, monkeypatch: pytest.MonkeyPatch, database: Database, clock: Clock
+    ) -> None:
+        monkeypatch.setattr(suppression, "LEARNT_LIMIT", 40)
+        asked: list[str] = []
+        row = database.row
+
+        def noted(statement: str, values: Sequence[object] = ()) -> tuple[Any, ...] | None:
+            asked.append(statement)
+            return row(statement, values)
+
+        monkeypatch.setattr(database, "row", noted)
+        for number in range(60):
+            suppressed.refused(f"u{number}@far.test", SAID, 1, DAY)
+        assert sum("count(" in statement for statement in asked) == 1, "and not again within a minute"
+        suppressed.lift("u0@far.test")
+        clock.now += 61
+        suppressed.refused("new@far.test", SAID, 1, DAY)
+        assert suppressed.reasons(("new@far.test",)), "there is room again"
 
 
 class TestByHand:
