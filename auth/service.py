@@ -27,6 +27,9 @@ SERVICES = SESSION_SERVICES | {"smtp"}
 EXCHANGE_LIMIT = 5000
 """Unfinished exchanges of one connection; beyond it the oldest is forgotten (its client is most likely gone)."""
 
+DOMAINS_AT_ONCE = 900
+"""Domains in one answer: of the longest names, so many fit into a frame."""
+
 Reply = dict[str, object]
 
 Exchanges = dict[int, "Exchange | None"]
@@ -142,6 +145,9 @@ class AuthService:
     async def _domain(self, request: Attributes, exchanges: Exchanges, peer_uid: int) -> Reply:
         return {"ok": True, "found": self._authority.users.has_domain(request.text("domain"))}
 
+    async def _domains(self, request: Attributes, exchanges: Exchanges, peer_uid: int) -> Reply:
+        return {"ok": True, "domains": self._authority.users.domains(request.text("after"), DOMAINS_AT_ONCE)}
+
     _Verb = Callable[["AuthService", Attributes, Exchanges, int], Awaitable[Reply]]
     _VERBS: ClassVar[dict[str, _Verb]] = {
         "mechanisms": _list_mechanisms,
@@ -151,6 +157,7 @@ class AuthService:
         "redeem": _redeem,
         "account": _account,
         "domain": _domain,
+        "domains": _domains,
     }
 
 

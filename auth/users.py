@@ -78,6 +78,10 @@ class UserDirectory:
         """Whether there are hosted accounts in a domain."""
         return self._database.has_domain(normalize_domain(domain))
 
+    def domains(self, after: str, limit: int) -> list[str]:
+        """The first domains with hosted accounts behind `after`, in order."""
+        return self._database.domains(after, limit)
+
     def _hosted(self, name: str) -> HostedUser | None:
         try:
             address = normalize_address(name)

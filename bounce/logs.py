@@ -45,7 +45,9 @@ class Logs:
     async def append(
         self, kind: str, queue_id: str, outcome: Outcome, *, fresh: bool = False, tidy: bool = False
     ) -> None:
-        """Append; on disk when this returns.  All that wait in one turn of the loop share the sync.
+        """Append; a failure is on disk when this returns.  All that wait in one turn of the loop share the sync.
+
+        Why a recipient waits is not synced: should power fail, the next attempt says it again.
 
         `fresh` empties the log first; `tidy` drops what later lines have replaced, where the log has become long.
 
@@ -64,6 +66,9 @@ class Logs:
         except BaseException:
             os.close(descriptor)
             raise
+        if kind == "defer":
+            os.close(descriptor)
+            return
         loop = asyncio.get_running_loop()
         written = loop.create_future()
         if not self._waiting:

@@ -1,7 +1,7 @@
 """`accounts:` tables: the account database as a look-up table, through the auth service.
 
 A key `user@domain` is found where a hosted account of that address exists, a key without `@` where any account exists
-in that domain.  Positive answers are kept for a moment; a new account is seen at once.
+in that domain (`account_domains`).  Positive answers are kept for a moment; a new account is seen at once.
 
 `logins:` has the login names that own an address: a hosted account its own, and in mydestination a system user who
 may log in the one of that name.
@@ -14,10 +14,12 @@ import threading
 from pillarbox.lib.clients.auth import AuthClient
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.auth import AUTH_DATABASE
 from pillarbox.lib.config.parameters.lookup import LOOKUP_CACHE_TTL
 from pillarbox.lib.tables import LookupFailed, Options, Registry, Table
 from pillarbox.lib.tables.blocking import about_to_wait
 from pillarbox.lib.tables.registry import Opener
+from pillarbox.lookup.account_domains import AccountDomains
 
 CACHE_LIMIT = 10_000
 """Positive answers kept; beyond it all are dropped."""
@@ -29,10 +31,20 @@ class AccountsTable(Table):
     With `logins` the values are login names, of system users too, and keys without `@` are not there.
     """
 
-    def __init__(self, spec: str, options: Options, client: AuthClient, ttl: float, *, logins: bool = False) -> None:
+    def __init__(
+        self,
+        spec: str,
+        options: Options,
+        client: AuthClient,
+        domains: AccountDomains,
+        ttl: float,
+        *,
+        logins: bool = False,
+    ) -> None:
         super().__init__(spec, options)
         self._logins = logins
         self._client = client
+        self._domains = domains
         self._ttl = ttl
         self._known: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
@@ -42,6 +54,10 @@ class AccountsTable(Table):
         local, at, domain = key.rpartition("@")
         if (at and (not local or not domain)) or (self._logins and not at):
             return None  # "@domain": there is no account for all addresses
+        if not at:
+            found = self._domains.has(key) if "." in key else False
+            if found is not None:
+                return "hosted" if found else None
         kept = self._known.get(key)
         if kept is not None and kept[0] > self.options.clock():
             return kept[1]
@@ -59,7 +75,7 @@ class AccountsTable(Table):
 
     def _ask(self, key: str, is_address: bool) -> str | None:
         if not is_address:
-            return "hosted" if "." in key and self._client.domain(key) else None
+            return "hosted" if self._domains.ask(key) else None
         account = self._client.account(key)
         return None if account is None or (account.system and not self._logins) else account.address
 
@@ -72,7 +88,8 @@ def register_accounts(registry: Registry, config: Config) -> None:
         def open_accounts(spec: str, options: Options, registry: Registry) -> Table:
             if kind not in shared:
                 client, ttl = AuthClient(config), config[LOOKUP_CACHE_TTL]
-                shared[kind] = AccountsTable(spec, options, client, ttl, logins=kind == "logins")
+                domains = AccountDomains(config[AUTH_DATABASE], client)
+                shared[kind] = AccountsTable(spec, options, client, domains, ttl, logins=kind == "logins")
             return shared[kind]
 
         return open_accounts

@@ -174,6 +174,12 @@ class AccountDatabase:
             found = self._connection.execute("SELECT 1 FROM accounts WHERE domain = ? LIMIT 1", (domain,)).fetchone()
         return found is not None
 
+    def domains(self, after: str, limit: int) -> list[str]:
+        """The domains that have accounts, in order: the first `limit` behind `after`."""
+        statement = "SELECT DISTINCT domain FROM accounts WHERE domain > ? ORDER BY domain LIMIT ?"
+        with failures():
+            return [domain for (domain,) in self._connection.execute(statement, (after, limit))]
+
     def addresses(self, domain: str | None = None) -> list[str]:
         """All accounts, or those of a normalized domain, by domain and then by address."""
         statement = "SELECT address FROM accounts WHERE ?1 IS NULL OR domain = ?1 ORDER BY domain, address"

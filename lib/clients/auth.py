@@ -168,6 +168,10 @@ class AuthClient:
         """Whether the database has accounts in `domain`."""
         return self._call({"do": "domain", "domain": domain}).boolean("found")
 
+    def domains(self, after: str = "") -> tuple[str, ...]:
+        """The domains that have accounts, in order: the first ones behind `after`; empty at the end of the list."""
+        return self._call({"do": "domains", "after": after}).texts("domains")
+
     def close(self) -> None:
         """End the connection; the next call makes a new one."""
         if self._channel is not None:

@@ -100,6 +100,7 @@ def test_accounts_are_listed_by_domain(path: str) -> None:
         assert accounts.addresses() == ["z@a.org", "a@b.org", "b@b.org"]
         assert accounts.addresses("b.org") == ["a@b.org", "b@b.org"]
         assert accounts.has_domain("a.org")
+        assert accounts.domains("", 1) == ["a.org"]
         assert not accounts.has_domain("c.org")
 
 

@@ -92,6 +92,18 @@ class TestLogs:
         assert sum(batches) == 50
         assert max(batches) > 1
 
+    def test_why_a_recipient_waits_needs_no_sync(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def never(descriptors: list[int]) -> None:
+            raise AssertionError("synced")
+
+        monkeypatch.setattr(logs_module, "sync_batch", never)
+
+        async def work(bench: Bench) -> None:
+            await bench.client.append("defer", ID, BOB, REFUSED)
+            assert [one.n for one in await bench.client.read("defer", ID)] == [REFUSED.n]
+
+        on_bench(tmp_path, work)
+
     def test_the_last_word_on_a_recipient_holds(self, tmp_path: Path) -> None:
         async def work(bench: Bench) -> None:
             await bench.client.append("defer", ID, BOB, REFUSED)

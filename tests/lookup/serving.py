@@ -43,6 +43,11 @@ class Accounts:
         self._answer(domain)
         return any(address.endswith(f"@{domain}") for address in self.addresses)
 
+    def domains(self, after: str = "") -> tuple[str, ...]:
+        self._answer(f"domains after {after}")
+        domains = sorted({address.partition("@")[2] for address in self.addresses})
+        return tuple(domain for domain in domains if domain > after)
+
 
 def configuration(folder: Path, **values: str) -> Config:
     settings = {
