@@ -22,7 +22,7 @@ from collections import deque
 KNOWN_TIME = 2.0
 """Seconds in which a swift destination answers: a greeting, TLS and a transaction over a slow line."""
 
-STRANGER_TIME = 0.25
+STRANGER_TIME = 0.1
 """Seconds that a first contact counts as being begun."""
 
 SLACK = 100
