@@ -44,8 +44,10 @@ from pillarbox.lib.config.parameters.lookup import (
     RELAY_TRANSPORT,
     VIRTUAL_TRANSPORT,
 )
+from pillarbox.lib.config.parameters.mta_sts import MTA_STS_DIRECTORY
 from pillarbox.lib.config.parameters.reputation import REPUTATION_DIRECTORY
 from pillarbox.lib.config.parameters.smtpd_proxy import SMTPD_UPSTREAM_PROXY_HOSTS, SMTPD_UPSTREAM_PROXY_PROTOCOL
+from pillarbox.lib.config.parameters.tlsrpt import TLSRPT_DIRECTORY
 from pillarbox.lib.config.parameters.verify import VERIFY_DIRECTORY
 from pillarbox.lib.process.program import load_program
 from pillarbox.lib.queue.directories import LOGS, MAILDROP, QUEUES, SPARE
@@ -123,13 +125,15 @@ def _tokens(config: Config) -> Iterator[str]:
 def _directories(config: Config) -> Iterator[str]:
     spool = config[QUEUE_DIRECTORY]
     wanted = [(f"{spool}/{name}", MAIL_OWNER) for name in (*QUEUES, *LOGS, SPARE, MAILDROP)]
-    wanted += [
-        (config[MAIL_DIRECTORY], VMAIL_OWNER),
-        (config[DATA_DIRECTORY], AUTH_OWNER),
+    wanted += [(config[MAIL_DIRECTORY], VMAIL_OWNER), (config[DATA_DIRECTORY], AUTH_OWNER)]
+    made_at_start = [
         (config[REPUTATION_DIRECTORY], LOOKUP_OWNER),
         (config[VERIFY_DIRECTORY], MAIL_OWNER),
         (config[DELIVERY_DIRECTORY], MAIL_OWNER),
+        (config[MTA_STS_DIRECTORY], NET_OWNER),
+        (config[TLSRPT_DIRECTORY], NET_OWNER),
     ]
+    wanted += [each for each in made_at_start if os.path.lexists(each[0])]
     for path, owner in wanted:
         try:
             status = os.lstat(path)

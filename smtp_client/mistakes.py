@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pillarbox.lib.clients import mta_sts, tlsrpt
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import tls as t
@@ -21,8 +22,10 @@ from pillarbox.lib.config.parameters.lookup import (
     SENDER_DEPENDENT_RELAYHOST_MAPS,
     TRANSPORT_MAPS,
 )
+from pillarbox.lib.config.parameters.mta_sts import SMTP_MTA_STS
 from pillarbox.lib.config.parameters.smtp_client import SMTP_CLIENT_PORTS, SMTP_FALLBACK_RELAY, SMTP_TLS_SECURITY_LEVEL
 from pillarbox.lib.config.parameters.smtp_client_sasl import SMTP_SASL_AUTH_ENABLE, SMTP_SASL_PASSWORD_MAPS
+from pillarbox.lib.config.parameters.tlsrpt import SMTP_TLSRPT_ENABLE
 from pillarbox.lib.dns.authentic import AuthenticResolver
 from pillarbox.lib.tables.listing import listed
 from pillarbox.lib.tls import TlsError
@@ -49,9 +52,19 @@ def mistakes(config: Config) -> Iterator[str]:
             parse_port(port)
         except BadDestination:
             yield f'{SMTP_CLIENT_PORTS.name}: a port was expected, not "{port}"'
+    if not is_lmtp(config, service):
+        yield from _helpers(config)
     yield from _next_hops(config, service)
     yield from _logins(config)
     yield from _protection(config, lmtp=is_lmtp(config, service))
+
+
+def _helpers(config: Config) -> Iterator[str]:
+    """A master.yaml from before they were may lack services that are asked; then nobody would notice."""
+    for parameter, name in ((SMTP_MTA_STS, mta_sts.SERVICE), (SMTP_TLSRPT_ENABLE, tlsrpt.SERVICE)):
+        if config[parameter] and name not in config.services:
+            cure = f"add it ({name}: {{command: {name}, warm: 0, wakeup: 900s}}), or set {parameter.name}: no"
+            yield f'{parameter.name}: master.yaml has no service "{name}"; {cure}'
 
 
 def _next_hops(config: Config, service: str) -> Iterator[str]:

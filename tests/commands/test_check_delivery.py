@@ -18,6 +18,7 @@ SERVICES = """
 smtp: {command: smtp_client}
 lmtp: {command: smtp_client}
 qmgr: {command: qmgr, listen: public}
+mta_sts: {command: mta_sts}
 """
 
 
@@ -88,6 +89,7 @@ smtp_sasl_password_maps: inline:{{f.test=me:secret}}
             "fast_flush_domains: hash:/nonexistent/x: there is no file",
         ),
         ("smtp_client_ports: 25, foo", 'smtp_client_ports: a port was expected, not "foo"'),
+        ("smtp_tlsrpt_enable: yes", 'smtp_tlsrpt_enable: master.yaml has no service "tlsrpt"; add it'),
         ("lmtp_tcp_port: abc", "lmtp_tcp_port: a port was expected"),
     ],
 )
