@@ -46,6 +46,10 @@ def prepare(worker: Worker) -> None:
     make_own_directory(config, config[DELIVERY_DIRECTORY], config[MAIL_OWNER])
 
 
+REST = 4.0
+"""How much longer than a look for the mail of a site the rest is before the next one."""
+
+
 class QueueManager:
     """Joins intake, scheduler and the control socket."""
 
@@ -56,6 +60,9 @@ class QueueManager:
         self._scheduler: Scheduler
         self._pumping: asyncio.Task[None]
         self._looking: dict[str, asyncio.Task[int]] = {}
+        self._one_look = asyncio.Lock()
+        self._look_from = 0.0
+        self._rest = asyncio.sleep
 
     async def start(self) -> None:
         """Recover, then begin to deliver."""
@@ -123,12 +130,26 @@ class QueueManager:
         raise ProtocolError(f'unknown request "{verb}"')
 
     async def _site_flushed(self, site: str) -> int:
-        """Who asks for a site that is being looked for gets the same answer: each look reads the whole queue."""
+        """Who asks for a site that is being looked for gets the same answer: each look reads the whole queue.
+
+        One look at a time, and a rest before the next: whoever may send ETRN may do so all the time, for any subdomain.
+        """
         looking = self._looking.get(site)
         if looking is None:
-            looking = self._looking[site] = asyncio.get_running_loop().create_task(self._intake.flush("", site))
+            looking = self._looking[site] = asyncio.get_running_loop().create_task(self._look(site))
             looking.add_done_callback(lambda _: self._looking.pop(site, None))
         return await asyncio.shield(looking)
+
+    async def _look(self, site: str) -> int:
+        loop = asyncio.get_running_loop()
+        async with self._one_look:
+            if (pause := self._look_from - loop.time()) > 0:
+                await self._rest(pause)
+            began = loop.time()
+            count = await self._intake.flush("", site)
+            ended = loop.time()
+            self._look_from = ended + (ended - began) * REST
+        return count
 
     async def _flush(self, queue_id: str, site: str) -> dict[str, object]:
         try:

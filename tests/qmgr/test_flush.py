@@ -131,3 +131,31 @@ class TestWhatIsForgotten:
                 assert stage.where(queue_id) == "", "it goes out at once"
 
         on_stage(tmp_path, work)
+
+
+def test_looks_for_sites_do_not_fill_the_time(tmp_path: Path) -> None:
+    """Each reads the whole queue, and any client may ask for them."""
+
+    async def work(stage: Stage) -> None:
+        running, rests = 0, []
+
+        async def flush(queue_id: str, site: str) -> int:
+            nonlocal running
+            running += 1
+            assert running == 1, "one at a time"
+            await asyncio.sleep(0.001)
+            running -= 1
+            return 0
+
+        async def rest(seconds: float) -> None:
+            rests.append(seconds)
+
+        manager = managing(stage, Lists())
+        manager._intake.flush = flush  # type: ignore[method-assign]
+        manager._rest = cast(Any, rest)
+        await asyncio.gather(*(manager._site_flushed(f"{number % 4}.one.test") for number in range(40)))
+        assert len(rests) == 3 and min(rests) > 0
+        await manager._site_flushed("one.test")
+        assert len(rests) == 4, "also for who asks again and again"
+
+    on_stage(tmp_path, work)
