@@ -218,7 +218,10 @@ class Client:
     def respond(self, response: bytes | None) -> None:
         """Answer a challenge; None gives the exchange up."""
         self._order(Order.AUTH)
-        self._send(Stage.AUTH, command.auth_response(response))
+        if self.conversation is not None:
+            self.conversation.sent_secret()
+        self._output.append(command.auth_response(response))
+        self._awaited.append(Stage.AUTH)
 
     def _on_auth(self, reply: ServerReply) -> None:
         self.auth_reply = reply

@@ -79,9 +79,13 @@ class Conversation:
     # --- our client
     def sent(self, command: bytes) -> None:
         """Our command."""
-        if command[:5].upper() == b"AUTH ":
-            command = b" ".join((*command.split(b" ", 2)[:2], HIDDEN))
+        if command[:5].upper() == b"AUTH " and len(words := command.split(b" ", 2)) > 2:
+            command = b" ".join((*words[:2], HIDDEN))
         self.transcript.add("Out", command)
+
+    def sent_secret(self) -> None:
+        """Our answer to a challenge."""
+        self.transcript.add("Out", HIDDEN)
 
     def answered(self, code: int, text: str) -> None:
         """The server's reply.
@@ -89,6 +93,7 @@ class Conversation:
         Codes below 510 say that it does not understand what we say: that alone is a mistake of one of the two
         programs (Postfix's smtp_trouble.c).
         """
+        text = HIDDEN.decode() if code == 334 else text
         self.transcript.add("In", f"{code} {text}".encode("utf-8", "replace"))
         if 500 <= code < 510:
             self.problems.add("protocol")

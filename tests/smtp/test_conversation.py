@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from pillarbox.lib.smtp import replies
+from pillarbox.lib.smtp.client import Client
 from pillarbox.lib.smtp.conversation import CLASSES, Conversation, problem_of
 from pillarbox.lib.smtp.reply import Reply
 from tests.smtp.dialogue import Talk, profile, talk
@@ -102,3 +103,25 @@ def test_our_client_errs_where_a_server_does_not_understand_it() -> None:
 def test_the_greeting_stands_in_it() -> None:
     result = talk(b"")
     assert replies.greeting("x").encode().startswith(b"220") and result.codes == [220]
+
+
+def test_our_client_shows_nobody_a_password() -> None:
+    client = Client("me.test")
+    conversation = client.conversation = Conversation()
+    client.receive(b"220 mx.test ESMTP\r\n")
+    client.hello()
+    client.receive(b"250-mx.test\r\n250 AUTH PLAIN LOGIN\r\n")
+    client.authenticate("PLAIN", b"\0ann\0s3cret")
+    client.receive(b"504 5.5.4 no\r\n")
+    client.authenticate("LOGIN", None)
+    client.receive(b"334 VXNlcm5hbWU6\r\n")
+    client.respond(b"ann")
+    client.receive(b"334 UGFzc3dvcmQ6\r\n")
+    client.respond(b"s3cret")
+    client.receive(b"535 5.7.8 no\r\n")
+    assert conversation.problems == {"protocol"}
+    text = "\n".join(conversation.transcript.lines())
+    for secret in (b"\0ann\0s3cret", b"ann", b"s3cret"):
+        assert base64.b64encode(secret).decode() not in text
+    assert text.count("[hidden]") == 5
+    assert b"s3cret" in base64.b64decode(client.take_output().split(b"\r\n")[-2])
