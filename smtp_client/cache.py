@@ -49,9 +49,10 @@ class ConnectionCache:
 
     def _take(self, connection: Connection) -> bool:
         self._forget(connection)
-        if not connection.alive:
-            connection.quit()
-        return connection.alive
+        if connection.alive:
+            return True
+        connection.quit()
+        return False
 
     def put(self, connection: Connection) -> None:
         """Keep a connection, or part with it where it may not be used again."""

@@ -12,6 +12,7 @@ Servers are tried in order until every recipient has a verdict or the limits are
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from functools import partial
 from itertools import takewhile
 
@@ -29,7 +30,7 @@ from pillarbox.smtp_client.protection import UNENCRYPTED, insists
 from pillarbox.smtp_client.route import NoRoute, Router, Server, usable
 from pillarbox.smtp_client.session import Session
 from pillarbox.smtp_client.settings import Settings
-from pillarbox.smtp_client.terms import terms_of
+from pillarbox.smtp_client.terms import Terms, terms_of
 from pillarbox.smtp_client.transport_security import Tls
 from pillarbox.smtp_client.visits import Visits
 
@@ -46,10 +47,17 @@ class Deliverer:
         self.tls = tls
         self.logins = logins
         """None: the service logs in nowhere."""
+        self._terms = Terms.of_service(tls.policies.default, settings)
 
-    async def deliver(self, request: DeliveryRequest) -> tuple[list[Result], str]:
+    def terms(self, request: DeliveryRequest) -> Terms:
+        """What a request asks of a connection as far as nothing is known of its destination: nearly always the same."""
+        if request.sources or request.helo:
+            return terms_of(request, self.tls.policies.default, self.settings)
+        return self._terms
+
+    def deliver(self, request: DeliveryRequest) -> Awaitable[tuple[list[Result], str]]:
         """Results for all recipients, and why the next hop as a whole is unusable, or ""."""
-        return await Delivery(self, request).run()
+        return Delivery(self, request).run()
 
 
 class Delivery:
@@ -65,7 +73,7 @@ class Delivery:
         self._session = Session(request, deliverer.settings, deliverer.cache, self._ledger, self._visits)
         self._tls = deliverer.tls
         self._logins = deliverer.logins
-        self._terms = terms_of(request, deliverer.tls.policies.default, deliverer.settings)
+        self._terms = deliverer.terms(request)
 
     async def run(self) -> tuple[list[Result], str]:
         """Try every destination in turn."""

@@ -60,7 +60,8 @@ async def prepare(
         sender = ascii_address(request.sender)
         if sender is None or (request.smtputf8 and await needs_utf8(request.content)):
             raise _utf8_misfit(server)
-    utf8 = utf8 or (offered and not all(address.isascii() for address in _addresses(request, recipients)))
+    if offered and not utf8:
+        utf8 = not (request.sender.isascii() and all(recipient.address.isascii() for recipient in recipients))
     chosen, left = _within_limits(recipients, connection) if capabilities.limits is not NO_LIMITS else (recipients, [])
     commands: list[bytes] = []
     taken: list[DeliveryRecipient] = []
@@ -130,10 +131,6 @@ def _within_limits(
         chosen.append(recipient)
         connection.domains.add(domain)
     return chosen, left
-
-
-def _addresses(request: DeliveryRequest, recipients: Sequence[DeliveryRecipient]) -> list[str]:
-    return [request.sender, *(recipient.address for recipient in recipients)]
 
 
 def _orcpt(recipient: DeliveryRecipient) -> str:

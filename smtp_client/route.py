@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, zip_longest
 
 from pillarbox.lib.dns import Absent, Answer, Failed, Outcome, RecordType, Resolver
@@ -47,21 +47,19 @@ class Server:
     address_authentic: bool = False
     canonical: str = ""
     """The host's name at the end of its alias chain."""
+    name: str = field(init=False, compare=False, repr=False)
+    """`host[address]`, as log lines and bounces name a server."""
+    relay: str = field(init=False, compare=False, repr=False)
+    """`host[address]:port`."""
+    key: str = field(init=False, compare=False, repr=False)
+    """What tells connections apart."""
 
-    @property
-    def name(self) -> str:
-        """`host[address]`, as log lines and bounces name a server."""
-        return f"{self.host}[{self.path or self.address}]"
-
-    @property
-    def relay(self) -> str:
-        """`host[address]:port`."""
-        return self.name if self.path else f"{self.name}:{self.port}"
-
-    @property
-    def key(self) -> str:
-        """What tells connections apart."""
-        return self.path or f"[{self.address}]:{self.port}"
+    def __post_init__(self) -> None:
+        # Made once: a kept connection asks for them with each message.
+        name = f"{self.host}[{self.path or self.address}]"
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "relay", name if self.path else f"{name}:{self.port}")
+        object.__setattr__(self, "key", self.path or f"[{self.address}]:{self.port}")
 
 
 class Router:

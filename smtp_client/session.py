@@ -69,7 +69,8 @@ class Session:
         except (OSError, EOFError):
             ledger.fail("4.3.0", f"local data error while talking to {server.name}", server)
             return True
-        if (prepared.left and not prepared.recipients and not prepared.misfits) or (reused and not connection.alive):
+        alive = connection.alive
+        if (prepared.left and not prepared.recipients and not prepared.misfits) or (reused and not alive):
             return False
         if not prepared.commands:
             ledger.left = prepared.left
@@ -84,7 +85,7 @@ class Session:
             to_data=self._settings.probe_to_data and not prepared.body.chunked,
             before=prepared.before,
         )
-        failure = await self._converse(connection, transaction, prepared)
+        failure = await self._converse(connection, transaction, prepared, alive=alive)
         if reused and never_began(transaction, failure):
             connection.abort()
             return False
@@ -97,11 +98,11 @@ class Session:
         return True
 
     async def _converse(
-        self, connection: Connection, transaction: Transaction, prepared: Prepared
+        self, connection: Connection, transaction: Transaction, prepared: Prepared, *, alive: bool
     ) -> ConversationFailed | None:
         """Envelope and content; what broke the conversation off, if anything did."""
         try:
-            if connection.alive:
+            if alive:
                 connection.client.begin(transaction)
             await connection.settle()
             if transaction.progress is Progress.CONTENT:
@@ -110,9 +111,8 @@ class Session:
                 if body.chunked:
                     await connection.send_octets(body.content)
                 else:
-                    await connection.send_content(
-                        body.content, self._settings.line_limit, body.whole, pause=self._pause(connection)
-                    )
+                    pause = self._pause() if connection.mangled else 0.0
+                    await connection.send_content(body.content, self._settings.line_limit, body.whole, pause=pause)
         except ConversationFailed as error:
             connection.abort()
             return error
@@ -121,10 +121,10 @@ class Session:
             raise
         return None
 
-    def _pause(self, connection: Connection) -> float:
+    def _pause(self) -> float:
         """Seconds between the content and the dot: firewalls of old see no end that comes in one packet with it."""
         settings = self._settings
-        late = time.time() - self._request.arrival > settings.pix_threshold if connection.mangled else False
+        late = time.time() - self._request.arrival > settings.pix_threshold
         return settings.pix_delay if late and "delay_dotcrlf" in settings.pix_workarounds else 0.0
 
     def _settle(

@@ -29,6 +29,11 @@ class Terms:
     strict: bool = False
     exclusive: bool = False
 
+    @classmethod
+    def of_service(cls, tls: TlsPolicy, settings: Settings) -> Terms:
+        """Those of a request that has no addresses and no name of its own."""
+        return cls(tls, settings.bind_addresses, settings.helo_name, settings.bind_enforce)
+
     def source(self, server: Server) -> str:
         """The local address for connections to a server, "" for any."""
         return "" if server.path else self.sources[":" in server.address]
@@ -39,6 +44,8 @@ class Terms:
 
     def fulfilled_by(self, made: Terms) -> bool:
         """Whether a connection that was made on other terms may carry the message."""
+        if made is self:
+            return True
         return self.tls.satisfied_by(made.tls) and made.sources == self.sources and made.helo == self.helo
 
 

@@ -59,10 +59,13 @@ class AsyncMtaStsClient:
 
     async def policy(self, domain: str) -> StsPolicy | None:
         """The policy of a domain (the next hop, before any MX look-up).  Raises PolicyUnavailable."""
+        now = self._clock()
+        known = self._known.get(domain)  # most are written as they are kept
+        if known is not None and 0 <= now - known[0] < REMEMBERED_FOR:
+            return known[1]
         name = normalize_domain(domain)
         if not name or not name.isascii() or name[0] == "[" or "." not in name:
             return None
-        now = self._clock()
         known = self._known.get(name)
         if known is not None and 0 <= now - known[0] < REMEMBERED_FOR:
             return known[1]

@@ -78,13 +78,14 @@ def parse_result(frame: Attributes) -> Result:
 
 
 def format_delay(seconds: float) -> str:
-    """A delay with two significant digits and at most two decimals, whole from 10 s on, as Postfix logs it."""
+    """A delay with two significant digits and at most two decimals, whole from 10 s on, as Postfix logs it; what a
+    clock that was set back makes negative is none."""
+    if seconds < 0.005:
+        return "0"
     if seconds >= 9.95:
         return f"{seconds:.0f}"
     if seconds >= 0.995:
         return f"{seconds:.1f}".removesuffix(".0")
-    if seconds < 0.005:
-        return "0"
     return f"{seconds:.2f}".rstrip("0")
 
 
@@ -130,7 +131,7 @@ def log_result(
     original = f", orig_to=<{recipient.original}>" if recipient.original not in ("", recipient.address) else ""
     log.info(
         f"{request.queue_id}: to=<{recipient.address}>{original}, relay={result.relay}{', ' + note if note else ''}, "
-        f"delay={format_delay(max(0.0, now - request.arrival))}, "
-        f"delays={'/'.join([format_delay(max(0.0, delay)) for delay in delays])}, "
+        f"delay={format_delay(now - request.arrival)}, "
+        f"delays={'/'.join([format_delay(delay) for delay in delays])}, "
         f"{f'tls={tls}, ' if tls else ''}dsn={dsn}, status={_word(request, result)} ({result.text})"
     )
