@@ -145,10 +145,11 @@ _BELOW_STS = frozenset({"may", "encrypt", "dane"})
 
 def table_keys(text: str, destination: Destination) -> tuple[str, ...]:
     """Under which keys a next hop is looked up (postconf(5) `smtp_tls_policy_maps`): as it is written; a domain also
-    under its parents."""
+    in A-labels and under its parents."""
     written = text.lower()
     if not destination.use_mx or ":" in written:
         return (written,)
     host = destination.host.lower()
     parts = host.split(".")
-    return (host, *("." + ".".join(parts[number:]) for number in range(1, len(parts))))
+    spelt = () if written.isascii() else (written.removesuffix("."),)
+    return (*spelt, host, *("." + ".".join(parts[number:]) for number in range(1, len(parts))))

@@ -255,6 +255,12 @@ def test_lines_are_short_whatever_servers_say() -> None:
     assert max(map(len, data.split(b"\n"))) < 998
 
 
+@pytest.mark.parametrize("said", ["\U0001f600" * 800, "\U0001f600" * 4000, "\udcff" * 3000, "\u00e9" * 950])
+def test_nor_whatever_characters_they_use(said: str) -> None:
+    data, _ = written(report(), [ReportedRecipient("bob@y.org", "5.7.1", said, diagnostic=f"smtp; 554 {said}")])
+    assert data.isascii() and max(map(len, data.split(b"\n"))) < 998
+
+
 def test_more_causes_than_anybody_reads_are_told_together() -> None:
     many = [ReportedRecipient(f"u@d{number}.test", "5.1.1", "no") for number in range(100)]
     _, message = written(report(), many)
