@@ -110,6 +110,7 @@ def test_any_entry_is_read_or_refused(text: str, level: str) -> None:
         ("[mail.example.org]", ("[mail.example.org]",)),
         ("example.org:2525", ("example.org:2525",)),
         ("[192.0.2.1]", ("[192.0.2.1]",)),
+        ("Bücher.example", ("bücher.example", "xn--bcher-kva.example", ".example")),
     ],
 )
 def test_keys(text: str, keys: tuple[str, ...]) -> None:

@@ -19,6 +19,9 @@ WIDTH = 72
 LINE_LIMIT = 900
 """Bytes after which even a word is broken: lines of mail have at most 998 (RFC 5322 section 2.1.1)."""
 
+ESCAPED_LIMIT = LINE_LIMIT // 10
+"""Characters after which a word is broken that is not ASCII: one may become the ten bytes of `\\U0001f600`."""
+
 DIAGNOSTIC_LIMIT = 2000
 """Characters kept of what a remote server said: more helps nobody."""
 
@@ -104,12 +107,9 @@ def named(recipient: ReportedRecipient) -> str:
 
 def filled(text: str, indent: str = "") -> str:
     """Prose in lines; a word that is longer than a line stands alone."""
-    if len(text) > LINE_LIMIT:
-        text = " ".join(
-            word[start : start + LINE_LIMIT // 4]
-            for word in text.split()
-            for start in range(0, len(word), LINE_LIMIT // 4)
-        )
+    limit, piece = (LINE_LIMIT, LINE_LIMIT // 4) if text.isascii() else (ESCAPED_LIMIT, ESCAPED_LIMIT)
+    if len(text) > limit:
+        text = " ".join(word[start : start + piece] for word in text.split() for start in range(0, len(word), piece))
     return textwrap.fill(
         text,
         WIDTH,
