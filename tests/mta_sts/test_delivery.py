@@ -91,7 +91,7 @@ def test_a_policy_that_is_kept_to(world: World) -> None:
     world.publish("1")
     world.send()
     world.delivered()
-    assert world.instance.log_matching(r"to=<eve@far\.test>.*status=sent")
+    world.instance.wait_for(lambda: world.instance.log_matching(r"to=<eve@far\.test>.*status=sent"))
     assert world.instance.log_matching("MTA-STS policy of far.test: id=1 mode=enforce")
     assert world.sink.received(RECIPIENT)[0].tls
     world.counted((1, 0))
