@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pillarbox.commands.check_content import look_at_content
 from pillarbox.commands.check_delivery import BUILT_IN_TRANSPORTS, look_at_delivery
+from pillarbox.commands.check_passwords import look_at_passwords
 from pillarbox.commands.check_screening import look_at_screening
 from pillarbox.commands.check_tables import look_at_tables
 from pillarbox.commands.check_tls import look_at_certificates
@@ -71,6 +72,7 @@ def check(directory: str) -> int:
             look_at_content,
             look_at_delivery,
             look_at_screening,
+            look_at_passwords,
             _proxies,
             _ports,
             _tokens,
@@ -97,6 +99,7 @@ def _users(config: Config) -> Iterator[str]:
     if os.getuid() != 0:
         return
     seen: dict[int, str] = {}
+    groups: dict[int, list[str]] = {}
     for parameter in (MAIL_OWNER, NET_OWNER, LOOKUP_OWNER, AUTH_OWNER, VMAIL_OWNER):
         try:
             identity = resolve_identity(config[parameter])
@@ -108,6 +111,11 @@ def _users(config: Config) -> Iterator[str]:
         elif identity.uid in seen:
             yield f"{parameter.name}: is the same user as {seen[identity.uid]}; the programs must be kept apart"
         seen[identity.uid] = parameter.name
+        groups.setdefault(identity.gid, []).append(parameter.name)
+    for names in groups.values():
+        if NET_OWNER.name in names and len(names) > 1:
+            others = ", ".join(name for name in names if name != NET_OWNER.name)
+            yield f"{NET_OWNER.name}: has the group of {others}; give it one of its own"
 
 
 def _programs(config: Config) -> Iterator[str]:

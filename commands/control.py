@@ -133,13 +133,14 @@ def stop(config: Config) -> int:
 
 
 def reload(config: Config) -> int:
-    """Put the configuration files into force; not where master would refuse them for their certificates."""
+    """Put the configuration files into force; not where master would refuse them for certificates or tables."""
+    from pillarbox.commands.check_passwords import unusable_tables
     from pillarbox.commands.check_tls import unusable_certificates  # the other verbs need no TLS
 
     pid = running_pid(config)
     if not pid:
         return _say("the mail system is not running", EX_NOT_RUNNING)
-    if reasons := unusable_certificates(config):
+    if reasons := [*unusable_certificates(config), *unusable_tables(config)]:
         for reason in reasons:
             _say(reason, os.EX_CONFIG)
         return _say("not reloaded, the old configuration stays", os.EX_CONFIG)

@@ -62,10 +62,10 @@ class Station:
     announced: bool = False
     retired: bool = False
     next_wakeup: float = 0.0
-    certificates: tuple[tuple[str, int, int, int, int], ...] = ()
-    """How the certificate files were when they were last found good (see `certificates`)."""
+    read: tuple[tuple[str, int, int, int, int], ...] = ()
+    """How the files that its processes have read were when they were last found good (see `renewal`)."""
     generation: int = 0
-    """Goes up with each new certificate; children of an earlier one serve until those of this one do."""
+    """Goes up with each change of them; children of an earlier one serve until those of this one do."""
     tickets: TicketKeys | None = None
 
     def serving(self) -> list[Child]:
@@ -73,7 +73,7 @@ class Station:
         return [child for child in self.children.values() if not child.stopping and not child.retiring]
 
     def current(self) -> list[Child]:
-        """Those of them with the present certificates."""
+        """Those of them that have read the present files."""
         return [child for child in self.serving() if child.generation == self.generation]
 
     def wanted(self, now: float) -> bool:

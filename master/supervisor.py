@@ -25,9 +25,11 @@ from pillarbox.lib.process.loop import preload
 from pillarbox.lib.process.worker import FAILED, FREE, FULL, READY, WAKE, enter
 from pillarbox.lib.system.notify import Notifier
 from pillarbox.lib.system.privileges import PrivilegeError
+from pillarbox.lib.tables import TableError
+from pillarbox.lib.tables.kept import open_kept
 from pillarbox.lib.tls.tickets import TicketKeys, ticket_keys
 from pillarbox.master import programs
-from pillarbox.master.certificates import CertificateUnusable, Check, Round, require_usable
+from pillarbox.master.renewal import Check, FilesUnusable, Round, require_usable, tables_of
 from pillarbox.master.replacement import Replacement
 from pillarbox.master.roster import STAGES, Child, Station, in_stage
 from pillarbox.master.sockets import BindError, bind_service
@@ -48,7 +50,7 @@ class StartFailed(Exception):
     """The suite could not be started; the text says why."""
 
 
-UNUSABLE = (BindError, CertificateUnusable, ImportError, PrivilegeError)
+UNUSABLE = (BindError, FilesUnusable, ImportError, PrivilegeError, TableError)
 """Why a configuration that can be read may not be usable."""
 
 
@@ -163,11 +165,13 @@ class Supervisor:
     def _station(self, service: Service, config: Config, inherited: Sequence[socket.socket] = ()) -> Station:
         program = programs.load_program(service.command)
         view = config.for_service(service)
+        for name, specs in tables_of(program, view).items():
+            open_kept(name, specs)  # a type that cannot be kept is a mistake in the configuration
         listeners = bind_service(view, service, *programs.socket_owners(program, view), inherited=inherited)
         station = Station(service, program, view, listeners, Throttle(config[SERVICE_THROTTLE_TIME]))
         if service.wakeup:
             station.next_wakeup = self._clock() + service.wakeup
-        station.certificates = Round().snapshot(station)
+        station.read = Round().snapshot(station)
         station.tickets = self._ticket_keys(station)
         return station
 

@@ -65,7 +65,7 @@ class Unusable(Exception):
 
 
 LogIn = Callable[[Connection], Awaitable[None]]
-"""Log in where there is a password for the connection's server.  Raises LoginFailed, LookupUnavailable."""
+"""Log in where there is a password for the connection's server.  Raises LoginFailed, LookupFailed."""
 
 
 async def connect(
@@ -83,7 +83,7 @@ async def connect(
 
     `domain` is the next hop as configured, for certificates and messages; `find_loops` says that a server with our own
     name is ourselves; `unreached` hears of those at which nobody answers; `log_in` does that before there is mail.
-    Raises Unusable, LookupUnavailable.
+    Raises Unusable, LookupFailed.
     """
     server, sock = await _reach(servers, settings, terms, unreached)
     inside = is_inside(server, settings)

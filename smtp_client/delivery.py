@@ -16,9 +16,9 @@ from collections.abc import Awaitable
 from functools import partial
 from itertools import takewhile
 
-from pillarbox.lib.clients.lookup import LookupUnavailable
 from pillarbox.lib.delivery import DeliveryRequest, Result
 from pillarbox.lib.log import log
+from pillarbox.lib.tables import LookupFailed
 from pillarbox.smtp_client.cache import ConnectionCache
 from pillarbox.smtp_client.connection import Connection
 from pillarbox.smtp_client.connector import Unusable, connect
@@ -100,7 +100,7 @@ class Delivery:
                 self._terms = terms_of(request, policy, settings)
             try:
                 await self._try_destination(text, destination, last=number == len(texts) - 1)
-            except LookupUnavailable as error:
+            except LookupFailed as error:
                 ledger.hope = True
                 ledger.defer("4.3.0", f"Temporary lookup failure: {error}")
                 break
@@ -152,7 +152,7 @@ class Delivery:
         """One of the best of these: a kept connection to it, else a new one."""
         best = list(takewhile(lambda server: server.rank == servers[0].rank, servers))
         for server in best:
-            login = await self._logins.find(self._request.sender, text, server) if self._logins else None
+            login = self._logins.find(self._request.sender, text, server) if self._logins else None
             while (connection := self._cache.take_server(server.key, self._terms, login)) is not None:
                 if await self._session.use(connection, reused=True):
                     self._visits.saw(server)
@@ -214,6 +214,6 @@ class Delivery:
 
     async def _log_in(self, text: str, connection: Connection) -> None:
         assert self._logins is not None
-        credentials = await self._logins.find(self._request.sender, text, connection.server)
+        credentials = self._logins.find(self._request.sender, text, connection.server)
         if credentials is not None:
             await self._logins.log_in(connection, credentials)

@@ -24,8 +24,8 @@ from pillarbox.lib.smtp.client_stage import Stage
 from pillarbox.lib.tables.keys import split_local
 from pillarbox.lib.tls.channel import own_binding
 from pillarbox.smtp_client.connection import Connection
+from pillarbox.smtp_client.passwords import Passwords
 from pillarbox.smtp_client.route import Server
-from pillarbox.smtp_client.tables import Tables
 
 BEARER = "Bearer "
 """What begins a value in the table that is a token."""
@@ -69,8 +69,8 @@ def _demands(options: tuple[str, ...]) -> Demands:
 class Logins:
     """The logins of one service.  `clock` is given so that tests need not wait."""
 
-    def __init__(self, config: Config, tables: Tables, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tables = tables
+    def __init__(self, config: Config, passwords: Passwords, clock: Callable[[], float] = time.monotonic) -> None:
+        self._passwords = passwords
         self._clock = clock
         self._by_sender = config[p.SMTP_SENDER_DEPENDENT_AUTHENTICATION]
         self._delimiters = config[RECIPIENT_DELIMITER]
@@ -87,15 +87,15 @@ class Logins:
         """Under what a connection for a next hop is kept: one sender's is not just taken for another's."""
         return f"{nexthop}\n{sender}" if self._by_sender else nexthop
 
-    async def find(self, sender: str, nexthop: str, server: Server) -> Credentials | None:
-        """As whom a message of `sender` goes to `server`; None = as a stranger.  Raises LookupUnavailable."""
+    def find(self, sender: str, nexthop: str, server: Server) -> Credentials | None:
+        """As whom a message of `sender` goes to `server`; None = as a stranger.  Raises LookupFailed."""
         keys = [server.host, nexthop]
         if self._by_sender and sender:
             local, domain = split_address(sender)
             user, extension = split_local(local, self._delimiters)
             plain = [f"{user}@{domain}"] if extension else []
             keys = [sender, *plain, f"@{domain}", *keys]
-        value = await self._tables.find(p.SMTP_SASL_PASSWORD_MAPS, *dict.fromkeys(keys))
+        value = self._passwords.find(dict.fromkeys(keys))
         if value is None:
             return None
         name, _, secret = value.partition(":")

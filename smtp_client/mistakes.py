@@ -11,6 +11,7 @@ from typing import Any
 
 from pillarbox.lib.clients import mta_sts, tlsrpt
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.client_services import config_of, is_lmtp
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import tls as t
 from pillarbox.lib.config.parameters.dns import DNSSEC_VALIDATION
@@ -31,7 +32,7 @@ from pillarbox.lib.tables.listing import listed
 from pillarbox.lib.tls import TlsError
 from pillarbox.smtp_client.destination import BadDestination, parse_destination, parse_port, split_destinations
 from pillarbox.smtp_client.policies import configured_reader
-from pillarbox.smtp_client.settings import config_of, is_lmtp, read_settings
+from pillarbox.smtp_client.settings import read_settings
 from pillarbox.smtp_client.tables import Tables
 from pillarbox.smtp_client.tls_policy import DANE_LEVELS, BadPolicy
 from pillarbox.smtp_client.transport_security import Tls

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.client_services import config_of, is_lmtp, password_tables
 from pillarbox.lib.config.parameters.delivery import SOURCE_ADDRESSES
 from pillarbox.lib.config.parameters.dns import DNS_RESOLVER
 from pillarbox.lib.config.parameters.general import SERVICE_NAME, SYSLOG_NAME
@@ -20,7 +21,7 @@ from pillarbox.lib.config.parameters.smtp_client import (
     SMTP_CLIENT_PORTS,
     SMTP_WAITING_DELIVERY_LIMIT,
 )
-from pillarbox.lib.config.parameters.smtp_client_sasl import SMTP_SASL_AUTH_ENABLE
+from pillarbox.lib.config.parameters.smtp_client_sasl import SMTP_SASL_AUTH_ENABLE, SMTP_SASL_PASSWORD_MAPS
 from pillarbox.lib.dns import configured_resolver, parse_server
 from pillarbox.lib.dns.authentic import AuthenticResolver
 from pillarbox.lib.dns.servers import DNS_PORT
@@ -34,8 +35,9 @@ from pillarbox.smtp_client.destination import parse_port
 from pillarbox.smtp_client.login import Logins
 from pillarbox.smtp_client.mistakes import mistakes
 from pillarbox.smtp_client.ourselves import Ourselves
+from pillarbox.smtp_client.passwords import Passwords
 from pillarbox.smtp_client.route import Router
-from pillarbox.smtp_client.settings import config_of, is_lmtp, read_settings, tells_postmaster
+from pillarbox.smtp_client.settings import read_settings, tells_postmaster
 from pillarbox.smtp_client.sites import Sites
 from pillarbox.smtp_client.tables import Tables, asks_lookup
 from pillarbox.smtp_client.transport_security import Tls, asks_services
@@ -67,6 +69,11 @@ def confinement(config: Config) -> Confinement:
     )
 
 
+def secrets(config: Config) -> dict[str, tuple[str, ...]]:
+    """The tables that a process reads in `prepare`."""
+    return {SMTP_SASL_PASSWORD_MAPS.name: password_tables(config, config[SERVICE_NAME])}
+
+
 def waiting_limit(config: Config, sessions: int) -> int:
     """How many deliveries beside `sessions` this process lets wait."""
     possible = (open_files() - OTHER_FILES) // FILES_EACH - sessions
@@ -81,7 +88,7 @@ class SmtpClient:
         self._sites: Sites | None = None
 
     def prepare(self, worker: Worker) -> None:
-        """Read what confinement will forbid: certificates, resolv.conf, hosts."""
+        """Read what confinement will forbid: passwords, certificates, resolv.conf, hosts."""
         config = config_of(worker.config, worker.service.name)
         settings = read_settings(config, worker.service.name)
         log.set_program(f"{config[SYSLOG_NAME]}/{settings.protocol}")
@@ -92,7 +99,7 @@ class SmtpClient:
         router = Router(settings, resolver, Ourselves(config), random.Random(), authentic)
         tables = Tables(config)
         tls = Tls(config, tables, authentic, lmtp=settings.lmtp)
-        logins = Logins(config, tables) if config[SMTP_SASL_AUTH_ENABLE] else None
+        logins = Logins(config, Passwords(config)) if config[SMTP_SASL_AUTH_ENABLE] else None
         self._deliverer = Deliverer(settings, router, ConnectionCache(settings), tls, logins)
 
     def run(self, worker: Worker) -> None:
@@ -114,6 +121,7 @@ PROGRAM = Program(
     run=_client.run,
     confinement=confinement,
     prepare=_client.prepare,
+    tables=secrets,
     callers=("mail_owner",),
     mistakes=mistakes,
 )

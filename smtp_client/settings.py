@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pillarbox.lib.clients.notices import AsyncNotices
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.client_services import is_lmtp
 from pillarbox.lib.config.parameters import smtp_client as p
 from pillarbox.lib.config.parameters import tls as t
 from pillarbox.lib.config.parameters.bounce import NOTIFY_CLASSES
@@ -82,17 +83,6 @@ class Settings:
     def protocol(self) -> str:
         """The program name that log lines show, as Postfix's two names for its client."""
         return "lmtp" if self.lmtp else "smtp"
-
-
-def is_lmtp(config: Config, service: str) -> bool:
-    """Whether a service speaks LMTP."""
-    protocol = config[p.SMTP_CLIENT_PROTOCOL]
-    return service.startswith("lmtp") if protocol == "auto" else protocol == "lmtp"
-
-
-def config_of(config: Config, service: str) -> Config:
-    """A service's configuration with what is set for its protocol: `lmtp_X` instead of `smtp_X`."""
-    return config.for_lmtp() if is_lmtp(config, service) else config
 
 
 def tells_postmaster(config: Config) -> bool:

@@ -1,4 +1,4 @@
-"""The tables of the client, which it may not read itself: passwords and TLS policies, asked of the lookup service.
+"""The tables of the client that it may not read itself, asked of the lookup service: TLS policies.
 
 A parameter that names no table costs nothing, and a client none of whose tables is configured may not even open a
 socket to ask.

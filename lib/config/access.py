@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pillarbox.lib.config.errors import Problem, nearest
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import smtpd_access
-from pillarbox.lib.config.parameters.smtp_client_sasl import SMTP_SASL_PASSWORD_MAPS
 from pillarbox.lib.config.parameters.tls import SMTP_TLS_POLICY_MAPS
 from pillarbox.lib.config.restrictions import (
     ACCESS_TABLES,
@@ -43,8 +42,9 @@ LISTS: tuple[Parameter[tuple[Rule, ...]], ...] = (
 
 _MAPS = (smtpd_access.SMTPD_SENDER_LOGIN_MAPS, smtpd_access.RBL_REPLY_MAPS, smtpd_access.RELAY_CLIENTCERTS)
 
-CLIENT_TABLES = (SMTP_SASL_PASSWORD_MAPS, SMTP_TLS_POLICY_MAPS)
-"""What the SMTP client asks about, by service."""
+CLIENT_TABLES = (SMTP_TLS_POLICY_MAPS,)
+"""What the SMTP client asks about, by service.  Its passwords are not among it: smtpd, whose user is the same, could
+ask too."""
 
 PROGRAM = "smtpd"
 

@@ -202,7 +202,7 @@ def words(name: str, default: Default, doc: str, *, options: tuple[str, ...] = (
     return declare(name, default, doc, "list", parse)
 
 
-def tables(name: str, default: Default, doc: str) -> Parameter[tuple[str, ...]]:
+def tables(name: str, default: Default, doc: str, kind: str = "tables") -> Parameter[tuple[str, ...]]:
     """A list of look-up tables, each `type:name`."""
 
     def parse(raw: Raw) -> tuple[str, ...]:
@@ -212,7 +212,13 @@ def tables(name: str, default: Default, doc: str) -> Parameter[tuple[str, ...]]:
                 raise ValueError(f'a table "type:name" was expected, not "{item}"')
         return names
 
-    return declare(name, default, doc, "tables", parse)
+    return declare(name, default, doc, kind, parse)
+
+
+def secret_tables(name: str, default: Default, doc: str) -> Parameter[tuple[str, ...]]:
+    """A list of tables about which lookup answers nobody: the program that needs them reads them itself, before it
+    gives up its rights."""
+    return tables(name, default, doc, kind="secret tables")
 
 
 def networks(name: str, default: Default, doc: str) -> Parameter[tuple[str, ...]]:

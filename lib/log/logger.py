@@ -150,7 +150,8 @@ class Logger:
 
     @contextlib.contextmanager
     def capture(self) -> Iterator[list[str]]:
-        """For tests: the texts of the lines written inside the block, without stamp and tag."""
+        """The texts of the lines that would be written inside the block, without stamp and tag, instead of the lines:
+        for tests, and for trials of which one result is said."""
         lines: list[str] = []
         before, tag, host, json_lines = self._write, self._tag, self._host, self._json
         syslog = self._syslog

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,10 +34,12 @@ class Program:
     `run` runs as the owner, confined, until the worker is told to stop.
     `tls` says how a service of the program uses TLS as a server: master then keeps the keys of its session tickets
     (`worker.tickets`), and starts its processes anew when certificates change.
+    `tables` says which tables a process reads in `prepare` and keeps (lib/tables/kept.py), by the parameter that lists
+    them: master starts processes anew when their files change.
     `retires` says that the sessions of a process are its clients': where it is replaced while the suite runs, it takes
     no new ones and goes on until the last has ended by itself.
-    `callers` names at most two owner parameters: only their users may connect to private sockets of the program, which
-    the kernel sees to (file permissions).  Without it all programs of the suite may.
+    `callers` names at most two owner parameters, in any order: only their users may connect to private sockets of the
+    program, which the kernel sees to (file permissions).  Without it all programs of the suite may.
     `mistakes` gives a line for each mistake in the configuration of one of its services that only the program itself
     can know; `pillarbox check` prints them.  It may read files, and has no other effect.
     """
@@ -49,8 +51,14 @@ class Program:
     prepare: Callable[[Worker], None] = _nothing
     callers: tuple[str, ...] = ()
     tls: Callable[[Config], ServerRole | None] | None = None
+    tables: Callable[[Config], Mapping[str, tuple[str, ...]]] | None = None
     retires: bool = False
     mistakes: Callable[[Config], Iterable[str]] = _no_mistakes
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for more callers than file permissions can tell apart."""
+        if len(set(self.callers)) > 2:
+            raise ValueError(f"{self.name}: at most two callers can be told apart from the others")
 
 
 def load_program(command: str) -> Program:

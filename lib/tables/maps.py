@@ -63,6 +63,11 @@ class Maps:
         for table in self.tables:
             table.preload()
 
+    def examine(self) -> None:
+        """Load every table now.  Raises LookupFailed where look-ups would fail as things are."""
+        for table in self.tables:
+            table.examine()
+
     def close(self) -> None:
         """Close every table."""
         for table in self.tables:

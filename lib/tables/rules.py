@@ -140,6 +140,13 @@ def literals_of(rules: list[Rule[K]]) -> frozenset[str] | None:
     return frozenset(texts)
 
 
+def examine_rules(rules: Iterable[Rule[K]]) -> None:
+    """Raises LookupFailed where a rule could not be read."""
+    for rule in rules:
+        if rule.broken:
+            raise LookupFailed(rule.broken)
+
+
 class RuleFile(FileTable[list[Rule[K]]], Generic[K]):
     """Rules in a file."""
 
@@ -158,6 +165,9 @@ class RuleFile(FileTable[list[Rule[K]]], Generic[K]):
         rules = self._current()
         form = self._grammar.key(key)
         return None if form is None else evaluate(rules, form)
+
+    def examine(self) -> None:
+        examine_rules(self._current())
 
     def literals(self) -> frozenset[str] | None:
         rules = self._current()
@@ -186,6 +196,9 @@ class RuleList(Table, Generic[K]):
     def get(self, key: str) -> str | None:
         form = self._grammar.key(key)
         return None if form is None else evaluate(self._rules, form)
+
+    def examine(self) -> None:
+        examine_rules(self._rules)
 
     def literals(self) -> frozenset[str] | None:
         return literals_of(self._rules)

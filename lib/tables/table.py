@@ -62,6 +62,10 @@ class Table(abc.ABC):
         """Load now what the first look-up would; a failure shows at the look-ups."""
         return
 
+    def examine(self) -> None:
+        """Load now.  Raises LookupFailed where look-ups, or some of them, would fail as things are."""
+        self.preload()
+
     def files(self) -> tuple[str, ...]:
         """The files that look-ups read, for the confinement of the process."""
         return ()

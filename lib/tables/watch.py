@@ -129,6 +129,9 @@ class FileTable(Table, Generic[C]):
         except LookupFailed:
             pass
 
+    def examine(self) -> None:
+        self._current()
+
     def _fail(self, found: Identity | None, reason: str, *, quiet: bool = False) -> None:
         if self._failure != reason and not quiet:
             log.error(f"table {self.spec}: {reason}")

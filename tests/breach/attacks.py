@@ -20,11 +20,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from pillarbox.lib.ipc import Channel
 from pillarbox.lib.system.libc import system_call
 from tests.breach import world as worlds
-from tests.breach.world import DROPPED, HOSTED, QUEUE_DIRECTORIES, VICTIM, World
+from tests.breach.world import DROPPED, HOSTED, QUEUE_DIRECTORIES, RELAY, RELAY_PASSWORDS, VICTIM, World
 
 Attack = Callable[[World], str]
+
+PATIENCE = 30.0
+"""Seconds that an attacker waits for another program's answer: it is being attacked itself before it serves."""
 
 DENIED, SUCCEEDED, BROKEN = "denied: ", "SUCCEEDED: ", "broken: "
 
@@ -308,6 +312,42 @@ def take_descriptor_of_victim(world: World) -> str:
         os.close(descriptor)
 
 
+# --- secrets that another program has
+
+
+def learn_relay_password(world: World) -> str:
+    """Ask lookup about the table in every way, then read the file."""
+    address, file = f"{world.root}/spool/private/lookup", f"{world.root}/{RELAY_PASSWORDS}"
+    tables = [f"texthash:{file}"]
+    names = ("smtp_sasl_password_maps", "lmtp_sasl_password_maps")
+    questions: list[dict[str, object]] = [
+        *({"do": "get", "parameter": name, "key": RELAY} for name in names),
+        {"do": "access", "tables": tables, "keys": [RELAY], "partial": ["0"]},
+        {"do": "owners", "tables": tables, "address": RELAY},
+    ]
+    for question in questions if _asks_lookup(address) else ():
+        channel = Channel.connect(address, PATIENCE)
+        try:
+            answer = channel.call(question)
+        finally:
+            channel.close()
+        if answer.boolean("ok"):
+            return f"was told by lookup: {answer.text('value', 'that there is none')}"
+    return _read("{root}/" + RELAY_PASSWORDS, world)
+
+
+def _asks_lookup(address: str) -> bool:
+    """Whether there is somebody to ask: where the kernel forbids it, and inside lookup itself, there is not."""
+    if _identity.get("service") == "lookup":
+        return False
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(address)
+            return True
+    except PermissionError:
+        return False
+
+
 # --- networks
 
 
@@ -431,6 +471,7 @@ def _file_attacks() -> dict[str, Attack]:
     local, _, domain = HOSTED.partition("@")
     spool = "{root}/spool"
     reads = {
+        "relay-passwords": f"{{root}}/{RELAY_PASSWORDS}",
         "tls-key": "{root}/etc/tls/key.pem",
         "accounts": "{root}/state/accounts.sqlite",
         "configuration": "{root}/etc/main.yaml",
@@ -498,6 +539,7 @@ SIMPLE: dict[str, Attack] = {
     "open-memory-of-victim": open_memory_of_victim,
     "write-memory-of-victim": write_memory_of_victim,
     "take-descriptor-of-victim": take_descriptor_of_victim,
+    "learn-relay-password": learn_relay_password,
     "connect-tcp": connect_tcp,
     "connect-tcp-fast-open": connect_tcp_fast_open,
     "connect-multipath": connect_multipath,
@@ -533,7 +575,7 @@ LAST: dict[str, Attack] = {
 
 PRIVATE = (
     *("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp"),
-    *("lookup", "auth", "oauth", "anvil", "mta_sts", "reputation", "tlsrpt", "verify", "probe", "probe-lmtp"),
+    *("lookup", "auth", "oauth", "anvil", "milter", "mta_sts", "reputation", "tlsrpt", "verify", "probe", "probe-lmtp"),
 )
 PRIVATE_SESSIONS = ("imap", "imap-system", "pop3", "pop3-system")
 

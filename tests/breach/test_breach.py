@@ -25,7 +25,7 @@ from pillarbox.lib.system.landlock import abi_version
 from tests.breach.attacks import ATTACKS, DENIED, SUCCEEDED
 from tests.breach.rooms import BY_USER, CHILDREN, ROOMS, SERVICE_ROOMS, SINCE_ABI, Room
 from tests.breach.stage import REPOSITORY, Stage
-from tests.breach.world import READER
+from tests.breach.world import READER, RELAY_PASSWORDS
 from tests.lab.sinks import SmtpSink
 
 SERVICES: dict[str, str] = {
@@ -40,6 +40,10 @@ ALONE = {
     }
 }
 """Services that the shipped file does not have, because of their options."""
+LOGGING_IN = {
+    "smtp_sasl_auth_enable": "yes",
+    "smtp_sasl_password_maps": f"texthash:$instance_directory/{RELAY_PASSWORDS}",
+}
 SERVICES |= dict.fromkeys(ALONE, "smtp_client")
 ROOM_OF = {name: SERVICE_ROOMS.get(name, ROOMS[command]) for name, command in SERVICES.items()}
 ATTACKED = [name for name, room in ROOM_OF.items() if not room.parent]
@@ -120,6 +124,7 @@ def stage(sink: SmtpSink) -> Iterator[Stage]:
             "non_smtpd_milters": "{ inet:127.0.0.1:9, default_action=accept }",
             "oauth_introspection_url": "https://as.example/introspect",
             "smtp_tlsrpt_enable": "yes",
+            **LOGGING_IN,
             "mail_spool_directory": "OUTSIDE/spool/",
             "relay_domains": "by-service.example, by-option.example, out.example",
             "transport_maps": "inline:{by-service.example=by-service:, by-option.example=by-option:, "
@@ -171,6 +176,12 @@ def _probed(stage: Stage, name: str) -> list[str]:
 
 def test_every_program_of_master_yaml_has_a_room() -> None:
     assert set(SERVICES.values()) == set(ROOMS)
+
+
+def test_every_private_socket_is_tried() -> None:
+    shipped = yaml.safe_load((REPOSITORY / "etc" / "master.yaml").read_text())
+    private = {name for name, service in shipped.items() if "private" in service.get("listen", "private")}
+    assert {f"connect-{name}" for name in private} <= set(ATTACKS)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -363,7 +374,7 @@ def test_workers_after_a_reload_hold_no_more(children: Stage) -> None:
 @pytest.fixture(scope="module")
 def unprivileged() -> Iterator[Stage]:
     uid = STARTER if os.geteuid() == 0 else 0
-    with Stage(list(SERVICES), uid=uid, further=ALONE) as made:
+    with Stage(list(SERVICES), uid=uid, main=LOGGING_IN, further=ALONE) as made:
         yield made
 
 

@@ -28,6 +28,9 @@ HOSTED = "bob@example.org"
 """Whose mailbox is attacked."""
 READER = "alice@example.org"
 """Who gets and reads mail after the attacks."""
+RELAY = "relay.example"
+RELAY_PASSWORDS = "etc/relay_passwords"
+"""Whose password the SMTP client has, and the file below the instance's root with it, which is the starting user's."""
 DROPPED = ".victim"
 """In maildrop/, where pickup takes every other name."""
 
@@ -150,6 +153,9 @@ def _make_files(config: Config, root: str) -> None:
             file.write(b"the mail of another\n")
         os.chmod(path, 0o600)
         os.chown(path, uid, -1)
+    passwords = Path(root, RELAY_PASSWORDS)
+    passwords.touch(0o600)
+    passwords.write_text(f"{RELAY} ann:secret\n")
 
 
 def _until_the_end() -> None:

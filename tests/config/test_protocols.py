@@ -46,4 +46,8 @@ def test_mistakes_are_found(tmp_path: Path, main: str) -> None:
 
 
 def test_its_tables_may_be_asked_about(tmp_path: Path) -> None:
-    assert "hash:/l" in access_tables(loaded(tmp_path, "lmtp_sasl_password_maps: hash:/l\n"))
+    assert "hash:/l" in access_tables(loaded(tmp_path, "lmtp_tls_policy_maps: hash:/l\n"))
+
+
+def test_its_passwords_may_not(tmp_path: Path) -> None:
+    assert "hash:/l" not in access_tables(loaded(tmp_path, "lmtp_sasl_password_maps: hash:/l\n"))

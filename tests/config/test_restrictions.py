@@ -122,7 +122,8 @@ def test_the_tables_that_policy_may_ask(tmp_path: Path) -> None:
     )
     master = (
         "smtpd:\n  command: smtpd\n  options:\n    smtpd_sender_restrictions: hash:/e\n    smtpd_sender_login_maps: hash:/f\n"
-        "smtp:\n  command: smtp_client\n  options:\n    smtp_sasl_password_maps: hash:/h\n"
+        "smtp:\n  command: smtp_client\n  options:\n    smtp_tls_policy_maps: hash:/h\n"
+        "    smtp_sasl_password_maps: hash:/secret\n"
     )
     found = set(access_tables(loaded(tmp_path, main, master)))
     assert found == {*(f"hash:/{name}" for name in "abcdefgh"), "logins:"}

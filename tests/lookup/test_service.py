@@ -388,6 +388,25 @@ class TestAccessPolicy:
                 with pytest.raises(LookupUnavailable, match="is no table that the configuration names"):
                     blocking(config)("access", ((table,), ("root",), (False,)))
 
+    @pytest.mark.parametrize("prefix", ["smtp", "lmtp"])
+    def test_the_passwords_of_the_smtp_client_are_told_to_nobody(
+        self, tmp_path: Path, people: Accounts, prefix: str
+    ) -> None:
+        """smtpd has the same user as the client that reads them: whoever has broken into it could ask, too."""
+        table, name = "inline:{{relay.example = ann:secret}}", f"{prefix}_sasl_password_maps"
+        base = configuration(tmp_path, **{name: table, "smtp_sasl_auth_enable": "yes"})
+        for config in (base, Config(base.values, {"smtp": Service("smtp", "smtp_client", options={name: table})})):
+            with served(config) as lookup:
+                for question in (
+                    ("get", (name, "relay.example")),
+                    ("access", ((table,), ("relay.example",), (False,))),
+                    ("owners", ((table,), "relay.example")),
+                ):
+                    with pytest.raises(LookupUnavailable):
+                        blocking(config)(*question)
+                assert table not in lookup.access._maps
+                assert not any(table in (each.spec for each in maps.tables) for maps in lookup.tables._all())
+
     def test_a_table_in_the_options_of_a_service_may_be_asked(self, tmp_path: Path, people: Accounts) -> None:
         options = {"smtpd_sender_restrictions": "check_sender_access inline:{x=OK}"}
         base = configuration(tmp_path)

@@ -157,6 +157,101 @@ class TestCertificates:
         assert pid(held[0]) == old
 
 
+class TestTables:
+    """Tables that processes read before they give up their rights."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        file = tmp_path / "secrets"
+        file.write_text("host old\n")
+        return file
+
+    def told(self, suite: Suite, name: str = "one") -> str:
+        channel = suite.connect(name)
+        try:
+            return channel.call({}).text("found")
+        finally:
+            channel.close()
+
+    @pytest.mark.parametrize("warm", [0, 1])
+    def test_what_is_written_is_read_by_new_processes(
+        self, suite: Suite, file: Path, held: list[Channel], warm: int
+    ) -> None:
+        """The former ones take no new work at once, and end when they have done what they had."""
+        values = {"myorigin": f"texthash:{file}", "tls_certificate_check_interval": QUICK}
+        suite.set(service("one", "secretive", processes=2, warm=warm), service("other"), **values)
+        assert suite.start() == "ok"
+        held.append(suite.connect("one"))
+        first = held[0].call({})
+        assert first.text("found") == "old"
+        other = suite.ask("other")
+        file.write_text("host new one\n")
+        suite.until(lambda: self.told(suite) == "new one")
+        assert suite.logged("new table: the processes of one are replaced")
+        held[0].close()
+        suite.until(lambda: first.integer("pid") not in suite.children())
+        assert suite.ask("other") == other
+        assert not suite.logged("warning:")
+        assert not suite.logged("error:")
+
+    def test_one_that_cannot_be_used_is_said_once_and_what_was_read_stays(self, suite: Suite, tmp_path: Path) -> None:
+        rules = tmp_path / "rules"
+        rules.write_text("/host/ old\n")
+        values = {"myorigin": f"regexp:{rules}", "tls_certificate_check_interval": QUICK}
+        suite.set(service("one", "secretive", processes=2), **values)
+        suite.start()
+        rules.write_text("/host new\n")
+        suite.until(lambda: suite.logged("error: new table not used, the old one stays (one): secrets: regexp map"))
+        rules.unlink()
+        suite.until(lambda: suite.logged("secrets: table regexp:" + f"{rules}: open {rules}: No such file"))
+        assert self.told(suite) == "old"
+        assert sum("the old one stays" in line for line in suite.lines) == 2
+        rules.write_text("/host/ mended\n")
+        suite.until(lambda: self.told(suite) == "mended")
+
+    def test_one_that_comes_after_the_start_is_read(self, suite: Suite, file: Path) -> None:
+        file.unlink()
+        values = {"myorigin": f"texthash:{file}", "tls_certificate_check_interval": QUICK}
+        suite.set(service("one", "secretive", processes=2), **values)
+        assert suite.start() == "ok"
+        assert suite.logged(f"error: table texthash:{file}: open {file}: No such file or directory")
+        assert "No such file" in self.told(suite)
+        file.write_text("host at last\n")
+        suite.until(lambda: self.told(suite) == "at last")
+
+    def test_a_reload_with_one_that_cannot_be_used_is_refused(self, suite: Suite, file: Path) -> None:
+        suite.set(
+            service("one", "secretive", processes=2),
+            myorigin=f"texthash:{file}",
+            tls_certificate_check_interval="0",
+        )
+        suite.start()
+        old = suite.ask("one")
+        file.unlink()
+        suite.reload()
+        assert suite.logged("error: reload refused, the old configuration stays: one: secrets: table texthash:")
+        assert suite.ask("one") == old
+        file.write_text("host new\n")
+        suite.reload()
+        suite.until(lambda: self.told(suite) == "new")
+
+    @pytest.mark.parametrize("warm", [0, 1])
+    def test_one_that_asks_others_is_a_mistake_of_the_configuration(self, suite: Suite, file: Path, warm: int) -> None:
+        why = "secrets: table accounts:all: the type accounts asks the account database at each look-up"
+        suite.set(service("one", "secretive", warm=warm), myorigin="accounts:all")
+        assert why in suite.start()
+        suite.end()
+
+    def test_so_it_is_at_a_reload(self, suite: Suite, file: Path) -> None:
+        suite.set(service("one", "secretive", processes=2), myorigin=f"texthash:{file}")
+        suite.start()
+        old = suite.ask("one")
+        suite.set(service("one", "secretive", processes=2), myorigin="accounts:all")
+        suite.reload()
+        assert suite.logged("error: reload refused, the old configuration stays: secrets: table accounts:all: ")
+        assert suite.ask("one") == old
+
+
 class TestReload:
     def test_sessions_of_clients_go_on(self, suite: Suite, held: list[Channel]) -> None:
         suite.set(service("one", "patient", processes=2))

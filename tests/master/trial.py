@@ -24,6 +24,8 @@ from pillarbox.lib.log import log
 from pillarbox.lib.log.logger import file_destination
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.queue import Queue
+from pillarbox.lib.tables import LookupFailed, Maps
+from pillarbox.lib.tables.kept import open_kept
 from pillarbox.lib.tls import ServerRole
 from pillarbox.lib.tls.tickets import TicketKeys
 from pillarbox.master import programs
@@ -82,7 +84,42 @@ def ends_at_once(worker: Worker) -> None:
     worker.ready()
 
 
+def secret_tables(config: Config) -> dict[str, tuple[str, ...]]:
+    """The table of a "secretive" program; any parameter with a text will do to name it."""
+    named = config.expanded("myorigin")
+    assert isinstance(named, str)
+    return {"secrets": (named,)}
+
+
+class Secretive:
+    """Reads its tables in `prepare`; tells what it has read, and the process that did."""
+
+    def __init__(self) -> None:
+        self._maps = Maps("", ())
+
+    def prepare(self, worker: Worker) -> None:
+        ((title, specs),) = secret_tables(worker.config).items()
+        self._maps = open_kept(title, specs)
+        self._maps.preload()
+
+    def run(self, worker: Worker) -> None:
+        async def handle(channel: AsyncChannel) -> None:
+            channel.on_drain = lambda: None
+            while True:
+                await channel.receive()
+                try:
+                    found = self._maps.find("host") or ""
+                except LookupFailed as error:
+                    found = str(error)
+                await channel.send({"ok": True, "pid": os.getpid(), "found": found})
+
+        serve_channels(worker, handle)
+
+
+_secretive = Secretive()
+
 PROGRAMS: dict[str, Program] = {
+    "secretive": Program("secretive", _secretive.run, owner="", prepare=_secretive.prepare, tables=secret_tables),
     "serve": Program("serve", serve, owner=""),
     "tls": Program("tls", serve_tls, owner="", tls=lambda _config: ServerRole(), retires=True),
     "patient": Program("patient", serve, owner="", retires=True),

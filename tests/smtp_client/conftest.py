@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pillarbox.lib.config import Config, Service
+from pillarbox.lib.config.client_services import config_of
 from pillarbox.lib.config.parameters.smtp_client_sasl import SMTP_SASL_AUTH_ENABLE
 from pillarbox.lib.delivery import Content, DeliveryRecipient, DeliveryRequest, Result
 from pillarbox.lib.dns import Resolver, Server
@@ -30,8 +31,9 @@ from pillarbox.smtp_client.cache import ConnectionCache
 from pillarbox.smtp_client.delivery import Deliverer
 from pillarbox.smtp_client.login import Logins
 from pillarbox.smtp_client.ourselves import Ourselves
+from pillarbox.smtp_client.passwords import Passwords
 from pillarbox.smtp_client.route import Router
-from pillarbox.smtp_client.settings import config_of, read_settings
+from pillarbox.smtp_client.settings import read_settings
 from pillarbox.smtp_client.tables import Tables
 from pillarbox.smtp_client.transport_security import Tls
 
@@ -135,7 +137,7 @@ class ClientUnderTest:
         cache = ConnectionCache(settings)
         tables = Tables(config)
         tls = Tls(config, tables, authentic, lmtp=settings.lmtp)
-        logins = Logins(config, tables) if config[SMTP_SASL_AUTH_ENABLE] else None
+        logins = Logins(config, Passwords(config)) if config[SMTP_SASL_AUTH_ENABLE] else None
         deliverer = Deliverer(settings, router, cache, tls, logins)
 
         async def one(request: DeliveryRequest) -> Outcome:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,9 +25,8 @@ from pillarbox.lib.sasl import (
 )
 from pillarbox.lib.sasl.client import Credentials
 from pillarbox.lib.sasl.server import ServerMechanism
+from pillarbox.smtp_client.connection import Connection
 from pillarbox.smtp_client.login import Logins
-from pillarbox.smtp_client.route import Server
-from tests.lookup.serving import configuration, served
 from tests.smtp_client.conftest import ClientUnderTest, MakeContext
 from tests.smtp_client.fake_server import Action, FakeServer, fake_server
 
@@ -96,17 +94,17 @@ def authority() -> Authority:
 
 
 @pytest.fixture
-def lab(client: ClientUnderTest, tmp_path: Path) -> Iterator[ClientUnderTest]:
+def lab(client: ClientUnderTest, tmp_path: Path) -> ClientUnderTest:
     """A client whose passwords are in a table, without TLS, so mechanisms in clear text must be permitted."""
     passwords(client, tmp_path, PASSWORDS)
     client.parameters |= {"smtp_sasl_auth_enable": "yes", "smtp_sasl_security_options": "noanonymous"}
-    with served(configuration(tmp_path, **client.parameters)):
-        yield client
+    return client
 
 
 def passwords(client: ClientUnderTest, folder: Path, table: dict[str, str]) -> None:
-    items = ", ".join(f"{{{key} = {value}}}" for key, value in table.items())
-    client.parameters |= {"smtp_sasl_password_maps": f"inline:{{{items}}}", "queue_directory": str(folder)}
+    file = folder / "passwords"
+    file.write_text("".join(f"{key} {value}\n" for key, value in table.items()))
+    client.parameters["smtp_sasl_password_maps"] = f"texthash:{file}"
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256"])
@@ -132,10 +130,7 @@ def test_a_token_from_the_table(client: ClientUnderTest, tmp_path: Path, mechani
     passwords(client, tmp_path, {"127.0.0.1": f"tom:Bearer {TOKEN}"})
     client.parameters |= {"smtp_sasl_auth_enable": "yes", "smtp_sasl_security_options": ""}
     authority = Authority(USERS)
-    with (
-        served(configuration(tmp_path, **client.parameters)),
-        fake_server({"EHLO": ehlo(f"PLAIN {mechanism}"), "AUTH": authority}) as server,
-    ):
+    with fake_server({"EHLO": ehlo(f"PLAIN {mechanism}"), "AUTH": authority}) as server:
         assert client.deliver_one(server.nexthop).one.status == "sent"
         assert authority.logins == [f"{mechanism} tom"]
         assert f"AUTH {mechanism}" in server.commands
@@ -211,32 +206,27 @@ def test_a_server_that_speaks_nonsense(lab: ClientUnderTest, answer: str, text: 
 
 
 @pytest.mark.parametrize("said", ["250 2.0.0 hello again", "421 4.3.2 bye", "no reply at all"])
-def test_a_server_that_speaks_while_the_password_is_looked_up(
+def test_a_server_that_speaks_before_the_login(
     lab: ClientUnderTest, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
     spoken = threading.Event()
-    find = Logins.find
+    log_in = Logins.log_in
 
-    async def late(self: Logins, sender: str, nexthop: str, server: Server) -> Credentials | None:
-        found = await find(self, sender, nexthop, server)
-        if talking:
-            spoken.set()
-            await asyncio.sleep(0.2)
-        return found
-
-    talking: list[socket.socket] = []
+    async def late(self: Logins, connection: Connection, credentials: Credentials) -> None:
+        spoken.set()
+        await asyncio.sleep(0.2)
+        await log_in(self, connection, credentials)
 
     def serve(listener: socket.socket) -> None:
         with listener.accept()[0] as peer:
             peer.sendall(b"220 mx.test ESMTP\r\n")
             peer.recv(1000)
-            talking.append(peer)
             peer.sendall(ehlo("PLAIN").replace("\n", "\r\n").encode() + b"\r\n")
             spoken.wait(20)
             peer.sendall(said.encode() + b"\r\n")
             peer.recv(1000)
 
-    monkeypatch.setattr(Logins, "find", late)
+    monkeypatch.setattr(Logins, "log_in", late)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
@@ -270,12 +260,26 @@ def test_a_server_without_auth_is_talked_to_as_by_a_stranger(lab: ClientUnderTes
         assert "MAIL FROM:<a@a.test> SIZE=26" in server.commands
 
 
-def test_mail_waits_where_nobody_knows_the_password(lab: ClientUnderTest, tmp_path: Path) -> None:
-    lab.parameters["queue_directory"] = str(tmp_path / "elsewhere")
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ("texthash:{folder}/away", "open {folder}/away: No such file or directory"),
+        ("hash:{folder}/broken", "{folder}/broken.cdb is corrupt: "),
+        ("fail:always", "query error"),
+        ("inline:{{a=b}}, fail:always", "query error"),
+        ("regexp:{folder}/rules", 'line 1: no closing regexp delimiter "/"'),
+    ],
+)
+def test_mail_waits_where_nobody_knows_the_password(lab: ClientUnderTest, tmp_path: Path, table: str, why: str) -> None:
+    """It does not go out without a login, though the server would take it."""
+    (tmp_path / "broken.cdb").write_bytes(b"half a table")
+    (tmp_path / "rules").write_text("/never\n/127/ ann:s3cret\n")
+    lab.parameters["smtp_sasl_password_maps"] = table.format(folder=tmp_path)
     with fake_server({"EHLO": ehlo("PLAIN")}) as server:
         outcome = lab.deliver_one(server.nexthop)
         assert (outcome.one.status, outcome.one.dsn) == ("deferred", "4.3.0")
-        assert outcome.one.text.startswith("Temporary lookup failure: lookup service: ")
+        assert outcome.one.text.startswith("Temporary lookup failure: ")
+        assert why.format(folder=tmp_path) in outcome.one.text
         assert outcome.site == ""
         assert server.messages == []
 
@@ -307,7 +311,6 @@ class TestWhoseMailALoginCarries:
         with fake_server({"EHLO": ehlo("PLAIN"), "AUTH": Authority(USERS)}) as server:
             passwords(client, tmp_path, {server.nexthop: "ann:s3cret"})
             client.parameters |= {"smtp_sasl_auth_enable": "yes", "smtp_sasl_security_options": ""}
-            with served(configuration(tmp_path, **client.parameters)):
-                other = f"inet:127.0.0.1:{server.port}"
-                client.deliver(*(client.request(nexthop) for nexthop in (server.nexthop, other, server.nexthop, other)))
+            other = f"inet:127.0.0.1:{server.port}"
+            client.deliver(*(client.request(nexthop) for nexthop in (server.nexthop, other, server.nexthop, other)))
             assert self.logins_of(server) == ["ann: a@a.test a@a.test", "nobody: a@a.test a@a.test"]

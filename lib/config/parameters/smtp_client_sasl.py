@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, checked_words, seconds, tables, words
+from pillarbox.lib.config.parameter import boolean, checked_words, seconds, secret_tables, words
 from pillarbox.lib.config.sasl_filter import parse_filter
 
 SECURITY_OPTIONS = ("noplaintext", "noanonymous", "mutual_auth")
@@ -12,12 +12,14 @@ SMTP_SASL_AUTH_ENABLE = boolean(
     "no",
     "Log in at servers for which smtp_sasl_password_maps has a name and password, where they offer AUTH.",
 )
-SMTP_SASL_PASSWORD_MAPS = tables(
+SMTP_SASL_PASSWORD_MAPS = secret_tables(
     "smtp_sasl_password_maps",
     "",
     """Tables with "name:password" for servers: looked up are the sender's address (with
     smtp_sender_dependent_authentication), the server's host name, and the next hop as it is written. A value
-    "name:Bearer TOKEN" is an access token, for the mechanisms OAUTHBEARER and XOAUTH2.""",
+    "name:Bearer TOKEN" is an access token, for the mechanisms OAUTHBEARER and XOAUTH2. The client reads them before it
+    gives up root's rights: a file that only root can read (mode 0600) is right. When a file has changed, new processes
+    start with it (tls_certificate_check_interval). Tables that ask another program (accounts, unix) cannot be used.""",
 )
 SMTP_SENDER_DEPENDENT_AUTHENTICATION = boolean(
     "smtp_sender_dependent_authentication",

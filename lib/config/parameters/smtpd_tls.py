@@ -52,8 +52,8 @@ TLS_CERTIFICATE_CHECK_INTERVAL = seconds(
     "tls_certificate_check_interval",
     "5s",
     """How often it is looked whether certificate files have changed. When a new certificate and its key are there, new
-    processes start with it; those that run go on until their last session has ended. 0: only "pillarbox reload" reads
-    certificates again.""",
+    processes start with it; those that run go on until their last session has ended. The same is done for the files of
+    smtp_sasl_password_maps. 0: only "pillarbox reload" reads them again.""",
 )
 
 # --- versions and ciphers

@@ -13,6 +13,9 @@ class FailTable(Table):
     def get(self, key: str) -> str | None:
         raise LookupFailed(f"table {self.spec}: query error: Application error")
 
+    def examine(self) -> None:
+        self.get("")
+
 
 def open_table(spec: str, options: Options, registry: Registry) -> Table:
     """Open `fail:name`."""

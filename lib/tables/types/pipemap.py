@@ -20,6 +20,10 @@ class Composite(Table):
         for member in self.members:
             member.preload()
 
+    def examine(self) -> None:
+        for member in self.members:
+            member.examine()
+
     def files(self) -> tuple[str, ...]:
         return tuple(file for member in self.members for file in member.files())
 

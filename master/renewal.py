@@ -1,9 +1,9 @@
-"""Noticing that certificates have changed, and that the new ones can be used.
+"""Noticing that what processes have read before they gave up their rights has changed, and that the new can be used.
 
-The files that services read certificates from are looked at every few seconds (one stat each).  When a service's
-files have changed, and have then stayed the same for one more look, a child process makes the service's TLS context
-from them: master itself reads no key, so that no worker inherits one.  Only what can be used is put into force; what
-cannot is logged once, and the processes go on with what they have.
+That is certificates (`Program.tls`) and tables with secrets (`Program.tables`).  Their files are looked at every few
+seconds (one stat each).  When a service's files have changed, and have then stayed the same for one more look, a child
+process reads them as the service would: master itself reads no key and no password, so that no worker inherits one.
+Only what can be used is put into force; what cannot is logged once, and the processes go on with what they have.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import json
 import os
 import select
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.smtpd_tls import (
     SMTPD_TLS_CAFILE,
     SMTPD_TLS_CAPATH,
@@ -25,6 +27,9 @@ from pillarbox.lib.config.parameters.smtpd_tls import (
     TLS_SERVER_SNI_MAPS,
 )
 from pillarbox.lib.log import log
+from pillarbox.lib.process import Program
+from pillarbox.lib.tables import TableError
+from pillarbox.lib.tables.kept import examine, kept_files
 from pillarbox.lib.tls import TlsError, certificate_files, server_context
 from pillarbox.master.roster import Station
 
@@ -46,11 +51,14 @@ FILE_PARAMETERS = (
 )
 """What says which files there are."""
 
+CERTIFICATE, TABLE = "certificate", "table"
+"""What has changed, in words."""
+
 CHECK_LIMIT = 60
 """Seconds that a check may take before the kernel ends it (file systems of other machines may hang)."""
 
 RELOAD_PATIENCE = 10
-"""Seconds that a reload waits for the check of its certificates; master does nothing else meanwhile."""
+"""Seconds that a reload waits for the check of its files; master does nothing else meanwhile."""
 
 ANSWER_LIMIT = 256 * 1024
 """Bytes of a check's answer."""
@@ -64,22 +72,52 @@ class Round:
         self._files: dict[str, Look] = {}
 
     def snapshot(self, station: Station) -> Snapshot:
-        """How the files of a station's certificates are now; empty where it does not speak TLS."""
+        """How the files of a station are now; empty where it has none."""
+        return tuple(self._look(name) for name in (*self._certificates(station), *self._tables(station)))
+
+    def _certificates(self, station: Station) -> tuple[str, ...]:
         config = station.config
         role = station.program.tls(config) if station.program.tls is not None else None
         if role is None:
             return ()
         key = (role.asks, *(config.expanded(parameter.name) for parameter in FILE_PARAMETERS))
+        return self._list(key, lambda: certificate_files(config, role))
+
+    def _tables(self, station: Station) -> Iterator[str]:
+        for name, specs in tables_of(station.program, station.config).items():
+            yield from self._list(specs, partial(kept_files, name, specs))
+
+    def _list(self, key: object, find: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
         names = self._lists.get(key)
         if names is None:
-            names = self._lists[key] = certificate_files(config, role)
-        return tuple(self._look(name) for name in names)
+            names = self._lists[key] = find()
+        return names
 
     def _look(self, file: str) -> Look:
         found = self._files.get(file)
         if found is None:
             found = self._files[file] = _look(file)
         return found
+
+
+def is_watched(station: Station) -> bool:
+    """Whether its processes have read something that may change."""
+    return station.program.tls is not None or station.program.tables is not None
+
+
+def tables_of(program: Program, config: Config) -> Mapping[str, tuple[str, ...]]:
+    """The tables that a service's processes read and keep, by parameter."""
+    return {} if program.tables is None else program.tables(config)
+
+
+def what_changed(stations: Sequence[Station]) -> Iterator[tuple[str, list[Station]]]:
+    """The stations by what they have: certificates, or tables."""
+    for word, of_it in (
+        (CERTIFICATE, [station for station in stations if station.program.tls is not None]),
+        (TABLE, [station for station in stations if station.program.tls is None]),
+    ):
+        if of_it:
+            yield word, of_it
 
 
 def _look(file: str) -> Look:
@@ -92,7 +130,7 @@ def _look(file: str) -> Look:
 
 @dataclass(slots=True)
 class Check:
-    """A child process that tries new certificates; it answers with JSON, {service: "" or why not}."""
+    """A child process that tries what is new; it answers with JSON, {service: "" or why not}."""
 
     pid: int
     answer: int
@@ -101,8 +139,8 @@ class Check:
     text: bytes = b""
 
 
-class CertificateWatch:
-    """Looks after the certificates of all stations."""
+class RenewalWatch:
+    """Looks after the files of all stations."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -111,10 +149,10 @@ class CertificateWatch:
         self._refused: dict[Station, Snapshot] = {}
 
     def due(self, stations: Iterable[Station], now: float) -> list[tuple[Station, Snapshot]]:
-        """The stations whose certificates are to be tried, once per interval."""
+        """The stations whose files are to be tried, once per interval."""
         if now < self._next:
             return []
-        watched = [station for station in stations if station.program.tls is not None]
+        watched = [station for station in stations if is_watched(station)]
         intervals = [station.config[TLS_CERTIFICATE_CHECK_INTERVAL] for station in watched]
         interval = min((each for each in intervals if each), default=0.0)
         if not interval:
@@ -126,7 +164,7 @@ class CertificateWatch:
             if not station.config[TLS_CERTIFICATE_CHECK_INTERVAL]:
                 continue
             present = look.snapshot(station)
-            if present in (station.certificates, self._refused.get(station)):
+            if present in (station.read, self._refused.get(station)):
                 self._candidates.pop(station, None)
             elif self._candidates.get(station) == present:
                 found.append((station, present))
@@ -149,7 +187,7 @@ class CertificateWatch:
         try:
             pid = os.fork()
         except OSError as error:
-            log.error(f"certificates: fork: {error.strerror}")
+            log.error(f"changed files are not tried: fork: {error.strerror}")
             os.close(ours)
             os.close(theirs)
             return None
@@ -163,38 +201,40 @@ class CertificateWatch:
         return Check(pid, ours, {station.service.name: (station, present) for station, present in due})
 
     def ended(self, check: Check) -> list[Station]:
-        """Take the answer of a check; gives the stations whose new certificates are good."""
+        """Take the answer of a check; gives the stations whose new files are good."""
         try:
             answer = json.loads(check.text)
         except ValueError:
             answer = {}
-        good, bad = [], dict[str, list[str]]()
+        good, bad = [], dict[str, list[Station]]()
         for name, (station, present) in check.stations.items():
             self._candidates.pop(station, None)
             why = answer.get(name, "the check of the new files came to no end")
             if why:
                 self._refused[station] = present
-                bad.setdefault(why, []).append(name)
+                bad.setdefault(why, []).append(station)
             else:
                 self._refused.pop(station, None)
-                station.certificates = present
+                station.read = present
                 good.append(station)
-        for why, names in bad.items():
-            log.error(f"new certificate not used, the old one stays ({', '.join(names)}): {why}")
+        for why, stations in bad.items():
+            for word, of_it in what_changed(stations):
+                names = ", ".join(station.service.name for station in of_it)
+                log.error(f"new {word} not used, the old one stays ({names}): {why}")
         return good
 
 
-class CertificateUnusable(Exception):
-    """A new configuration whose certificates cannot be used; the text names services and reason."""
+class FilesUnusable(Exception):
+    """A new configuration whose certificates or tables cannot be used; the text names services and reason."""
 
 
 def require_usable(stations: Iterable[Station], signals: Iterable[signal.Signals]) -> None:
-    """Try the certificates of a new configuration before it is put into force.  Raises CertificateUnusable.
+    """Try the files of a new configuration before it is put into force.  Raises FilesUnusable.
 
     What takes longer than `RELOAD_PATIENCE` is let pass: the processes will say what is wrong.
     """
-    due = [(station, ()) for station in stations if station.program.tls is not None]
-    if not due or (check := CertificateWatch().begin(due, signals)) is None:
+    due = [(station, ()) for station in stations if is_watched(station)]
+    if not due or (check := RenewalWatch().begin(due, signals)) is None:
         return
     try:
         while select.select([check.answer], [], [], RELOAD_PATIENCE)[0]:
@@ -216,11 +256,11 @@ def require_usable(stations: Iterable[Station], signals: Iterable[signal.Signals
         if why and why != NO_CERTIFICATE:  # the processes know what to do without one
             reasons.setdefault(why, []).append(name)
     if reasons:
-        raise CertificateUnusable("; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items()))
+        raise FilesUnusable("; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items()))
 
 
 def _try(stations: Sequence[Station], answer: int, signals: Iterable[signal.Signals]) -> None:
-    """In the child: make the contexts, say how it went; never returns."""
+    """In the child: read everything, say how it went; never returns."""
     try:
         signal.set_wakeup_fd(-1)
         for number in signals:
@@ -237,11 +277,13 @@ def _try(stations: Sequence[Station], answer: int, signals: Iterable[signal.Sign
 
 
 def _trial(station: Station) -> str:
-    """Why a station's certificates cannot be used, "" where they can."""
+    """Why a station's files cannot be used, "" where they can."""
     role = station.program.tls(station.config) if station.program.tls is not None else None
     try:
         if role is not None and server_context(station.config, role) is None:
             return NO_CERTIFICATE
-    except (TlsError, OSError, ValueError) as error:
+        for name, specs in tables_of(station.program, station.config).items():
+            examine(name, specs)
+    except (TlsError, TableError, OSError, ValueError) as error:
         return str(error)
     return ""
