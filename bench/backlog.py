@@ -3,6 +3,7 @@
     at rest     the messages wait for later: start to the first delivery of a new one, memory, the first line of `mailq`
     due         all of them are due at once: start to the first delivery, and the most memory while they go out
     beside      all of them are due and can't be delivered: how long new mail takes meanwhile, against before
+    worked off  a queue manager alone, with agents that answer at once: all messages, and one message to --recipients
 
 The queue is written directly into deferred/ (`tests/load/backlog.py`), on the file system of --directory.
 """
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import shutil
 import smtplib
 import statistics
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,11 +41,15 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.backlog", description=__doc__)
     parser.add_argument("--messages", type=int, default=200_000, help="messages in deferred/")
+    parser.add_argument("--recipients", type=int, default=1_000_000, help="recipients of one message")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="where the queue lies")
     options = parser.parse_args()
     for scenario in (at_rest, due, beside):
         print(f"--- {scenario.__name__.replace('_', ' ')}", flush=True)
         scenario(options.messages, options.directory)
+    print("--- worked off", flush=True)
+    worked_off("queue", options.messages)
+    worked_off("agent", options.recipients)
 
 
 def at_rest(count: int, directory: Path) -> None:
@@ -98,6 +105,15 @@ def beside(count: int, directory: Path) -> None:
         say("during the queue run", 1000 * statistics.median(during), f"ms, of {len(during)}")
         say("the longest before", 1000 * max(before), "ms")
         say("the longest during", 1000 * max(during), "ms")
+
+
+def worked_off(kind: str, count: int) -> None:
+    """What `tests.qmgr.bulk` counts."""
+    command = [sys.executable, "-m", "tests.qmgr.bulk", kind, str(count)]
+    counted = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    what, where = {"queue": ("messages active", "active"), "agent": ("recipients in memory", "in_core")}[kind]
+    say(f"most {what} at once", counted[where], f"of {count}")
+    say("the queue manager grew by", counted["grown"] / 1000, "MB")
 
 
 def say(what: str, value: float, unit: str) -> None:

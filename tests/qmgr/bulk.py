@@ -5,6 +5,7 @@
     python -m tests.qmgr.bulk queue 200000         so many messages in incoming/
     python -m tests.qmgr.bulk held 10000           the same, and nothing is answered until all are in the active queue
 
+A further number stands for the defaults of qmgr_message_recipient_limit and qmgr_message_active_limit.
 It prints what it counted as JSON; memory in kB.
 """
 
@@ -76,8 +77,8 @@ async def work_off(stage: Stage) -> None:
         await asyncio.sleep(0.002)
 
 
-async def scene(root: Path, kind: str, count: int) -> dict[str, int]:
-    stage = Stage(root, {}, 2)
+async def scene(root: Path, kind: str, count: int, limits: dict[str, str]) -> dict[str, int]:
+    stage = Stage(root, limits, 2)
     stage.lookup = AnyWay("discard" if kind == "discard" else "there")  # type: ignore[assignment]
     stage.bounce = FakeBounce()
     answered = most_in_core = most_active = 0
@@ -134,10 +135,15 @@ async def scene(root: Path, kind: str, count: int) -> dict[str, int]:
 
 def main() -> None:
     kind, count = sys.argv[1], int(sys.argv[2])
+    limits = (
+        dict.fromkeys(("qmgr_message_recipient_limit", "qmgr_message_active_limit"), sys.argv[3])
+        if sys.argv[3:]
+        else {}
+    )
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     with tempfile.TemporaryDirectory() as directory:
-        print(json.dumps(asyncio.run(scene(Path(directory), kind, count))))
+        print(json.dumps(asyncio.run(scene(Path(directory), kind, count, limits))))
 
 
 if __name__ == "__main__":
