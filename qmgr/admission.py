@@ -25,7 +25,7 @@ from pillarbox.qmgr.settling import Settling
 from pillarbox.qmgr.sorting import Sorting
 from pillarbox.qmgr.timers import Timers
 
-LOCKED_PAUSE = 5.0
+LOCKED_PAUSE = 1.0
 """Seconds until a message that an old queue manager's agent still delivers is looked at again."""
 
 

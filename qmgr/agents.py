@@ -152,6 +152,8 @@ class Agent:
             self._broken(str(error))
             return
         self._take_answers()
+        if not self._channel.closed and self._channel.failed():
+            self._unreachable(OSError("the connection was reset"))
 
     def _take_answers(self) -> None:
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pillarbox.lib.delivery.result import Result
 from pillarbox.lib.queue import QUEUES, CorruptQueueFile, Envelope, Queue, QueueFile, StoredRecipient, mark_done
+from pillarbox.lib.queue.claims import record_claims
 from pillarbox.lib.queue.deliver_by import DeliverBy, parse_deliver_by
 from pillarbox.lib.queue.directories import MAILDROP
 from pillarbox.lib.queue.listing import FORCED_EXPIRE, FORCED_RELEASE
@@ -223,7 +224,10 @@ def take_up(queue: Queue, queue_id: str, source: str, now: float) -> ActiveMessa
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)  # it was requeued before the lock
         file = QueueFile(descriptor)
     except BlockingIOError:
-        os.close(descriptor)
+        try:
+            _record_claims(descriptor, path)
+        finally:
+            os.close(descriptor)
         raise StillInDelivery(queue_id) from None
     except FileNotFoundError:
         os.close(descriptor)
@@ -237,3 +241,13 @@ def take_up(queue: Queue, queue_id: str, source: str, now: float) -> ActiveMessa
     return ActiveMessage(
         queue_id, file, file.envelope, path, now, old=source == "deferred", has_logs=source != "incoming"
     )
+
+
+def _record_claims(descriptor: int, path: str) -> None:
+    """Mark what agents of a former queue manager have delivered; not where its sender is to hear of each success."""
+    try:
+        file = QueueFile(descriptor)
+        if not file.envelope.report:
+            record_claims(path, file.offset)
+    except (CorruptQueueFile, OSError):
+        pass  # it will be seen when the file is free

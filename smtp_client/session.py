@@ -106,7 +106,7 @@ class Session:
                 connection.client.begin(transaction)
             await connection.settle()
             if transaction.progress is Progress.CONTENT:
-                self._request.standing.revocable = False
+                self._request.standing.give()
                 body = prepared.body
                 if body.chunked:
                     await connection.send_octets(body.content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 from collections.abc import Callable, Mapping
@@ -28,6 +29,14 @@ class Standing:
     it: where the queue manager is gone, and with it who would record a success, the delivery is given up."""
 
     revocable: bool = False
+    ordered: Callable[[], bool] = lambda: True
+    """Whether the queue manager is still there."""
+
+    def give(self) -> None:
+        """From now on it can't be taken back.  Raises CancelledError where the queue manager is gone."""
+        if self.revocable and not self.ordered():
+            raise asyncio.CancelledError
+        self.revocable = False
 
 
 @dataclass(frozen=True, slots=True)

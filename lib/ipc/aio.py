@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
@@ -84,6 +85,8 @@ class AsyncChannel:
     def _on_readable(self) -> None:
         try:
             self.fill()
+            if self.failed():
+                self._unwatch()  # the rest is read without being told of it
         except ChannelClosed:
             self._unwatch()
         if self._reader.pending > UNREAD_LIMIT and self._readable is None:
@@ -143,6 +146,23 @@ class AsyncChannel:
             raise self._end
         self._reader.feed(data)
         return True
+
+    def failed(self) -> bool:
+        """Whether the connection has been reset since the last time; what had arrived before can still be read.
+
+        A peer that dies without having read everything leaves an error.  libuv tells of that once, with whatever has
+        arrived, and then watches no more: who waits for the next event would wait for ever.
+        """
+        return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    @property
+    def peer_gone(self) -> bool:
+        """Whether the peer has closed its end, or died, however much of what it said is still unread."""
+        if self._end is not None or self.closed:
+            return True
+        poller = select.poll()
+        poller.register(self.socket, 0)
+        return bool(poller.poll(0))
 
     def next_frame(self) -> Attributes | None:
         """A frame that has arrived completely, or None; see `Channel.next_frame`."""

@@ -20,6 +20,7 @@ from pillarbox.lib.delivery.request import Standing, parse_request
 from pillarbox.lib.delivery.result import softened
 from pillarbox.lib.ipc import FRAME_LIMIT, AsyncChannel, Channel, ChannelClosed, ProtocolError, encode_frame
 from pillarbox.lib.log import log
+from pillarbox.lib.process.bequest import bequeath, bequeath_all
 from pillarbox.lib.process.events import serve_channels
 from pillarbox.lib.process.rounds import serve_rounds
 from pillarbox.lib.process.worker import Worker
@@ -115,9 +116,11 @@ class _AgentRounds:
             channels = {id(request): channel for channel, request in batch}
             open_requests = {id(request): request for _, request in batch}
             replies: dict[Channel, list[bytes]] = {}
+            outcomes: list[Outcome] = []
             try:
                 for request, results, site in self._deliver([request for _, request in batch]):
                     replies.setdefault(channels[id(request)], []).append(_reply(request, results, site))
+                    outcomes.append((request, results, site))
                     del open_requests[id(request)]
             except Exception as error:
                 for request in open_requests.values():
@@ -128,8 +131,13 @@ class _AgentRounds:
                     channel.send_raw(b"".join(frames))
                 except ChannelClosed:
                     log.warning("the queue manager has gone before it took the result of a delivery")
+                    self._bequeath(channel, channels, outcomes)
             for _, request in batch:
                 request.close()
+
+    def _bequeath(self, gone: Channel, channels: dict[int, Channel], outcomes: list[Outcome]) -> None:
+        theirs = [(request, results) for request, results, _ in outcomes if channels[id(request)] is gone]
+        bequeath_all(self._worker, theirs)
 
 
 def serve_agent(worker: Worker, deliver: BatchDelivery, capacity: int = 16) -> None:
@@ -162,6 +170,9 @@ def serve_async_agent(
         tasks: dict[asyncio.Task[None], Standing] = {}
         sending: asyncio.Task[None] | None = None
 
+        def still_ordered() -> bool:
+            return not channel.peer_gone
+
         def say_bye() -> None:
             replies.append(encode_frame(BYE))
             start_sending()
@@ -179,9 +190,15 @@ def serve_async_agent(
 
         async def one(request: DeliveryRequest) -> None:
             site = ""
+            if channel.closed:  # nobody ordered it any more before it began
+                request.close()
+                return
+            request.standing.ordered = still_ordered
             worker.request_started()
             try:
                 results, site = await deliver(request)
+                if channel.peer_gone:
+                    await bequeath(worker, request, results)
             except Exception as error:
                 results = _fault(request, error)
             finally:
@@ -213,8 +230,8 @@ def serve_async_agent(
                 tasks[task] = standing
                 task.add_done_callback(tasks.pop)
         except ChannelClosed:
-            # The queue manager is gone, nobody records what succeeds from now on.  What no one has been given yet is
-            # given up: the next queue manager has it delivered.  The rest must end, or it would be delivered twice.
+            # The queue manager is gone.  What no one has been given yet is given up: the next queue manager has it
+            # delivered.  The rest must end, or it would be delivered twice, and is left to the next one to record.
             channel.close()  # requests that were sent and not read hold the locks of their messages
             for task, standing in tasks.items():
                 if standing.revocable:

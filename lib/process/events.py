@@ -115,7 +115,8 @@ async def _serve(
     loop.add_signal_handler(signal.SIGTERM, worker.stop)
 
     def status_readable() -> None:
-        if not worker.read_status():
+        # A master that died with something unread: no loop tells of that twice (`AsyncChannel.failed`).
+        if not worker.read_status() or worker.status.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             loop.remove_reader(worker.status.fileno())
             worker.stop()
 

@@ -94,6 +94,11 @@ class Bench:
     config: Config
     spool: Path
     descriptor: int
+    sessions: list[asyncio.Task[None]]
+
+    def serving(self) -> int:
+        """Connections that have not ended."""
+        return sum(not task.done() for task in self.sessions)
 
     def envelope(self, **changes: Any) -> Envelope:
         settings: dict[str, Any] = {"sender": "a@x.test", "recipients": (), "arrival": NOW - 100}
@@ -135,7 +140,7 @@ async def bounce_service(
     accepting = loop.create_task(accept())
     client = AsyncBounceClient(config)
     try:
-        yield Bench(client, cleanup, config, spool, descriptor)
+        yield Bench(client, cleanup, config, spool, descriptor, tasks)
     finally:
         client.close()
         accepting.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 from collections.abc import Awaitable, Callable
@@ -18,9 +19,10 @@ from pillarbox.bounce.logs import wants
 from pillarbox.lib.clients.bounce import BounceClient
 from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, Result
 from pillarbox.lib.delivery.result import ENTRUSTED, RELAYED, TRACED
-from pillarbox.lib.ipc import AsyncChannel
+from pillarbox.lib.ipc import AsyncChannel, Channel
 from pillarbox.lib.log import log
 from pillarbox.lib.message.date import format_date
+from pillarbox.lib.process.loop import new_event_loop
 from pillarbox.lib.queue import Recipient
 from tests.bounce.bounced import CONTENT, ID, NOW, OTHER_ID, Bench, Rejected, ServiceUnavailable, bounce_service
 
@@ -185,6 +187,44 @@ class TestLogs:
                 await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
 
         on_bench(tmp_path, work)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, new_event_loop], ids=["asyncio", "ours"])
+def test_a_queue_manager_that_died_without_reading_its_answers_leaves_no_message_open(
+    tmp_path: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """What it had sent and nobody read holds the files of its messages, and with them their locks: 21 messages waited
+    for minutes."""
+
+    async def work() -> None:
+        async with bounce_service(tmp_path) as bench:
+            manager = Channel.connect(bench.config.socket_path("bounce"), 10)
+            members = {"do": "flush", "id": ID, "envelope": bench.envelope().members(), "offset": 5, "length": 41}
+            manager.send({**members, "tag": 1}, [bench.descriptor])
+            await asyncio.sleep(0.1)  # the answer is there, and not read
+            for tag in range(2, 40):
+                manager.send({**members, "tag": tag}, [bench.descriptor])
+            manager.close()
+            ours = os.fstat(bench.descriptor).st_ino
+
+            def held() -> int:
+                names = [int(name) for name in os.listdir("/proc/self/fd")]
+                found = 0
+                for name in names:
+                    with contextlib.suppress(OSError):
+                        found += os.fstat(name).st_ino == ours
+                return found
+
+            deadline = asyncio.get_running_loop().time() + 10
+            while held() > 1 or bench.serving():
+                assert asyncio.get_running_loop().time() < deadline, "a message is held"
+                await asyncio.sleep(0.02)
+
+    loop = new_loop()
+    try:
+        loop.run_until_complete(work())
+    finally:
+        loop.close()
 
 
 class TestReports:

@@ -1,7 +1,7 @@
 """`python -m tests.crash`: 20,000 deliveries over a flaky network while every program is killed; needs root.
 
-Prints the account (`flaky.py`), and ends with status 1 where a message was lost, a duplicate has no explanation, or a
-queue file was damaged.
+Prints the account (`accounting.py`), and ends with status 1 where a message was lost or cut, a duplicate has no
+explanation, or a queue file was damaged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> int:
     options = parser.parse_args()
     account = run(options.messages, options.kills, options.power_failures, options.seed)
     print(account)
-    return 1 if account.lost or account.unexplained or account.corrupt else 0
+    return 1 if account.lost or account.cut or account.unexplained or account.corrupt else 0
 
 
 if __name__ == "__main__":

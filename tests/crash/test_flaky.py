@@ -12,9 +12,10 @@ from tests.crash.flaky import run
 
 @pytest.mark.timeout(280)
 def test_deliveries_to_a_flaky_world_survive_every_kill() -> None:
-    account = run(messages=2000, kills=80, power_failures=2, seed=20261126)
+    account = run(messages=1000, kills=50, power_failures=1, seed=20261126)
     print(account)
     assert not account.lost, f"{account}: {account.lost[:20]}"
-    assert not account.unexplained, f"{account}: {account.unexplained[:20]}"
+    assert not account.cut, f"{account}: {account.cut[:20]}"
+    assert not account.unexplained, str(account)
     assert not account.corrupt, "a kill left a file that the queue manager could not read"
-    assert {program for _, program in account.kills} >= {"qmgr", "smtp_client", "all"}
+    assert {kill.program for kill in account.kills} >= {"qmgr", "smtp_client", "all"}

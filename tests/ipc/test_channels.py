@@ -6,13 +6,14 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pillarbox.lib.ipc import AsyncChannel, Channel, ChannelClosed, ContentAborted, ProtocolError, encode_frame
 from pillarbox.lib.ipc.blocking import UNCLAIMED_LIMIT
+from pillarbox.lib.process.loop import new_event_loop
 
 LARGE = {"text": "x" * 200_000}
 
@@ -333,3 +334,42 @@ class TestAsync:
                     channel.close()
 
         self.run(scenario())
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, new_event_loop], ids=["asyncio", "ours"])
+@pytest.mark.parametrize("with_descriptors", [False, True], ids=["plain", "descriptors"])
+@pytest.mark.parametrize("count", [0, 1, 40])
+def test_all_that_a_peer_had_said_is_read_although_it_died_with_something_unread(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], with_descriptors: bool, count: int
+) -> None:
+    """Its end leaves an error on the connection, of which libuv tells once, however much there is to read."""
+
+    async def work() -> list[int]:
+        left, right = socket.socketpair()
+        ours, theirs = AsyncChannel(left), Channel(right)
+        found: list[int] = []
+
+        async def read() -> None:
+            while True:
+                frame = await ours.receive()
+                found.append(frame.integer("n"))
+                for descriptor in frame.fds:
+                    os.close(descriptor)
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0.01)  # it waits
+        await ours.send({"answer": "that nobody reads"})
+        with open(os.devnull, "rb") as stream:
+            for n in range(count):
+                theirs.send({"n": n, "text": "x" * 2000}, [stream.fileno()] if with_descriptors else [])
+        theirs.close()
+        with pytest.raises(ChannelClosed):
+            await asyncio.wait_for(reading, 10)
+        ours.close()
+        return found
+
+    loop = new_loop()
+    try:
+        assert loop.run_until_complete(work()) == list(range(count))
+    finally:
+        loop.close()

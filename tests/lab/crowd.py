@@ -6,9 +6,9 @@
 
 It listens on one address (0.0.0.0: all that are local) and behaves by the address that was connected to: the first
 rule whose network has it. It counts; with `recipients=True` it also keeps how often each recipient's message was taken,
-and how often the reply that said so was not sent, with `digests=True` the SHA-256 of each body. It speaks SMTP with
-PIPELINING, CHUNKING and what else `capabilities` says, without TLS; for single sessions that misbehave in detail there
-is `SmtpSink`.
+and how often the reply that said so was not sent, with `takings=True` when and for whom it took each copy, with
+`digests=True` the SHA-256 of each body. It speaks SMTP with PIPELINING, CHUNKING and what else `capabilities` says,
+without TLS; for single sessions that misbehave in detail there is `SmtpSink`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ import random
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
 from tests.lab.ports import LOOPBACK, free_port
+from tests.lab.takings import Taking
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _BACKLOG = 4096
@@ -84,6 +86,7 @@ class Crowd:
         capabilities: tuple[str, ...] = CAPABILITIES,
         rules: Mapping[str, Rule] | None = None,
         recipients: bool = False,
+        takings: bool = False,
         digests: bool = False,
         seed: int = 0,
     ) -> None:
@@ -95,6 +98,7 @@ class Crowd:
             "hostname": hostname,
             "capabilities": capabilities,
             "recipients": recipients,
+            "takings": takings,
             "digests": digests,
             "seed": seed,
         }
@@ -164,6 +168,10 @@ class Crowd:
         """For each recipient: messages taken and answered, and those taken whose reply was not sent."""
         return {name: (taken, lost) for name, (taken, lost) in self._ask("recipients").items()}
 
+    def takings(self) -> list[Taking]:
+        """Each copy that was taken, one for each of its recipients, in the order in which they were complete."""
+        return [Taking(*each) for each in self._ask("takings")]
+
     def digests(self) -> dict[str, int]:
         """How often a body with this SHA-256 (hexadecimal; line ends CRLF, dots unstuffed) was taken and answered."""
         found: dict[str, int] = self._ask("digests")
@@ -189,6 +197,7 @@ class _Ledger:
     addresses: Counter[str] = field(default_factory=Counter)
     recipients: dict[str, list[int]] = field(default_factory=dict)
     digests: Counter[str] = field(default_factory=Counter)
+    takings: list[Taking] = field(default_factory=list)
 
 
 class _Server:
@@ -222,6 +231,8 @@ class _Server:
                 return ledger.addresses
             case "recipients":
                 return ledger.recipients
+            case "takings":
+                return [astuple(each) for each in ledger.takings]
             case "digests":
                 return ledger.digests
             case "forget":
@@ -241,15 +252,18 @@ class _Session(asyncio.Protocol):
         self._in_data = False
         self._chunk = -1  # octets of a BDAT chunk that are still to come
         self._last = False
+        self._mailed = False
         self._recipients: list[str] = []
         self._kept: list[bytes] = []
         self._size = 0
+        self._begun = self._first = 0.0
         self._ready = 0.0
         self._over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are of no common class
         self._address = transport.get_extra_info("sockname")[0]
+        self._port = transport.get_extra_info("peername")[1]
         self._rule = self._server.rule(self._address)
         self._server.ledger.counts["connections"] += 1
         self._server.open += 1
@@ -277,9 +291,11 @@ class _Session(asyncio.Protocol):
         verb = line[:4].upper()
         if verb == b"MAIL":
             self._recipients = []
-            self._reply(self._rule.mail, b"250 2.1.0 ok")
+            self._mailed = self._reply(self._rule.mail, b"250 2.1.0 ok")
         elif verb == b"RCPT":
-            if self._reply(self._rule.rcpt, b"250 2.1.5 ok"):
+            if not self._mailed:
+                self._reply("503 5.5.1 MAIL first", b"")
+            elif self._reply(self._rule.rcpt, b"250 2.1.5 ok"):
                 self._recipients.append(line[line.find(b"<") + 1 : line.rfind(b">")].decode("utf-8", "replace"))
         elif verb == b"DATA":
             if not self._recipients:
@@ -290,10 +306,11 @@ class _Session(asyncio.Protocol):
         elif verb == b"BDAT":
             fields = line.split()
             self._chunk, self._last = int(fields[1]), len(fields) > 2
+            self._begun = self._begun or time.monotonic()
         elif verb in (b"EHLO", b"HELO", b"LHLO"):
             self._reply("", self._server.ehlo)
         elif verb == b"RSET":
-            self._recipients = []
+            self._mailed, self._recipients = False, []
             self._reply("", b"250 2.0.0 ok")
         elif verb == b"NOOP":
             self._reply("", b"250 2.0.0 ok")
@@ -306,6 +323,7 @@ class _Session(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._kept, self._size = [], 0
+        self._begun, self._first = time.monotonic(), 0.0
 
     def _content(self) -> bool:
         end = self._buffer.find(b"\r\n.\r\n")
@@ -337,21 +355,27 @@ class _Session(asyncio.Protocol):
 
     def _keep(self, piece: bytes) -> None:
         self._size += len(piece)
+        if piece and not self._first:
+            self._first = time.monotonic()
         if self._server.settings["digests"]:
             self._kept.append(piece)
 
     def _take(self, stuffed: bool) -> None:
         ledger, recipients, size = self._server.ledger, self._recipients, self._size
         content = b"".join(self._kept)
-        self._recipients = []
-        self._begin()
+        takings = self._takings()
+        self._mailed, self._recipients = False, []
+        self._kept, self._size, self._begun, self._first = [], 0, 0.0, 0.0
         if not recipients:
             self._reply("554 5.5.1 no valid recipients", b"")
             return
         if self._rule.content and self._rule.content[0] != "2":
             self._reply(self._rule.content, b"")
             return
-        answered = self._reply(self._rule.content, b"250 2.0.0 ok taken")
+        ledger.takings += takings
+        answered = self._reply(self._rule.content, b"250 2.0.0 ok taken", lambda: _written(takings))
+        for taking in takings:
+            taking.lost = not answered
         ledger.counts["messages" if answered else "lost_replies"] += 1
         if answered:
             ledger.counts["recipients"] += len(recipients)
@@ -364,8 +388,15 @@ class _Session(asyncio.Protocol):
             for each in recipients:
                 ledger.recipients.setdefault(each, [0, 0])[0 if answered else 1] += 1
 
-    def _reply(self, special: str, usual: bytes) -> bool:
-        """Give a reply; whether it was given, and a positive one."""
+    def _takings(self) -> list[Taking]:
+        if not self._server.settings["takings"]:
+            return []
+        now = time.monotonic()
+        place = self._address, self._port, self._size
+        return [Taking(each, *place, self._begun, self._first, now) for each in self._recipients]
+
+    def _reply(self, special: str, usual: bytes, written: Callable[[], None] | None = None) -> bool:
+        """Give a reply; whether it was given, and a positive one.  `written` is called when it goes out."""
         if self._over:
             return False
         if self._rule.flaky and self._server.random.random() < self._rule.flaky:
@@ -373,7 +404,7 @@ class _Session(asyncio.Protocol):
             self._transport.abort()
             return False
         reply = special.encode() if special else usual
-        self._write(reply + b"\r\n")
+        self._write(reply + b"\r\n", written)
         if reply[:1] in b"45":
             self._server.ledger.counts["refused"] += 1
             if reply.startswith(b"421"):
@@ -381,13 +412,20 @@ class _Session(asyncio.Protocol):
             return False
         return True
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, written: Callable[[], None] | None) -> None:
         if not self._rule.delay:
-            self._transport.write(data)
+            self._write_now(data, written)
             return
         loop = self._server.loop
         self._ready = max(loop.time(), self._ready) + self._rule.delay
-        loop.call_at(self._ready, self._transport.write, data)
+        loop.call_at(self._ready, self._write_now, data, written)
+
+    def _write_now(self, data: bytes, written: Callable[[], None] | None) -> None:
+        if self._transport.is_closing():
+            return
+        self._transport.write(data)
+        if written is not None:
+            written()
 
     def _close(self) -> None:
         self._over = True
@@ -395,6 +433,12 @@ class _Session(asyncio.Protocol):
             self._server.loop.call_at(self._ready + 0.001, self._transport.close)
         else:
             self._transport.close()
+
+
+def _written(takings: list[Taking]) -> None:
+    now = time.monotonic()
+    for taking in takings:
+        taking.replied = now
 
 
 async def _serve(settings: Mapping[str, Any]) -> None:

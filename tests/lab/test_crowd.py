@@ -95,6 +95,33 @@ def test_hosts_behave_by_the_rule_of_their_network(crowd: Crowd) -> None:
     assert crowd.by_address() == {"127.3.0.1": 1}
 
 
+def test_who_was_refused_cannot_bring_an_empty_message(crowd: Crowd) -> None:
+    crowd.behave({"127.0.0.0/8": Rule(mail="451 4.3.0 not now")})
+    with socket.create_connection(("127.0.0.1", crowd.port), timeout=10) as peer:
+        peer.sendall(b"EHLO x\r\nMAIL FROM:<a@x.org>\r\nRCPT TO:<b@y.org>\r\nDATA\r\n.\r\nQUIT\r\n")
+        peer.makefile("rb").read()
+    assert (crowd.counts().messages, crowd.by_recipient()) == (0, {})
+
+
+def test_each_copy_is_noted_with_its_moments() -> None:
+    with Crowd(takings=True) as crowd:
+        crowd.behave({"127.2.0.0/16": Rule(delay=0.1)})
+        begun = time.monotonic()
+        for address in ("127.1.0.1", "127.2.0.1"):
+            with client(crowd, address) as smtp:
+                smtp.sendmail("a@x.org", ["b@y.org", "c@y.org"], MAIL)
+                ports = smtp.sock.getsockname()[1]
+        takings = crowd.takings()
+        assert [(each.recipient, each.server) for each in takings] == [
+            (recipient, server) for server in ("127.1.0.1", "127.2.0.1") for recipient in ("b@y.org", "c@y.org")
+        ]
+        assert takings[-1].port == ports
+        for each in takings:
+            assert each.size == len(MAIL) + 1  # a dot was doubled
+            assert begun < each.begun <= each.first <= each.taken <= each.replied <= time.monotonic()
+            assert (each.replied - each.taken >= 0.1) == (each.server == "127.2.0.1")
+
+
 def test_flaky_hosts_take_messages_whose_reply_is_lost(crowd: Crowd) -> None:
     crowd.behave({"127.0.0.0/8": Rule(flaky=0.2)})
     answered = 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from pillarbox.lib.delivery import DeliveryRequest, Result
 from pillarbox.lib.delivery.request import request_frame
 from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed
 from pillarbox.lib.process import Program, Worker, serve_agent, serve_async_agent
+from pillarbox.lib.queue import Queue, QueueFile, Recipient
+from pillarbox.lib.queue.claims import is_done, record_claims
+from tests.commands.queued import put_message
 from tests.process.worker import FULL, Running, running
 
 all_parameters()
@@ -315,3 +319,130 @@ def test_what_nobody_was_given_yet_is_given_up_when_the_queue_manager_is_gone(tm
             assert time.monotonic() < deadline, "a delivery that cannot be taken back was broken off"
             time.sleep(0.02)
         assert not (tmp_path / "waiting").exists(), "it would be delivered twice"
+
+
+def lasting(worker: Worker) -> None:
+    async def deliver(request: DeliveryRequest) -> tuple[list[Result], str]:
+        await asyncio.sleep(0.3)
+        notify = {one.n: one.notify for one in request.recipients}
+        return [Result(n, "deferred" if "failure" in notify[n] else "sent", "2.0.0", "x") for n in notify], ""
+
+    serve_async_agent(worker, deliver, capacity=2)
+
+
+def lasting_blocking(worker: Worker) -> None:
+    def deliver(batch: list[DeliveryRequest]) -> Iterable[tuple[DeliveryRequest, list[Result], str]]:
+        time.sleep(0.3)
+        for request in batch:
+            notify = {one.n: one.notify for one in request.recipients}
+            yield (
+                request,
+                [Result(n, "deferred" if "failure" in notify[n] else "sent", "2.0.0", "x") for n in notify],
+                "",
+            )
+
+    serve_agent(worker, deliver, capacity=2)
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def is_locked(path: str) -> bool:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@pytest.mark.parametrize("run", [lasting_blocking, lasting], ids=["blocking", "events"])
+def test_what_succeeds_when_the_queue_manager_is_gone_is_left_to_the_next_one(
+    tmp_path: Path, run: Callable[[Worker], None]
+) -> None:
+    """Not what failed, nor a success that somebody wants to hear of; and it is kept locked until it is recorded."""
+    queue = Queue(str(tmp_path / "spool"))
+    queue.create()
+    people = (
+        Recipient("a@y.test"),
+        Recipient("b@y.test", notify=("failure",)),
+        Recipient("c@y.test"),
+        Recipient("d@y.test", notify=("success",)),
+    )
+    path = queue.path("incoming", put_message(tmp_path / "spool", "incoming", recipients=people))
+    with running(Program("agent", run), PATIENT, tmp_path / "agent"):
+        manager = Manager(tmp_path / "agent")
+        with open(path, "rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            file = QueueFile(stream.fileno())
+            frame = request_frame(
+                1, "ID", "a@x.test", file.offset, file.length, "agent", "there", 1.0, 2.0,
+                [
+                    {"n": each.n, "address": each.recipient.address, "notify": list(each.recipient.notify)}
+                    for each in file.recipients()
+                ],
+                {},
+            )  # fmt: skip
+            manager.channel.send(frame, [stream.fileno()])
+            end, places = file.offset, [each.n for each in file.recipients()]
+        time.sleep(0.1)
+        manager.channel.close()
+        assert is_locked(path)
+        until(lambda: record_claims(path, end) == 2, "nothing was claimed")
+        with open(path, "rb") as stream:
+            assert [is_done(stream.fileno(), n) for n in places] == [True, False, True, False]
+        until(lambda: not is_locked(path), "the message was not let go")
+
+
+@BOTH
+def test_a_queue_manager_that_died_without_reading_its_answers_holds_up_nobody(
+    tmp_path: Path, program: Program
+) -> None:
+    """Its requests that nobody has read go with it, and the agent serves the next one."""
+    with running(program, CONFIG, tmp_path / "agent"):
+        manager = Manager(tmp_path / "agent")
+        manager.ask(1)
+        time.sleep(0.2)  # the answer is there, and not read
+        for tag in range(2, 40):
+            manager.ask(tag)
+        manager.channel.close()
+        other = Manager(tmp_path / "agent")
+        other.ask(1)
+        assert list(other.answers(1)) == [1]
+
+
+def test_what_had_not_begun_or_was_not_given_when_the_queue_manager_died_is_not_begun_and_not_given(
+    tmp_path: Path,
+) -> None:
+    """Also where the agent has not yet read that far: requests and the end lie behind one another."""
+
+    def run(worker: Worker) -> None:
+        async def deliver(request: DeliveryRequest) -> tuple[list[Result], str]:
+            (tmp_path / f"begun-{request.nexthop}").touch()
+            request.standing.revocable = True
+            if request.nexthop == "first":
+                time.sleep(0.5)  # the loop sees nothing meanwhile
+            request.standing.give()
+            (tmp_path / f"given-{request.nexthop}").touch()
+            return results(request), ""
+
+        serve_async_agent(worker, deliver, capacity=50)
+
+    with running(Program("agent", run), CONFIG, tmp_path / "agent"):
+        manager = Manager(tmp_path / "agent")
+        manager.ask(1, "first")
+        until((tmp_path / "begun-first").exists, "it does not begin")
+        for tag in range(2, 30):
+            manager.ask(tag, "later")
+        manager.channel.close()
+        other = Manager(tmp_path / "agent")
+        assert not (tmp_path / "given-first").exists()
+        assert not (tmp_path / "given-later").exists()
+        other.ask(1, "alive")
+        assert list(other.answers(1)) == [1]
