@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pillarbox.commands.options import BadOption, parse, printable
 from pillarbox.commands.queue_listing import json_lines, listing
 from pillarbox.lib.clients.errors import ServiceUnavailable
-from pillarbox.lib.clients.qmgr import QmgrClient
 from pillarbox.lib.clients.showq import ShowqClient
 from pillarbox.lib.config import Config, ConfigError, config_directory, load
 from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
@@ -93,6 +92,8 @@ def queue_entries(config: Config) -> Iterator[Entry]:
 
 
 def _flush(config: Config, queue_id: str | None, site: str | None) -> int:
+    from pillarbox.lib.clients.qmgr import QmgrClient  # a list needs no event loop
+
     if queue_id is not None and not is_queue_id(queue_id):
         return _fatal(f'Cannot flush queue ID - invalid name: "{queue_id}"', os.EX_USAGE)
     if site is not None and not _SITE.fullmatch(site):

