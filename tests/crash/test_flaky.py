@@ -12,7 +12,7 @@ from tests.crash.flaky import run
 
 @pytest.mark.timeout(280)
 def test_deliveries_to_a_flaky_world_survive_every_kill() -> None:
-    account = run(messages=1000, kills=50, power_failures=1, seed=20261126)
+    account = run(messages=800, kills=40, power_failures=1, seed=20261126)
     print(account)
     assert not account.lost, f"{account}: {account.lost[:20]}"
     assert not account.cut, f"{account}: {account.cut[:20]}"
