@@ -29,6 +29,7 @@ NETWORKS = {"good": 1, "refused": 2, "black": 3, "silent": 4, "slow": 5}
 LOCAL = ("good", "silent", "slow")
 ADDRESS = "10.0.0.2"
 DNS_PORT, SMTP_PORT = 53, 25
+BACKLOG = 4096
 _KINDS = {number: kind for kind, number in NETWORKS.items()}
 
 _A, _MX, _SOA = 1, 15, 6
@@ -135,8 +136,9 @@ def _labels(data: bytes) -> tuple[list[str], int]:
 async def serve(delay: float) -> None:
     """Until the end of the standard input."""
     loop = asyncio.get_running_loop()
-    mail = socket.create_server(("0.0.0.0", SMTP_PORT), backlog=4096)
-    await loop.create_server(lambda: Server(delay), sock=mail)
+    mail = socket.create_server(("0.0.0.0", SMTP_PORT))
+    # The queue is asyncio's to set.  Where it is full, a caller whose handshake was forgotten waits for a greeting.
+    await loop.create_server(lambda: Server(delay), sock=mail, backlog=BACKLOG)
     names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     names.setsockopt(socket.SOL_SOCKET, _RECEIVE_FORCED, 4_000_000)  # no question is lost on a busy machine
     names.bind((ADDRESS, DNS_PORT))
