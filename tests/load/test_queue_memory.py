@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pillarbox.qmgr.room import SLICE
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 LIMIT = 1000
 """Of recipients in memory, and of active messages."""
@@ -36,7 +39,7 @@ ACTIVE_MESSAGE = 4.0
 def worked_off(kind: str, count: int, limit: int) -> dict[str, int]:
     """What `tests.qmgr.bulk` counted."""
     command = [sys.executable, "-m", "tests.qmgr.bulk", kind, str(count), str(limit)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     counted: dict[str, int] = json.loads(done.stdout)
     assert counted["left"] == 0, "something stayed in the queue"

@@ -139,8 +139,8 @@ class TestSyslog:
     @pytest.mark.parametrize(
         ("level", "priority"), [("info", 22), ("warning", 20), ("error", 19), ("fatal", 18), ("panic", 16)]
     )
-    def test_the_datagram(self, tmp_path: Path, level: str, priority: int) -> None:
-        os.chdir(tmp_path)
+    def test_the_datagram(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, priority: int) -> None:
+        monkeypatch.chdir(tmp_path)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
             daemon.bind("log")
             daemon.settimeout(10)
@@ -151,8 +151,10 @@ class TestSyslog:
             expected = f"<{priority}>Nov 22 03:54:03 pillarbox/smtpd[{os.getpid()}]: {prefix}x"
             assert daemon.recv(1000).decode() == expected
 
-    def test_a_logger_that_is_away_or_restarted_stops_nobody(self, tmp_path: Path) -> None:
-        os.chdir(tmp_path)
+    def test_a_logger_that_is_away_or_restarted_stops_nobody(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
         made = Logger(lambda: WHEN)
         made.configure("p", syslog_destination("log"), syslog=True)
         made.info("lost")

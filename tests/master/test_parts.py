@@ -99,8 +99,8 @@ class TestStation:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
-    os.chdir(tmp_path)  # names in the file system relative to it stay short enough for a UNIX socket
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.chdir(tmp_path)  # names in the file system relative to it stay short enough for a UNIX socket
     Queue("spool").create()
     return Config.for_tests(queue_directory="spool", inet_interfaces="127.0.0.1")
 
