@@ -123,13 +123,43 @@ class Standing:
         return f"{HOLD}{self.account}: {self.reason}"
 
 
+class Notes:
+    """What the service need not answer: gathered and sent a moment later, dropped where it is away."""
+
+    def __init__(self, service: TaggedClient) -> None:
+        self._service = service
+        self._waiting: list[dict[str, object]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether one more pushes out the oldest."""
+        return len(self._waiting) >= NOTES_LIMIT
+
+    def add(self, request: dict[str, object]) -> None:
+        """Send it when there is time."""
+        if self.full:
+            del self._waiting[0]
+        self._waiting.append(request)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.get_running_loop().create_task(self._send())
+
+    async def _send(self) -> None:
+        while self._waiting:
+            notes, self._waiting = self._waiting, []
+            try:
+                for note in notes:
+                    await self._service.tell(note)
+            except ServiceUnavailable:
+                pass  # what is learnt again costs less than mail that waits
+
+
 class AsyncReputationClient:
     """For event programs."""
 
     def __init__(self, config: Config) -> None:
         self.service = TaggedClient(config.socket_path(SERVICE), SERVICE, ANSWER_TIMEOUT, RETRY_AFTER)
-        self._notes: list[dict[str, object]] = []
-        self._sender: asyncio.Task[None] | None = None
+        self._note = Notes(self.service).add
 
     async def client(self, address: str) -> Passed | None:
         """What a client address has passed.  Raises ServiceUnavailable."""
@@ -173,22 +203,6 @@ class AsyncReputationClient:
         """The message about a braked account is in the queue."""
         self._note({"do": "told", "account": account})
 
-    def _note(self, request: dict[str, object]) -> None:
-        if len(self._notes) >= NOTES_LIMIT:
-            del self._notes[0]
-        self._notes.append(request)
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.get_running_loop().create_task(self._send_notes())
-
-    async def _send_notes(self) -> None:
-        while self._notes:
-            notes, self._notes = self._notes, []
-            try:
-                for note in notes:
-                    await self.service.tell(note)
-            except ServiceUnavailable:
-                pass  # what is learnt again costs less than mail that waits
-
     def close(self) -> None:
         """End the connection; the next question makes a new one."""
         self.service.close()
@@ -209,18 +223,27 @@ class ReputationClient:
         return next(iter(self._ask({"do": "release", "account": account})), None)
 
     def _ask(self, request: dict[str, object]) -> list[Standing]:
+        reply = ask_once(self._path, request)
         try:
-            channel = Channel.connect(self._path, ANSWER_TIMEOUT)
-            try:
-                channel.send({**request, "tag": 1})
-                reply = channel.receive()
-            finally:
-                channel.close()
-            if not reply.boolean("ok"):
-                raise ProtocolError(reply.text("why", "refused"))
             return _standings(reply.groups("accounts"))
-        except (ChannelClosed, ProtocolError) as error:
-            raise ServiceUnavailable(f"reputation: {error}") from None
+        except ProtocolError as error:
+            raise ServiceUnavailable(f"{SERVICE}: {error}") from None
+
+
+def ask_once(path: str, request: dict[str, object]) -> Attributes:
+    """One question of a command, over a connection of its own.  Raises ServiceUnavailable."""
+    try:
+        channel = Channel.connect(path, ANSWER_TIMEOUT)
+        try:
+            channel.send({**request, "tag": 1})
+            reply = channel.receive()
+        finally:
+            channel.close()
+        if not reply.boolean("ok"):
+            raise ProtocolError(reply.text("why", "refused"))
+    except (ChannelClosed, ProtocolError) as error:
+        raise ServiceUnavailable(f"{SERVICE}: {error}") from None
+    return reply
 
 
 def _standings(groups: Iterable[Attributes]) -> list[Standing]:

@@ -9,16 +9,14 @@ caller then delivers as if the list were empty.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pillarbox.lib.clients.errors import ServiceUnavailable
-from pillarbox.lib.clients.reputation import ANSWER_TIMEOUT, RETRY_AFTER, SERVICE
+from pillarbox.lib.clients.reputation import ANSWER_TIMEOUT, RETRY_AFTER, SERVICE, Notes, ask_once
 from pillarbox.lib.clients.tagged import TaggedClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import Attributes
 
 ADDRESS_LIMIT: Final = 320
 """Characters of the longest address that can be on the list: RFC 5321 allows 64, an @, and 255."""
@@ -28,9 +26,6 @@ ADDRESSES_PER_FRAME: Final = 30
 
 REASON_LIMIT: Final = 300
 """Characters of a reason that are sent."""
-
-NOTES_LIMIT: Final = 1000
-"""Refusals that wait to be sent at most; further ones are not learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +73,7 @@ class AsyncSuppressionClient:
 
     def __init__(self, config: Config) -> None:
         self._service = TaggedClient(config.socket_path(SERVICE), SERVICE, ANSWER_TIMEOUT, RETRY_AFTER)
-        self._notes: list[dict[str, object]] = []
-        self._sender: asyncio.Task[None] | None = None
+        self._notes = Notes(self._service)
 
     async def suppressed(self, addresses: Sequence[str]) -> dict[str, Reason]:
         """Those of the addresses that are on the list, as they were given.  Raises ServiceUnavailable."""
@@ -99,21 +93,10 @@ class AsyncSuppressionClient:
 
     def refused(self, address: str, reason: str, limit: int, lifetime: int) -> None:
         """The address's own server has said that there is no such address.  Nobody waits for it."""
-        if len(address) > ADDRESS_LIMIT or len(self._notes) >= NOTES_LIMIT:
-            return
+        if len(address) > ADDRESS_LIMIT or self._notes.full:
+            return  # it will be refused again
         note = {"address": normalized(address), "reason": reason[:REASON_LIMIT], "limit": limit, "lifetime": lifetime}
-        self._notes.append({"do": "refused", **note})
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.get_running_loop().create_task(self._send_notes())
-
-    async def _send_notes(self) -> None:
-        while self._notes:
-            notes, self._notes = self._notes, []
-            try:
-                for note in notes:
-                    await self._service.tell(note)
-            except ServiceUnavailable:
-                pass  # it will be refused again
+        self._notes.add({"do": "refused", **note})
 
     def close(self) -> None:
         """End the connection; the next question makes a new one."""
@@ -151,15 +134,4 @@ class SuppressionClient:
             more = reply.boolean("more")
 
     def _ask(self, request: dict[str, object]) -> Attributes:
-        try:
-            channel = Channel.connect(self._path, ANSWER_TIMEOUT)
-            try:
-                channel.send({**request, "tag": 1})
-                reply = channel.receive()
-            finally:
-                channel.close()
-            if not reply.boolean("ok"):
-                raise ProtocolError(reply.text("why", "refused"))
-        except (ChannelClosed, ProtocolError) as error:
-            raise ServiceUnavailable(f"reputation: {error}") from None
-        return reply
+        return ask_once(self._path, request)
