@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from pillarbox.commands.owner_only import owner_only, problem
 from pillarbox.commands.postsuper import release_message
 from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.qmgr import QmgrClient
@@ -41,18 +42,7 @@ def main(argv: Sequence[str], config: Config) -> int:
     if verb is None or len(argv) - 1 != verb[1]:
         print(USAGE, file=sys.stderr)
         return os.EX_USAGE
-    owner = os.stat(config[QUEUE_DIRECTORY]).st_uid
-    if os.geteuid() not in (0, owner):
-        return _problem("this is reserved for the superuser and the owner of the queue", os.EX_NOPERM)
-    try:
-        return verb[0](config, *argv[1:])
-    except ServiceUnavailable as error:
-        return _problem(f"{error.reason}; is the mail system running?  See pillarbox status", os.EX_TEMPFAIL)
-
-
-def _problem(text: str, status: int) -> int:
-    print(f"{PROGRAM}: {text}", file=sys.stderr)
-    return status
+    return owner_only(PROGRAM, config, lambda: verb[0](config, *argv[1:]))
 
 
 def _list(config: Config) -> int:
@@ -95,7 +85,7 @@ def _release(config: Config, address: str) -> int:
     standing = ReputationClient(config).release(account)
     ids = [queue_id for queue_id, owner in held_messages(queue) if owner == account]
     if standing is None and not ids:
-        return _problem(f"{account} is not braked, and nothing of it is held", os.EX_NOUSER)
+        return problem(PROGRAM, f"{account} is not braked, and nothing of it is held", os.EX_NOUSER)
     released = []
     for queue_id in ids:
         with contextlib.suppress(FileNotFoundError):  # somebody else has released or deleted it

@@ -21,12 +21,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from pillarbox.commands.owner_only import owner_only, problem
 from pillarbox.lib.address.address import split_address
-from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.suppression import ADDRESS_LIMIT, Entry, SuppressionClient, normalized
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.delivery import SUPPRESSION_ENABLE
-from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
 
 USAGE = "usage: pillarbox suppression list | add ADDRESS [REASON...] | remove ADDRESS | export"
 PROGRAM = "pillarbox suppression"
@@ -39,18 +38,7 @@ def main(argv: Sequence[str], config: Config) -> int:
     if verb is None or not verb[1] <= len(argv) - 1 <= verb[2]:
         print(USAGE, file=sys.stderr)
         return os.EX_USAGE
-    owner = os.stat(config[QUEUE_DIRECTORY]).st_uid
-    if os.geteuid() not in (0, owner):
-        return _problem("this is reserved for the superuser and the owner of the queue", os.EX_NOPERM)
-    try:
-        return verb[0](config, *argv[1:])
-    except ServiceUnavailable as error:
-        return _problem(f"{error.reason}; is the mail system running?  See pillarbox status", os.EX_TEMPFAIL)
-
-
-def _problem(text: str, status: int) -> int:
-    print(f"{PROGRAM}: {text}", file=sys.stderr)
-    return status
+    return owner_only(PROGRAM, config, lambda: verb[0](config, *argv[1:]))
 
 
 def _list(config: Config) -> int:
@@ -77,9 +65,9 @@ def _remind(config: Config) -> None:
 def _add(config: Config, address: str, *words: str) -> int:
     local, domain = split_address(address)
     if not local or not domain or len(address) > ADDRESS_LIMIT or not address.isprintable() or " " in address:
-        return _problem(f'"{address}" is no address USER@DOMAIN', os.EX_DATAERR)
+        return problem(PROGRAM, f'"{address}" is no address USER@DOMAIN', os.EX_DATAERR)
     if local.lower() == "postmaster":
-        return _problem("mail for postmaster is always delivered", os.EX_DATAERR)
+        return problem(PROGRAM, "mail for postmaster is always delivered", os.EX_DATAERR)
     reason = " ".join(" ".join(words).split()) or UNSAID
     SuppressionClient(config).add(address, reason)
     print(f"{normalized(address)} gets no mail from here any more")
@@ -89,7 +77,7 @@ def _add(config: Config, address: str, *words: str) -> int:
 
 def _remove(config: Config, address: str) -> int:
     if not SuppressionClient(config).remove(address):
-        return _problem(f"{normalized(address)} is not on the list", os.EX_NOUSER)
+        return problem(PROGRAM, f"{normalized(address)} is not on the list", os.EX_NOUSER)
     print(f"{normalized(address)} gets mail again")
     return os.EX_OK
 
