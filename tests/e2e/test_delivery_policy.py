@@ -78,7 +78,9 @@ def test_a_new_address_sends_no_more_than_its_limit_a_day_also_after_a_restart(c
         with Instance(users={ALICE: "x"}, settings=settings, clock=clock) as instance:
             for _ in range(3):
                 send(instance, EVE)
+            # The limit counts deliveries that have begun: the third may be put off while the second is on its way.
             instance.wait_for(lambda: instance.log_matching("status=deferred .the day's limit of mail to"))
+            instance.wait_for(lambda: len(instance.log_matching(f"to=<{EVE}>.*status=sent")) == 2)
             assert len(sink.received(EVE)) == 2
             assert {line for lines in sink.sessions for line in lines if line.startswith("EHLO")} == {
                 "EHLO out5.example"

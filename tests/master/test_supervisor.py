@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from pillarbox.lib.ipc import Channel, ChannelClosed
+from pillarbox.lib.process import Program, Worker
+from pillarbox.master import throttle
+from tests.master import trial
 from tests.master.trial import Suite, free_port, service
 
 
@@ -99,12 +102,26 @@ class TestReplacement:
         assert suite.ask("one") != first
         assert not suite.logged("warning:")
 
-    def test_a_program_that_only_ends_does_not_make_master_spin(self, suite: Suite) -> None:
-        suite.set(service("one", "ends"), service("two"))
+    def test_a_program_that_only_ends_does_not_make_master_spin(
+        self, suite: Suite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        starts, pause = suite.root / "starts", 0.5
+        monkeypatch.setattr(throttle, "FIRST_PAUSE", pause)
+
+        def ends(worker: Worker) -> None:
+            with starts.open("a") as stream:
+                stream.write(f"{time.monotonic()} {suite.cpu_seconds(os.getppid())}\n")
+            worker.ready()
+
+        trial.PROGRAMS["brief"] = Program("brief", ends, owner="")
+        suite.set(service("one", "brief"), service("two"))
         suite.start()
-        time.sleep(0.5)
-        used = [int(word) for word in Path(f"/proc/{suite.pid}/stat").read_text().rpartition(")")[2].split()[11:15]]
-        assert sum(used) < 0.4 * os.sysconf("SC_CLK_TCK"), "master forks in a circle"
+        suite.until(lambda: starts.read_text().count("\n") >= 3)
+        (first, _), (second, used), (third, used_then) = (
+            map(float, line.split()) for line in starts.read_text().splitlines()[:3]
+        )
+        assert second - first >= pause and third - second >= pause, "master forks in a circle"
+        assert used_then - used < (third - second) / 2, "master waits in a circle"
 
 
 class TestMoreProcesses:
@@ -344,8 +361,6 @@ def _runs(pid: int) -> bool:
 
 
 def test_wake_ups_come_by_the_clock(suite: Suite) -> None:
-    from tests.master import trial
-
     def woken(worker: trial.Worker) -> None:
         def note() -> None:
             with (suite.root / "woken").open("a") as stream:
@@ -361,8 +376,6 @@ def test_wake_ups_come_by_the_clock(suite: Suite) -> None:
 
 
 def test_a_wake_up_starts_a_process_where_none_is_kept_warm(suite: Suite) -> None:
-    from tests.master import trial
-
     def woken(worker: trial.Worker) -> None:
         with (suite.root / "woken").open("a") as stream:
             stream.write("x")

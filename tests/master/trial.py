@@ -80,10 +80,6 @@ def dies_at_once(worker: Worker) -> None:
     os._exit(7)
 
 
-def ends_at_once(worker: Worker) -> None:
-    worker.ready()
-
-
 def secret_tables(config: Config) -> dict[str, tuple[str, ...]]:
     """The table of a "secretive" program; any parameter with a text will do to name it."""
     named = config.expanded("myorigin")
@@ -125,7 +121,6 @@ PROGRAMS: dict[str, Program] = {
     "patient": Program("patient", serve, owner="", retires=True),
     "cannot": Program("cannot", cannot, owner=""),
     "dies": Program("dies", dies_at_once, owner=""),
-    "ends": Program("ends", ends_at_once, owner=""),
     "prepares": Program("prepares", serve, owner="", prepare=cannot),
 }
 
@@ -209,6 +204,12 @@ class Suite:
                 if not name or f"[{name}]" in title:
                     found.add(int(pid))
         return found
+
+    @staticmethod
+    def cpu_seconds(pid: int) -> float:
+        """What a process itself has used, without its children."""
+        used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
 
     def until(self, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE
