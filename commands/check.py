@@ -76,6 +76,7 @@ def check(directory: str) -> int:
             _proxies,
             _ports,
             _tokens,
+            obstacles,
             _programs,
         )
         findings = list(dict.fromkeys(finding for part in parts for finding in part(config)))
@@ -118,9 +119,10 @@ def _users(config: Config) -> Iterator[str]:
             yield f"{NET_OWNER.name}: has the group of {others}; give it one of its own"
 
 
-def _programs(config: Config) -> Iterator[str]:
+def obstacles(config: Config) -> Iterator[str]:
+    """Why processes could not start, as far as only their program knows; a reload is refused for it."""
     for service in config.services.values():
-        yield from load_program(service.command).mistakes(config.for_service(service))
+        yield from load_program(service.command).obstacles(config.for_service(service))
 
 
 def _tokens(config: Config) -> Iterator[str]:
@@ -128,6 +130,11 @@ def _tokens(config: Config) -> Iterator[str]:
         configured_endpoint(config)
     except EndpointError as error:
         yield str(error)
+
+
+def _programs(config: Config) -> Iterator[str]:
+    for service in config.services.values():
+        yield from load_program(service.command).mistakes(config.for_service(service))
 
 
 def _directories(config: Config) -> Iterator[str]:

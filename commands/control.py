@@ -133,14 +133,16 @@ def stop(config: Config) -> int:
 
 
 def reload(config: Config) -> int:
-    """Put the configuration files into force; not where master would refuse them for certificates or tables."""
+    """Put the configuration files into force; not where master would refuse them, which only its log would tell."""
+    from pillarbox.commands.check import obstacles
     from pillarbox.commands.check_passwords import unusable_tables
     from pillarbox.commands.check_tls import unusable_certificates  # the other verbs need no TLS
 
     pid = running_pid(config)
     if not pid:
         return _say("the mail system is not running", EX_NOT_RUNNING)
-    if reasons := [*unusable_certificates(config), *unusable_tables(config)]:
+    found = (unusable_certificates(config), unusable_tables(config), obstacles(config))
+    if reasons := list(dict.fromkeys(reason for part in found for reason in part)):
         for reason in reasons:
             _say(reason, os.EX_CONFIG)
         return _say("not reloaded, the old configuration stays", os.EX_CONFIG)

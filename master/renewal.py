@@ -225,15 +225,15 @@ class RenewalWatch:
 
 
 class FilesUnusable(Exception):
-    """A new configuration whose certificates or tables cannot be used; the text names services and reason."""
+    """A new configuration with which processes could not start; the text names services and reason."""
 
 
 def require_usable(stations: Iterable[Station], signals: Iterable[signal.Signals]) -> None:
-    """Try the files of a new configuration before it is put into force.  Raises FilesUnusable.
+    """Try a new configuration before it is put into force, with the files that it names.  Raises FilesUnusable.
 
     What takes longer than `RELOAD_PATIENCE` is let pass: the processes will say what is wrong.
     """
-    due = [(station, ()) for station in stations if is_watched(station)]
+    due = [(station, ()) for station in stations]
     if not due or (check := RenewalWatch().begin(due, signals)) is None:
         return
     try:
@@ -284,6 +284,6 @@ def _trial(station: Station) -> str:
             return NO_CERTIFICATE
         for name, specs in tables_of(station.program, station.config).items():
             examine(name, specs)
+        return "; ".join(station.program.obstacles(station.config))
     except (TlsError, TableError, OSError, ValueError) as error:
         return str(error)
-    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterator
 from typing import Final
 
 from pillarbox.lib.config import Config
@@ -36,13 +37,27 @@ def prepare(worker: Worker) -> None:
     config = worker.config
     make_own_directory(config, config[MTA_STS_DIRECTORY], config[NET_OWNER])
     try:
-        _prepared[worker] = policy_context(config[MTA_STS_CAFILE]), configured_resolver(config)
-    except (OSError, ssl.SSLError) as error:
-        log.fatal(f"{MTA_STS_CAFILE.name}: cannot read {config[MTA_STS_CAFILE]}: {error}")
-        raise SystemExit(1) from None
+        _prepared[worker] = _read(config)
     except ValueError as error:
         log.fatal(str(error))
         raise SystemExit(1) from None
+
+
+def _read(config: Config) -> tuple[ssl.SSLContext, Resolver]:
+    """Raises ValueError that says what is wrong."""
+    try:
+        context = policy_context(config[MTA_STS_CAFILE])
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"{MTA_STS_CAFILE.name}: cannot read {config[MTA_STS_CAFILE]}: {error}") from None
+    return context, configured_resolver(config)
+
+
+def obstacles(config: Config) -> Iterator[str]:
+    """Why no process could start."""
+    try:
+        _read(config)
+    except ValueError as error:
+        yield str(error)
 
 
 def confinement(config: Config) -> Confinement:
@@ -85,6 +100,7 @@ PROGRAM = Program(
     owner="net_owner",
     confinement=confinement,
     prepare=prepare,
+    obstacles=obstacles,
     run=run,
     callers=("net_owner",),
 )

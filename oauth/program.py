@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.oauth import Endpoint, EndpointError, configured_endpoint, endpoint_port
@@ -40,6 +41,15 @@ def prepare(worker: Worker) -> None:
         raise SystemExit(1) from None
 
 
+def obstacles(config: Config) -> Iterator[str]:
+    """Why no process could start."""
+    try:
+        configured_endpoint(config)
+        configured_resolver(config)
+    except (EndpointError, ValueError) as error:
+        yield str(error)
+
+
 def run(worker: Worker) -> None:
     """Serve until told to stop."""
     endpoint, resolver = _prepared[worker]
@@ -59,5 +69,11 @@ def run(worker: Worker) -> None:
 
 
 PROGRAM = Program(
-    name="oauth", owner="net_owner", confinement=confinement, prepare=prepare, run=run, callers=("auth_owner",)
+    name="oauth",
+    owner="net_owner",
+    confinement=confinement,
+    prepare=prepare,
+    run=run,
+    callers=("auth_owner",),
+    obstacles=obstacles,
 )

@@ -1,7 +1,7 @@
 """What is wrong with the configuration of a service of `smtp_client`: the lines for `pillarbox check`.
 
-Everything that keeps a process from starting, or the mail of a destination waiting for ever: it is all read here in the
-way in which deliveries read it, tables included where they can be listed.
+`obstacles` keep a process from starting; `mistakes` keep the mail of a destination waiting for ever.  It is all read
+here in the way in which processes and deliveries read it, tables included where they can be listed.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from pillarbox.smtp_client.transport_security import Tls
 _Tables = Parameter[tuple[str, ...]]
 
 
-def mistakes(config: Config) -> Iterator[str]:
-    """One line for each."""
+def obstacles(config: Config) -> Iterator[str]:
+    """A line for each reason why no process of the service could start."""
     service = config[SERVICE_NAME]
     config = config_of(config, service)
     try:
@@ -53,11 +53,21 @@ def mistakes(config: Config) -> Iterator[str]:
             parse_port(port)
         except BadDestination:
             yield f'{SMTP_CLIENT_PORTS.name}: a port was expected, not "{port}"'
+    try:
+        Tls(config, Tables(config), AuthenticResolver(config), lmtp=is_lmtp(config, service))
+    except (TlsError, ValueError, OSError) as error:
+        yield str(error)
+
+
+def mistakes(config: Config) -> Iterator[str]:
+    """A line for each mistake with which processes start all the same."""
+    service = config[SERVICE_NAME]
+    config = config_of(config, service)
     if not is_lmtp(config, service):
         yield from _helpers(config)
     yield from _next_hops(config, service)
     yield from _logins(config)
-    yield from _protection(config, lmtp=is_lmtp(config, service))
+    yield from _protection(config)
 
 
 def _helpers(config: Config) -> Iterator[str]:
@@ -105,13 +115,11 @@ def _logins(config: Config) -> Iterator[str]:
             yield f'{SMTP_SASL_PASSWORD_MAPS.name}: {where}"name:password" was expected'  # and the value is a secret
 
 
-def _protection(config: Config, *, lmtp: bool) -> Iterator[str]:
+def _protection(config: Config) -> Iterator[str]:
     try:
         reader = configured_reader(config)
-        Tls(config, Tables(config), AuthenticResolver(config), lmtp=lmtp)
-    except (TlsError, ValueError, OSError) as error:
-        yield str(error)
-        return
+    except (TlsError, ValueError, OSError):
+        return  # one of the obstacles
     levels = [config[SMTP_TLS_SECURITY_LEVEL]]
     for where, _, value in listed(config[t.SMTP_TLS_POLICY_MAPS]):
         try:

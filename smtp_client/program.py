@@ -33,7 +33,7 @@ from pillarbox.smtp_client.cache import ConnectionCache
 from pillarbox.smtp_client.delivery import Deliverer
 from pillarbox.smtp_client.destination import parse_port
 from pillarbox.smtp_client.login import Logins
-from pillarbox.smtp_client.mistakes import mistakes
+from pillarbox.smtp_client.mistakes import mistakes, obstacles
 from pillarbox.smtp_client.ourselves import Ourselves
 from pillarbox.smtp_client.passwords import Passwords
 from pillarbox.smtp_client.route import Router
@@ -124,4 +124,5 @@ PROGRAM = Program(
     tables=secrets,
     callers=("mail_owner",),
     mistakes=mistakes,
+    obstacles=obstacles,
 )

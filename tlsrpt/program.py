@@ -7,6 +7,7 @@ import asyncio
 import secrets
 import ssl
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from pillarbox.lib.clients.cleanup import AsyncCleanupClient
@@ -45,17 +46,32 @@ def prepare(worker: Worker) -> None:
     if not config[parameters.SMTP_TLSRPT_ENABLE]:
         return
     make_own_directory(config, config[parameters.TLSRPT_DIRECTORY], config[NET_OWNER])
-    cafile = config[parameters.TLSRPT_CAFILE]
     try:
-        context = ssl.create_default_context(cafile=cafile or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        _prepared[worker] = context, configured_resolver(config)
-    except (OSError, ssl.SSLError) as error:
-        log.fatal(f"{parameters.TLSRPT_CAFILE.name}: cannot read {cafile}: {error}")
-        raise SystemExit(1) from None
+        _prepared[worker] = _read(config)
     except ValueError as error:
         log.fatal(str(error))
         raise SystemExit(1) from None
+
+
+def _read(config: Config) -> tuple[ssl.SSLContext, Resolver]:
+    """Raises ValueError that says what is wrong."""
+    cafile = config[parameters.TLSRPT_CAFILE]
+    try:
+        context = ssl.create_default_context(cafile=cafile or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"{parameters.TLSRPT_CAFILE.name}: cannot read {cafile}: {error}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context, configured_resolver(config)
+
+
+def obstacles(config: Config) -> Iterator[str]:
+    """Why no process could start."""
+    if not config[parameters.SMTP_TLSRPT_ENABLE]:
+        return
+    try:
+        _read(config)
+    except ValueError as error:
+        yield str(error)
 
 
 def confinement(config: Config) -> Confinement:
@@ -158,6 +174,7 @@ PROGRAM = Program(
     owner="net_owner",
     confinement=confinement,
     prepare=prepare,
+    obstacles=obstacles,
     run=run,
     callers=("net_owner",),
 )

@@ -19,7 +19,7 @@ def _nothing(worker: Worker) -> None:
     pass
 
 
-def _no_mistakes(config: Config) -> Iterable[str]:
+def _none(config: Config) -> Iterable[str]:
     return ()
 
 
@@ -42,6 +42,8 @@ class Program:
     program, which the kernel sees to (file permissions).  Without it all programs of the suite may.
     `mistakes` gives a line for each mistake in the configuration of one of its services that only the program itself
     can know; `pillarbox check` prints them.  It may read files, and has no other effect.
+    `obstacles` gives a line for each reason why `prepare` would fail with the configuration of a service: a reload that
+    would end its processes without new ones in their place is refused, with these lines.  They are mistakes as well.
     """
 
     name: str
@@ -53,7 +55,8 @@ class Program:
     tls: Callable[[Config], ServerRole | None] | None = None
     tables: Callable[[Config], Mapping[str, tuple[str, ...]]] | None = None
     retires: bool = False
-    mistakes: Callable[[Config], Iterable[str]] = _no_mistakes
+    mistakes: Callable[[Config], Iterable[str]] = _none
+    obstacles: Callable[[Config], Iterable[str]] = _none
 
     def __post_init__(self) -> None:
         """Raises ValueError for more callers than file permissions can tell apart."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pillarbox.commands.check import obstacles
 from pillarbox.commands.check_delivery import look_at_delivery
 from pillarbox.commands.check_passwords import look_at_passwords
 from pillarbox.commands.check_tables import look_at_tables
@@ -37,9 +38,8 @@ def findings(instance: Path, settings: str, services: str = SERVICES) -> list[st
     programs = itertools.chain.from_iterable(
         load_program(service.command).mistakes(config.for_service(service)) for service in config.services.values()
     )
-    return list(
-        dict.fromkeys([*look_at_tables(config), *look_at_passwords(config), *look_at_delivery(config), *programs])
-    )
+    tables = [*look_at_tables(config), *look_at_passwords(config)]
+    return list(dict.fromkeys([*tables, *look_at_delivery(config), *obstacles(config), *programs]))
 
 
 def table(instance: Path, text: str) -> str:

@@ -180,6 +180,33 @@ def test_a_reload_with_a_mistake_changes_nothing(mail: Instance) -> None:
     arrived(mail, "still-there")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("smtp_tls_CAfile", "/nonexistent/ca.pem", "cannot read the certification authorities in /nonexistent/ca.pem"),
+        ("tls_medium_cipherlist", "NO-SUCH-CIPHER", "OpenSSL knows no cipher in this list: NO-SUCH-CIPHER"),
+        ("mta_sts_CAfile", "/nonexistent/web.pem", "mta_sts_CAfile: cannot read /nonexistent/web.pem"),
+    ],
+)
+def test_a_reload_with_which_a_client_could_not_start_changes_nothing(
+    mail: Instance, name: str, value: str, why: str
+) -> None:
+    before = len(mail.log_matching("reload -- "))
+    mail.set(name, value)
+    told = mail.run(["pillarbox", "check"])
+    assert why in told.stderr
+    done = mail.run(["pillarbox", "reload"])
+    assert done.returncode == os.EX_CONFIG
+    *refusals, outcome = done.stderr.splitlines()
+    assert refusals
+    assert set(refusals) <= set(told.stderr.splitlines()), "the same words as check has"
+    assert outcome == "pillarbox: not reloaded, the old configuration stays"
+    os.kill(mail.master_pid(), signal.SIGHUP)  # as systemd would
+    refused = rf"error: reload refused, the old configuration stays: .*{re.escape(why)}"
+    mail.wait_for(lambda: mail.log_matching(refused))
+    assert len(mail.log_matching("reload -- ")) == before
+
+
 # Stop and start
 
 
