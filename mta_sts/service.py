@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError, serve_tagged
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp.sts_policy import StsPolicy
-from pillarbox.mta_sts.cache import Cache, Known
+from pillarbox.mta_sts.cache import USED_WITHIN, Cache, Known
 from pillarbox.mta_sts.source import Source, SourceFailed
 
 CHECK_INTERVAL: Final = 3600.0
@@ -35,9 +35,6 @@ DNS_RETRY_AFTER: Final = 60.0
 
 ABSENT_AT_LEAST, ABSENT_AT_MOST = 60.0, 3600.0
 """Bounds of the seconds for which "has none" is remembered; between them the TTL counts."""
-
-USED_WITHIN: Final = 31 * 86400.0
-"""Seconds: policies by which no mail has gone for so long are left to expire."""
 
 REMEMBERED: Final = 20_000
 """Domains without a policy, or with one that cannot be fetched, that are remembered."""

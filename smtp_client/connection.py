@@ -22,6 +22,7 @@ from pillarbox.lib.smtp.client_reply import ReplyError
 from pillarbox.lib.smtp.client_stage import DEFAULT_TIMEOUTS, Stage, Timeouts
 from pillarbox.lib.smtp.client_transaction import Progress
 from pillarbox.lib.smtp.conversation import Conversation
+from pillarbox.lib.tls.sessions import Resumable
 from pillarbox.smtp_client.route import Server
 from pillarbox.smtp_client.terms import Terms
 
@@ -61,6 +62,8 @@ class Connection(asyncio.Protocol):
         """What it was made for, and fulfils."""
         self.verified = False
         """Whether TLS has shown whose the server is."""
+        self.resumed: Resumable | None = None
+        """The TLS session that the handshake was to resume."""
         self.login: Credentials | None = None
         """As whom it is logged in."""
         self.keep = False

@@ -62,7 +62,8 @@ class Securing:
             raise TlsFailed("client TLS configuration problem") from None
         key = self._key(connection, agreement)
         names = tuple(name for name in agreement.names if name.isascii())
-        plan = Plan(self._sessions.take(key, context), agreement.associations, names)
+        connection.resumed = self._sessions.take(key, context)
+        plan = Plan(connection.resumed.session if connection.resumed else None, agreement.associations, names)
         try:
             with planned(context, plan) as carrier:
                 await connection.start_tls(carrier, agreement.sni or None, self._timeout, wrapped=wrapped)
@@ -94,7 +95,7 @@ class Securing:
         """The first words inside TLS were said: the session can be resumed another time, and counts as a success."""
         session = connection.ssl_object
         if session is not None:
-            self._sessions.put(self._key(connection, agreement), session)
+            self._sessions.put(self._key(connection, agreement), session, connection.resumed)
         self._report.succeeded(domain, connection.server, agreement.basis, connection.local_address)
 
     def failed(

@@ -1,7 +1,9 @@
 """Where trust in signed names begins: DS or DNSKEY records of zones, by default the root's (RFC 4035 section 4.4).
 
 Written as in a master file, the owner first, a record a line: `. IN DS 20326 8 2 E06D44B8...`; class and TTL may be
-left out, `;` begins a comment, brackets may join lines (RFC 1035 section 5.1).
+left out, `;` begins a comment, brackets may join lines (RFC 1035 section 5.1).  Records of algorithms and digests that
+nobody here can check are passed over (RFC 4035 section 5.2, RFC 6840 section 5.2): a file may hold those of tomorrow
+beside those of today.  A zone of which only such are left is a mistake: everything below it would be bogus for ever.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from typing import Any
 import dns.exception
 import dns.rdatatype
 import dns.zonefile
+
+from pillarbox.lib.dns.signatures import checkable
 
 ROOT = """
 . IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D
@@ -33,9 +37,12 @@ def parse_anchors(text: str) -> dict[str, tuple[Any, ...]]:
         if rrset.rdtype not in (dns.rdatatype.DS, dns.rdatatype.DNSKEY):
             raise ValueError(f"DS or DNSKEY records were expected, not {dns.rdatatype.to_text(rrset.rdtype)}")
         name = rrset.name.to_text().lower()
-        anchors[name] = (*anchors.get(name, ()), *rrset)
+        anchors[name] = (*anchors.get(name, ()), *filter(checkable, rrset))
     if not anchors:
         raise ValueError("there is no DS or DNSKEY record")
+    for name, records in anchors.items():
+        if not records:
+            raise ValueError(f"no record of the zone {name} has an algorithm and digest that are known here")
     if sum(map(len, anchors.values())) > ANCHOR_LIMIT:
         raise ValueError(f"there are more than {ANCHOR_LIMIT} records")
     return anchors

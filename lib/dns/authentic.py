@@ -56,9 +56,11 @@ class AuthenticResolver:
             except (OSError, UnicodeDecodeError) as error:
                 raise ValueError(f"{DNSSEC_TRUST_ANCHORS.name}: cannot read {file}: {error}") from None
         self._resolver: Resolver | None = None
+        if self._file:
+            self()  # who has written anchors hears at once what is wrong with them
 
     def __call__(self) -> Resolver:
-        """The resolver, the same each time.  Raises ValueError for trust anchors that are none."""
+        """The resolver, the same each time."""
         if self._resolver is None:
             self._resolver = self._make()
         return self._resolver

@@ -116,12 +116,18 @@ def _one(key: Any) -> dns.rdataset.Rdataset:
     return found
 
 
+def checkable(anchor: Any) -> bool:
+    """Whether we know algorithm and digest of a DS record, or the algorithm of a DNSKEY record."""
+    known = anchor.algorithm in ALGORITHMS
+    return known and (anchor.rdtype == dns.rdatatype.DNSKEY or anchor.digest_type in DIGESTS)
+
+
 def usable_ds(records: Iterable[Any]) -> list[Any]:
     """The DS records that can be checked, only those of the best digest; none = the zone counts as unsigned.
 
     RFC 4035 section 5.2, RFC 4509 section 3.
     """
-    known = [ds for ds in records if ds.algorithm in ALGORITHMS and ds.digest_type in DIGESTS]
+    known = list(filter(checkable, records))
     strong = [ds for ds in known if ds.digest_type != 1]
     return (strong or known)[:SIGNATURES_PER_SET]
 
@@ -129,7 +135,7 @@ def usable_ds(records: Iterable[Any]) -> list[Any]:
 def entrusted_keys(name: dns.name.Name, keys: dns.rrset.RRset, anchors: Iterable[Any]) -> dns.rdataset.Rdataset:
     """Of a zone's keys those that DS or DNSKEY records vouch for."""
     found = dns.rdataset.Rdataset(keys.rdclass, dns.rdatatype.DNSKEY)
-    for anchor in anchors:
+    for anchor in filter(checkable, anchors):
         for key in list(keys)[:64]:
             if key.flags & (_ZONE_KEY | _REVOKED) == _ZONE_KEY and _vouched(name, key, anchor):
                 found.add(key)

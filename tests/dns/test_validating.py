@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterator
+from pathlib import Path
 
 import dns.name
 import dns.rdata
@@ -17,8 +18,10 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
+from pillarbox.lib.config import Config
 from pillarbox.lib.dns import TLSA, Absent, Answer, Failed, Outcome, RecordType, Server
 from pillarbox.lib.dns.anchors import ROOT, parse_anchors
+from pillarbox.lib.dns.authentic import AuthenticResolver
 from pillarbox.lib.dns.chain import KEYS_LIMIT, _some
 from pillarbox.lib.dns.validating import ValidatingResolver
 from tests.lab.dns import DnsServer
@@ -245,6 +248,37 @@ def test_a_name_that_cannot_be_is_absent(zones: DnsServer, name: str) -> None:
 def test_anchors_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="record"):
         parse_anchors(text)
+
+
+UNKNOWN = (
+    ". IN DS 1 8 99 0011",  # a digest that nobody knows
+    ". IN DS 1 8 3 " + "00" * 32,  # GOST: known, and not validated
+    ". IN DS 1 200 2 " + "00" * 32,  # an algorithm that nobody knows
+    ". IN DNSKEY 257 3 200 AwEAAa==",
+)
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN)
+def test_an_anchor_that_nobody_can_check_is_passed_over(zones: DnsServer, unknown: str) -> None:
+    async def go() -> Outcome[object]:
+        anchors = parse_anchors(f"{unknown}\n{zones.trust_anchor()}")
+        validating = ValidatingResolver([Server(zones.address, zones.port)], anchors, timeout=5.0, attempts=1)
+        return await validating.query("mx.example.org", A)
+
+    assert verdict(asyncio.run(go())) == "secure"
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN)
+def test_a_zone_with_no_other_anchor_is_a_mistake(unknown: str) -> None:
+    with pytest.raises(ValueError, match=r"no record of the zone \. has an algorithm and digest that are known here"):
+        parse_anchors(unknown)
+
+
+def test_anchors_are_looked_at_before_anybody_asks(tmp_path: Path) -> None:
+    file = tmp_path / "anchors"
+    file.write_text(UNKNOWN[0])
+    with pytest.raises(ValueError, match=f"dnssec_trust_anchors: {file}: no record of the zone"):
+        AuthenticResolver(Config.for_tests(dnssec_trust_anchors=str(file), dns_resolver="127.0.0.1"))
 
 
 def test_the_anchors_of_the_root() -> None:

@@ -54,7 +54,7 @@ def test_a_session_is_resumed_and_used_once(server: ssl.SSLContext, version: ssl
     cache.put("key", first)
     session = cache.take("key", context)
     assert session is not None
-    assert talk(context, server, session).session_reused
+    assert talk(context, server, session.session).session_reused
     assert cache.take("key", context) is None
 
 
@@ -71,6 +71,33 @@ def test_its_time_ends(server: ssl.SSLContext) -> None:
     cache.put("key", talk(context, server))
     clock.now = 101.0
     assert cache.take("key", context) is None
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_renewing_it_does_not_put_its_end_off(server: ssl.SSLContext, version: ssl.TLSVersion) -> None:
+    clock = Clock()
+    cache, context = SessionCache(10, 100.0, clock), client_context(version)
+    cache.put("key", talk(context, server))
+    for moment in (40.0, 80.0):
+        clock.now = moment
+        resumed = cache.take("key", context)
+        assert resumed is not None
+        session = talk(context, server, resumed.session)
+        assert session.session_reused
+        cache.put("key", session, resumed)
+    clock.now = 101.0
+    assert cache.take("key", context) is None, "the certificate is to be looked at again"
+
+
+def test_a_server_that_does_not_resume_is_examined_anew(server: ssl.SSLContext) -> None:
+    clock = Clock()
+    cache, context = SessionCache(10, 100.0, clock), client_context()
+    cache.put("key", talk(context, server))
+    clock.now = 80.0
+    resumed = cache.take("key", context)
+    cache.put("key", talk(context, server), resumed)
+    clock.now = 150.0
+    assert cache.take("key", context) is not None
 
 
 def test_there_are_no_more_than_the_limit(server: ssl.SSLContext) -> None:
