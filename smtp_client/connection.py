@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
         if client.waiting is None or client.state is State.CLOSING:
             self._wake()
         elif complete:  # a reply that comes in drops has no more time than one in one piece
-            self._deadline = self._loop.time() + self._limit()
+            self._arm()
 
     def eof_received(self) -> bool:
         self._lost = True

@@ -19,6 +19,7 @@ from tests.clients.test_curl import curl, send
 from tests.clients.test_msmtp import msmtp
 from tests.lab.certificates import Authority, Certificate
 from tests.lab.instance import Instance
+from tests.lab.processes import children, title
 from tests.lab.terminal import in_terminal
 from tests.oauth.authorization import IntrospectionServer, good
 from tests.peers import peer
@@ -261,18 +262,14 @@ def test_an_auth_service_that_is_killed_in_the_middle(modern: Modern, account: A
 
 def _kill_auth(mail: Instance) -> None:
     """SIGKILL to the process of the service, and wait until it is gone."""
-    killed = [pid for pid in _children(mail.master_pid()) if _is_auth(pid)]
+    killed = [pid for pid in children(mail.master_pid()) if _is_auth(pid)]
     assert len(killed) == 1
     os.kill(killed[0], 9)
-    mail.wait_for(lambda: killed[0] not in _children(mail.master_pid()))
-
-
-def _children(master: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
+    mail.wait_for(lambda: killed[0] not in children(mail.master_pid()))
 
 
 def _is_auth(pid: int) -> bool:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b": ")[-1].split(b" ")[0] == b"auth"
+    return title(pid).split(": ")[-1].split(" ")[0] == "auth"
 
 
 # --- the header of submitted mail

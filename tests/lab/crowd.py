@@ -423,7 +423,10 @@ class _Session(asyncio.Protocol):
     def _write_now(self, data: bytes, written: Callable[[], None] | None) -> None:
         if self._transport.is_closing():
             return
-        self._transport.write(data)
+        try:
+            self._transport.write(data)
+        except RuntimeError:  # uvloop: the connection broke in this very moment
+            return
         if written is not None:
             written()
 

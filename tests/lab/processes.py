@@ -68,6 +68,22 @@ def tree(root: int) -> list[Status]:
     return list(found.values())
 
 
+def children(pid: int) -> list[int]:
+    """The processes whose parent it is."""
+    try:
+        return [int(word) for word in (_PROC / str(pid) / "task" / str(pid) / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+def title(pid: int) -> str:
+    """What `ps` shows for a process; empty when there is none."""
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0 ").replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
 def cpu_time(root: int) -> float:
     """Seconds of processor time that the tree of `root` has used, ended and reaped children included."""
     return sum(each.own_time + each.children_time for each in tree(root))

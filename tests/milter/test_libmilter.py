@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.wire import ALICE, BOB, PASSWORD, client
 from tests.lab.instance import Instance
 from tests.lab.ports import LOOPBACK, free_port
-from tests.lab.processes import tree
+from tests.lab.processes import title, tree
 from tests.milter.running import Running, libmilter
 
 CONTENT = b"From: Carol <carol@example.com>\r\nSubject: %s\r\nX-A: 1\r\nX-A: 2\r\n\r\nhello\r\n.dot\r\n"
@@ -414,11 +414,6 @@ class TestLocalSubmissions:
             other = Scene(scene.mail, scene.port, scene.directory)
             self.submit(other)  # wakes pickup
             assert scene.delivered() and other.delivered()
-
-
-def title(pid: int) -> str:
-    """What `ps` shows of a process."""
-    return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0")
 
 
 class TestDying:

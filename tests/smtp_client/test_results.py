@@ -117,7 +117,10 @@ class TestBrokenOff:
             assert bool(outcome.site) == (moment in ("greeting", "EHLO"))
 
     def test_timeouts(self, client: ClientUnderTest, moment: str, doing: str) -> None:
-        # Only the moment that hangs has a short limit: on a busy machine any other may take longer than that.
+        # Only the moment that hangs has a short limit: on a busy machine any other may take longer than that.  With the
+        # long limit of another moment the server would be the first to give up.
+        for other in ("helo", "mail", "rcpt", "data_init", "data_xfer", "data_done"):
+            client.parameters[f"smtp_{other}_timeout"] = "60s"
         name = {"MAIL": "mail", "RCPT": "rcpt", "DATA": "data_init", "content": "data_done"}.get(moment, "helo")
         client.parameters[f"smtp_{name}_timeout"] = "0.1s" if name != "helo" else "1s"
         with fake_server({moment: HANG}) as server:
