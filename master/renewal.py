@@ -172,6 +172,10 @@ class RenewalWatch:
                 self._candidates[station] = present
         return found
 
+    def rest(self, now: float) -> float:
+        """Seconds until `due` looks again."""
+        return max(0.0, self._next - now)
+
     def forget(self, kept: Iterable[Station]) -> None:
         """After a reload: only these are still there."""
         stations = set(kept)

@@ -9,6 +9,7 @@ at once: a delivery agent takes no new mail and ends with what it has.
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -43,6 +44,10 @@ class Replacement:
             self._check = self._watch.begin(due, self._signals)
             if self._check is not None:
                 self._selector.register(self._check.answer, selectors.EVENT_READ, self._check)
+
+    def rest(self, now: float) -> float:
+        """Seconds until the next look; a check that runs makes itself heard."""
+        return math.inf if self._check is not None else self._watch.rest(now)
 
     def answered(self, check: Check) -> None:
         """A check has something to say; at the end of it the services whose new files are good are renewed."""

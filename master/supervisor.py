@@ -38,6 +38,9 @@ from pillarbox.master.throttle import Throttle
 KILL_GRACE = 5.0
 """Seconds after the drain limit until a process that does not end is killed."""
 
+TURN = 1.0
+"""Seconds between two looks at what the clock decides: pauses that end, wake-ups."""
+
 WATCHDOG_SIGNAL = signal.SIGALRM
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -119,7 +122,7 @@ class Supervisor:
         """Supervise until told to stop."""
         self._notifier.ready()
         while not self._finished():
-            self._turn(1.0)
+            self._turn(TURN)
             if self._reload_asked:
                 self._reload_asked = False
                 self._reload()
@@ -144,6 +147,7 @@ class Supervisor:
         elif not self._starting:
             self._replacement.look(self._stations.values(), now)
             self._replacement.bound(self._children.values(), now)
+            longest = min(longest, self._replacement.rest(now))
         for keys in self._tickets.values():
             keys.advance()
         if self._notifier.watchdog_interval and now >= self._next_sign_of_life:

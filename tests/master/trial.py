@@ -28,7 +28,7 @@ from pillarbox.lib.tables import LookupFailed, Maps
 from pillarbox.lib.tables.kept import open_kept
 from pillarbox.lib.tls import ServerRole
 from pillarbox.lib.tls.tickets import TicketKeys
-from pillarbox.master import programs
+from pillarbox.master import programs, supervisor
 from pillarbox.master.supervisor import StartFailed, Supervisor
 
 PATIENCE = 20.0
@@ -167,16 +167,17 @@ class Suite:
                 descriptor = os.open(self.logfile, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
                 log.configure("trial/master", file_destination(descriptor))
                 programs.load_program = PROGRAMS.__getitem__
-                supervisor = Supervisor(self.config(), self.config, own_descriptors=[theirs])
+                supervisor.TURN = 0.05
+                master = Supervisor(self.config(), self.config, own_descriptors=[theirs])
                 try:
-                    supervisor.start()
+                    master.start()
                 except StartFailed as error:
                     os.write(theirs, str(error).encode())
                     os._exit(69)
                 os.write(theirs, b"ok")
                 os.close(theirs)
-                supervisor.own_descriptors = []
-                supervisor.run()
+                master.own_descriptors = []
+                master.run()
                 code = 0
             finally:
                 os._exit(code)
