@@ -13,9 +13,10 @@ from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.lib.tables import Options
+from pillarbox.lookup.callers import Callers
 from pillarbox.lookup.service import Lookup, Service
 
-_prepared: dict[int, Lookup] = {}
+_prepared: dict[int, tuple[Lookup, Callers]] = {}
 """What `prepare` made, by process id: a child process never takes its parent's tables for its own."""
 
 
@@ -29,19 +30,19 @@ def prepare(worker: Worker) -> None:
 
     lookup = Lookup(worker.config, Options(denied=denied))
     lookup.preload()
-    _prepared[os.getpid()] = lookup
+    _prepared[os.getpid()] = lookup, Callers(worker.config)
 
 
 def confinement(config: Config) -> Confinement:
     """Reading the table files; UNIX sockets for the auth service; no network."""
-    lookup = _prepared.get(os.getpid()) or Lookup(config)
+    lookup = _prepared[os.getpid()][0] if os.getpid() in _prepared else Lookup(config)
     files = tuple(file for file in lookup.files() if os.path.exists(file))
     return Confinement(read=files, connect_tcp=(), bind_tcp=(), fork=False)
 
 
 def run(worker: Worker) -> None:
     """Serve until told to stop."""
-    service = Service(_prepared[os.getpid()])
+    service = Service(*_prepared[os.getpid()])
     try:
         serve_channels(worker, service.serve)
     finally:

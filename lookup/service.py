@@ -20,8 +20,10 @@ from pillarbox.lib.tables import STANDARD, LookupFailed, Options, TableChanged
 from pillarbox.lib.tables.blocking import WouldBlock, waiting_allowed
 from pillarbox.lookup.access import Access
 from pillarbox.lookup.accounts import register_accounts
+from pillarbox.lookup.callers import Callers
 from pillarbox.lookup.classes import Classes
 from pillarbox.lookup.expansion import Expansion
+from pillarbox.lookup.members import Members
 from pillarbox.lookup.recipients import Recipients
 from pillarbox.lookup.request import Reply, request_key
 from pillarbox.lookup.routing import Router
@@ -45,10 +47,12 @@ class Lookup:
         self.recipients = Recipients(config, self.tables, self.classes, self.router)
         self.expansion = Expansion(config, self.tables, self.classes, self.router)
         self.access = Access(config, self.tables, self.classes, self.router)
+        self.members = Members(self.tables, self.recipients, self.expansion)
         self._verbs: dict[str, Callable[[Attributes], Reply]] = {
             "recipient": self._recipient,
             "resolve": self._resolve,
             "expand": self._expand,
+            "members": self._members,
             "canonical": self._canonical,
             "get": self._get,
             "listed": self._listed,
@@ -109,6 +113,9 @@ class Lookup:
         addresses = self.expansion.expand(request_key(request, "address"))
         return {"ok": True} if addresses is None else {"ok": True, "addresses": addresses}
 
+    def _members(self, request: Attributes) -> Reply:
+        return {"ok": True, "addresses": self.members.find(request_key(request, "address"))}
+
     def _canonical(self, request: Attributes) -> Reply:
         kind = _KINDS.get(request.text("kind"))
         if kind is None:
@@ -132,21 +139,26 @@ class Lookup:
 
 
 class Service:
-    """Serves channels; belongs to one event loop."""
+    """Serves channels; belongs to one event loop.  Without `callers` everybody may ask everything."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, callers: Callers | None = None) -> None:
         self._lookup = lookup
+        self._callers = callers
         self._threads = ThreadPoolExecutor(THREADS, "lookup")
 
     async def serve(self, channel: AsyncChannel) -> None:
         """Answer the requests of one connection until it ends.  Raises ChannelClosed, ProtocolError."""
         waiting: set[asyncio.Task[None]] = set()
         sending = asyncio.Lock()
+        refusal = self._callers.refusal if self._callers is not None else None
+        uid = channel.peer_uid
         try:
             while True:
                 request = await channel.receive()
                 tag = request.integer("tag", 0)
                 try:
+                    if refusal is not None and (why := refusal(uid, request)):
+                        raise ProtocolError(why)
                     reply = self._lookup.answer(request)
                 except WouldBlock:
                     task = asyncio.get_running_loop().create_task(self._answer_later(channel, request, tag, sending))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pillarbox.lib.address import AddressSyntaxError, parse_path
 from pillarbox.lib.clients import ServiceUnavailable
-from pillarbox.lib.delivery.alias_value import AliasSyntaxError, Kind, parse_targets
 from pillarbox.lib.log import log
 from pillarbox.lib.smtp import replies
 from pillarbox.lib.smtp.events import Etrn, Expand, Verify
@@ -17,9 +16,6 @@ from pillarbox.smtpd.policy.driver import judge
 
 if TYPE_CHECKING:
     from pillarbox.smtpd.session import Session
-
-EXPANSION_LIMIT = 1000
-"""Most addresses that one EXPN shows; the rest are counted (virtual_alias_expansion_limit has the same default)."""
 
 
 def complete(session: Session, address: str) -> str:
@@ -74,31 +70,15 @@ async def _expand(session: Session, event: Expand) -> None:
         session.core.answer(replies.BAD_RECIPIENT)
         return
     try:
-        targets = await _targets(session, address)
-    except (LookupFailed, AliasSyntaxError) as error:
+        targets = await session.server.lookup.members(address)
+    except LookupFailed as error:
         log.warning(f"{address}: EXPN: {error}")
         session.core.answer(replies.lookup_failure(address))
         return
     if not targets:
         session.reject("EXPN", replies.no_alias(address), address)
     else:
-        session.core.answer(replies.expanded(targets[:EXPANSION_LIMIT]))
-
-
-async def _targets(session: Session, address: str) -> tuple[str, ...]:
-    """What an address stands for; what is no address (a file, a command, a list in a file) is not shown."""
-    lookup = session.server.lookup
-    if (addresses := await lookup.expand(address)) is not None:
-        return addresses
-    verdict = await lookup.recipient(address)
-    if verdict.status != "ok" or verdict.address_class != "local":
-        return ()
-    value = await lookup.get("alias_maps", address.rpartition("@")[0])
-    if value is None:
-        return ()
-    targets = parse_targets(value)
-    shown = (complete(session, target.value) for target in targets if target.kind is Kind.ADDRESS)
-    return tuple(shown) or (address,)
+        session.core.answer(replies.expanded(tuple(complete(session, target) for target in targets)))
 
 
 def etrn(session: Session, event: Etrn) -> None:

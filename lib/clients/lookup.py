@@ -208,6 +208,10 @@ class AsyncLookupClient:
             address, await self._call({"do": "expand", "address": address})
         )
 
+    async def members(self, address: str) -> tuple[str, ...]:
+        """Whom EXPN shows behind `address`, perhaps without domains; () where it is no alias."""
+        return (await self._call({"do": "members", "address": address})).texts("addresses")
+
     async def canonical(self, address: str, kind: CanonicalKind) -> str | None:
         """What canonical tables rewrite a sender or recipient address to; None = it stays as it is."""
         questions = self._questions

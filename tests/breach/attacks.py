@@ -23,7 +23,17 @@ from functools import partial
 from pillarbox.lib.ipc import Channel
 from pillarbox.lib.system.libc import system_call
 from tests.breach import world as worlds
-from tests.breach.world import DROPPED, HOSTED, QUEUE_DIRECTORIES, RELAY, RELAY_PASSWORDS, VICTIM, World
+from tests.breach.world import (
+    ALIAS,
+    DROPPED,
+    HOSTED,
+    QUEUE_DIRECTORIES,
+    RELAY,
+    RELAY_PASSWORDS,
+    VICTIM,
+    VIRTUAL_ALIAS,
+    World,
+)
 
 Attack = Callable[[World], str]
 
@@ -336,6 +346,33 @@ def learn_relay_password(world: World) -> str:
     return _read("{root}/" + RELAY_PASSWORDS, world)
 
 
+def learn_alias_value(world: World) -> str:
+    """Ask lookup in every way what an alias stands for."""
+    address = f"{world.root}/spool/private/lookup"
+    table = f"hash:{world.root}/etc/aliases"
+    questions: list[dict[str, object]] = [
+        {"do": "get", "parameter": "alias_maps", "key": ALIAS},
+        {"do": "get", "parameter": "virtual_alias_maps", "key": VIRTUAL_ALIAS},
+        *({"do": verb, "address": each} for verb in ("expand", "members") for each in (ALIAS, VIRTUAL_ALIAS)),
+        {"do": "access", "tables": [table], "keys": [ALIAS], "partial": ["0"]},
+        {"do": "owners", "tables": [table], "address": ALIAS},
+        {"do": "canonical", "kind": "recipient", "address": VIRTUAL_ALIAS},
+    ]
+    told = []
+    for question in questions if _asks_lookup(address) else ():
+        channel = Channel.connect(address, PATIENCE)
+        try:
+            channel.send(question)
+            answer = channel.receive()
+        finally:
+            channel.close()
+        if answer.boolean("ok") and ("value" in answer or "addresses" in answer):
+            told.append(f"was told by lookup: {question}")
+    if not told:
+        raise PermissionError(errno.EACCES, "nothing was told")
+    return told[0]
+
+
 def _asks_lookup(address: str) -> bool:
     """Whether there is somebody to ask: where the kernel forbids it, and inside lookup itself, there is not."""
     if _identity.get("service") == "lookup":
@@ -539,6 +576,7 @@ SIMPLE: dict[str, Attack] = {
     "open-memory-of-victim": open_memory_of_victim,
     "write-memory-of-victim": write_memory_of_victim,
     "take-descriptor-of-victim": take_descriptor_of_victim,
+    "learn-alias-value": learn_alias_value,
     "learn-relay-password": learn_relay_password,
     "connect-tcp": connect_tcp,
     "connect-tcp-fast-open": connect_tcp_fast_open,

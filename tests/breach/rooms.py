@@ -31,6 +31,7 @@ _MAIL_OWNER = _UNIX | {
     "connect-bounce",
     "connect-milter",
     "connect-reputation",  # the queue manager asks for the suppression list
+    "learn-alias-value",  # cleanup expands aliases, and has the same uid
     *(f"connect-{agent}" for agent in ("virtual", "local", "smtp", "relay", "lmtp", "probe", "probe-lmtp")),
 }
 _OTHERS = _UNIX | {"connect-lookup", "connect-auth"}
@@ -182,5 +183,6 @@ BY_USER = frozenset(
         "chmod-held-message",
         "chmod-queue",
         "touch-deferred-message",
+        "learn-alias-value",
     }
 )

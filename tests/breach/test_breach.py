@@ -25,7 +25,7 @@ from pillarbox.lib.system.landlock import abi_version
 from tests.breach.attacks import ATTACKS, DENIED, SUCCEEDED
 from tests.breach.rooms import BY_USER, CHILDREN, ROOMS, SERVICE_ROOMS, SINCE_ABI, Room
 from tests.breach.stage import REPOSITORY, Stage
-from tests.breach.world import READER, RELAY_PASSWORDS
+from tests.breach.world import ALIAS, READER, RELAY_PASSWORDS, VIRTUAL_ALIAS
 from tests.lab.sinks import SmtpSink
 
 SERVICES: dict[str, str] = {
@@ -126,6 +126,7 @@ def stage(sink: SmtpSink) -> Iterator[Stage]:
             "smtp_tlsrpt_enable": "yes",
             **LOGGING_IN,
             "mail_spool_directory": "OUTSIDE/spool/",
+            "virtual_alias_maps": f"inline:{{{VIRTUAL_ALIAS}=bob@example.org}}",
             "relay_domains": "by-service.example, by-option.example, out.example",
             "transport_maps": "inline:{by-service.example=by-service:, by-option.example=by-option:, "
             f"out.example=smtp:{sink.nexthop}}}",
@@ -135,7 +136,7 @@ def stage(sink: SmtpSink) -> Iterator[Stage]:
             "by-service": _pipe({"user": str(PIPE_USER)}, "", "probe-service"),
             "by-option": _pipe({}, f"user={PIPE_USER} ", "probe-option"),
         },
-        aliases=['trap: "|/bin/sh OUTSIDE/probe-alias"'],
+        aliases=[f'{ALIAS}: "|/bin/sh OUTSIDE/probe-alias"'],
         users=[NOBODY, SESSION_USER, pwd.getpwnam(FORWARDER).pw_uid],
     )
     with made:

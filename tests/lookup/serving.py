@@ -14,6 +14,7 @@ from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
 from pillarbox.lib.ipc import AsyncChannel, ChannelClosed, ProtocolError
 from pillarbox.lib.log import log
+from pillarbox.lookup.callers import Callers
 from pillarbox.lookup.service import Lookup, Service
 
 
@@ -61,7 +62,7 @@ def configuration(folder: Path, **values: str) -> Config:
 
 
 @contextlib.contextmanager
-def served(config: Config) -> Iterator[Lookup]:
+def served(config: Config, callers: Callers | None = None) -> Iterator[Lookup]:
     """Serve on the configuration's socket until the block ends; connections are broken off then."""
     path = Path(config.socket_path("lookup"))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +81,7 @@ def served(config: Config) -> Iterator[Lookup]:
             channel.close()
 
     async def run() -> None:
-        service = Service(lookup)
+        service = Service(lookup, callers)
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
         channels: list[AsyncChannel] = []

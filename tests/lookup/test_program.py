@@ -40,6 +40,8 @@ def settings(folder: Path, **values: str) -> Config:
         lookup_owner=str(LOOKUP_UID),
         mail_owner=str(LOOKUP_UID + 1),
         net_owner=str(LOOKUP_UID + 2),
+        vmail_owner=str(LOOKUP_UID + 3),
+        auth_owner=str(LOOKUP_UID + 4),
         lookup_cache_ttl="0s",
         virtual_mailbox_domains="hosted.example",
         virtual_mailbox_maps=f"hash:{folder}/boxes",

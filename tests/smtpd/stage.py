@@ -98,10 +98,10 @@ class FakeLookup:
             return RecipientVerdict("unknown", "virtual_mailbox", "User unknown in virtual mailbox table", 550, "5.1.1")
         return RecipientVerdict("ok", "virtual_mailbox")
 
-    async def expand(self, address: str) -> tuple[str, ...] | None:
+    async def members(self, address: str) -> tuple[str, ...]:
         if self.broken:
             raise LookupUnavailable("the lookup service is away")
-        return self.aliases.get(address)
+        return self.aliases.get(address, ())
 
     async def get(self, parameter: str, key: str) -> str | None:
         if self.broken:

@@ -7,27 +7,16 @@ from tests.smtpd.stage import run, stage
 HERE = {"smtpd_expn_networks": "127.0.0.0/8"}
 
 
-def test_expn_shows_one_step_of_a_virtual_alias() -> None:
+def test_expn_shows_one_step_of_an_alias() -> None:
     async def scenario() -> None:
         async with stage(**HERE) as scene:
             scene.lookup.aliases["list@mx.example"] = ("ann@here.example", "bob@else.example")
+            scene.lookup.aliases["root@here.example"] = ("ann",)
             peer = await scene.connect()
             said = await peer.say("EHLO c", "EXPN list")
             assert said == "250-2.0.0 <ann@here.example> 250 2.0.0 <bob@else.example>"
             assert await peer.say("EXPN <list@mx.example>") == said
-
-    run(scenario)
-
-
-def test_expn_shows_addresses_of_a_local_alias_but_no_commands_and_files() -> None:
-    async def scenario() -> None:
-        async with stage(**HERE) as scene:
-            scene.lookup.values["alias_maps", "root"] = 'ann, bob@else.example, "|rm -rf /", /var/mail/x'
-            scene.lookup.values["alias_maps", "root2"] = '"|rm -rf /"'
-            peer = await scene.connect()
-            said = await peer.say("EXPN root@here.example")
-            assert said == "250-2.0.0 <ann@mx.example> 250 2.0.0 <bob@else.example>"
-            assert await peer.say("EXPN root2@here.example") == "250 2.0.0 <root2@here.example>"
+            assert await peer.say("EXPN root@here.example") == "250 2.0.0 <ann@mx.example>"
 
     run(scenario)
 
@@ -44,12 +33,10 @@ def test_expn_of_what_is_no_alias() -> None:
     run(scenario)
 
 
-def test_expn_defers_while_tables_cannot_be_asked_or_read() -> None:
+def test_expn_defers_while_tables_cannot_be_asked() -> None:
     async def scenario() -> None:
         async with stage(**HERE) as scene:
-            scene.lookup.values["alias_maps", "root"] = '"'
             peer = await scene.connect()
-            assert (await peer.say("EXPN root@here.example")).startswith("451 4.3.0")
             scene.lookup.broken = True
             assert (await peer.say("EXPN list")).startswith("451 4.3.0")
 
