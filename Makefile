@@ -26,9 +26,10 @@ lint: venv
 peers: venv
 	$(VENV)/bin/python -m tests.peers install
 
+# Files go to the processes in the order of tests/conftest.py: what takes long comes first.
 # What fails beside other tests on a busy machine is run once more by itself; a fault of the code fails again.
 test: lint peers
-	$(VENV)/bin/pytest -n 2 --dist loadfile --timeout 300 || $(VENV)/bin/pytest --last-failed --last-failed-no-failures none --timeout 300
+	$(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 300 || $(VENV)/bin/pytest --last-failed --last-failed-no-failures none --timeout 300
 
 bench: venv peers
 	$(VENV)/bin/python -m bench

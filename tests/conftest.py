@@ -21,6 +21,16 @@ settings.load_profile("pillarbox")
 UMASK = 0o022
 
 
+LONG = "e2e load crash clients lab master fuzz smtp_client process smtpd dialogues milter".split()
+"""Folders whose files take long, most of all because they start whole instances.  They come first, so that in the end
+there are small files to keep all processes busy."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(LONG)))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     gc.collect()

@@ -34,7 +34,8 @@ def shared(sink: SmtpSink) -> Iterator[Instance]:
 def mail(shared: Instance, sink: SmtpSink) -> Iterator[Instance]:
     yield shared
     sink.stop()
-    shared.run(["postsuper", "-d", "ALL"], check=True)
+    if shared.queue_ids():
+        shared.run(["postsuper", "-d", "ALL"], check=True)
     shared.wait_for(lambda: not shared.queue_ids())
 
 

@@ -8,6 +8,7 @@ import ssl
 import struct
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,7 @@ def test_what_comes_while_the_reply_is_held_back_is_thrown_away(site: Site) -> N
             peer.send(INJECTED)
             assert await peer.reply() == "220 2.0.0 Ready to start TLS"
             await peer.start_tls()
+            scene.server.limits = replace(scene.server.limits, error_sleep=0.0)
             await _nothing_was_believed(scene, peer)
 
     run(scenario)
