@@ -21,7 +21,20 @@ settings.load_profile("pillarbox")
 UMASK = 0o022
 
 
-LONG = "e2e load crash clients lab master fuzz smtp_client process smtpd dialogues milter".split()
+LONG = (
+    "e2e",
+    "load",
+    "crash",
+    "clients",
+    "lab",
+    "master",
+    "fuzz",
+    "smtp_client",
+    "process",
+    "smtpd",
+    "dialogues",
+    "milter",
+)
 """Folders whose files take long, most of all because they start whole instances.  They come first, so that in the end
 there are small files to keep all processes busy."""
 
