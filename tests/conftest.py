@@ -4,12 +4,16 @@ Hypothesis has no time limits (machines differ) and no example database in the t
 put back after each test.  What collecting has made (some hundred thousand objects that stay) is kept out of the sight
 of the garbage collector, so that each look for garbage, also in the processes that tests fork, is a matter of
 milliseconds.
+
+Python may write bytecode here, whatever the environment says: the suite is started hundreds of times, and compiling it
+is more than half of the work of a start.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +23,9 @@ settings.register_profile("pillarbox", deadline=None, database=None)
 settings.load_profile("pillarbox")
 
 UMASK = 0o022
+
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 LONG = (

@@ -25,7 +25,7 @@ from pillarbox.lib.address.domain import is_domain, is_literal
 NULL = Address("")
 
 # Quoted-string = DQUOTE *QcontentSMTP DQUOTE; QcontentSMTP is printable ASCII, pairs, or UTF8-non-ascii.
-_QUOTED_STRING = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\u00a0-\U0010ffff]|\\[\x20-\x7e])*"')
+_QUOTED_STRING = re.compile(r'"(?:[^\x00-\x1f"\\\x7f-\x9f]|\\[\x20-\x7e])*"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

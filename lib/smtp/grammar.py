@@ -23,7 +23,7 @@ from pillarbox.lib.smtp.reply import Reply
 #   esmtp-value   = 1*(%d33-60 / %d62-126)                     ; any CHAR but "=", SP and controls; RFC 6531 adds UTF-8
 # The value of AUTH and ENVID is xtext, which has no "=" either, but clients send base64 in ENVID: "=" is let through
 # here and judged by the parameter.
-_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9\-]*)(?:=([!-~\u0080-\U0010ffff]+))?")
+_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9\-]*)(?:=([^\x00- \x7f]+))?")
 
 # The common case of `"<" Mailbox ">"`: ASCII, dot-string, plain host name; exactly a part of what parse_path takes and
 # returns unchanged (a test compares the two).

@@ -14,7 +14,7 @@ from typing import Final
 from pillarbox.lib.smtp.reply import Reply
 
 _of = Reply.of
-_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\u00a0-\U0010ffff]|[\ud800-\udfff\u2028\u2029]")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 TEXT_LIMIT: Final = 480
 """Longest text taken over from elsewhere into one reply line: RFC 5321 section 4.5.3.1.5 allows a line 512 octets."""

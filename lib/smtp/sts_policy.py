@@ -39,7 +39,7 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _MAX_AGE = re.compile(r"[0-9]{1,10}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
-_VALUE = re.compile(r"[\x20-\x7e\x80-\U0010ffff]*")
+_VALUE = re.compile(r"[^\x00-\x1f\x7f]*")
 # Blanks are taken off by hand: an expression that does it may take years for a line of blanks.
 
 

@@ -199,6 +199,7 @@ class Instance:
             ours = self.clock.environment()
             environment |= ours | {"PYTHONPATH": f"{ours['PYTHONPATH']}{os.pathsep}{environment['PYTHONPATH']}"}
         environment.pop("MAIL_CONFIG", None)
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start compiles anew what has changed
         if configured:
             environment["MAIL_CONFIG"] = str(self.config)
         return environment
