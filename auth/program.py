@@ -9,7 +9,6 @@ from pillarbox.auth.service import AuthService
 from pillarbox.auth.users import UserDirectory
 from pillarbox.lib.accounts import AccountDatabase, AccountsUnavailable
 from pillarbox.lib.accounts.database import database_files
-from pillarbox.lib.accounts.passwords import unmatchable_hash
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.auth import AUTH_DATABASE, AUTH_SYSTEM_USERS
 from pillarbox.lib.config.parameters.general import AUTH_OWNER, NET_OWNER
@@ -69,7 +68,6 @@ def run(worker: Worker) -> None:
     config = worker.config
     if worker.service.processes > 1:
         log.warning(f'service "{worker.service.name}": processes must be 1, tokens live in the memory of one process')
-    unmatchable_hash()  # now, not at the first unknown user, who would take twice as long
     with AccountDatabase.open(config[AUTH_DATABASE], timeout=READ_BUSY_TIMEOUT) as database:
         users = UserDirectory(config, database)
         if users.system_users and os.geteuid() != 0:

@@ -67,6 +67,11 @@ class Station:
     generation: int = 0
     """Goes up with each change of them; children of an earlier one serve until those of this one do."""
     tickets: TicketKeys | None = None
+    warm: int = field(init=False)
+    """How many processes are kept ready: none where the configuration gives them nothing to do."""
+
+    def __post_init__(self) -> None:
+        self.warm = self.service.warm if self.program.needed(self.config) else 0
 
     def serving(self) -> list[Child]:
         """The children that take work."""
@@ -78,7 +83,7 @@ class Station:
 
     def wanted(self, now: float) -> bool:
         """Whether a warm process is missing and may be started."""
-        return not self.retired and len(self.current()) < self.service.warm and self.throttle.allows(now)
+        return not self.retired and len(self.current()) < self.warm and self.throttle.allows(now)
 
     def crowded(self, now: float) -> bool:
         """Whether a client that waits should get a further process: all are full, or there is none."""

@@ -23,6 +23,7 @@ from pillarbox.lib.log import log
 from pillarbox.lib.process import Worker
 from pillarbox.lib.process.loop import preload
 from pillarbox.lib.process.worker import FAILED, FREE, FULL, READY, WAKE, enter
+from pillarbox.lib.system.heap import share_heap
 from pillarbox.lib.system.notify import Notifier
 from pillarbox.lib.system.privileges import PrivilegeError
 from pillarbox.lib.tables import TableError
@@ -97,6 +98,7 @@ class Supervisor:
     # --- the life of the suite
     def start(self) -> None:
         """Bind all sockets, fork all warm workers, wait until each is ready.  Raises StartFailed; nothing then runs."""
+        gc.disable()  # what is made from here on stays: looking for garbage in it is a tenth of the work of a start
         try:
             for service in self.config.services.values():
                 self._stations[service.name] = self._station(service, self.config)
@@ -104,8 +106,8 @@ class Supervisor:
             self._close_listeners()
             raise StartFailed(str(error)) from None
         preload()
-        gc.collect()
-        gc.freeze()
+        share_heap()
+        gc.enable()
         self._catch_signals()
         while not self._all_ready():
             self._turn(0.2)
@@ -131,7 +133,7 @@ class Supervisor:
         return all(
             any(child.ready for child in station.children.values())
             for station in self._stations.values()
-            if station.service.warm
+            if station.warm
         )
 
     def _finished(self) -> bool:
@@ -208,7 +210,7 @@ class Supervisor:
 
     def _fork(self, station: Station) -> bool:
         ours, theirs = socket.socketpair()
-        spare = len(station.current()) >= station.service.warm
+        spare = len(station.current()) >= station.warm
         announce = not station.announced
         # Until the child has its own handlers a signal to it would be taken by ours, which tell the supervisor; so it
         # waits until the child's `enter` lets signals in.
@@ -400,7 +402,7 @@ class Supervisor:
         self._retired = [station for station in (*self._retired, *old) if station.children]
         self._replacement.forget(stations.values())
         gc.collect()
-        gc.freeze()
+        share_heap()
         log.info(f"reload -- configuration {config.expanded('config_directory')}")
         self._notifier.ready()
 

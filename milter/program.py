@@ -197,4 +197,5 @@ PROGRAM = Program(
     confinement=confinement,
     prepare=prepare,
     callers=("net_owner", "mail_owner"),
+    needed=lambda config: bool(all_endpoints(config)),
 )

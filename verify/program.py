@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.access import any_rule
 from pillarbox.lib.config.parameters.general import MAIL_OWNER
 from pillarbox.lib.config.parameters.verify import ADDRESS_VERIFY_CACHE_CLEANUP_INTERVAL, VERIFY_DIRECTORY
+from pillarbox.lib.config.restrictions import VERIFYING
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.process.own_directory import make_own_directory
 from pillarbox.lib.system.confinement import Confinement
@@ -24,6 +26,11 @@ def prepare(worker: Worker) -> None:
 def confinement(config: Config) -> Confinement:
     """Its own directory, UNIX sockets to lookup and the probing services; no other file, no network, no program."""
     return Confinement(write=(config[VERIFY_DIRECTORY],), fork=False, attributes=False)
+
+
+def needed(config: Config) -> bool:
+    """Whether any service looks into addresses."""
+    return any_rule(config, VERIFYING)
 
 
 def run(worker: Worker) -> None:
@@ -59,5 +66,6 @@ PROGRAM = Program(
     confinement=confinement,
     prepare=prepare,
     run=run,
+    needed=needed,
     callers=("net_owner",),
 )

@@ -13,7 +13,7 @@ from pillarbox.imapd.session.program import SERVICE, SessionServer
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import MAIL_SPOOL_DIRECTORY
 from pillarbox.lib.log import log
-from pillarbox.lib.login import SessionStart, serve_system_sessions
+from pillarbox.lib.login import SessionStart, serve_system_sessions, system_users_log_in
 from pillarbox.lib.process import Program, Worker
 from pillarbox.lib.process.loop import new_event_loop
 from pillarbox.lib.system.confinement import Confinement
@@ -48,4 +48,6 @@ def run(worker: Worker) -> None:
     serve_system_sessions(worker, SERVICE, lambda start: serve(worker, start))
 
 
-PROGRAM = Program(name="imap-system", owner="", confinement=None, run=run, callers=("net_owner",))
+PROGRAM = Program(
+    name="imap-system", owner="", confinement=None, run=run, callers=("net_owner",), needed=system_users_log_in
+)

@@ -7,6 +7,7 @@ fill the machine.  The interpreter lock is released meanwhile.
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from functools import cache
 
 from cryptography.exceptions import InvalidKey
@@ -56,7 +57,8 @@ def verify_password(password: str, phc: str) -> bool:
 @cache
 def unmatchable_hash() -> str:
     """A hash that no password matches, to be verified for unknown users so that they take as long as known ones."""
-    return hash_password(os.urandom(32).hex())
+    salt, digest = (b64encode(os.urandom(size)).rstrip(b"=").decode() for size in (SALT_SIZE, HASH_SIZE))
+    return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${digest}"
 
 
 def _octets(password: str) -> bytes:

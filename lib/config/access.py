@@ -6,7 +6,7 @@ in force.  `access_tables` are the tables that restrictions, and the SMTP client
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from pillarbox.lib.config.errors import Problem, nearest
 from pillarbox.lib.config.parameter import Parameter
@@ -127,6 +127,12 @@ def rule_tables(rules: Iterable[Rule]) -> Iterator[str]:
             yield rule.argument
         elif rule.name == "check_ccert_access":
             yield certificate_table(rule.argument)[0]
+
+
+def any_rule(config: Config, names: Container[str]) -> bool:
+    """Whether a list of any service holds a rule of one of these names."""
+    views = [config, *map(config.for_service, _with_options(config.services.values()))]
+    return any(rule.name in names for view in views for rule in rules_of(view))
 
 
 def access_tables(config: Config) -> tuple[str, ...]:

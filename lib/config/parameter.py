@@ -26,6 +26,9 @@ Raw: TypeAlias = "str | tuple[str, ...]"
 Default: TypeAlias = "Raw | Callable[[], str]"
 
 _TIME_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_INTEGER = re.compile(r"-?\d{1,18}")
+_SIZE = re.compile(r"\d{1,18}")
+_TABLE = re.compile(r"[a-z][a-z0-9_]*:")
 _TIME = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)")
 _SEPARATORS = ", \t\r\n"
 
@@ -165,7 +168,7 @@ def integer(name: str, default: str, doc: str, *, minimum: int = 0, maximum: int
 
     def parse(raw: Raw) -> int:
         value = joined(raw)
-        if not re.fullmatch(r"-?\d{1,18}", value) or not minimum <= int(value) <= maximum:
+        if not _INTEGER.fullmatch(value) or not minimum <= int(value) <= maximum:
             raise ValueError(f"a whole number from {minimum} to {maximum} was expected")
         return int(value)
 
@@ -177,7 +180,7 @@ def size(name: str, default: str, doc: str) -> Parameter[int]:
 
     def parse(raw: Raw) -> int:
         value = joined(raw)
-        if not re.fullmatch(r"\d{1,18}", value):
+        if not _SIZE.fullmatch(value):
             raise ValueError("a size in bytes was expected")
         return int(value)
 
@@ -208,7 +211,7 @@ def tables(name: str, default: Default, doc: str, kind: str = "tables") -> Param
     def parse(raw: Raw) -> tuple[str, ...]:
         names = split_words(raw)
         for item in names:
-            if not re.match(r"[a-z][a-z0-9_]*:", item):
+            if not _TABLE.match(item):
                 raise ValueError(f'a table "type:name" was expected, not "{item}"')
         return names
 

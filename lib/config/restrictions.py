@@ -42,8 +42,15 @@ class Rule:
     warn_only: bool = False
 
 
+_TABLE = re.compile(r"[a-z][a-z0-9_]*:.+", re.DOTALL)
+_NUMBER = re.compile(r"[0-9]{1,3}")
+
+VERIFYING = frozenset(("reject_unverified_sender", "reject_unverified_recipient"))
+"""Restrictions that ask the service `verify`."""
+
+
 def _table(text: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*:.+", text, re.DOTALL):
+    if not _TABLE.fullmatch(text):
         raise ValueError(f'a table "type:name" was expected, not "{text}"')
 
 
@@ -52,7 +59,7 @@ def _certificate_table(text: str) -> None:
 
 
 def _seconds(text: str) -> None:
-    if not re.fullmatch(r"[0-9]{1,3}", text):
+    if not _NUMBER.fullmatch(text):
         raise ValueError(f'a number of seconds was expected, not "{text}"')
 
 

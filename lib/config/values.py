@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from functools import cache
 from typing import TypeVar, cast
 
 from pillarbox.lib.config import parameters as groups
@@ -21,9 +22,14 @@ T = TypeVar("T")
 
 def all_parameters() -> dict[str, Parameter[object]]:
     """Every declared parameter by name; imports the groups that nothing has imported yet."""
+    _import_groups()
+    return REGISTER
+
+
+@cache
+def _import_groups() -> None:
     for module in pkgutil.iter_modules(groups.__path__):
         importlib.import_module(f"{groups.__name__}.{module.name}")
-    return REGISTER
 
 
 class Config:

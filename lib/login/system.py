@@ -21,6 +21,7 @@ from typing import NoReturn, Protocol
 from pillarbox.lib.clients.auth import Account, AuthClient
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.auth import AUTH_SYSTEM_USERS
 from pillarbox.lib.ipc import Channel, ChannelClosed, ProtocolError, close_all
 from pillarbox.lib.log import log
 from pillarbox.lib.login.handover import (
@@ -59,6 +60,11 @@ class Parent(Protocol):
 
 
 Serve = Callable[[SessionStart], None]
+
+
+def system_users_log_in(config: Config) -> bool:
+    """Whether auth knows the system users at all."""
+    return config[AUTH_SYSTEM_USERS] != "no"
 
 
 def serve_system_sessions(worker: Parent, service: str, serve: Serve) -> None:

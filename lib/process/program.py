@@ -23,6 +23,10 @@ def _none(config: Config) -> Iterable[str]:
     return ()
 
 
+def _always(config: Config) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """One program.
@@ -40,6 +44,8 @@ class Program:
     no new ones and goes on until the last has ended by itself.
     `callers` names at most two owner parameters, in any order: only their users may connect to private sockets of the
     program, which the kernel sees to (file permissions).  Without it all programs of the suite may.
+    `needed` says whether the configuration gives the program anything to do.  Where it does not, no process is kept
+    warm; one that is asked all the same is started then.
     `mistakes` gives a line for each mistake in the configuration of one of its services that only the program itself
     can know; `pillarbox check` prints them.  It may read files, and has no other effect.
     `obstacles` gives a line for each reason why `prepare` would fail with the configuration of a service: a reload that
@@ -55,6 +61,7 @@ class Program:
     tls: Callable[[Config], ServerRole | None] | None = None
     tables: Callable[[Config], Mapping[str, tuple[str, ...]]] | None = None
     retires: bool = False
+    needed: Callable[[Config], bool] = _always
     mistakes: Callable[[Config], Iterable[str]] = _none
     obstacles: Callable[[Config], Iterable[str]] = _none
 

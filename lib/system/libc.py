@@ -8,11 +8,24 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Iterable
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
 _LIBC.prctl.restype = ctypes.c_int
 _LIBC.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+
+
+class _Mallinfo(ctypes.Structure):
+    # The members before `keepcost`, the bytes free at the end of the heap.
+    _fields_ = [("others", ctypes.c_size_t * 9), ("keepcost", ctypes.c_size_t)]
+
+
+_LIBC.malloc.restype, _LIBC.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+_LIBC.free.restype, _LIBC.free.argtypes = None, (ctypes.c_void_p,)
+_LIBC.sbrk.restype, _LIBC.sbrk.argtypes = ctypes.c_void_p, (ctypes.c_ssize_t,)
+if hasattr(_LIBC, "mallinfo2"):  # glibc 2.33
+    _LIBC.mallinfo2.restype = _Mallinfo
 
 MACHINE = platform.machine()
 
@@ -72,3 +85,22 @@ def return_freed_blocks(size: int) -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, size)
         mallopt(_M_TRIM_THRESHOLD, 2 * size)
+
+
+def fill_blocks(sizes: Iterable[int], most: int) -> int:
+    """Take the free blocks below the end of the heap, at most so many, for good; returns how many there were.
+
+    Blocks of these sizes are taken, in this order, until one comes from behind all that is in use.  Takes nothing where
+    the C library does not tell where that is (mallinfo(3)).
+    """
+    taken = 0
+    if not hasattr(_LIBC, "mallinfo2"):
+        return taken
+    end = (_LIBC.sbrk(0) or 0) - _LIBC.mallinfo2().keepcost
+    for size in sizes:
+        while taken < most and (block := _LIBC.malloc(size)):
+            if block >= end:
+                _LIBC.free(block)
+                break
+            taken += 1
+    return taken

@@ -7,7 +7,7 @@ import signal
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import MAIL_SPOOL_DIRECTORY
 from pillarbox.lib.log import log
-from pillarbox.lib.login import SessionStart, serve_system_sessions
+from pillarbox.lib.login import SessionStart, serve_system_sessions, system_users_log_in
 from pillarbox.lib.process import Program, Worker
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.pop3d.session.service import SERVICE, make_session, run_session
@@ -31,4 +31,4 @@ def run(worker: Worker) -> None:
     serve_system_sessions(worker, SERVICE, serve)
 
 
-PROGRAM = Program(name="pop3-system", owner="", run=run, callers=("net_owner",))
+PROGRAM = Program(name="pop3-system", owner="", run=run, callers=("net_owner",), needed=system_users_log_in)
