@@ -1,15 +1,18 @@
-"""`pillarbox start`, `stop`, `reload`, `status` and `flush`: dealing with the running master of an instance."""
+"""`pillarbox start`, `stop`, `reload`, `status` and `flush`: dealing with the running master of an instance.
+
+What only one of them needs is imported there: asyncio, which comes with the client of the queue manager, takes as long
+as all the rest of a stop.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import runpy
 import signal
 import sys
 import time
 
-from pillarbox.lib.clients.errors import ServiceUnavailable
-from pillarbox.lib.clients.qmgr import QmgrClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import (
     CONFIG_DIRECTORY,
@@ -19,14 +22,15 @@ from pillarbox.lib.config.parameters.general import (
     RUN_DIRECTORY,
 )
 from pillarbox.lib.config.parameters.qmgr import MAXIMAL_BACKOFF_TIME, MINIMAL_BACKOFF_TIME
-from pillarbox.lib.queue import Queue, relocation
-from pillarbox.lib.system.privileges import resolve_identity
 
 STAGES = 3
 """The suite stops in so many steps, each of which may take the drain timeout."""
 
 STOP_SLACK = 20.0
 """Seconds beyond the drain timeouts that stop waits: in each step the master gives processes a few more to end."""
+
+MASTER = "pillarbox.master"
+"""The module that a master runs; no command imports a program."""
 
 EX_NOT_RUNNING = 1
 
@@ -60,13 +64,13 @@ def start(config: Config, *, foreground: bool) -> int:
         _settle_queue(config)
     except (OSError, LookupError) as error:
         return _say(f"cannot put the queue right that was moved here: {error}", os.EX_OSERR)
-    command = [sys.executable, "-P", "-m", "pillarbox.master", "-c", config[CONFIG_DIRECTORY]]
     if foreground:
+        command = [sys.executable, "-P", "-m", MASTER, "-c", config[CONFIG_DIRECTORY]]
         os.execv(command[0], command)
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become_daemon([*command, "--notify-fd", str(theirs)], ours, theirs)
+        _become_daemon(config[CONFIG_DIRECTORY], ours, theirs)
     os.close(theirs)
     os.waitpid(pid, 0)
     answer = b""
@@ -80,9 +84,13 @@ def start(config: Config, *, foreground: bool) -> int:
 
 def _settle_queue(config: Config) -> None:
     """Before anything looks at it: put right what a queue has lost that was copied here.  Raises OSError."""
+    from pillarbox.lib.queue import Queue, relocation
+
     queue = Queue(config[QUEUE_DIRECTORY])
     if not os.path.isdir(queue.directory) or not relocation.moved(queue):
         return
+    from pillarbox.lib.system.privileges import resolve_identity
+
     owner = resolve_identity(config[MAIL_OWNER]) if os.getuid() == 0 else None
     least, most = config[MINIMAL_BACKOFF_TIME], config[MAXIMAL_BACKOFF_TIME]
     repairs = relocation.put_right(
@@ -102,8 +110,11 @@ def _settle_queue(config: Config) -> None:
             _say(f"{old}: its time lies in the future; it is now {new}")
 
 
-def _become_daemon(command: list[str], ours: int, theirs: int) -> None:
-    """In the child: leave the caller's session, keep only the pipe, and be the master."""
+def _become_daemon(directory: str, ours: int, theirs: int) -> None:
+    """In the child: leave the caller's session, keep only the pipe, and be the master.
+
+    In this interpreter: a new one would import again what is here already, a sixth of the work of a start.
+    """
     try:
         os.close(ours)
         os.setsid()
@@ -112,8 +123,8 @@ def _become_daemon(command: list[str], ours: int, theirs: int) -> None:
         null = os.open("/dev/null", os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
-        os.set_inheritable(theirs, True)
-        os.execv(command[0], command)
+        sys.argv[1:] = ["-c", directory, "--notify-fd", str(theirs)]
+        runpy.run_module(MASTER, run_name="__main__", alter_sys=True)
     finally:
         os._exit(os.EX_OSERR)
 
@@ -160,6 +171,9 @@ def status(config: Config) -> int:
 
 def flush(config: Config) -> int:
     """Try all deferred mail again now."""
+    from pillarbox.lib.clients.errors import ServiceUnavailable
+    from pillarbox.lib.clients.qmgr import QmgrClient
+
     try:
         count = QmgrClient(config).flush()
     except ServiceUnavailable as error:
