@@ -21,12 +21,19 @@ from tests.lab.sinks import SmtpSink
 from tests.peers.postfix import Postfix
 
 MAIL = b"Subject: test\r\n\r\nhello\r\n"
-BOB = "bob@example.org"
+ANN, BOB = "ann@example.org", "bob@example.org"
 
 
 @pytest.fixture
 def instance() -> Iterator[Instance]:
+    """For one test, which may do with it what it likes."""
     with Instance(users={BOB: "secret"}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Instance]:
+    with Instance(users={ANN: "secret", BOB: "secret"}) as running:
         yield running
 
 
@@ -35,12 +42,12 @@ def send(instance: Instance, recipient: str) -> None:
         client.sendmail("alice@example.com", [recipient], MAIL)
 
 
-def test_mail_reaches_a_mailbox_and_the_log_says_so(instance: Instance) -> None:
-    send(instance, BOB)
-    instance.wait_for(lambda: instance.mailbox(BOB))
-    assert b"\n\nhello\n" in instance.mailbox(BOB)[0]
-    instance.wait_for(lambda: instance.log_matching(f"to=<{BOB}>.*status=sent"))
-    instance.wait_for(lambda: not instance.queue_ids())
+def test_mail_reaches_a_mailbox_and_the_log_says_so(shared: Instance) -> None:
+    send(shared, BOB)
+    shared.wait_for(lambda: shared.mailbox(BOB))
+    assert b"\n\nhello\n" in shared.mailbox(BOB)[0]
+    shared.wait_for(lambda: shared.log_matching(f"to=<{BOB}>.*status=sent"))
+    shared.wait_for(lambda: not shared.queue_ids())
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
@@ -60,9 +67,9 @@ def test_it_can_be_started_again_after_a_power_failure(instance: Instance) -> No
     instance.wait_for(lambda: instance.mailbox(BOB))
 
 
-def test_sendmail_submits(instance: Instance) -> None:
-    instance.run(["sendmail", "-f", "alice@example.com", BOB], input=MAIL.replace(b"\r\n", b"\n"), check=True)
-    instance.wait_for(lambda: instance.mailbox(BOB))
+def test_sendmail_submits(shared: Instance) -> None:
+    shared.run(["sendmail", "-f", "alice@example.com", ANN], input=MAIL.replace(b"\r\n", b"\n"), check=True)
+    shared.wait_for(lambda: shared.mailbox(ANN))
 
 
 def test_a_setting_counts_after_a_reload(instance: Instance) -> None:
@@ -76,9 +83,9 @@ def test_a_setting_counts_after_a_reload(instance: Instance) -> None:
     instance.wait_for(changed)
 
 
-def test_a_failed_command_shows_what_it_said(instance: Instance) -> None:
+def test_a_failed_command_shows_what_it_said(shared: Instance) -> None:
     with pytest.raises(AssertionError, match="already running"):
-        instance.run(["pillarbox", "start"], check=True)
+        shared.run(["pillarbox", "start"], check=True)
 
 
 def test_mail_for_another_domain_goes_where_the_private_dns_says() -> None:
@@ -129,7 +136,7 @@ def test_a_test_that_ends_badly_still_stops_the_instance() -> None:
     assert not Path(directory).exists()
 
 
-def test_connections_go_to_the_named_service(instance: Instance) -> None:
-    with instance.connect("submission") as client:
+def test_connections_go_to_the_named_service(shared: Instance) -> None:
+    with shared.connect("submission") as client:
         assert isinstance(client, socket.socket)
         assert client.recv(512).startswith(b"220 ")
