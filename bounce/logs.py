@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pillarbox.lib.queue import outcomes
@@ -120,12 +120,12 @@ class Logs:
                 os.unlink(self.path(kind, queue_id))
 
 
-def note_told(path: str, outcome: Outcome) -> None:
-    """Note in the log at `path` that the sender has been told of one failure: should the rest of the reports have to
-    wait, this one is not repeated.  Not synced; a crash repeats it."""
+def note_told(path: str, told: Iterable[Outcome]) -> None:
+    """Note in the log at `path` that the sender has been told of some failures: should the rest of the reports have to
+    wait, these are not repeated.  Not synced; a crash repeats them."""
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        outcomes.append(descriptor, (replace(outcome, action=TOLD),))
+        outcomes.append(descriptor, [replace(outcome, action=TOLD) for outcome in told])
     finally:
         os.close(descriptor)
 

@@ -49,6 +49,10 @@ from pillarbox.lib.queue.deliver_by import EXPIRED, parse_deliver_by
 from pillarbox.lib.queue.outcomes import ACTIONS, DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, TOLD, TRACED, Outcome
 from pillarbox.lib.store.failure import DeliveryFailure
 
+REPORT_RECIPIENTS = 5000
+"""Recipients of one report; what there are more of goes into further ones.  They are held in memory while it is
+written, some megabytes, and with usual texts it stays below the default message_size_limit."""
+
 TOO_BIG = "5.3.4"
 """What cleanup says where a message is larger than message_size_limit."""
 
@@ -67,15 +71,13 @@ class Single:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A report on some of the recipients, from one number to another."""
+class Batch:
+    """A report on some of the recipients."""
 
-    whole: Chosen
-    start: int
-    end: int
+    outcomes: tuple[Outcome, ...]
 
-    def __call__(self) -> Iterator[Outcome]:
-        return islice(self.whole(), self.start, self.end)
+    def __call__(self) -> tuple[Outcome, ...]:
+        return self.outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +129,11 @@ class Notices:
             return await self.attempt(subject, [path])
         written = []
         for kind, chosen, to, sender in self._failures(subject, path):
-            written += await self._write(kind, subject, chosen, to, sender)
+            # What the sender has been told of is not repeated should the rest have to wait.
+            told = path if kind is FAILURE else ""
+            written += await self._write(kind, subject, chosen, to, sender, told)
             if isinstance(chosen, Single):
-                note_told(path, chosen.outcome)
+                note_told(path, chosen())
         successes = Selection(path, (DELIVERED, RELAYED, EXPANDED, TRACED), "success")
         if successes and subject.envelope.sender:
             written += await self._write(SUCCESS, subject, successes, subject.envelope.sender, "")
@@ -193,16 +197,30 @@ class Notices:
     def _is_double_bounce(self, sender: str) -> bool:
         return sender.lower() == self._double_bounce_sender.lower()
 
-    async def _write(self, kind: Kind, subject: Subject, chosen: Chosen, to: str, sender: str) -> list[str]:
-        """A report into the queue, in as many messages as its size needs; their ids, without those that cleanup will
-        never take."""
+    async def _write(
+        self, kind: Kind, subject: Subject, chosen: Chosen, to: str, sender: str, told: str = ""
+    ) -> list[str]:
+        """A report into the queue, in as many messages as its recipients need; their ids, without those that cleanup
+        will never take.  `told`: the log in which to note, between two of them, what the first has told of."""
+        written: list[str] = []
+        every = iter(chosen())
+        batch = Batch(tuple(islice(every, REPORT_RECIPIENTS)))
+        while batch.outcomes:
+            written += await self._write_batch(kind, subject, batch, to, sender)
+            following = Batch(tuple(islice(every, REPORT_RECIPIENTS)))
+            if told and following.outcomes:
+                note_told(told, batch.outcomes)
+            batch = following
+        return written
+
+    async def _write_batch(self, kind: Kind, subject: Subject, batch: Batch, to: str, sender: str) -> list[str]:
         # RFC 8689 section 5: what had to be protected is not returned, whatever RET says.
         headers_only = subject.envelope.ret == "hdrs" or subject.envelope.requiretls
         whole = not headers_only and subject.content.size <= self._size_limit
         too_big = False
         for return_body in (whole, False) if whole else (False,):
             try:
-                queue_id = await self._submit(kind, subject, chosen, to, sender, return_body)
+                queue_id = await self._submit(kind, subject, batch, to, sender, return_body)
             except Rejected as error:
                 if error.code < 500:
                     raise
@@ -211,10 +229,9 @@ class Notices:
                 continue
             log.info(f"{subject.queue_id}: {kind.log_name}: {queue_id}")
             return [queue_id]
-        count = sum(1 for _ in chosen()) if too_big else 1
-        if count > 1:  # it is the recipients that are too many for one message
-            halves = (Part(chosen, 0, count // 2), Part(chosen, count // 2, count))
-            return [queue_id for half in halves for queue_id in await self._write(kind, subject, half, to, sender)]
+        if too_big and (middle := len(batch.outcomes) // 2):  # it is the recipients that are too many for one message
+            halves = (Batch(batch.outcomes[:middle]), Batch(batch.outcomes[middle:]))
+            return [each for half in halves for each in await self._write_batch(kind, subject, half, to, sender)]
         log.error(f"{subject.queue_id}: {kind.log_name} to <{to}> given up")
         return []
 

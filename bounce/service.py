@@ -19,6 +19,12 @@ from pillarbox.lib.queue.outcomes import Outcome
 OUTCOMES_PER_FRAME = 5
 """Outcomes in one answer to `read`: four texts of 4,000 characters each, escaped sixfold, stay below FRAME_LIMIT."""
 
+SIGN_OF_LIFE = 20.0
+"""Seconds after which, again and again, whoever waits for reports is told that they are being written."""
+
+LONG = frozenset(("flush", "warn"))
+"""The requests that may take long: the reports on a million recipients take minutes."""
+
 Reply = dict[str, object]
 
 
@@ -42,12 +48,23 @@ class Service:
         sending = asyncio.Lock()
 
         async def answer(frame: Attributes, verb: Callable[[Attributes], Awaitable[Reply]]) -> None:
-            reply = await self._answer(frame, verb)
-            try:
-                async with sending:
-                    await channel.send({**reply, "tag": frame.integer("tag")})
-            except ChannelClosed:
-                log.warning("the queue manager has gone before it took an answer")
+            tag = frame.integer("tag")
+
+            async def say(reply: Reply) -> None:
+                try:
+                    async with sending:
+                        await channel.send({**reply, "tag": tag})
+                except ChannelClosed:
+                    log.warning("the queue manager has gone before it took an answer")
+
+            if frame.text("do") not in LONG:
+                await say(await self._answer(frame, verb))
+                return
+            work = asyncio.get_running_loop().create_task(self._answer(frame, verb))
+            while not (await asyncio.wait((work,), timeout=SIGN_OF_LIFE))[0]:
+                if not channel.closed:
+                    await say({"ok": True, "working": True})
+            await say(work.result())
 
         try:
             while True:

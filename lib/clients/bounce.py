@@ -30,7 +30,7 @@ from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, EXPANDED, FAILED, R
 SERVICE = "bounce"
 
 ANSWER_TIMEOUT = 120.0
-"""Seconds to wait for an answer: a report that goes through cleanup to a busy disk."""
+"""Seconds to wait for an answer or a sign that it is being worked on: a report goes through cleanup to a busy disk."""
 
 NO_REPORTS = "["
 """Occurs in the relay of a result exactly when the message went to another system: `host[address]:port`."""
@@ -143,6 +143,8 @@ class BounceClient:
                     self._channel = Channel.connect(self._path, ANSWER_TIMEOUT)
                 self._channel.send({**request, "tag": 0}, fds)
                 reply = self._channel.receive()
+                while reply.boolean("working", False):
+                    reply = self._channel.receive()
                 break
             except (ChannelClosed, ProtocolError) as error:
                 self.close()
@@ -228,6 +230,8 @@ class _Connection:
         self._channel = channel
         self._tags = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Attributes]] = {}
+        self._working: set[int] = set()
+        """The tags of those that are being worked on, as was said since their callers last looked."""
         self._sending = asyncio.Lock()
         self._reader = asyncio.get_running_loop().create_task(self._read())
 
@@ -237,24 +241,33 @@ class _Connection:
 
     async def call(self, request: dict[str, object], fds: Sequence[int]) -> Attributes:
         tag = next(self._tags)
-        answer = self._waiting[tag] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Attributes] = asyncio.get_running_loop().create_future()
+        self._waiting[tag] = answer
         try:
             async with self._sending:
                 await self._channel.send({**request, "tag": tag}, fds)
-            return await asyncio.wait_for(answer, ANSWER_TIMEOUT)
+            while not (await asyncio.wait((answer,), timeout=ANSWER_TIMEOUT))[0]:
+                if tag not in self._working:
+                    raise TimeoutError
+                self._working.discard(tag)
+            return answer.result()
         except ChannelClosed:
             self.close()
             raise
         finally:
             del self._waiting[tag]
+            self._working.discard(tag)
 
     async def _read(self) -> None:
         reason = "the connection was closed"
         try:
             while True:
                 reply = await self._channel.receive()
-                answer = self._waiting.get(reply.integer("tag"))
-                if answer is not None and not answer.done():
+                tag = reply.integer("tag")
+                answer = self._waiting.get(tag)
+                if answer is not None and reply.boolean("working", False):
+                    self._working.add(tag)
+                elif answer is not None and not answer.done():
                     answer.set_result(reply)
         except (ChannelClosed, ProtocolError) as error:
             reason = str(error)

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -15,16 +16,31 @@ from typing import Any, cast
 import pytest
 
 from pillarbox.bounce import logs as logs_module
+from pillarbox.bounce import notices, service
 from pillarbox.bounce.logs import wants
+from pillarbox.lib.clients import bounce as client_module
 from pillarbox.lib.clients.bounce import BounceClient
 from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, Result
 from pillarbox.lib.delivery.result import ENTRUSTED, RELAYED, TRACED
 from pillarbox.lib.ipc import AsyncChannel, Channel
 from pillarbox.lib.log import log
 from pillarbox.lib.message.date import format_date
+from pillarbox.lib.message.dsn import wording
 from pillarbox.lib.process.loop import new_event_loop
-from pillarbox.lib.queue import Recipient
-from tests.bounce.bounced import CONTENT, ID, NOW, OTHER_ID, Bench, Rejected, ServiceUnavailable, bounce_service
+from pillarbox.lib.queue import Recipient, outcomes
+from pillarbox.lib.queue.outcomes import Outcome
+from tests.bounce.bounced import (
+    CONTENT,
+    ID,
+    NOW,
+    OTHER_ID,
+    Bench,
+    FakeCleanup,
+    FakeMessage,
+    Rejected,
+    ServiceUnavailable,
+    bounce_service,
+)
 
 BOB, CAROL = Recipient("bob@y.test"), Recipient("carol@z.test")
 USER_UNKNOWN = Result(151, BOUNCED, "5.1.1", "unknown user", "mx.y.test[192.0.2.1]:25", "mx.y.test", "smtp; 550 no")
@@ -547,6 +563,108 @@ class TestTrouble:
             assert all(len(taken.data) <= 5000 for taken in bench.cleanup.taken)
 
         on_bench(tmp_path, work)
+
+    def test_a_million_recipients_are_told_of_in_reports_of_a_few_thousand(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(notices, "REPORT_RECIPIENTS", 10)
+        monkeypatch.setattr(wording, "LISTED_LIMIT", 3)
+        many = [replace(BOB, address=f"user{number}@y.test") for number in range(25)]
+        read = 0
+        real = outcomes.read
+
+        def counted(path: str) -> Iterator[Outcome]:
+            nonlocal read
+            for each in real(path):
+                read += 1
+                yield each
+
+        async def work(bench: Bench) -> None:
+            for number, recipient in enumerate(many, 1):
+                await bench.client.append("bounce", ID, recipient, replace(USER_UNKNOWN, n=number))
+            monkeypatch.setattr(outcomes, "read", counted)
+            assert len(await bench.flush()) == 3
+            for taken, part in zip(bench.cleanup.taken, (many[:10], many[10:20], many[20:]), strict=True):
+                first, second, *_ = taken.data.split(b"Content-Description: Delivery report")
+                for number, one in enumerate(part):
+                    assert second.count(f"rfc822; {one.address}\n".encode()) == 1, "for programs each is there"
+                    assert (one.address.encode() in first) == (number < 3), "for people some are"
+                assert f"And {len(part) - 3} more.".encode() in first
+            assert read <= 8 * len(many), "the log is read a few times, however many reports come of it"
+
+        on_bench(tmp_path, work)
+
+    def test_parts_that_were_written_are_not_repeated(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(notices, "REPORT_RECIPIENTS", 2)
+        many = [replace(BOB, address=f"user{number}@y.test") for number in range(5)]
+
+        async def work(bench: Bench) -> None:
+            for number, recipient in enumerate(many, 1):
+                await bench.client.append("bounce", ID, recipient, replace(USER_UNKNOWN, n=number))
+            bench.cleanup.refuse_after = 2
+            with pytest.raises(ServiceUnavailable):
+                await bench.flush()
+            bench.cleanup.refuse_after = -1
+            await bench.flush()
+            data = b"".join(taken.data for taken in bench.cleanup.taken)
+            counts = [data.count(f"rfc822; {one.address}\n".encode()) for one in many]
+            assert counts == [1] * 5
+
+        on_bench(tmp_path, work)
+
+    def test_whoever_waits_hears_that_reports_are_being_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(service, "SIGN_OF_LIFE", 0.001)
+        heard = asyncio.Event()
+        real = FakeCleanup.open
+
+        async def opened(cleanup: FakeCleanup) -> FakeMessage:
+            await heard.wait()
+            return await real(cleanup)
+
+        monkeypatch.setattr(FakeCleanup, "open", opened)
+
+        async def work(bench: Bench) -> None:
+            await bench.client.append("bounce", ID, BOB, USER_UNKNOWN)
+            connection = bench.client._connection
+            assert connection is not None
+            flushing = asyncio.get_running_loop().create_task(bench.flush())
+            while not connection._working:
+                await asyncio.sleep(0.001)
+            heard.set()
+            assert len(await flushing) == 1, "a sign of life is no answer"
+
+        on_bench(tmp_path, work)
+
+    @pytest.mark.parametrize("signs", [0, 3])
+    def test_who_gives_no_sign_is_given_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signs: int) -> None:
+        left = signs
+
+        async def wait(tasks: Iterable[Any], timeout: float) -> tuple[set[Any], set[Any]]:
+            nonlocal left
+            if left:
+                left -= 1
+                connection._working.add(1)
+            return set(), set(tasks)
+
+        ours, theirs = socket.socketpair()
+
+        async def run() -> None:
+            nonlocal connection
+            connection = client_module._Connection(AsyncChannel(ours))
+            monkeypatch.setattr(client_module.asyncio, "wait", wait)
+            try:
+                with pytest.raises(TimeoutError):
+                    await connection.call({"do": "flush"}, ())
+            finally:
+                monkeypatch.undo()
+                connection.close()
+
+        connection: Any = None
+        asyncio.run(run())
+        theirs.close()
+        assert left == 0
 
     def test_a_report_that_is_never_taken_is_given_up_loudly(self, tmp_path: Path) -> None:
         async def work(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pillarbox.lib.message.dsn.explanation import Explanation, explain
@@ -24,6 +25,9 @@ ESCAPED_LIMIT = LINE_LIMIT // 10
 
 DIAGNOSTIC_LIMIT = 2000
 """Characters kept of what a remote server said: more helps nobody."""
+
+LISTED_LIMIT = 1000
+"""Recipients that the text names one by one: nobody reads on, and programs have a part of their own."""
 
 GROUPS_LIMIT = 20
 """Causes that are told apart; what a message to very many meets beyond them is read in the servers' words."""
@@ -50,8 +54,15 @@ def printable(text: str) -> str:
     return _CONTROL.sub("?", " ".join(text.splitlines()) if "\n" in text or "\r" in text else text)
 
 
-def notification(report: Report, recipients: Callable[[], Iterable[ReportedRecipient]], size: int) -> Iterator[str]:
-    """The text behind the opening words, in pieces.  `size` is the original's, in bytes."""
+def notification(report: Report, every: Callable[[], Iterable[ReportedRecipient]], size: int) -> Iterator[str]:
+    """The text behind the opening words, in pieces.  `size` is the original's, in bytes.
+
+    Only the first `LISTED_LIMIT` recipients are written of: the part for programs names all.
+    """
+
+    def recipients() -> Iterable[ReportedRecipient]:
+        return islice(every(), LISTED_LIMIT)
+
     groups: dict[Explanation, int] = {}
     # One byte for each recipient, so that a list of any length is explained once and shown in order.
     group_of = bytearray()
@@ -69,6 +80,12 @@ def notification(report: Report, recipients: Callable[[], Iterable[ReportedRecip
         yield "\n" + "".join(filled(text, "    ") + "\n" for text in words if text)
     if not groups:
         return
+    if more := sum(1 for _ in every()) - len(group_of):
+        yield (
+            "\n"
+            + filled(f"And {more} more. The next part of this message, written for programs, names them all.")
+            + "\n"
+        )
     yield "\nThe details, for those who run mail systems:\n"
     for recipient in recipients():
         text = printable(recipient.text)[:DIAGNOSTIC_LIMIT] or "no reason is known"
