@@ -19,6 +19,7 @@ Exit status: 0, or a sysexits(3) code.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _loaded(options: argparse.Namespace) -> Config:
+    gc.disable()  # a command is over, or a master, before garbage counts; looking for it is a tenth of the work
     from pillarbox.lib.config import config_directory, load
 
     return load(config_directory(options.directory))

@@ -38,8 +38,16 @@ _ALIASES = {
 """Names that mail uses: unknown to the codec registry, or in practice the superset that vendors' programs write."""
 
 
+_NO_CHARSETS = frozenset(("aliases", "charmap", "idna", "mbcs", "oem", "punycode", "undefined"))
+_NO_CHARSETS |= {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"}
+_NO_CHARSETS |= {"raw_unicode_escape", "unicode_escape"}
+"""What lies beside the charsets in the same folder."""
+
+
 def _load_codecs() -> None:
     for module in pkgutil.iter_modules(encodings.__path__):
+        if module.name in _NO_CHARSETS:
+            continue
         with suppress(LookupError):  # those of other operating systems
             codecs.lookup(module.name)
 
@@ -56,7 +64,7 @@ def find_codec(name: str) -> str | None:
     except (LookupError, ValueError):
         return None
     # Codecs that are not text (zlib, hex) must not run on mail; "idna" and "punycode" are text but no charsets.
-    if not getattr(info, "_is_text_encoding", True) or info.name in ("idna", "punycode", "unicode_escape", "undefined"):
+    if not getattr(info, "_is_text_encoding", True) or info.name.replace("-", "_") in _NO_CHARSETS:
         return None
     return info.name
 

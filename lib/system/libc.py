@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 from collections.abc import Iterable
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -27,7 +26,7 @@ _LIBC.sbrk.restype, _LIBC.sbrk.argtypes = ctypes.c_void_p, (ctypes.c_ssize_t,)
 if hasattr(_LIBC, "mallinfo2"):  # glibc 2.33
     _LIBC.mallinfo2.restype = _Mallinfo
 
-MACHINE = platform.machine()
+MACHINE = os.uname().machine
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
