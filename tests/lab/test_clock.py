@@ -112,6 +112,7 @@ def test_confined_programs_and_commands_live_by_the_clock(clock: VirtualClock) -
         year = time.localtime(clock.time()).tm_year
         assert re.search(rb"^Received: .*\n(?:[ \t].*\n)*[ \t].* %d " % year, instance.mailbox(BOB)[0], re.MULTILINE)
         month = time.strftime("%b %e", time.localtime(clock.time()))
+        instance.wait_for(lambda: instance.log_matching("status=sent"))  # it is said when the message is there
         assert any(line.startswith(month) for line in instance.log_matching("status=sent"))
 
 
