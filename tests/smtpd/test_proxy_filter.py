@@ -375,7 +375,7 @@ class TestFailures:
         """451, the log says why, and the next message goes through by a new connection."""
 
         async def scenario() -> None:
-            async with filtered({verb: answer}, smtpd_proxy_timeout="1s" if answer is HANG else "60s") as (
+            async with filtered({verb: answer}, smtpd_proxy_timeout="0.5s" if answer is HANG else "60s") as (
                 scene,
                 filter_,
             ):
