@@ -90,6 +90,11 @@ def tells_postmaster(config: Config) -> bool:
     return "protocol" in config[NOTIFY_CLASSES]
 
 
+def _disables_dns(config: Config) -> bool:
+    level = config[p.SMTP_DNS_SUPPORT_LEVEL]
+    return level == "disabled" if level else config[p.DISABLE_DNS_LOOKUPS]
+
+
 def read_settings(config: Config, service: str) -> Settings:
     """The settings of a service.  Raises ValueError that names the parameter."""
     lmtp = is_lmtp(config, service)
@@ -113,7 +118,7 @@ def read_settings(config: Config, service: str) -> Settings:
         balance_families=config[p.SMTP_BALANCE_INET_PROTOCOLS],
         randomize=config[p.SMTP_RANDOMIZE_ADDRESSES],
         native_lookup=config[p.SMTP_HOST_LOOKUP],
-        disable_dns_lookups=config[p.DISABLE_DNS_LOOKUPS],
+        disable_dns_lookups=_disables_dns(config),
         ignore_mx_lookup_error=config[p.IGNORE_MX_LOOKUP_ERROR],
         defer_if_no_address=config[p.SMTP_DEFER_IF_NO_MX_ADDRESS_FOUND],
         fallback_relays=config[p.SMTP_FALLBACK_RELAY],

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import dns.message
 import pytest
 
-from pillarbox.lib.config import Service
+from pillarbox.lib.config import Config, Service
 from pillarbox.smtp_client.route import Server, usable
+from pillarbox.smtp_client.settings import read_settings
 from tests.dns.name_server import NameServer, name_server
 from tests.smtp_client.conftest import ClientUnderTest
 from tests.smtp_client.fake_server import DROP, Action, FakeServer, fake_server, unused_port
@@ -276,10 +277,32 @@ def test_the_fallback_relay_gets_what_has_no_way(lab: ClientUnderTest) -> None:
             assert lab.deliver_one(domain).one.status == "sent"
 
 
-def test_no_mx_is_asked_for_where_dns_is_off(lab: ClientUnderTest) -> None:
-    lab.parameters["disable_dns_lookups"] = "yes"
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"disable_dns_lookups": "yes"},
+        {"smtp_dns_support_level": "disabled"},
+        {"smtp_dns_support_level": "disabled", "disable_dns_lookups": "no"},
+    ],
+)
+def test_no_mx_is_asked_for_where_dns_is_off(lab: ClientUnderTest, parameters: dict[str, str]) -> None:
+    lab.parameters |= parameters
     with hosts(lab, h2={}):
         assert lab.deliver_one("first.two.test").one.status == "sent"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "off"),
+    [
+        ({}, False),
+        ({"disable_dns_lookups": "yes"}, True),
+        ({"smtp_dns_support_level": "disabled"}, True),
+        ({"smtp_dns_support_level": "enabled", "disable_dns_lookups": "yes"}, False),
+        ({"smtp_dns_support_level": "dnssec", "disable_dns_lookups": "yes"}, False),
+    ],
+)
+def test_the_support_level_counts_where_it_is_set(parameters: dict[str, str], off: bool) -> None:
+    assert read_settings(Config.for_tests(**parameters), "smtp").disable_dns_lookups is off
 
 
 def test_address_families_can_be_switched_off(client: ClientUnderTest) -> None:

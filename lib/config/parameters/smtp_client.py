@@ -23,6 +23,13 @@ SMTP_FALLBACK_RELAY = words(
 DISABLE_DNS_LOOKUPS = boolean(
     "disable_dns_lookups", "no", "Deliver to the host that a destination names, without asking for MX records."
 )
+SMTP_DNS_SUPPORT_LEVEL = choice(
+    "smtp_dns_support_level",
+    "",
+    """disabled: as disable_dns_lookups, which is asked where this is empty. enabled and dnssec both ask for MX records:
+    whether answers are validated for DANE is said by dnssec_validation.""",
+    ("", "disabled", "enabled", "dnssec"),
+)
 IGNORE_MX_LOOKUP_ERROR = boolean(
     "ignore_mx_lookup_error", "no", "When the MX look-up fails for now, use the address of the domain itself."
 )
