@@ -49,7 +49,13 @@ from pillarbox.lib.config.parameters.mta_sts import MTA_STS_DIRECTORY
 from pillarbox.lib.config.parameters.reputation import REPUTATION_DIRECTORY
 from pillarbox.lib.config.parameters.smtpd_proxy import SMTPD_UPSTREAM_PROXY_HOSTS, SMTPD_UPSTREAM_PROXY_PROTOCOL
 from pillarbox.lib.config.parameters.tlsrpt import TLSRPT_DIRECTORY
-from pillarbox.lib.config.parameters.verify import VERIFY_DIRECTORY
+from pillarbox.lib.config.parameters.verify import (
+    ADDRESS_VERIFY_DEFAULT_TRANSPORT,
+    ADDRESS_VERIFY_LOCAL_TRANSPORT,
+    ADDRESS_VERIFY_RELAY_TRANSPORT,
+    ADDRESS_VERIFY_VIRTUAL_TRANSPORT,
+    VERIFY_DIRECTORY,
+)
 from pillarbox.lib.process.program import load_program
 from pillarbox.lib.queue.directories import LOGS, MAILDROP, QUEUES, SPARE
 from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
@@ -217,7 +223,18 @@ def _ports(config: Config) -> Iterator[str]:
 
 def _transports(config: Config) -> Iterator[str]:
     known = [*config.services, *BUILT_IN_TRANSPORTS]
-    for parameter in (LOCAL_TRANSPORT, VIRTUAL_TRANSPORT, RELAY_TRANSPORT, DEFAULT_TRANSPORT):
+    usual = (LOCAL_TRANSPORT, VIRTUAL_TRANSPORT, RELAY_TRANSPORT, DEFAULT_TRANSPORT)
+    probing = tuple(
+        parameter
+        for parameter in (
+            ADDRESS_VERIFY_LOCAL_TRANSPORT,
+            ADDRESS_VERIFY_VIRTUAL_TRANSPORT,
+            ADDRESS_VERIFY_RELAY_TRANSPORT,
+            ADDRESS_VERIFY_DEFAULT_TRANSPORT,
+        )
+        if parameter.name in config.values
+    )
+    for parameter in (*usual, *probing):
         name = config[parameter].partition(":")[0]
         if name not in known:
             yield f'{parameter.name}: master.yaml has no service "{name}"{nearest(name, known)}'

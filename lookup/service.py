@@ -28,6 +28,7 @@ from pillarbox.lookup.recipients import Recipients
 from pillarbox.lookup.request import Reply, request_key
 from pillarbox.lookup.routing import Router
 from pillarbox.lookup.tableset import TableSet
+from pillarbox.lookup.verifying import verifying_router
 
 THREADS = 4
 """Requests that may wait for other processes at once."""
@@ -44,6 +45,7 @@ class Lookup:
         self.tables = TableSet(config, registry, options or Options())
         self.classes = Classes(config, self.tables)
         self.router = Router(config, self.tables, self.classes)
+        self.verifying = verifying_router(config, self.tables, self.classes, self.router)
         self.recipients = Recipients(config, self.tables, self.classes, self.router)
         self.expansion = Expansion(config, self.tables, self.classes, self.router)
         self.access = Access(config, self.tables, self.classes, self.router)
@@ -100,7 +102,8 @@ class Lookup:
         }
 
     def _resolve(self, request: Attributes) -> Reply:
-        route = self.router.resolve(request_key(request, "address"), request_key(request, "sender", ""))
+        router = self.verifying if request.boolean("verify", False) else self.router
+        route = router.resolve(request_key(request, "address"), request_key(request, "sender", ""))
         return {
             "ok": True,
             "transport": route.transport,

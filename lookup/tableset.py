@@ -6,6 +6,8 @@ program, file, transport or user, results may not contain parts of the key.
 
 from __future__ import annotations
 
+from typing import cast
+
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters.lookup import ALIAS_DATABASE
@@ -15,6 +17,8 @@ from pillarbox.lib.tables import LookupFailed, Maps, Options, Registry, Table, T
 
 SENSITIVE = frozenset(
     (
+        "address_verify_sender_dependent_default_transport_maps",
+        "address_verify_transport_maps",
         "alias_maps",
         "fallback_transport_maps",
         "mailbox_command_maps",
@@ -27,6 +31,9 @@ SENSITIVE = frozenset(
     )
 )
 """Parameters whose tables may not use `$1`: the sender of a mail would choose what runs or where it is written."""
+
+PROBES = "address_verify_"
+"""Parameters whose names begin so have, unless they are set, the tables of those without: they are opened once."""
 
 
 class _Unusable(Table):
@@ -49,7 +56,7 @@ class TableSet:
         self._options = options
         self._maps: dict[str, Maps] = {}
         self._tables = {
-            name: each
+            name: cast("Parameter[tuple[str, ...]]", each)
             for name, each in all_parameters().items()
             if each.kind == "tables" and name != ALIAS_DATABASE.name  # that is what newaliases builds, asked by nobody
         }
@@ -69,6 +76,10 @@ class TableSet:
     def _open(self, name: str) -> Maps:
         specs = self._config[self._tables[name]]
         assert isinstance(specs, tuple)
+        usual = self._tables.get(name.removeprefix(PROBES)) if name.startswith(PROBES) else None
+        if usual is not None and specs == self._config[usual]:
+            self._maps[name] = same = self.maps(usual)
+            return same
         options = self._options
         if name in SENSITIVE:
             options = Options(options.fold, False, options.clock, options.denied)

@@ -163,7 +163,7 @@ class Prober:
             if verdict.status in ("unknown", "error"):
                 status = UNDELIVERABLE if verdict.code >= 500 else UNKNOWN
                 return Verified(status, f"{verdict.dsn} {verdict.text}")
-            route = await self._lookup.resolve(address)
+            route = await self._lookup.probing_route(address)
         except LookupFailed as error:
             return Verified(UNKNOWN, f"4.3.0 address lookup error: {error.reason}")
         service = self._config.services.get(route.transport)

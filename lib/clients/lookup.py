@@ -199,6 +199,12 @@ class AsyncLookupClient:
             key, await self._call({"do": "resolve", "address": recipient, "sender": sender})
         )
 
+    async def probing_route(self, recipient: str) -> Route:
+        """As `resolve`, for a probe of address verification."""
+        request: dict[str, object] = {"do": "resolve", "address": recipient, "verify": True}
+        key = ("verify", recipient, "")
+        return self._questions.routes.found(key) or self._questions.route(key, await self._call(request))
+
     async def expand(self, address: str) -> tuple[str, ...] | None:
         """The addresses that virtual aliases replace `address` by, each in complete form; None = it is no alias."""
         questions = self._questions

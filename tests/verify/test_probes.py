@@ -36,7 +36,7 @@ class FakeLookup:
     async def recipient(self, address: str) -> RecipientVerdict:
         return self.verdict
 
-    async def resolve(self, address: str) -> Route:
+    async def probing_route(self, address: str) -> Route:
         if self.route is None:
             raise LookupUnavailable("away")
         return self.route

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, choice, integer, path, seconds, text
+from pillarbox.lib.config.parameter import boolean, choice, integer, path, seconds, tables, text
 
 VERIFY_DIRECTORY = path("verify_directory", "$data_directory/verify", "Where what is known of addresses is kept.")
 ADDRESS_VERIFY_SENDER = text(
@@ -87,4 +87,18 @@ UNVERIFIED_RECIPIENT_TEMPFAIL_ACTION = choice(
     "$reject_tempfail_action",
     "What reject_unverified_recipient does when a probe has failed for now.",
     _TEMPFAIL,
+)
+
+_SAME = "The same for probes of address verification."
+ADDRESS_VERIFY_LOCAL_TRANSPORT = text("address_verify_local_transport", "$local_transport", _SAME)
+ADDRESS_VERIFY_VIRTUAL_TRANSPORT = text("address_verify_virtual_transport", "$virtual_transport", _SAME)
+ADDRESS_VERIFY_RELAY_TRANSPORT = text("address_verify_relay_transport", "$relay_transport", _SAME)
+ADDRESS_VERIFY_DEFAULT_TRANSPORT = text("address_verify_default_transport", "$default_transport", _SAME)
+ADDRESS_VERIFY_RELAYHOST = text("address_verify_relayhost", "$relayhost", _SAME)
+ADDRESS_VERIFY_TRANSPORT_MAPS = tables("address_verify_transport_maps", "$transport_maps", _SAME)
+ADDRESS_VERIFY_SENDER_DEPENDENT_RELAYHOST_MAPS = tables(
+    "address_verify_sender_dependent_relayhost_maps", "$sender_dependent_relayhost_maps", _SAME
+)
+ADDRESS_VERIFY_SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS = tables(
+    "address_verify_sender_dependent_default_transport_maps", "$sender_dependent_default_transport_maps", _SAME
 )
