@@ -11,7 +11,7 @@ from pillarbox.bounce.notices import Notices, Subject
 from pillarbox.lib.clients.cleanup import Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.delivery import Content
-from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, Outbox, ProtocolError, encode_frame
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import Envelope
 from pillarbox.lib.queue.outcomes import Outcome
@@ -45,26 +45,22 @@ class Service:
     async def handle(self, channel: AsyncChannel) -> None:
         """Serve one connection until it ends.  Raises ProtocolError for what is no request."""
         tasks: set[asyncio.Task[None]] = set()
-        sending = asyncio.Lock()
+        outbox = Outbox(channel, lambda error: log.warning("the queue manager has gone before it took an answer"))
 
         async def answer(frame: Attributes, verb: Callable[[Attributes], Awaitable[Reply]]) -> None:
             tag = frame.integer("tag")
 
-            async def say(reply: Reply) -> None:
-                try:
-                    async with sending:
-                        await channel.send({**reply, "tag": tag})
-                except ChannelClosed:
-                    log.warning("the queue manager has gone before it took an answer")
+            def say(reply: Reply) -> None:
+                outbox.put(encode_frame({**reply, "tag": tag}))
 
             if frame.text("do") not in LONG:
-                await say(await self._answer(frame, verb))
+                say(await self._answer(frame, verb))
                 return
             work = asyncio.get_running_loop().create_task(self._answer(frame, verb))
             while not (await asyncio.wait((work,), timeout=SIGN_OF_LIFE))[0]:
                 if not channel.closed:
-                    await say({"ok": True, "working": True})
-            await say(work.result())
+                    say({"ok": True, "working": True})
+            say(work.result())
 
         try:
             while True:
@@ -82,8 +78,10 @@ class Service:
             # A report that is under way is finished, or it would be written twice.
             if tasks:
                 await asyncio.wait(tasks)
+            await outbox.flushed()
         except ProtocolError as error:
-            await channel.send({"ok": False, "why": str(error), "tag": 0})
+            outbox.put(encode_frame({"ok": False, "why": str(error), "tag": 0}))
+            await outbox.flushed()
             raise
 
     async def _answer(self, frame: Attributes, verb: Callable[[Attributes], Awaitable[Reply]]) -> Reply:

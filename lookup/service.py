@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pillarbox.lib.clients.lookup import CanonicalKind
 from pillarbox.lib.config import Config
-from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, Outbox, ProtocolError, encode_frame
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import STANDARD, LookupFailed, Options, TableChanged
 from pillarbox.lib.tables.blocking import WouldBlock, waiting_allowed
@@ -152,9 +152,9 @@ class Service:
     async def serve(self, channel: AsyncChannel) -> None:
         """Answer the requests of one connection until it ends.  Raises ChannelClosed, ProtocolError."""
         waiting: set[asyncio.Task[None]] = set()
-        sending = asyncio.Lock()
         refusal = self._callers.refusal if self._callers is not None else None
         uid = channel.peer_uid
+        outbox = Outbox(channel, lambda error: channel.close())
         try:
             while True:
                 request = await channel.receive()
@@ -164,36 +164,33 @@ class Service:
                         raise ProtocolError(why)
                     reply = self._lookup.answer(request)
                 except WouldBlock:
-                    task = asyncio.get_running_loop().create_task(self._answer_later(channel, request, tag, sending))
+                    task = asyncio.get_running_loop().create_task(self._answer_later(channel, request, tag, outbox))
                     waiting.add(task)
                     task.add_done_callback(waiting.discard)
                     continue
                 except TableChanged as error:
                     raise ChannelClosed(str(error)) from None
                 except ProtocolError as error:
-                    async with sending:
-                        await channel.send({"ok": False, "why": str(error), "tag": tag})
+                    outbox.put(encode_frame({"ok": False, "why": str(error), "tag": tag}))
                     raise
                 reply["tag"] = tag
-                async with sending:
-                    await channel.send(reply)
+                outbox.put(encode_frame(reply))
+                if outbox.full:
+                    await outbox.flushed()
         finally:
             # Drained or broken off: answers under way are still sent where the connection lives.
             if waiting:
                 await asyncio.gather(*waiting, return_exceptions=True)
+            await outbox.flushed()
 
-    async def _answer_later(self, channel: AsyncChannel, request: Attributes, tag: int, sending: asyncio.Lock) -> None:
+    async def _answer_later(self, channel: AsyncChannel, request: Attributes, tag: int, outbox: Outbox) -> None:
         try:
             reply = await asyncio.get_running_loop().run_in_executor(self._threads, self._answer_waiting, request)
         except TableChanged:
             channel.close()
             return
         reply["tag"] = tag
-        try:
-            async with sending:
-                await channel.send(reply)
-        except ChannelClosed:
-            pass
+        outbox.put(encode_frame(reply))
 
     def _answer_waiting(self, request: Attributes) -> Reply:
         try:

@@ -191,6 +191,7 @@ class Agent:
         self._loop.remove_reader(self._channel.socket.fileno())
         self._loop.remove_writer(self._channel.socket.fileno())
         self._channel.close()
+        self._saying_goodbye = True
         self._outgoing.clear()
         lost, self.under_way = list(self.under_way.values()), {}
         questions, self._questions = list(self._questions.values()), {}
@@ -221,6 +222,7 @@ class AgentPool:
         self._limit = config.services[transport].processes
         self._greeting_timeout = config[QMGR_IPC_TIMEOUT]
         self._agents: list[Agent] = []
+        self._turn = 0
         self._connecting: set[asyncio.Task[None]] = set()
         self.sites: bool | None = None
         """Whether the agents tell sites; None as long as there was none."""
@@ -229,11 +231,13 @@ class AgentPool:
         self._room = room
         self._unavailable = unavailable
 
-    def free_agent(self, known: bool, now: float) -> Agent | None:
-        """The agent with the most room for what is to known destinations, or to others.
+    def free_agent(self, known: bool, now: float, preferred: Agent | None = None) -> Agent | None:
+        """The agent with the most room for what is to known destinations, or to others; `preferred` if it has any.
 
         None where there is none; then another is on its way, as far as the service allows.
         """
+        if preferred is not None and preferred.free(known, now) > 0:
+            return preferred
         best = None
         most = 0
         for agent in self._agents:
@@ -249,8 +253,12 @@ class AgentPool:
         return best
 
     def any_agent(self) -> Agent | None:
-        """An agent that may be busy but is not about to leave, or None."""
-        return next((agent for agent in self._agents if not agent.leaving), None)
+        """An agent that may be busy but is not about to leave, each in its turn, or None."""
+        for _ in self._agents:
+            self._turn = (self._turn + 1) % len(self._agents)
+            if not self._agents[self._turn].leaving:
+                return self._agents[self._turn]
+        return None
 
     def next_room(self) -> float | None:
         """When there is more room although nothing was answered; None: never.  Call it after `free_agent`."""

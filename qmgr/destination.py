@@ -8,11 +8,15 @@ its own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pillarbox.qmgr.backoff import Pace
 from pillarbox.qmgr.job import Job, Peer
 from pillarbox.qmgr.turns import Turns
 from pillarbox.qmgr.window import Window, WindowRules
+
+if TYPE_CHECKING:
+    from pillarbox.qmgr.agents import Agent
 
 
 class Destination:
@@ -124,6 +128,8 @@ class NextHop:
     placed: bool = True
     """Whether it is known which destination it belongs to; until then its peers wait in `held`."""
     held: list[Peer] = field(default_factory=list)
+    guide: Agent | None = None
+    """Who has told its site and may still know its servers, until something was delivered."""
     asked: bool = False
     """Whether the question for its site is open."""
     site_until: float = float("inf")

@@ -29,7 +29,7 @@ class Failures:
 
     async def report(self, message: ActiveMessage, stored: StoredRecipient, result: Result) -> bool:
         """Note what the sender is to be told of one recipient."""
-        message.has_logs = True
+        message.has_logs = message.has_reports = True
         return await self._try(message, self._client.append("bounce", message.queue_id, stored.recipient, result))
 
     async def deferred(

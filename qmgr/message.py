@@ -59,6 +59,9 @@ class ActiveMessage:
     failed: int = 0
     expired: bool = False
     has_logs: bool = False
+    """Whether `bounce` may have notes on it: reasons why recipients wait, or reports."""
+    has_reports: bool = False
+    """Whether it may have reports that the sender has not got."""
     corrupt: str = ""
     """What is wrong with the rest of the file."""
     verdict: Result | None = None
@@ -118,7 +121,7 @@ class ActiveMessage:
                 self.unread = True
                 break
             if stored.done:
-                self.has_logs = True  # it may have failed, in a pass that did not come to its end
+                self.has_logs = self.has_reports = True  # it may have failed, in a pass that did not come to its end
             else:
                 found.append(stored)
         self.file.forget_ahead()
@@ -238,8 +241,9 @@ def take_up(queue: Queue, queue_id: str, source: str, now: float) -> ActiveMessa
     except BaseException:
         os.close(descriptor)
         raise
+    noted = source != "incoming"
     return ActiveMessage(
-        queue_id, file, file.envelope, path, now, old=source == "deferred", has_logs=source != "incoming"
+        queue_id, file, file.envelope, path, now, old=source == "deferred", has_logs=noted, has_reports=noted
     )
 
 

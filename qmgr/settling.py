@@ -235,7 +235,8 @@ class Settling:
 
     async def _finish(self, message: ActiveMessage) -> None:
         """The end of a pass in which not all went well: tell the sender, then remove or defer."""
-        if (message.failed or message.has_logs) and not await self._failures.flush(message):
+        told = message.failed or message.has_reports or message.envelope.report
+        if told and not await self._failures.flush(message):
             message.deferred += 1  # the reports stay in the log of `bounce`; the next pass sends them
             message.tried_again_at(self._policy.next_attempt(message, self._clock()))
         if not message.deferred:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from pillarbox.qmgr.agents import AgentPool
+from pillarbox.qmgr.agents import Agent, AgentPool
 from pillarbox.qmgr.destination import NextHop
 from pillarbox.qmgr.occupancy import Occupancy
 from pillarbox.qmgr.timers import Timers
@@ -83,7 +83,7 @@ class SiteQuestions:
             nexthop = self._waiting.popleft()
             self._number += 1
             self._open.begin(self._number, known=False, now=now)
-            agent.ask_site(nexthop.name, partial(self._told, nexthop, self._number))
+            agent.ask_site(nexthop.name, partial(self._told, nexthop, self._number, agent))
         when = self._open.next_change() if self._waiting else None
         if when is not None and when < self._pump_at:
             self._pump_at = when
@@ -93,8 +93,9 @@ class SiteQuestions:
         self._pump_at = NEVER
         self.pump()
 
-    def _told(self, nexthop: NextHop, number: int, site: str, ttl: float) -> None:
+    def _told(self, nexthop: NextHop, number: int, agent: Agent, site: str, ttl: float) -> None:
         self._open.end(number)
+        nexthop.guide = agent
         nexthop.asked = False
         nexthop.site_until = self._clock() + min(max(ttl, SHORTEST), LONGEST)
         self._place(nexthop, site)

@@ -91,7 +91,10 @@ class Sorting:
     ) -> None:
         for start in range(0, len(unknown), QUESTIONS_AT_ONCE):
             asked = unknown[start : start + QUESTIONS_AT_ONCE]
-            answers = await asyncio.gather(*(self._ask(message, stored) for stored in asked))
+            if len(asked) == 1:  # most messages have one recipient: no further task for it
+                answers = [await self._ask(message, asked[0])]
+            else:
+                answers = await asyncio.gather(*(self._ask(message, stored) for stored in asked))
             known += [(stored, route) for stored, route in zip(asked, answers, strict=True) if route is not None]
             lost = [stored for stored, route in zip(asked, answers, strict=True) if route is None]
             if lost:

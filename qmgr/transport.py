@@ -231,7 +231,8 @@ class Transport:
                 return
             known = peer is None and entry.destination is not None and entry.destination.swift
             if not known:
-                agent = pool.free_agent(False, now)
+                guide, entry.nexthop.guide = entry.nexthop.guide, None
+                agent = pool.free_agent(False, now, guide)
             assert agent is not None
             if self._outcomes.too_late(entry):  # its deadline passed while it stood in line
                 self._leaves(entry)

@@ -33,6 +33,14 @@ class ConnectionCache:
     def __len__(self) -> int:
         return len(self._idle)
 
+    def knows(self, destination: str) -> bool:
+        """Whether there is any idle connection for a next hop."""
+        return destination in self._by_destination
+
+    def knows_server(self, server: str) -> bool:
+        """Whether there is any to a server, by its key."""
+        return server in self._by_server
+
     def take_destination(self, destination: str, terms: Terms) -> Connection | None:
         """An idle connection for a next hop, the most recently used one, that fulfils the terms."""
         for connection in reversed(self._by_destination.get(destination, ())):

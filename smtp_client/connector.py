@@ -75,19 +75,22 @@ async def connect(
     *,
     find_loops: bool,
     terms: Terms,
+    agreed: Callable[[], Awaitable[Terms]],
     tls: Tls,
     unreached: Callable[[Server], None],
     log_in: LogIn | None = None,
 ) -> Connection:
     """A connection that may carry mail, to one of `servers`, which are equally good.
 
+    `terms` say from where, `agreed` gives those that hold once somebody is there.
     `domain` is the next hop as configured, for certificates and messages; `find_loops` says that a server with our own
     name is ourselves; `unreached` hears of those at which nobody answers; `log_in` does that before there is mail.
-    Raises Unusable, LookupFailed.
+    Raises Unusable, LookupFailed, NoPolicy.
     """
     server, sock = await _reach(servers, settings, terms, unreached)
     inside = is_inside(server, settings)
     try:
+        terms = await agreed()
         if server.path:
             agreement = NO_TLS
         else:

@@ -31,6 +31,7 @@ from pillarbox.smtp_client.route import NoRoute, Router, Server, usable
 from pillarbox.smtp_client.session import Session
 from pillarbox.smtp_client.settings import Settings
 from pillarbox.smtp_client.terms import Terms, terms_of
+from pillarbox.smtp_client.tls_policy import TlsPolicy
 from pillarbox.smtp_client.transport_security import Tls
 from pillarbox.smtp_client.visits import Visits
 
@@ -74,6 +75,8 @@ class Delivery:
         self._tls = deliverer.tls
         self._logins = deliverer.logins
         self._terms = deliverer.terms(request)
+        self._open: Destination | None = None
+        """The destination whose own policy has not been asked for yet."""
 
     async def run(self) -> tuple[list[Result], str]:
         """Try every destination in turn."""
@@ -88,18 +91,11 @@ class Delivery:
                 ledger.defer("4.3.5", f"bad next hop: {error}")
                 continue
             try:
-                policy = await self._tls.policies.for_destination(text, destination, request)
+                await self._consider(text, destination)
+                await self._try_destination(text, destination, last=number == len(texts) - 1)
             except NoPolicy as failure:
                 ledger.hope = True
                 ledger.defer(failure.dsn, failure.text)
-                continue
-            except (OSError, EOFError) as error:
-                ledger.defer("4.3.0", f"cannot read the queue file: {error}")
-                return ledger.conclude(), ""
-            if policy is not self._terms.tls:
-                self._terms = terms_of(request, policy, settings)
-            try:
-                await self._try_destination(text, destination, last=number == len(texts) - 1)
             except LookupFailed as error:
                 ledger.hope = True
                 ledger.defer("4.3.0", f"Temporary lookup failure: {error}")
@@ -108,9 +104,33 @@ class Delivery:
                 break
         return ledger.conclude(), self._visits.site
 
+    async def _consider(self, text: str, destination: Destination) -> None:
+        """The terms for a destination, as far as they must be known before a server is there.  Raises NoPolicy."""
+        policies = self._tls.policies
+        policy = await policies.configured(text, destination)
+        self._open = destination if policies.open(policy, destination) and not self._request.requiretls else None
+        if self._open is None:
+            policy = await policies.complete(policy, destination, self._request)
+        self._set_terms(policy)
+
+    async def _agreed(self) -> Terms:
+        """The terms with what the domain itself demands.  Raises NoPolicy."""
+        destination, self._open = self._open, None
+        if destination is not None:
+            self._set_terms(await self._tls.policies.complete(self._terms.tls, destination, self._request))
+        return self._terms
+
+    def _set_terms(self, policy: TlsPolicy) -> None:
+        if policy is not self._terms.tls:
+            self._terms = terms_of(self._request, policy, self._settings)
+
     async def _try_destination(self, text: str, destination: Destination, *, last: bool) -> None:
         ledger, visits = self._ledger, self._visits
-        while (connection := self._cache.take_destination(self._place(text), self._terms)) is not None:
+        place = self._place(text)
+        while self._cache.knows(place):
+            connection = self._cache.take_destination(place, await self._agreed())
+            if connection is None:
+                break
             if await self._session.use(connection, reused=True):
                 await self._serve_left(connection.server, text, destination)
                 break
@@ -153,7 +173,10 @@ class Delivery:
         best = list(takewhile(lambda server: server.rank == servers[0].rank, servers))
         for server in best:
             login = self._logins.find(self._request.sender, text, server) if self._logins else None
-            while (connection := self._cache.take_server(server.key, self._terms, login)) is not None:
+            while self._cache.knows_server(server.key):
+                connection = self._cache.take_server(server.key, await self._agreed(), login)
+                if connection is None:
+                    break
                 if await self._session.use(connection, reused=True):
                     self._visits.saw(server)
                     await self._serve_left(server, text, destination)
@@ -181,6 +204,7 @@ class Delivery:
                 self._settings,
                 find_loops=destination.use_mx and not self._settings.lmtp,
                 terms=self._terms,
+                agreed=self._agreed,
                 tls=self._tls,
                 unreached=visits.saw,
                 log_in=partial(self._log_in, text) if self._logins else None,

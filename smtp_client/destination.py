@@ -36,6 +36,8 @@ class Destination:
     @property
     def literal(self) -> str:
         """The IP address that `host` is, or ""."""
+        if ":" not in self.host and not self.host[-1:].isdigit():
+            return ""  # nearly all are names
         try:
             return str(ipaddress.ip_address(self.host))
         except ValueError:

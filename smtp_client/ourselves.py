@@ -55,7 +55,8 @@ class Ourselves:
         """Whether a connection there would reach this mail system."""
         if port not in self._ports:
             return False
-        address = _standard(address)
+        if ":" in address:
+            address = _standard(address)  # those of IPv4 have one spelling
         if address in self._proxies or (address, port) in self._listeners:
             return True
         if ("", port) not in self._listeners:

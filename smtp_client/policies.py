@@ -1,5 +1,10 @@
 """Finds the TLS policy of a destination, and what follows from it for each of its servers.
 
+    configured     what the parameters and tables say; enough to look for servers
+    open           whether the domain itself may have published more than that (MTA-STS)
+    complete       with that: asked for when a server is there, so that domains that are dead cost no question
+    for_server     what is demanded of one server
+
 Where nothing but a level is configured, and MTA-STS is off, the answer is one object for all, found without a question.
 """
 
@@ -64,12 +69,21 @@ class TlsPolicies:
         self.default = self._reader.default
         self._by_header = replace(self._reader.at("may"), origin="header")
 
-    async def for_destination(self, text: str, destination: Destination, request: DeliveryRequest) -> TlsPolicy:
-        """The policy for a message to a next hop, which is written as `text`.  Raises NoPolicy, OSError, EOFError."""
-        policy = self.default
+    async def configured(self, text: str, destination: Destination) -> TlsPolicy:
+        """The policy for a next hop, which is written as `text`, as far as we say.  Raises NoPolicy."""
         if self._asks_tables:
-            policy = await self._from_tables(text, destination) or policy
-        if self._sts is not None and policy.origin == "default" and policy.level in _BELOW_STS and destination.use_mx:
+            return await self._from_tables(text, destination) or self.default
+        return self.default
+
+    def open(self, policy: TlsPolicy, destination: Destination) -> bool:
+        """Whether a configured policy may become a stricter one by the domain's own."""
+        return (
+            self._sts is not None and policy.origin == "default" and policy.level in _BELOW_STS and destination.use_mx
+        )
+
+    async def complete(self, policy: TlsPolicy, destination: Destination, request: DeliveryRequest) -> TlsPolicy:
+        """The policy for one message, from the configured one of its destination.  Raises NoPolicy."""
+        if self._sts is not None and self.open(policy, destination):
             try:
                 sts = await self._sts.policy(destination.host)
             except PolicyUnavailable as error:  # as if there were none (RFC 8461 section 5)
@@ -81,9 +95,16 @@ class TlsPolicies:
                     policy = replace(policy, sts=sts)
         if request.requiretls and insists(request):
             policy = replace(policy, insists=True)
-        elif policy.demands and self._honours_header and not request.requiretls and says_not_required(request):
+        elif policy.demands and self._honours_header and not request.requiretls and self._waived(request):
             return self._by_header
         return replace(policy, domain=destination.host.lower()) if policy.named or policy.sts is not None else policy
+
+    @staticmethod
+    def _waived(request: DeliveryRequest) -> bool:
+        try:
+            return says_not_required(request)
+        except (OSError, EOFError) as error:
+            raise NoPolicy("4.3.0", f"cannot read the queue file: {error}") from None
 
     async def for_server(self, policy: TlsPolicy, server: Server, domain: str) -> Agreement:
         """What is asked of one server of a destination.  Raises Unprotected."""

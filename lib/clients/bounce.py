@@ -23,7 +23,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, Result
 from pillarbox.lib.delivery.result import EXPANDED as HANDED_EXPANDED
 from pillarbox.lib.delivery.result import TRACED as HANDED_TRACED
-from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, Outbox, ProtocolError, encode_frame
 from pillarbox.lib.queue import Envelope, Recipient
 from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, TRACED, Outcome
 
@@ -228,35 +228,50 @@ class _Connection:
 
     def __init__(self, channel: AsyncChannel) -> None:
         self._channel = channel
+        self._loop = asyncio.get_running_loop()
         self._tags = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Attributes]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
         self._working: set[int] = set()
         """The tags of those that are being worked on, as was said since their callers last looked."""
         self._sending = asyncio.Lock()
-        self._reader = asyncio.get_running_loop().create_task(self._read())
+        self._outbox = Outbox(channel, lambda error: self.close())
+        self._reader = self._loop.create_task(self._read())
 
     @property
     def closed(self) -> bool:
         return self._channel.closed
 
     async def call(self, request: dict[str, object], fds: Sequence[int]) -> Attributes:
+        if self.closed:
+            raise ChannelClosed("the connection was closed")
         tag = next(self._tags)
-        answer: asyncio.Future[Attributes] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Attributes] = self._loop.create_future()
         self._waiting[tag] = answer
+        self._timers[tag] = self._loop.call_later(ANSWER_TIMEOUT, self._look, tag)
         try:
-            async with self._sending:
-                await self._channel.send({**request, "tag": tag}, fds)
-            while not (await asyncio.wait((answer,), timeout=ANSWER_TIMEOUT))[0]:
-                if tag not in self._working:
-                    raise TimeoutError
-                self._working.discard(tag)
-            return answer.result()
+            if fds or self._sending.locked():
+                async with self._sending:  # descriptors come with the first byte of their frame
+                    await self._outbox.flushed()
+                    await self._channel.send({**request, "tag": tag}, fds)
+            else:
+                self._outbox.put(encode_frame({**request, "tag": tag}))
+            return await answer
         except ChannelClosed:
             self.close()
             raise
         finally:
+            self._timers.pop(tag).cancel()
             del self._waiting[tag]
             self._working.discard(tag)
+
+    def _look(self, tag: int) -> None:
+        """The time is over for one, unless it is being worked on."""
+        if tag in self._working:
+            self._working.discard(tag)
+            self._timers[tag] = self._loop.call_later(ANSWER_TIMEOUT, self._look, tag)
+        elif not self._waiting[tag].done():
+            self._waiting[tag].set_exception(TimeoutError())
 
     async def _read(self) -> None:
         reason = "the connection was closed"

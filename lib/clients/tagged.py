@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 from pillarbox.lib.clients.errors import ServiceUnavailable
-from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, Outbox, ProtocolError, encode_frame
 
 
 class NoAnswer(Exception):
@@ -20,7 +20,7 @@ class TaggedConnection:
         self._channel = channel
         self._timeout = timeout
         self._waiting: dict[int, asyncio.Future[Attributes]] = {}
-        self._sending = asyncio.Lock()
+        self._outbox = Outbox(channel, self.fail)
         self._tag = 0
         self.broken = False
         self._reader = asyncio.get_running_loop().create_task(self._read())
@@ -29,32 +29,35 @@ class TaggedConnection:
         """Ask and wait.  Raises ChannelClosed, NoAnswer."""
         self._tag = tag = self._tag + 1
         request["tag"] = tag
-        future: asyncio.Future[Attributes] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Attributes] = loop.create_future()
+        self._put(request)
         self._waiting[tag] = future
+        # A service that hangs does not even take the question.
+        timer = loop.call_later(self._timeout, self._too_late, future)
         try:
-            async with asyncio.timeout(self._timeout):  # a service that hangs does not even take the question
-                await self.tell(request)
-                return await future
-        except TimeoutError:
-            raise NoAnswer(f"no answer within {self._timeout:g} seconds") from None
+            return await future
         finally:
+            timer.cancel()
             self._waiting.pop(tag, None)
-            if not future.cancel() and not future.cancelled():
-                future.exception()  # whoever was cancelled does not want to hear of it
+
+    def _too_late(self, future: asyncio.Future[Attributes]) -> None:
+        if not future.done():
+            future.set_exception(NoAnswer(f"no answer within {self._timeout:g} seconds"))
+        if self._outbox.size:
+            self.fail(ChannelClosed("it takes no questions"))
+
+    def _put(self, request: dict[str, object]) -> None:
+        if self.broken:
+            raise ChannelClosed("the connection has ended")
+        self._outbox.put(encode_frame(request))
 
     async def tell(self, request: dict[str, object]) -> None:
         """Send without waiting for an answer.  Raises ChannelClosed."""
-        try:
-            async with self._sending:
-                try:
-                    await self._channel.send(request)
-                except asyncio.CancelledError:
-                    # Nobody can say how much of it went: what follows would be taken for the rest.
-                    self.fail(ChannelClosed("a request was cut off"))
-                    raise
-        except ChannelClosed as error:
-            self.fail(error)
-            raise
+        self._put(request)
+        await self._outbox.flushed()
+        if self.broken:
+            raise ChannelClosed("the connection has ended")
 
     async def _read(self) -> None:
         try:

@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pillarbox.lib.dns.names import BadName, KnownNames, decode_name, encode_name
 from pillarbox.lib.dns.types import MX, TLSA, RecordType
@@ -34,8 +34,7 @@ class BadMessage(ValueError):
     """Octets that are no DNS response."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record of the answer or authority section; `value` by its reader, None where the type has none."""
 
     name: str
@@ -44,8 +43,7 @@ class Record:
     value: object
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """A parsed response.  `question` is the question section as sent, for comparison with one's own."""
 
     id: int
@@ -56,7 +54,7 @@ class Response:
     answers: tuple[Record, ...]
     negative_ttl: int | None
     """Seconds for which a "no" may be remembered (RFC 2308 section 5): from the SOA record, None without one."""
-    message: bytes = field(default=b"", compare=False, repr=False)
+    message: bytes = b""
     """All of it, as it came, for whoever wants to see what is stepped over here."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import cast
+import socket
 
 from pillarbox.lib.dns.codec import BadMessage, Response, decode_response, encode_query
 from pillarbox.lib.dns.servers import Server
@@ -23,25 +23,64 @@ FORGERY_LIMIT = 20
 
 TCP_LIMIT = 65535
 
+LARGEST_DATAGRAM = 16384
+"""Octets; servers send no more than `UDP_PAYLOAD` unless they are broken, and then 4096 mostly."""
+
+ANSWERS_AT_ONCE = 100
+"""Datagrams read in one go, so that a flood leaves time for others."""
+
 
 class Unreachable(Exception):
     """This server gave no usable answer; the text says why."""
 
 
-class _Socket(asyncio.DatagramProtocol):
-    """One source port and the questions that went out of it."""
+class _Port:
+    """One source port and the questions that went out of it.
 
-    def __init__(self) -> None:
-        self.transport: asyncio.DatagramTransport | None = None
+    A plain socket, not a transport: it is there at once, so nobody waits for a new one.
+    """
+
+    def __init__(self, server: Server) -> None:
+        """Raises OSError."""
+        self._loop = asyncio.get_running_loop()
         self.waiting: dict[int, tuple[bytes, asyncio.Future[Response]]] = {}
         self.sent = 0
         self.forged = 0
-        self.retired = False
+        self._retired = False
+        family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.connect((server.address, server.port))
+        except BaseException:
+            self._socket.close()
+            raise
+        self._loop.add_reader(self._socket.fileno(), self._readable)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.DatagramTransport, transport)  # the loops' own classes are no subclasses
+    @property
+    def fresh(self) -> bool:
+        """Whether it may take a further question."""
+        return not self._retired and self.sent < QUERIES_PER_PORT and self.forged < FORGERY_LIMIT
 
-    def datagram_received(self, data: bytes, addr: object) -> None:
+    def send(self, query: bytes) -> None:
+        """Send a question; one that finds no room is lost, as on the way.  Raises OSError."""
+        self.sent += 1
+        with contextlib.suppress(BlockingIOError):
+            self._socket.send(query)
+
+    def _readable(self) -> None:
+        for _ in range(ANSWERS_AT_ONCE):
+            try:
+                data = self._socket.recv(LARGEST_DATAGRAM)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self.fail(error.strerror or str(error))
+                return
+            self._take(data)
+            if self._retired and not self.waiting:
+                return
+
+    def _take(self, data: bytes) -> None:
         entry = self.waiting.get(data[0] << 8 | data[1]) if len(data) >= 12 else None
         if entry is None:
             self.forged += 1
@@ -60,26 +99,29 @@ class _Socket(asyncio.DatagramProtocol):
         elif not future.done():
             future.set_result(response)
 
-    def error_received(self, exc: Exception) -> None:
-        self._fail(getattr(exc, "strerror", None) or str(exc))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.retired = True
-        self._fail("socket closed")
-
-    def _fail(self, reason: str) -> None:
+    def fail(self, reason: str) -> None:
+        """No question will be answered."""
         for _, future in list(self.waiting.values()):
             if not future.done():
                 future.set_exception(Unreachable(reason))
 
     def retire(self) -> None:
         """Take no more questions; close when the last is answered."""
-        self.retired = True
+        self._retired = True
         self.close_if_done()
 
     def close_if_done(self) -> None:
-        if self.retired and not self.waiting and self.transport is not None:
-            self.transport.close()
+        """Close where nobody waits any more."""
+        if self._retired and not self.waiting:
+            self.close()
+
+    def close(self) -> None:
+        """Give the socket back; questions that wait fail."""
+        self._retired = True
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+        self.fail("socket closed")
 
 
 def matches(response: Response, question: bytes) -> bool:
@@ -97,6 +139,11 @@ def same_question(first: bytes, second: bytes) -> bool:
     return first == second or (first[-4:] == second[-4:] and first[:-4].lower() == second[:-4].lower())
 
 
+def _too_late(future: asyncio.Future[Response]) -> None:
+    if not future.done():
+        future.set_exception(Unreachable("timed out"))
+
+
 class Endpoint:
     """Asks one server.  To be used within one event loop."""
 
@@ -105,58 +152,47 @@ class Endpoint:
         self.edns = True
         """False once the server has refused EDNS0."""
         self._random_bits = random_bits
-        self._socket: _Socket | None = None
-        self._opening: asyncio.Task[_Socket] | None = None
+        self._port: _Port | None = None
 
     async def query(self, question: bytes, timeout: float) -> Response:
         """The answer to a question section, within `timeout` seconds.  Raises Unreachable."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
         try:
-            async with asyncio.timeout(timeout):
-                response = await self._query_udp(question)
-                if response.truncated:
+            response = await self._query_udp(question, end)
+            if response.truncated:
+                async with asyncio.timeout_at(end):
                     response = await self._query_tcp(question)
-                return response
+            return response
         except TimeoutError:
             raise Unreachable("timed out") from None
         except OSError as error:
             raise Unreachable(error.strerror or str(error)) from None
 
-    async def _query_udp(self, question: bytes) -> Response:
-        channel = await self._channel()
+    async def _query_udp(self, question: bytes, end: float) -> Response:
+        port = self._usable_port()
         query_id = self._random_bits(16)
-        while query_id in channel.waiting:
+        while query_id in port.waiting:
             query_id = self._random_bits(16)
-        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        channel.waiting[query_id] = question, future
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Response] = loop.create_future()
+        port.waiting[query_id] = question, future
+        timer = loop.call_at(end, _too_late, future)  # a third of what asyncio.timeout costs
         try:
-            assert channel.transport is not None
-            channel.sent += 1
-            channel.transport.sendto(encode_query(query_id, question, self.edns))
+            port.send(encode_query(query_id, question, self.edns))
             return await future
         finally:
-            del channel.waiting[query_id]
-            channel.close_if_done()
+            timer.cancel()
+            del port.waiting[query_id]
+            port.close_if_done()
 
-    async def _channel(self) -> _Socket:
-        while True:
-            channel = self._socket
-            if channel is not None and not channel.retired:
-                if channel.sent < QUERIES_PER_PORT and channel.forged < FORGERY_LIMIT:
-                    return channel
-                channel.retire()
-            if self._opening is None:
-                self._opening = asyncio.ensure_future(self._open())
-            try:
-                await asyncio.shield(self._opening)
-            finally:
-                if self._opening is not None and self._opening.done():
-                    self._opening = None
-
-    async def _open(self) -> _Socket:
-        loop = asyncio.get_running_loop()
-        _, channel = await loop.create_datagram_endpoint(_Socket, remote_addr=(self.server.address, self.server.port))
-        self._socket = channel
-        return channel
+    def _usable_port(self) -> _Port:
+        if self._port is None or not self._port.fresh:
+            if self._port is not None:
+                self._port.retire()
+                self._port = None
+            self._port = _Port(self.server)
+        return self._port
 
     async def _query_tcp(self, question: bytes) -> Response:
         reader, writer = await asyncio.open_connection(self.server.address, self.server.port, limit=TCP_LIMIT)
@@ -179,6 +215,6 @@ class Endpoint:
 
     def close(self) -> None:
         """Give the socket back; questions that wait fail."""
-        if self._socket is not None and self._socket.transport is not None:
-            self._socket.transport.close()
-        self._socket = None
+        if self._port is not None:
+            self._port.close()
+        self._port = None

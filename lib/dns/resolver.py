@@ -13,10 +13,11 @@ beyond loopback.  It does not validate DNSSEC (`validating` does); `Answer.authe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Sequence
-from typing import TypeVar, cast
+from typing import cast
 
 from pillarbox.lib.dns.cache import Cache, Key
 from pillarbox.lib.dns.client_name import ClientName, find_client_name
@@ -37,8 +38,6 @@ from pillarbox.lib.dns.types import (
     RecordType,
     ResponseCode,
 )
-
-T = TypeVar("T")
 
 CHAIN_LIMIT = 10
 """Aliases followed for one look-up; real chains have two or three."""
@@ -70,7 +69,8 @@ class Resolver:
         self._timeout = timeout
         self._attempts = attempts
         self._believed = believed
-        self._running: dict[Key, asyncio.Task[Outcome[object]]] = {}
+        self._running: dict[Key, list[asyncio.Future[Outcome[object]]]] = {}
+        self._heirs: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         """Close the sockets; look-ups that run fail."""
@@ -146,17 +146,42 @@ class Resolver:
         outcome = self.cache.get(key)
         if outcome is not None:
             return outcome
-        task = self._running.get(key)
-        if task is None:
-            task = asyncio.ensure_future(self._look_up(key))
-            self._running[key] = task
-            task.add_done_callback(lambda _: self._running.pop(key, None))
-        return await asyncio.shield(task)
+        waiting = self._running.get(key)
+        if waiting is None:
+            waiting = self._running[key] = []
+            return await self._look_up(key, waiting)
+        future: asyncio.Future[Outcome[object]] = asyncio.get_running_loop().create_future()
+        waiting.append(future)
+        return await future
 
-    async def _look_up(self, key: Key) -> Outcome[object]:
-        outcome = await self._follow(*key)
+    async def _look_up(self, key: Key, waiting: list[asyncio.Future[Outcome[object]]]) -> Outcome[object]:
+        """Done by the first who asks, in no task of its own; `waiting` are the others."""
+        try:
+            outcome = await self._follow(*key)
+        except asyncio.CancelledError:
+            if any(not future.done() for future in waiting):  # who loses patience does not end it for the others
+                heir = asyncio.get_running_loop().create_task(self._inherit(key, waiting))
+                self._heirs.add(heir)
+                heir.add_done_callback(self._heirs.discard)
+            else:
+                del self._running[key]
+            raise
+        except Exception as error:
+            del self._running[key]
+            for future in waiting:
+                if not future.done():
+                    future.set_exception(error)
+            raise
+        del self._running[key]
         self.cache.put(key, outcome)
+        for future in waiting:
+            if not future.done():
+                future.set_result(outcome)
         return outcome
+
+    async def _inherit(self, key: Key, waiting: list[asyncio.Future[Outcome[object]]]) -> None:
+        with contextlib.suppress(Exception):  # they have heard of it
+            await self._look_up(key, waiting)
 
     async def _follow(self, name: str, record_type: int) -> Outcome[object]:
         if (name == "localhost" or name.endswith(".localhost")) and record_type in _LOOPBACK:

@@ -27,6 +27,7 @@ from pillarbox.lib.ipc.frames import (
 
 if TYPE_CHECKING:
     from pillarbox.lib.ipc.aio import AsyncChannel
+    from pillarbox.lib.ipc.outbox import Outbox
     from pillarbox.lib.ipc.tagged import serve_tagged
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "ChannelClosed",
     "ContentAborted",
     "FrameReader",
+    "Outbox",
     "ProtocolError",
     "close_all",
     "encode_chunk",
@@ -45,7 +47,7 @@ __all__ = [
     "serve_tagged",
 ]
 
-_LATER = {"AsyncChannel": "aio", "serve_tagged": "tagged"}
+_LATER = {"AsyncChannel": "aio", "Outbox": "outbox", "serve_tagged": "tagged"}
 
 
 def __getattr__(name: str) -> object:

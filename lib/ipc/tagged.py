@@ -11,7 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from pillarbox.lib.ipc.aio import AsyncChannel
-from pillarbox.lib.ipc.frames import Attributes, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc.frames import Attributes, ProtocolError, encode_frame
+from pillarbox.lib.ipc.outbox import Outbox
 from pillarbox.lib.log import log
 
 OUTSTANDING_LIMIT = 5000
@@ -28,7 +29,7 @@ async def serve_tagged(channel: AsyncChannel, answer: Answer) -> None:
     not make such.  When stopping, requests under work are still answered; when the peer is
     gone, their answers are lost.
     """
-    sending = asyncio.Lock()
+    outbox = Outbox(channel, lambda error: channel.close())
     room = asyncio.Semaphore(OUTSTANDING_LIMIT)
     tasks: set[asyncio.Task[None]] = set()
 
@@ -40,13 +41,12 @@ async def serve_tagged(channel: AsyncChannel, answer: Answer) -> None:
         except ProtocolError as error:
             log.warning(f"request from uid {channel.peer_uid}: {error}")
             reply, broken = {"ok": False, "why": str(error)}, True
-        try:
-            async with sending:
-                await channel.send({**reply, "tag": request.get("tag")})
-        except ChannelClosed:
-            broken = True
+        outbox.put(encode_frame({**reply, "tag": request.get("tag")}))
         if broken:
+            await outbox.flushed()
             channel.close()
+        elif outbox.full:
+            await outbox.flushed()
 
     def done(task: asyncio.Task[None]) -> None:
         tasks.discard(task)
@@ -61,3 +61,4 @@ async def serve_tagged(channel: AsyncChannel, answer: Answer) -> None:
     finally:
         if tasks:
             await asyncio.wait(tasks)
+        await outbox.flushed()

@@ -18,7 +18,7 @@ from pillarbox.lib.config.parameters.general import SOFT_BOUNCE
 from pillarbox.lib.delivery import DEFERRED, DeliveryRequest, Result
 from pillarbox.lib.delivery.request import Standing, parse_request
 from pillarbox.lib.delivery.result import softened
-from pillarbox.lib.ipc import FRAME_LIMIT, AsyncChannel, Channel, ChannelClosed, ProtocolError, encode_frame
+from pillarbox.lib.ipc import FRAME_LIMIT, AsyncChannel, Channel, ChannelClosed, Outbox, ProtocolError, encode_frame
 from pillarbox.lib.log import log
 from pillarbox.lib.process.bequest import bequeath, bequeath_all
 from pillarbox.lib.process.events import serve_channels
@@ -166,27 +166,14 @@ def serve_async_agent(
     async def handler(channel: AsyncChannel) -> None:
         hello = _hello(worker, capacity, waiting)
         await channel.send(hello if site is None else {**hello, "sites": True})
-        replies: list[bytes] = []
+        outbox = Outbox(channel, lambda error: None)  # `receive` ends as well
         tasks: dict[asyncio.Task[None], Standing] = {}
-        sending: asyncio.Task[None] | None = None
 
         def still_ordered() -> bool:
             return not channel.peer_gone
 
         def say_bye() -> None:
-            replies.append(encode_frame(BYE))
-            start_sending()
-
-        def start_sending() -> None:
-            nonlocal sending
-            if sending is None or sending.done():
-                sending = asyncio.get_running_loop().create_task(flush())
-
-        async def flush() -> None:
-            while replies:
-                data = b"".join(replies)
-                replies.clear()
-                await channel.send_raw(data)
+            outbox.put(encode_frame(BYE))
 
         async def one(request: DeliveryRequest) -> None:
             site = ""
@@ -204,8 +191,7 @@ def serve_async_agent(
             finally:
                 request.close()
                 worker.request_ended()
-            replies.append(_reply(request, results, site))
-            start_sending()
+            outbox.put(_reply(request, results, site))
 
         async def tell_site(tag: int, nexthop: str) -> None:
             assert site is not None
@@ -214,8 +200,7 @@ def serve_async_agent(
             except Exception as error:  # the next hop is a destination of its own then
                 log.panic(f"{nexthop}: {type(error).__name__}: {error}")
                 name, ttl = "", 0.0
-            replies.append(encode_frame({"tag": tag, "site": name, "ttl": ttl}))
-            start_sending()
+            outbox.put(encode_frame({"tag": tag, "site": name, "ttl": ttl}))
 
         channel.on_drain = say_bye
         try:
@@ -238,9 +223,7 @@ def serve_async_agent(
                     task.cancel()
             if tasks:
                 await asyncio.wait(tasks, timeout=worker.drain_timeout)
-            if sending is not None:
-                with contextlib.suppress(ChannelClosed):
-                    await sending
+            await outbox.flushed()
 
     soft_bounce = worker.config[SOFT_BOUNCE]
     worker.ceiling = ONE_QUEUE_MANAGER

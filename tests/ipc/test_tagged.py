@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pillarbox.lib.clients.tagged import NoAnswer, TaggedConnection
-from pillarbox.lib.ipc import AsyncChannel, Channel, ChannelClosed
+from pillarbox.lib.ipc import AsyncChannel, Channel, ChannelClosed, FrameReader, encode_frame
 
 LONG = "x" * 250_000
 
@@ -31,7 +31,7 @@ async def _until(channel: AsyncChannel) -> None:
             await asyncio.sleep(0)
 
 
-def test_a_question_that_is_cut_off_half_said_ends_the_connection() -> None:
+def test_a_question_that_is_given_up_half_said_is_said_to_its_end() -> None:
     """What follows would be read as the rest of it."""
 
     async def scenario() -> None:
@@ -45,13 +45,33 @@ def test_a_question_that_is_cut_off_half_said_ends_the_connection() -> None:
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        with pytest.raises(ChannelClosed):
-            await second
-        assert connection.broken
         peer = Channel(far)
-        with pytest.raises(ChannelClosed):
-            peer.receive()
+        assert (await asyncio.to_thread(peer.receive)).text("do") == "long"
+        request = await asyncio.to_thread(peer.receive)
+        assert request.text("do") == "short"
+        peer.send({"ok": True, "tag": request.integer("tag")})
+        assert (await second).boolean("ok")
+        connection.fail(ChannelClosed("over"))
         peer.close()
+
+    run(scenario)
+
+
+def test_questions_of_one_moment_share_a_system_call() -> None:
+    async def scenario() -> None:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = TaggedConnection(AsyncChannel(near), 10)
+        asked = [asyncio.create_task(connection.ask({"do": "short", "n": n})) for n in range(50)]
+        far.settimeout(5)
+        data = await asyncio.to_thread(far.recv, 1_000_000)
+        reader = FrameReader()
+        reader.feed(data)
+        requests = [reader.frame() for _ in range(50)]
+        assert [request.integer("n") for request in requests if request] == list(range(50))
+        far.sendall(b"".join(encode_frame({"tag": request.integer("tag")}) for request in requests if request))
+        await asyncio.gather(*asked)
+        connection.fail(ChannelClosed("over"))
+        far.close()
 
     run(scenario)
 

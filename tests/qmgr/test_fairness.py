@@ -68,7 +68,7 @@ class Pool:
     def busy(self) -> int:
         return len(self.under_way)
 
-    def free_agent(self, known: bool, now: float) -> Pool | None:
+    def free_agent(self, known: bool, now: float, preferred: object = None) -> Pool | None:
         return self if self.busy < self.capacity else None
 
     def next_room(self) -> None:
