@@ -26,6 +26,9 @@ TCP_LIMIT = 65535
 LARGEST_DATAGRAM = 16384
 """Octets; servers send no more than `UDP_PAYLOAD` unless they are broken, and then 4096 mostly."""
 
+_BUFFER = bytearray(LARGEST_DATAGRAM)
+"""Where a datagram comes in, before it is copied in its own size."""
+
 ANSWERS_AT_ONCE = 100
 """Datagrams read in one go, so that a flood leaves time for others."""
 
@@ -70,13 +73,13 @@ class _Port:
     def _readable(self) -> None:
         for _ in range(ANSWERS_AT_ONCE):
             try:
-                data = self._socket.recv(LARGEST_DATAGRAM)
+                size = self._socket.recv_into(_BUFFER)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 self.fail(error.strerror or str(error))
                 return
-            self._take(data)
+            self._take(bytes(memoryview(_BUFFER)[:size]))
             if self._retired and not self.waiting:
                 return
 
