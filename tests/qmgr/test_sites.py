@@ -11,7 +11,7 @@ from pillarbox.lib.clients.lookup import Route
 from pillarbox.lib.delivery.request import DeliveryRequest
 from pillarbox.qmgr.job import Job, Peer
 from pillarbox.qmgr.nexthops import REMEMBERED, SEVERAL, NextHops
-from pillarbox.qmgr.sites import PATIENCE, SHORTEST
+from pillarbox.qmgr.sites import AT_ONCE, PATIENCE, SHORTEST
 from pillarbox.qmgr.window import WindowRules
 from tests.qmgr.stage import FakeAgent, FakeAgents, Stage, on_stage, sends, unreachable
 
@@ -130,8 +130,8 @@ class TestNoAnswer:
         async def work(stage: Stage) -> None:
             agents = provider(stage)
             agents.site_gate = asyncio.Event()
-            ids = [stage.put(f"u@x{n}.test") for n in range(300)]
-            await stage.until(lambda: len(agents.asked) == 100)
+            ids = [stage.put(f"u@x{n}.test") for n in range(2 * AT_ONCE + 100)]
+            await stage.until(lambda: len(agents.asked) == AT_ONCE)
             stage.clock.ahead = PATIENCE + 0.1
             await stage.until(lambda: not any(map(stage.where, ids)))
             agents.site_gate.set()

@@ -93,7 +93,7 @@ def _begin() -> None:
     with open(path, "rb") as file:
         _patch_time(memoryview(mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)).cast("q"))
     _patch_datetime()
-    if "pillarbox.master" in sys.orig_argv:
+    if not {"pillarbox.master", "start"}.isdisjoint(sys.orig_argv):  # the master is, or grows out of, this process
         _patch_sleep()
 
 
