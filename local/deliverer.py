@@ -8,10 +8,9 @@ For a user who is root it only writes the mailbox: nothing that a file or a mess
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Final
 
 from pillarbox.lib.address import parse_mailbox
 from pillarbox.lib.config import Config
@@ -19,37 +18,20 @@ from pillarbox.lib.config.parameters.general import MYORIGIN
 from pillarbox.lib.config.parameters.local import (
     ALLOW_MAIL_TO_COMMANDS,
     ALLOW_MAIL_TO_FILES,
-    COMMAND_EXECUTION_DIRECTORY,
-    COMMAND_TIME_LIMIT,
-    DELIVER_LOCK_ATTEMPTS,
-    DELIVER_LOCK_DELAY,
     DUPLICATE_FILTER_LIMIT,
     FORWARD_PATH,
-    HOME_MAILBOX,
-    LOCAL_COMMAND_SHELL,
-    MAIL_SPOOL_DIRECTORY,
     MAILBOX_COMMAND,
-    MAILBOX_DELIVERY_LOCK,
-    MAILBOX_SIZE_LIMIT,
-    STALE_LOCK_TIME,
-    STRICT_MAILBOX_OWNERSHIP,
 )
 from pillarbox.lib.delivery import DEFERRED
 from pillarbox.lib.delivery.alias_value import Kind, Target
-from pillarbox.lib.delivery.command import command_line, run_command
-from pillarbox.lib.delivery.delivered import delivered_lines
 from pillarbox.lib.store.failure import DeliveryFailure
-from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter
-from pillarbox.lib.store.mbox.quoting import from_line
-from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
-from pillarbox.local.environment import command_environment
+from pillarbox.local.destinations import Destinations
+from pillarbox.local.filters import filtered
 from pillarbox.local.forward_file import IgnoredFile, read_forward
 from pillarbox.local.include_file import read_include
 from pillarbox.local.macros import expand_macros
 from pillarbox.local.steps import Message, Outcome, Report
 from pillarbox.local.users import User
-
-_DISCARD: Final = "/dev/null"
 
 
 class Deliverer:
@@ -59,7 +41,7 @@ class Deliverer:
         self._config = config
         self._user = user
         self._origin = config[MYORIGIN]
-        self._writer = MaildirWriter()
+        self._destinations = Destinations(config, user)
 
     # --- jobs
 
@@ -75,7 +57,8 @@ class Deliverer:
             self._follow(targets, "forward", message, report)
         if not targets or report.mailbox:
             report.mailbox = False
-            self._attempt(report, lambda: self._mailbox(message))
+            with _failures(report):
+                self._mailbox(message, report)
         return report
 
     def include(self, message: Message, path: str) -> Report:
@@ -91,13 +74,13 @@ class Deliverer:
     def file(self, message: Message, path: str) -> Report:
         """Deliver to a file that an alias names."""
         report = Report()
-        self._attempt(report, lambda: self._file(message, path))
+        self._attempt(report, lambda: self._destinations.file(message, path))
         return report
 
     def command(self, message: Message, command: str) -> Report:
         """Deliver to a command that an alias names."""
         report = Report()
-        self._attempt(report, lambda: self._command(message, command))
+        self._attempt(report, lambda: self._destinations.command(message, command))
         return report
 
     # --- targets
@@ -144,9 +127,13 @@ class Deliverer:
             elif target.kind is Kind.INCLUDE:
                 report.includes.append(value)
             elif target.kind is Kind.FILE:
-                steps.append(partial(self._file, message, value) if files else partial(_restricted, "file"))
+                steps.append(
+                    partial(self._destinations.file, message, value) if files else partial(_restricted, "file")
+                )
             else:
-                steps.append(partial(self._command, message, value) if commands else partial(_restricted, "command"))
+                steps.append(
+                    partial(self._destinations.command, message, value) if commands else partial(_restricted, "command")
+                )
         for step in steps:
             self._attempt(report, step)
 
@@ -157,89 +144,32 @@ class Deliverer:
         return not address.domain or address.domain.lower() == message.domain.lower()
 
     def _attempt(self, report: Report, step: Callable[[], Outcome]) -> None:
-        try:
+        with _failures(report):
             report.outcomes.append(step())
-        except DeliveryFailure as failure:
-            report.outcomes.append(Outcome.failure(failure))
-        except (OSError, EOFError) as error:
-            report.outcomes.append(Outcome(DEFERRED, "4.3.0", f"delivery failed: {error}"))
 
-    # --- ways of delivery
+    # --- the mailbox
 
-    def _mailbox(self, message: Message) -> Outcome:
-        """The user's mailbox: mailbox_command, home_mailbox, or the spool."""
-        config, user = self._config, self._user
-        if (command := config[MAILBOX_COMMAND]) and user.uid:
-            return self._command(message, command)
-        if home := config[HOME_MAILBOX]:
-            return self._store(message, f"{user.home}/{home}")
-        spool = config[MAIL_SPOOL_DIRECTORY]
-        return self._store(message, f"{spool.rstrip('/')}/{user.name}{'/' if spool.endswith('/') else ''}")
-
-    def _store(self, message: Message, path: str) -> Outcome:
-        if message.report:
-            return Outcome.sent("delivers to maildir" if path.endswith("/") else "delivers to mailbox")
-        if path.endswith("/"):
-            self._maildir(message, path)
-            return Outcome.sent("delivered to maildir")
-        self._mbox(message, path)
-        return Outcome.sent("delivered to mailbox")
-
-    def _file(self, message: Message, path: str) -> Outcome:
-        if message.report:
-            return Outcome.sent(f"delivers to file: {path}")
-        if path.endswith("/"):
-            self._maildir(message, path)
-            return Outcome.sent("delivered to maildir")
-        if path != _DISCARD:
-            self._mbox(message, path)
-        return Outcome.sent(f"delivered to file: {path}")
-
-    def _maildir(self, message: Message, path: str) -> None:
-        content = message.content
-        chunks = None if content.in_file else content.chunks
-        delivery = MaildirDelivery(path.rstrip("/"), _header(message), content.fd, content.offset, content.size, chunks)
-        (failure,) = self._writer.deliver([delivery])
-        if failure is not None:
-            raise failure
-
-    def _mbox(self, message: Message, path: str) -> None:
-        config = self._config
-        options = MboxOptions(
-            size_limit=config[MAILBOX_SIZE_LIMIT],
-            owner=os.geteuid() if config[STRICT_MAILBOX_OWNERSHIP] else None,
-            dot_lock="dotlock" in config[MAILBOX_DELIVERY_LOCK],
-            lock_timeout=config[DELIVER_LOCK_ATTEMPTS] * config[DELIVER_LOCK_DELAY],
-            stale_after=config[STALE_LOCK_TIME],
-        )
-        deliver_to_mbox(path, message.sender, message.arrival, _header(message), message.content.chunks(), options)
-
-    def _command(self, message: Message, command: str) -> Outcome:
-        if message.report:
-            return Outcome.sent(f"delivers to command: {command}")
-        config = self._config
-        shell = config[LOCAL_COMMAND_SHELL]
-        argv = [*shell.split(), "-c", command] if shell else command_line(command)
-        directory = config[COMMAND_EXECUTION_DIRECTORY] or self._user.home
-        if not os.access(directory, os.X_OK):
-            directory = "/"
-        run_command(
-            argv,
-            self._command_input(message),
-            command_environment(config, message, self._user),
-            directory=directory,
-            time_limit=config[COMMAND_TIME_LIMIT],
-            shown=command,
-        )
-        return Outcome.sent(f"delivered to command: {command}")
-
-    def _command_input(self, message: Message) -> Iterator[bytes]:
-        yield from_line(message.sender, message.arrival) + _header(message)
-        yield from message.content.chunks()
+    def _mailbox(self, message: Message, report: Report) -> None:
+        """The user's mailbox: mailbox_command, the user's filters, home_mailbox, or the spool."""
+        destinations = self._destinations
+        if self._user.uid:
+            if command := self._config[MAILBOX_COMMAND]:
+                report.outcomes.append(destinations.command(message, command))
+                return
+            if filtered(destinations, message, report):
+                return
+        report.outcomes.append(destinations.mailbox(message, destinations.inbox))
 
 
-def _header(message: Message) -> bytes:
-    return delivered_lines(message.sender, message.original, message.recipient)
+@contextmanager
+def _failures(report: Report) -> Iterator[None]:
+    """What goes wrong within becomes an outcome."""
+    try:
+        yield
+    except DeliveryFailure as failure:
+        report.outcomes.append(Outcome.failure(failure))
+    except (OSError, EOFError) as error:
+        report.outcomes.append(Outcome(DEFERRED, "4.3.0", f"delivery failed: {error}"))
 
 
 def _restricted(what: str) -> Outcome:

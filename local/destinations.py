@@ -1,0 +1,123 @@
+"""Where a user's mail ends: mbox files, Maildirs, other files, commands.
+
+Everything here happens with the rights of the process, which are the user's already.  Each way of delivery returns what
+became of it, or raises DeliveryFailure, OSError (a disk, a queue file) or EOFError (a queue file cut short).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.local import (
+    COMMAND_EXECUTION_DIRECTORY,
+    COMMAND_TIME_LIMIT,
+    DELIVER_LOCK_ATTEMPTS,
+    DELIVER_LOCK_DELAY,
+    HOME_MAILBOX,
+    LOCAL_COMMAND_SHELL,
+    MAIL_SPOOL_DIRECTORY,
+    MAILBOX_DELIVERY_LOCK,
+    MAILBOX_SIZE_LIMIT,
+    STALE_LOCK_TIME,
+    STRICT_MAILBOX_OWNERSHIP,
+)
+from pillarbox.lib.delivery.command import command_line, run_command
+from pillarbox.lib.delivery.delivered import delivered_lines
+from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter
+from pillarbox.lib.store.mbox.quoting import from_line
+from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
+from pillarbox.local.environment import command_environment
+from pillarbox.local.steps import Message, Outcome
+from pillarbox.local.users import User
+
+_DISCARD: Final = "/dev/null"
+
+
+class Destinations:
+    """The ways of delivery that `user` has; the process already runs as that user."""
+
+    def __init__(self, config: Config, user: User) -> None:
+        self.config = config
+        self.user = user
+        self._writer = MaildirWriter()
+
+    @property
+    def inbox(self) -> str:
+        """The user's own mailbox: home_mailbox, else the one in the spool; a Maildir ends in "/"."""
+        config, user = self.config, self.user
+        if home := config[HOME_MAILBOX]:
+            return f"{user.home}/{home}"
+        spool = config[MAIL_SPOOL_DIRECTORY]
+        return f"{spool.rstrip('/')}/{user.name}{'/' if spool.endswith('/') else ''}"
+
+    def mailbox(self, message: Message, path: str) -> Outcome:
+        """Deliver into a mailbox of the user's: a Maildir where `path` ends in "/", else an mbox file."""
+        if message.report:
+            return Outcome.sent("delivers to maildir" if path.endswith("/") else "delivers to mailbox")
+        if path.endswith("/"):
+            self._maildir(message, path)
+            return Outcome.sent("delivered to maildir")
+        self._mbox(message, path)
+        return Outcome.sent("delivered to mailbox")
+
+    def file(self, message: Message, path: str) -> Outcome:
+        """Deliver into a file or Maildir that an alias or a forward file names."""
+        if message.report:
+            return Outcome.sent(f"delivers to file: {path}")
+        if path.endswith("/"):
+            self._maildir(message, path)
+            return Outcome.sent("delivered to maildir")
+        if path != _DISCARD:
+            self._mbox(message, path)
+        return Outcome.sent(f"delivered to file: {path}")
+
+    def command(self, message: Message, command: str) -> Outcome:
+        """Deliver to a command: a line for a shell, or without one where nothing in it is special."""
+        if message.report:
+            return Outcome.sent(f"delivers to command: {command}")
+        config = self.config
+        shell = config[LOCAL_COMMAND_SHELL]
+        argv = [*shell.split(), "-c", command] if shell else command_line(command)
+        directory = config[COMMAND_EXECUTION_DIRECTORY] or self.user.home
+        if not os.access(directory, os.X_OK):
+            directory = "/"
+        run_command(
+            argv,
+            _command_input(message),
+            command_environment(config, message, self.user),
+            directory=directory,
+            time_limit=config[COMMAND_TIME_LIMIT],
+            shown=command,
+        )
+        return Outcome.sent(f"delivered to command: {command}")
+
+    def _maildir(self, message: Message, path: str) -> None:
+        content = message.content
+        chunks = None if content.in_file else content.chunks
+        delivery = MaildirDelivery(path.rstrip("/"), _header(message), content.fd, content.offset, content.size, chunks)
+        (failure,) = self._writer.deliver([delivery])
+        if failure is not None:
+            raise failure
+
+    def _mbox(self, message: Message, path: str) -> None:
+        config = self.config
+        options = MboxOptions(
+            size_limit=config[MAILBOX_SIZE_LIMIT],
+            owner=os.geteuid() if config[STRICT_MAILBOX_OWNERSHIP] else None,
+            dot_lock="dotlock" in config[MAILBOX_DELIVERY_LOCK],
+            lock_timeout=config[DELIVER_LOCK_ATTEMPTS] * config[DELIVER_LOCK_DELAY],
+            stale_after=config[STALE_LOCK_TIME],
+        )
+        deliver_to_mbox(path, message.sender, message.arrival, _header(message), message.content.chunks(), options)
+
+
+def _command_input(message: Message) -> Iterator[bytes]:
+    yield from_line(message.sender, message.arrival) + _header(message)
+    yield from message.content.chunks()
+
+
+def _header(message: Message) -> bytes:
+    return delivered_lines(message.sender, message.original, message.recipient)
