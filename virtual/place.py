@@ -7,7 +7,7 @@ address that cannot be a directory name is refused rather than changed.
 from __future__ import annotations
 
 import unicodedata
-from typing import Final
+from typing import Final, NamedTuple
 
 from pillarbox.lib.address import AddressSyntaxError, normalize_domain, parse_mailbox, split_extension
 
@@ -19,8 +19,17 @@ class UnusableAddress(Exception):
     """The address cannot name a mailbox here; the text says why."""
 
 
-def split_address(address: str, delimiters: str) -> tuple[str, str]:
-    """The unquoted local part without its extension, and the domain, in the spelling that accounts have.
+class Parts(NamedTuple):
+    """A recipient's address: the unquoted local part and the domain in the spelling that accounts have."""
+
+    local: str
+    domain: str
+    extension: str = ""
+    """What followed the delimiter, as it was written."""
+
+
+def split_address(address: str, delimiters: str) -> Parts:
+    """The parts of an address.
 
     Raises UnusableAddress.
     """
@@ -28,8 +37,8 @@ def split_address(address: str, delimiters: str) -> tuple[str, str]:
         parsed = parse_mailbox(address if address.isascii() else unicodedata.normalize("NFC", address))
     except AddressSyntaxError as error:
         raise UnusableAddress(str(error)) from None
-    local, _ = split_extension(parsed.local, delimiters)
-    return local.lower(), normalize_domain(parsed.domain)
+    local, extension = split_extension(parsed.local, delimiters)
+    return Parts(local.lower(), normalize_domain(parsed.domain), extension or "")
 
 
 def directory_name(text: str) -> str:

@@ -10,8 +10,8 @@ import pytest
 
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.failure import DeliveryFailure
-from pillarbox.lib.store.interface import INBOX
-from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter
+from pillarbox.lib.store.interface import FLAGGED, INBOX, SEEN
+from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter, NoSuchFolder
 from pillarbox.lib.store.mbox.quoting import FromQuoter, from_line
 from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
 from tests.store.dying import dies_at
@@ -113,6 +113,78 @@ def test_concurrent_deliveries_and_a_reader_lose_and_mix_nothing(kind: str, tmp_
         with inbox.read(uid) as message:
             text = message.read()
             assert (text.replace(b"\n>From ", b"\nFrom ") if kind == "mbox" else text) == expected
+
+
+# --- folders and flags
+
+
+def into(path: Path, **how: object) -> DeliveryFailure | None:
+    fd = source(path, b"Subject: x\n\n")
+    (failure,) = MaildirWriter().deliver([MaildirDelivery(f"{path}/box", HEADER, fd, 0, 12, **how)])  # type: ignore[arg-type]
+    os.close(fd)
+    return failure
+
+
+@pytest.mark.parametrize("folder", ["Lists/python", "Lists.python", "Übung", "inbox/sub", "A&B"])
+def test_a_folder_is_made_and_imap_finds_the_message_there(tmp_path: Path, folder: str) -> None:
+    assert into(tmp_path, folder=folder, create=True) is None
+    assert into(tmp_path, folder=folder) is None
+    store = open_store(f"maildir:{tmp_path}/box")
+    name = folder.replace(".", "/").replace("inbox", "INBOX")
+    with store.open(name) as mailbox:
+        assert [message.flags for message in mailbox.messages] == [0, 0]
+    assert store.status(INBOX).messages == 0
+
+
+@pytest.mark.parametrize("folder", ["", "INBOX", "inbox"])
+def test_inbox_is_the_maildir_itself(tmp_path: Path, folder: str) -> None:
+    assert into(tmp_path, folder=folder) is None
+    assert len(list((tmp_path / "box" / "new").iterdir())) == 1
+
+
+def test_without_create_a_missing_folder_is_told_and_not_made(tmp_path: Path) -> None:
+    failure = into(tmp_path, folder="Lists")
+    assert isinstance(failure, NoSuchFolder) and not failure.permanent
+    assert not (tmp_path / "box").exists()
+
+
+@pytest.mark.parametrize("folder", ["a//b", "..", "../../etc", "a\nb", "x" * 300, "/", "."])
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path: Path, folder: str) -> None:
+    failure = into(tmp_path, folder=folder, create=True)
+    assert isinstance(failure, NoSuchFolder) and failure.permanent
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["queue12"]
+
+
+def test_flags_and_keywords_are_there_when_the_message_appears(tmp_path: Path) -> None:
+    flags = ("\\Seen", "\\FLAGGED", "$label", "work", "\\Recent", "two words", "line\nbreak", "")
+    assert into(tmp_path, folder="Todo", create=True, flags=flags) is None
+    with open_store(f"maildir:{tmp_path}/box").open("Todo") as mailbox:
+        (message,) = mailbox.messages
+        assert message.flags == SEEN | FLAGGED
+        assert message.keywords == {"$label", "work"}
+
+
+def test_flags_that_cannot_be_kept_leave_a_new_message(tmp_path: Path) -> None:
+    assert into(tmp_path, flags=("\\Recent",)) is None
+    assert len(list((tmp_path / "box" / "new").iterdir())) == 1
+
+
+def test_a_delivery_into_a_new_folder_dying_anywhere_leaves_no_half_made_one(tmp_path: Path) -> None:
+    fd = source(tmp_path, b"Subject: x\n\n")
+    for number in range(200):
+        box = tmp_path / f"box{number}"
+        delivery = MaildirDelivery(str(box), HEADER, fd, 0, 12, None, "A/B", ("\\Seen", "k"), True)
+        ended = dies_at(number, lambda: MaildirWriter().deliver([delivery]))  # noqa: B023
+        folder = box / ".A.B"
+        assert not folder.exists() or all((folder / name).is_dir() for name in ("tmp", "new", "cur"))
+        store = open_store(f"maildir:{box}")
+        if store.exists("A/B"):
+            with store.open("A/B") as mailbox:
+                assert all((each.flags, each.keywords) == (SEEN, {"k"}) for each in mailbox.messages)
+                assert len(mailbox.messages) == 1 or not ended
+        if ended:
+            return
+    raise AssertionError("the delivery makes more calls than the test follows")
 
 
 # --- mbox

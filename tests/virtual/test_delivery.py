@@ -15,7 +15,10 @@ from pillarbox.lib.clients.lookup import LookupUnavailable, RecipientVerdict
 from pillarbox.lib.config import Config
 from pillarbox.lib.delivery import Content, DeliveryRecipient, DeliveryRequest
 from pillarbox.lib.log import log
+from pillarbox.lib.store.maildir.writer import NoSuchFolder
 from pillarbox.virtual.delivery import VirtualDelivery
+from pillarbox.virtual.filing import Filing, Letter, Outcomes, plain
+from pillarbox.virtual.locating import FOLDERS_BY_ADDRESS
 from pillarbox.virtual.place import UnusableAddress, default_place, mapped_place, split_address
 
 
@@ -127,6 +130,65 @@ def test_an_extension_goes_to_the_user(tmp_path: Path) -> None:
     assert len(agent.messages("example.com/ann")) == 1
 
 
+@pytest.mark.parametrize(("mode", "there"), [("no", True), ("existing", False)])
+def test_an_extension_names_no_folder_unless_it_may(tmp_path: Path, mode: str, there: bool) -> None:
+    agent = Agent(tmp_path, recipient_delimiter="+", save_to_detail_mailbox=mode)
+    if there:
+        (agent.base / "example.com" / "ann" / ".Lists" / "cur").mkdir(parents=True)
+    agent.results(agent.request("ann+Lists@example.com"))
+    assert len(agent.messages("example.com/ann")) == 1
+
+
+@pytest.mark.parametrize("mode", ["existing", "create"])
+def test_an_extension_may_name_a_folder(tmp_path: Path, mode: str) -> None:
+    agent = Agent(tmp_path, recipient_delimiter="+", save_to_detail_mailbox=mode)
+    if mode == "existing":
+        (agent.base / "example.com" / "ann" / ".Lists.python" / "cur").mkdir(parents=True)
+    assert agent.results(agent.request("ann+Lists.python@example.com"))[0][1] == "sent"
+    assert len(agent.messages("example.com/ann/.Lists.python")) == 1
+
+
+@pytest.mark.parametrize("extension", ["..", "a..b", "x.", "inbox"])
+def test_an_extension_that_names_no_folder_goes_to_inbox(tmp_path: Path, extension: str) -> None:
+    agent = Agent(tmp_path, recipient_delimiter="+", save_to_detail_mailbox="create")
+    assert agent.results(agent.request(f'"ann+{extension}"@example.com'))[0][1] == "sent"
+    assert len(agent.messages("example.com/ann")) == 1
+
+
+def test_addresses_alone_make_a_limited_number_of_folders(tmp_path: Path) -> None:
+    agent = Agent(tmp_path, recipient_delimiter="+", save_to_detail_mailbox="create")
+    for number in range(FOLDERS_BY_ADDRESS + 3):
+        agent.results(agent.request(f"ann+f{number}@example.com"))
+    assert len(list((agent.base / "example.com" / "ann").glob(".f*"))) == FOLDERS_BY_ADDRESS
+    assert len(agent.messages("example.com/ann")) == 3
+
+
+def test_a_filter_files_a_message_as_often_as_it_wants_and_may_try_again(agent: Agent) -> None:
+    def second(letter: Letter, outcomes: Outcomes) -> Filing:
+        assert isinstance(outcomes[0], NoSuchFolder) and outcomes[1] is None
+        return plain(letter)
+
+    def filing(letter: Letter) -> Filing:
+        writes = (letter.into("Gone"), letter.into("Lists", ("\\Seen",), create=True))
+        return Filing(writes, lambda outcomes: second(letter, outcomes))
+
+    agent.delivery._filing = filing  # type: ignore[method-assign]
+    assert agent.results(agent.request("a@example.com", "b@example.com")) == [
+        (n, "sent", "2.0.0", "delivered to maildir") for n in (0, 1)
+    ]
+    assert len(agent.messages("example.com/a")) == len(agent.messages("example.com/b")) == 1
+    assert len(list((agent.base / "example.com/a/.Lists/cur").iterdir())) == 1
+
+
+def test_a_filter_without_end_defers(agent: Agent) -> None:
+    def again(letter: Letter) -> Filing:
+        return Filing((), lambda outcomes: again(letter))
+
+    agent.delivery._filing = again  # type: ignore[method-assign]
+    ((_, status, dsn, _),) = agent.results(agent.request("a@example.com"))
+    assert (status, dsn) == ("deferred", "4.3.0")
+
+
 def test_a_table_may_name_an_mbox_file(tmp_path: Path) -> None:
     agent = Agent(tmp_path, virtual_mailbox_maps="texthash:/etc/boxes")
     agent.lookup.values["ann@example.com"] = "boxes/ann"
@@ -162,7 +224,7 @@ def test_a_table_value_that_would_leave_the_base_is_refused(value: str) -> None:
 )
 def test_delivery_and_access_agree_where_a_mailbox_is(address: str) -> None:
     config = Config.for_tests(mail_directory="/mail")
-    place = default_place(*split_address(address, ""))
+    place = default_place(*split_address(address, "")[:2])
     assert f"/mail/{place}".rstrip("/") == mailbox_directory(config, normalize_address(address))
 
 

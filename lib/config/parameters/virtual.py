@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import integer, path, size
+from pillarbox.lib.config.parameter import choice, integer, path, size
 
 VIRTUAL_MAILBOX_BASE = path(
     "virtual_mailbox_base",
@@ -20,4 +20,11 @@ VIRTUAL_BATCH_LIMIT = integer(
     raises throughput under load; it changes nothing on a quiet system.""",
     minimum=1,
     maximum=200,
+)
+SAVE_TO_DETAIL_MAILBOX = choice(
+    "save_to_detail_mailbox",
+    "no",
+    """Whether mail for user+folder goes to that folder of a hosted Maildir instead of INBOX ("." between levels):
+    existing: where there is such a folder; create: it is made, up to 100 folders, since senders choose addresses.""",
+    ("no", "existing", "create"),
 )

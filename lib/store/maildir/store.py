@@ -26,7 +26,7 @@ from pillarbox.lib.store.interface import (
 from pillarbox.lib.store.locks import dot_lock
 from pillarbox.lib.store.maildir import folders
 from pillarbox.lib.store.maildir.append import MaildirAppender, store_error
-from pillarbox.lib.store.maildir.directories import make_directory, make_maildir
+from pillarbox.lib.store.maildir.directories import make_folder, make_maildir
 from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
 from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.system.files import sync_directory, write_file
@@ -91,25 +91,13 @@ class MaildirStore(Store):
 
     def create(self, name: str) -> None:
         name = folders.canonical(name)
-        path = f"{self._root}/{folders.directory_name(name)}"
         self._make_inbox()
-        if self.exists(name):
-            raise MailboxExists(f'mailbox "{name}" exists already')
-        # Made aside and renamed: a mailbox that can be seen is complete.
-        aside = f"{self._root}/{folders.REMOVED}{secrets.token_hex(8)}"
-        self._make(aside)
         try:
-            make_directory(self._root)
-            with open(f"{aside}/maildirfolder", "xb"):
-                pass
-            sync_directory(aside)
-            os.rename(aside, path)
-            sync_directory(self._root)
+            made = not self.exists(name) and make_folder(self._root, folders.directory_name(name))
         except OSError as error:
-            shutil.rmtree(aside, ignore_errors=True)
-            if os.path.isdir(path):
-                raise MailboxExists(f'mailbox "{name}" exists already') from None
             raise store_error(error, f'cannot create mailbox "{name}"') from error
+        if not made:
+            raise MailboxExists(f'mailbox "{name}" exists already')
 
     def delete(self, name: str) -> None:
         name = folders.canonical(name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,17 +20,21 @@ from itertools import chain
 from typing import Final
 
 from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
+from pillarbox.lib.store.interface import SYSTEM_FLAGS, StoreError
 from pillarbox.lib.store.lines import CHUNK, WireCounter, wire_size
-from pillarbox.lib.store.maildir.directories import make_maildir
-from pillarbox.lib.store.maildir.filename import final_base, temporary_name
+from pillarbox.lib.store.maildir.directories import folder_directory, make_folder, make_maildir
+from pillarbox.lib.store.maildir.filename import INFO, final_base, format_info, temporary_name
+from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_KEYWORD: Final = re.compile(r"[^\x00-\x20(){%*\"\\\]\x7f-\U0010ffff]+")
+"""An atom of RFC 9051 section 9."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaildirDelivery:
-    """One message for one Maildir.
+    """One message for one mailbox of the Maildir++ tree at `maildir`.
 
     `header` is what the agent prepends (Return-Path, X-Original-To, Delivered-To), each line ended by LF; the
     content is the bytes [offset, offset+length) of `fd`, LF line ends, read with pread only.
@@ -42,13 +47,24 @@ class MaildirDelivery:
     length: int
     chunks: Callable[[], Iterable[bytes]] | None = None
     """Gives the content, where it does not stand like that in the file."""
+    folder: str = ""
+    """The mailbox as IMAP names it, `.` or `/` between its levels; "" or INBOX: the Maildir itself."""
+    flags: tuple[str, ...] = ()
+    """As on the wire: `\\Seen`, `$label`.  What cannot be kept (`\\Recent`, a 27th keyword) is left out."""
+    create: bool = False
+    """Make the folder where there is none; else `NoSuchFolder` is the result."""
+
+
+class NoSuchFolder(DeliveryFailure):
+    """The folder does not exist, or no folder can have this name (then `dsn` is of class 5)."""
 
 
 class _Pending:
-    __slots__ = ("fd", "final", "maildir", "temporary")
+    __slots__ = ("directory", "fd", "final", "temporary")
 
-    def __init__(self, maildir: str, fd: int, temporary: str) -> None:
-        self.maildir = maildir
+    def __init__(self, directory: str, fd: int, temporary: str) -> None:
+        self.directory = directory
+        """Where the final name will stand: `new` or `cur` of the mailbox."""
         self.fd = fd
         self.temporary = temporary
         self.final = ""
@@ -69,6 +85,8 @@ class MaildirWriter:
             for index, delivery in enumerate(batch):
                 try:
                     pending.append((index, self._write(delivery)))
+                except DeliveryFailure as failure:
+                    outcome[index] = failure
                 except OSError as error:
                     outcome[index] = from_os_error(error, f"create maildir file in {delivery.maildir}")
             if pending:
@@ -81,7 +99,7 @@ class MaildirWriter:
         return outcome
 
     def _write(self, delivery: MaildirDelivery) -> _Pending:
-        maildir = delivery.maildir
+        maildir = _mailbox(delivery) if delivery.folder else delivery.maildir
         temporary = f"{maildir}/tmp/{temporary_name()}"
         try:
             fd = os.open(temporary, _CREATE, 0o600)
@@ -91,12 +109,14 @@ class MaildirWriter:
         try:
             stored, wire = self._copy(delivery, fd)
             about = os.fstat(fd)
+            info = _info(maildir, delivery.flags) if delivery.flags else ""
         except BaseException:
             os.close(fd)
             _remove(temporary)
             raise
-        item = _Pending(maildir, fd, temporary)
-        item.final = f"{maildir}/new/{final_base(about.st_dev, about.st_ino, time.time_ns(), stored, wire)}"
+        # Only a message without flags may lie in new/, where no flags can be.
+        item = _Pending(f"{maildir}/cur" if info else f"{maildir}/new", fd, temporary)
+        item.final = f"{item.directory}/{final_base(about.st_dev, about.st_ino, time.time_ns(), stored, wire)}{info}"
         return item
 
     def _copy(self, delivery: MaildirDelivery, fd: int) -> tuple[int, int]:
@@ -146,14 +166,49 @@ class MaildirWriter:
                 outcome[index] = from_os_error(error, f"create maildir file {item.final}")
                 _remove(item.temporary)
             else:
-                in_directory.setdefault(item.maildir, []).append((index, item))
-        for maildir, items in in_directory.items():
+                in_directory.setdefault(item.directory, []).append((index, item))
+        for directory, items in in_directory.items():
             try:
-                sync_directory(f"{maildir}/new")
+                sync_directory(directory)
             except OSError as error:
                 # The messages may or may not survive a power loss: better twice than never.
                 for index, _ in items:
-                    outcome[index] = from_os_error(error, f"sync {maildir}/new")
+                    outcome[index] = from_os_error(error, f"sync {directory}")
+
+
+def _mailbox(delivery: MaildirDelivery) -> str:
+    """The directory of the delivery's folder, which is made where that is wanted.  Raises NoSuchFolder, OSError."""
+    try:
+        name = folder_directory(delivery.folder)
+    except StoreError as error:
+        raise NoSuchFolder("5.2.0", f'cannot deliver to folder "{delivery.folder}": {error}') from None
+    if not name:
+        return delivery.maildir
+    path = f"{delivery.maildir}/{name}"
+    if not os.path.isdir(path):
+        if not delivery.create:
+            raise NoSuchFolder("4.2.0", f'no folder "{delivery.folder}"')
+        make_folder(delivery.maildir, name)
+    return path
+
+
+def _info(directory: str, flags: Sequence[str]) -> str:
+    """What stands behind the base name for these flags; "" for none that can be kept.  Raises DeliveryFailure."""
+    bits, words = 0, []
+    for flag in flags:
+        if _KEYWORD.fullmatch(flag):
+            words.append(flag)
+        else:
+            bits |= SYSTEM_FLAGS.get(flag.title(), 0)
+    letters = ""
+    if words:
+        keywords = Keywords(directory)
+        try:
+            keywords.reload()
+            letters = keywords.letters(words, create=True)
+        except StoreError as error:
+            raise DeliveryFailure("4.2.0", f"cannot set keywords in {directory}: {error}") from error
+    return f"{INFO}{format_info(bits, letters)}" if bits or letters else ""
 
 
 def _pieces(delivery: MaildirDelivery) -> Iterator[bytes]:
