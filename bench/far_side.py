@@ -1,6 +1,8 @@
 """The rest of the world for `bench.destinations`: DNS and mail servers at thousands of addresses, in one process.
 
-    python -m bench.far_side DELAY      DELAY: seconds before each reply of a slow server
+    python -m bench.far_side DELAY [CERTIFICATE]
+
+DELAY: seconds before each reply of a slow server; CERTIFICATE: a PEM file with its key, then all offer STARTTLS.
 
 It is started in a network namespace of its own, with these networks local to it; a domain `dN.KIND.test` has its mail
 server at the N-th address of its kind's network:
@@ -20,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import sys
 from collections import Counter
@@ -42,14 +45,18 @@ taken: Counter[str] = Counter()
 class Server(asyncio.Protocol):
     """One SMTP session; what it is like depends on the address that was called."""
 
-    def __init__(self, delay: float) -> None:
+    def __init__(self, delay: float, tls: ssl.SSLContext | None) -> None:
         self._delay = delay
+        self._tls = tls
+        self._offer = b"250-STARTTLS\r\n" if tls is not None else b""
         self._buffer = b""
         self._in_data = False
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if not self._offer and self._tls is not None:
+            return  # again, under TLS
         self._kind = _KINDS.get(int(self._transport.get_extra_info("sockname")[0].split(".")[1]), "silent")
         if self._kind != "silent":
             self._say(b"220 far.test\r\n")
@@ -79,11 +86,27 @@ class Server(asyncio.Protocol):
 
     def _answer(self, verb: bytes) -> bytes:
         if verb == b"EHLO":
-            return b"250-far.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n"
+            return b"250-far.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n" + self._offer + b"250 SIZE 0\r\n"
+        if verb == b"STAR" and self._offer:
+            self._transport.pause_reading()  # what comes now is no SMTP
+            self._loop.call_soon(self._begin_tls)
+            return b"220 2.0.0 ready\r\n"
         if verb == b"DATA":
             self._in_data = True
             return b"354 go on\r\n"
         return b"221 2.0.0 bye\r\n" if verb == b"QUIT" else b"250 2.0.0 ok\r\n"
+
+    def _begin_tls(self) -> None:
+        assert self._tls is not None
+        self._offer = b""
+        self._upgrade = self._loop.create_task(
+            self._loop.start_tls(self._transport, self, self._tls, server_side=True), name="STARTTLS"
+        )
+        self._upgrade.add_done_callback(self._under_tls)
+
+    def _under_tls(self, upgrade: asyncio.Task[asyncio.Transport | None]) -> None:
+        if not upgrade.cancelled() and upgrade.exception() is None and (transport := upgrade.result()) is not None:
+            self._transport = transport
 
     def _say(self, replies: bytes) -> None:
         if self._kind == "slow":
@@ -133,12 +156,16 @@ def _labels(data: bytes) -> tuple[list[str], int]:
     return labels, position + 1
 
 
-async def serve(delay: float) -> None:
+async def serve(delay: float, certificate: str = "") -> None:
     """Until the end of the standard input."""
     loop = asyncio.get_running_loop()
+    tls = None
+    if certificate:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
     mail = socket.create_server(("0.0.0.0", SMTP_PORT))
     # The queue is asyncio's to set.  Where it is full, a caller whose handshake was forgotten waits for a greeting.
-    await loop.create_server(lambda: Server(delay), sock=mail, backlog=BACKLOG)
+    await loop.create_server(lambda: Server(delay, tls), sock=mail, backlog=BACKLOG)
     names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     names.setsockopt(socket.SOL_SOCKET, _RECEIVE_FORCED, 4_000_000)  # no question is lost on a busy machine
     names.bind((ADDRESS, DNS_PORT))
@@ -154,4 +181,4 @@ async def serve(delay: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(float(sys.argv[1])))
+    asyncio.run(serve(float(sys.argv[1]), *sys.argv[2:]))
