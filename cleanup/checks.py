@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pillarbox.cleanup.characters import configured_characters
-from pillarbox.cleanup.guard import Budget, install
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import content, general, milter
 from pillarbox.lib.mime.sections import SectionLimits
 from pillarbox.lib.queue import Envelope
+from pillarbox.lib.system.processor_time import Budget, install
 from pillarbox.lib.tables import Maps, Options
 from pillarbox.lib.tables.literals import fold_for_search
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from pillarbox.cleanup.actions import Context, Outcome, act
 from pillarbox.cleanup.checks import Check, Checks, may_match
-from pillarbox.cleanup.guard import OutOfTime, limited
 from pillarbox.cleanup.reports import origin, parties
 from pillarbox.lib.clients.cleanup import Rejected
 from pillarbox.lib.log import log
 from pillarbox.lib.mime.sections import NAME, Body, Event, Fault, Field, Kind, Sections
+from pillarbox.lib.system.processor_time import OutOfTime, limited
 from pillarbox.lib.tables.errors import LookupFailed
 from pillarbox.lib.tables.lines import decode, encode
 from pillarbox.lib.tables.literals import fold_for_search

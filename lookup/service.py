@@ -1,7 +1,8 @@
 """The requests of the service, a function per verb, and who may wait.
 
 Requests are answered on the event loop as long as the answer is at hand (files, memory).  A table that must ask
-another process raises `WouldBlock`; the request is then answered from a thread, and others overtake it.
+another process raises `WouldBlock`; the request is then answered from a thread, and others overtake it.  Expressions
+that may take long are tried in the main thread all the same, where the kernel's timer bounds them (`processor_time`).
 When a table has changed and only a successor of this process may read it, the connection is ended instead of an
 answer: the client asks again, and the successor answers.
 """
@@ -9,13 +10,15 @@ answer: the client asks again, and the successor answers.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from pillarbox.lib.clients.lookup import CanonicalKind
 from pillarbox.lib.config import Config
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, Outbox, ProtocolError, encode_frame
 from pillarbox.lib.log import log
+from pillarbox.lib.system.processor_time import hand_over
 from pillarbox.lib.tables import STANDARD, LookupFailed, Options, TableChanged
 from pillarbox.lib.tables.blocking import WouldBlock, waiting_allowed
 from pillarbox.lookup.access import Access
@@ -30,8 +33,12 @@ from pillarbox.lookup.routing import Router
 from pillarbox.lookup.tableset import TableSet
 from pillarbox.lookup.verifying import verifying_router
 
-THREADS = 4
-"""Requests that may wait for other processes at once."""
+THREADS = 16
+"""Requests that may wait for other processes at once: more than the connections that one server is asked over, so that
+a server that does not answer leaves threads for the others."""
+
+MAIN_THREAD_WAIT = 30.0
+"""Seconds for which a thread waits until the main one has tried its expressions; it waits for the event loop only."""
 
 _KINDS: dict[str, CanonicalKind] = {"sender": "sender", "recipient": "recipient"}
 
@@ -148,9 +155,14 @@ class Service:
         self._lookup = lookup
         self._callers = callers
         self._threads = ThreadPoolExecutor(THREADS, "lookup")
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def serve(self, channel: AsyncChannel) -> None:
         """Answer the requests of one connection until it ends.  Raises ChannelClosed, ProtocolError."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            if threading.current_thread() is threading.main_thread():
+                hand_over(self._in_main_thread)
         waiting: set[asyncio.Task[None]] = set()
         refusal = self._callers.refusal if self._callers is not None else None
         uid = channel.peer_uid
@@ -199,6 +211,24 @@ class Service:
         except ProtocolError as error:
             return {"ok": False, "why": str(error)}
 
+    def _in_main_thread(self, work: Callable[[], object]) -> object:
+        """What `work` gives or raises there; called in another thread."""
+        outcome: Future[object] = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(work())
+            except Exception as error:
+                outcome.set_exception(error)
+
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(run)
+            return outcome.result(MAIN_THREAD_WAIT)
+        except (TimeoutError, RuntimeError) as error:
+            raise LookupFailed(f"the event loop has no time for expressions: {error}") from None
+
     def close(self) -> None:
         """End the threads."""
+        hand_over(None)
         self._threads.shutdown(wait=False, cancel_futures=True)

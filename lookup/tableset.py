@@ -6,6 +6,7 @@ program, file, transport or user, results may not contain parts of the key.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from pillarbox.lib.config import Config
@@ -82,7 +83,7 @@ class TableSet:
             return same
         options = self._options
         if name in SENSITIVE:
-            options = Options(options.fold, False, options.clock, options.denied)
+            options = replace(options, substitution=False)
         # A list may hold words beside its tables (smtpd_screening_access_list).
         maps = Maps(name, [self._table(name, spec, options) for spec in specs if ":" in spec])
         self._maps[name] = maps

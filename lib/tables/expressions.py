@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Callable
 
+from pillarbox.lib.tables.effort import Effort, effort
 from pillarbox.lib.tables.literals import required
 from pillarbox.lib.tables.rules import Apply, Grammar, RuleError
 
@@ -54,6 +55,10 @@ class Expressions(Grammar[str], abc.ABC):
             return None
         negated, pattern, flags, _ = self._split(text)
         return None if negated else required(self._compiled(pattern, flags))
+
+    def effort(self, text: str) -> Effort:
+        _, pattern, flags, _ = self._split(text)
+        return effort(self._compiled(pattern, flags))
 
     def condition(self, text: str, warn: Callable[[str], None]) -> Callable[[str], bool]:
         negated, pattern, flags, rest = self._split(text)

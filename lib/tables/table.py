@@ -15,6 +15,11 @@ def fold(key: str) -> str:
     return key.lower() if key.isascii() else key.casefold()
 
 
+TIME_LIMIT = 0.5
+"""Seconds: thousands of expressions get by with a hundredth of it, and a program that serves many may stand still
+for so long now and then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a table is opened.
@@ -24,7 +29,8 @@ class Options:
     `denied` is called with a file name when a changed file may not be opened any more: a confined process was given
     rights to the former file only, and asks to be started anew.  From then on look-ups raise TableChanged; with
     `keep` they go on in the former content, for rules that only have to be in force some time soon.  `literals`: find
-    out what `Table.literals` says, which takes time when a table is loaded.
+    out what `Table.literals` says, which takes time when a table is loaded.  `time_limit`: seconds of processor time
+    that the expressions of a table may take for one key; 0 = any.
     """
 
     fold: bool = True
@@ -33,6 +39,7 @@ class Options:
     denied: Callable[[str], None] | None = None
     keep: bool = False
     literals: bool = False
+    time_limit: float = TIME_LIMIT
 
 
 class Table(abc.ABC):
