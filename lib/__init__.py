@@ -20,6 +20,7 @@ LAYERS = (
     "store",
     "delivery",
     "clients",
+    "sieve_box",
     "login",
     "process",
 )

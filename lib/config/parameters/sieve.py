@@ -1,0 +1,65 @@
+"""Parameters of Sieve filters in delivery; where Dovecot's Pigeonhole has such a setting, it has its name."""
+
+from __future__ import annotations
+
+from pillarbox.lib.config.parameter import boolean, integer, path, seconds, size, template, text, words
+
+SIEVE = template(
+    "sieve",
+    "$home/.dovecot.sieve",
+    """A user's active Sieve script, often a symbolic link into sieve_dir; without the file mail is not filtered. $home
+    is the home directory, for hosted mailboxes the mailbox; $user and $domain are those of the recipient. Empty: nobody
+    has a script.""",
+)
+SIEVE_DIR = template(
+    "sieve_dir", "$home/sieve", "Where a user's other scripts are, as NAME.sieve: what include :personal finds."
+)
+SIEVE_GLOBAL = path("sieve_global", "", "The directory of scripts that include :global finds, as NAME.sieve.")
+SIEVE_BEFORE = words(
+    "sieve_before",
+    "",
+    """Scripts that run before the user's, in this order. What a script does not keep (discard, fileinto without :copy)
+    the next ones do not see.""",
+)
+SIEVE_AFTER = words("sieve_after", "", "Scripts that run after the user's, as those of sieve_before do.")
+SIEVE_DEFAULT = path("sieve_default", "", "The script that runs for users who have none.")
+SIEVE_REMEMBERED = template(
+    "sieve_remembered",
+    "$home/.sieve-remembered",
+    """The file in which a user's filter remembers whom it has answered, which messages it has seen, and when it has
+    told of an error. It may be deleted at any time.""",
+)
+SIEVE_MAX_SCRIPT_SIZE = size("sieve_max_script_size", "1048576", "The largest script in bytes; 0: no limit.")
+SIEVE_MAX_CPU_TIME = seconds(
+    "sieve_max_cpu_time", "5s", "Processor time that the scripts may take for one message; 0: no limit."
+)
+SIEVE_MAX_ACTIONS = integer("sieve_max_actions", "32", "The most actions of the scripts for one message.", minimum=1)
+SIEVE_MAX_REDIRECTS = integer(
+    "sieve_max_redirects", "4", "The most addresses that scripts may redirect one message to; 0: redirect is refused."
+)
+SIEVE_REDIRECT_ENVELOPE_FROM = text(
+    "sieve_redirect_envelope_from",
+    "sender",
+    """The envelope sender of redirected mail: sender (that of the message), recipient, orig_recipient, or an address
+    <user@domain>. Mail with the null sender keeps it.""",
+)
+SIEVE_VACATION_MIN_PERIOD = seconds(
+    "sieve_vacation_min_period", "1d", "The least time between two vacation replies to the same sender."
+)
+SIEVE_VACATION_MAX_PERIOD = seconds(
+    "sieve_vacation_max_period", "0s", "The longest time between two vacation replies; 0: no limit."
+)
+SIEVE_VACATION_DONT_CHECK_RECIPIENT = boolean(
+    "sieve_vacation_dont_check_recipient",
+    "no",
+    "Reply also to messages that do not name the user in To, Cc or Bcc (against RFC 5230 section 4.5).",
+)
+SIEVE_DUPLICATE_MAX_PERIOD = seconds(
+    "sieve_duplicate_max_period", "2d", "The longest time for which the duplicate test remembers a message."
+)
+LDA_MAILBOX_AUTOCREATE = boolean(
+    "lda_mailbox_autocreate", "no", "Whether fileinto without :create makes a mailbox that does not exist."
+)
+SIEVE_ERROR_NOTICE = boolean(
+    "sieve_error_notice", "yes", "Tell users of errors in their scripts by mail, once a day at most."
+)
