@@ -121,6 +121,7 @@ class FakeAgent:
     def __init__(self, service: FakeAgents, channel: AsyncChannel) -> None:
         self.service = service
         self.channel = channel
+        self.asked: list[str] = []
 
     async def answer(self, request: DeliveryRequest, results: Sequence[Result], site: str = "") -> None:
         frame = {"tag": request.tag, "results": [result.frame() for result in results], "site": site}
@@ -173,6 +174,7 @@ class FakeAgents:
                 frame = await channel.receive()
                 if frame.text("do") == "site":
                     self.asked.append(frame.text("nexthop"))
+                    agent.asked.append(frame.text("nexthop"))
                     self._spawn(self._tell(channel, frame.integer("tag"), frame.text("nexthop")))
                     continue
                 request = parse_request(frame, time.time())

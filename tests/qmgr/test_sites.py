@@ -107,6 +107,33 @@ class TestCosts:
 
         on_stage(tmp_path, work)
 
+    def test_the_agent_that_told_the_site_delivers(self, tmp_path: Path) -> None:
+        """It still knows the servers."""
+
+        async def work(stage: Stage) -> None:
+            delivered: dict[str, FakeAgent] = {}
+
+            async def noted(agent: FakeAgent, request: DeliveryRequest) -> None:
+                delivered[request.nexthop] = agent
+                await sends(agent, request)
+
+            agents = provider(stage, noted, domains=0)
+            agents.capacity = 5
+            for n in range(40):
+                stage.put(f"u@e{n}.test")
+            await stage.settle()
+            assert len(agents.agents) == 2
+            delivered.clear()
+            for n in range(10):  # as many as they have room for, together
+                stage.put(f"u@f{n}.test")
+            await stage.settle()
+            assert len(delivered) == 10
+            told = {nexthop: agent for agent in agents.agents for nexthop in agent.asked}
+            assert {agents.agents.index(agent) for agent in told.values()} == {0, 1}, "both are asked"
+            assert all(told[nexthop] is agent for nexthop, agent in delivered.items())
+
+        on_stage(tmp_path, work, processes=2)
+
 
 class TestNoAnswer:
     def test_mail_waits_no_longer_than_some_seconds(self, tmp_path: Path) -> None:

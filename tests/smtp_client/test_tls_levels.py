@@ -289,6 +289,14 @@ class TestMtaSts:
         world.send("enforce", certificate)
         assert [report.failure for report in reports] == [failure]
 
+    def test_a_domain_without_a_living_server_is_not_asked_about(self, world: StsWorld) -> None:
+        world.client.parameters["smtp_tcp_port"] = str(world.port)
+        with DnsServer(f"sts.example. MX 10 {HOST}.\n{HOST}. A 127.0.0.1") as dns:
+            world.client.servers = [Server(dns.address, dns.port)]
+            outcome = world.client.deliver_one("sts.example")
+        assert "Connection refused" in outcome.one.text
+        assert not world.asked
+
     def test_the_sender_may_waive_it(self, world: StsWorld) -> None:
         content = b"Subject: x\nTLS-Required: No\n\nx\n"
         outcome, _ = world.send("enforce", world.authority.issue("other.test"), content=content)
@@ -303,6 +311,7 @@ class StsWorld:
         self.authority = authority
         self.policy: StsPolicy | None = None
         self.problem = ""
+        self.asked = 0
         self.port = unused_port()
         client.parameters |= {
             "smtp_tls_security_level": "may",
@@ -313,6 +322,7 @@ class StsWorld:
 
         async def policy(_: AsyncMtaStsClient, domain: str) -> StsPolicy | None:
             assert domain == "sts.example"
+            self.asked += 1
             if self.problem:
                 raise PolicyUnavailable("no", self.problem)
             return self.policy
@@ -330,4 +340,6 @@ class StsWorld:
             fake_server({"EHLO": ehlo}, port=self.port, context=certificate.server_context) as server,
         ):
             self.client.servers = [Server(dns.address, dns.port)]
-            return self.client.deliver_one(f"sts.example:{self.port}", **fields), server
+            outcome = self.client.deliver_one(f"sts.example:{self.port}", **fields)
+            assert self.asked == 1
+            return outcome, server
