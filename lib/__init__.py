@@ -11,6 +11,7 @@ LAYERS = (
     "dns",
     "http",
     "tables",
+    "sieve",
     "queue",
     "tls",
     "sasl",

@@ -1,0 +1,126 @@
+"""The parts of a message as tests see them (RFC 5173, 5703): read once, when the first test looks into the body.
+
+Promises: memory is bounded by `Limits.body_size`; line ends are CRLF whatever the store writes; broken mail gives parts
+like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pillarbox.lib.mime.charset import decode_text
+from pillarbox.lib.mime.decoding import decode_transfer
+from pillarbox.lib.mime.part import Part
+from pillarbox.lib.mime.scan import scan_message
+from pillarbox.lib.sieve.header import Header
+from pillarbox.lib.sieve.limits import Limits
+from pillarbox.lib.sieve.state import SieveMessage
+
+
+class Entity:
+    """The message, or one of its parts."""
+
+    __slots__ = ("_children", "_data", "_header", "_text", "part")
+
+    def __init__(self, data: bytes, part: Part) -> None:
+        self._data = data
+        self.part = part
+        self._header: Header | None = None
+        self._text: str | None = None
+        self._children: tuple[Entity, ...] | None = None
+
+    @property
+    def header(self) -> Header:
+        """Its header."""
+        if self._header is None:
+            self._header = Header(self._data[self.part.header_start : self.part.body_start])
+        return self._header
+
+    @property
+    def children(self) -> tuple[Entity, ...]:
+        """The parts of a multipart, the message in a message/rfc822."""
+        if self._children is None:
+            self._children = tuple(Entity(self._data, part) for part in self.part.children)
+        return self._children
+
+    def walk(self) -> Iterator[Entity]:
+        """This part and all that is in it, in the order of the message."""
+        stack = [self]
+        while stack:
+            each = stack.pop()
+            yield each
+            stack.extend(reversed(each.children))
+
+    def raw(self) -> bytes:
+        """Its body as it was sent."""
+        return self._data[self.part.body_start : self.part.end]
+
+    def decoded(self) -> Iterator[bytes]:
+        """The octets of its body, the transfer encoding undone."""
+        return decode_transfer(self.part.encoding, (self.raw(),))
+
+    def text(self) -> str:
+        """Its body as text: that of a text part by its charset, of others by UTF-8 or octet for octet."""
+        if self._text is None:
+            charset = next((value for name, value in self.part.parameters if name == b"charset"), b"")
+            if self.part.type == b"text" and charset.lower() not in (b"", b"us-ascii"):
+                self._text = "".join(decode_text(charset.decode("latin-1"), self.decoded()))
+            else:
+                self._text = octets_as_text(b"".join(self.decoded()))
+        return self._text
+
+    def around(self) -> tuple[bytes, bytes]:
+        """What stands before the first and behind the last part of a multipart."""
+        children = self.part.children
+        if not children:
+            return self.raw(), b""
+        before = self._data[self.part.body_start : children[0].header_start]
+        after = self._data[children[-1].end : self.part.end]
+        # The delimiters belong to neither.
+        return before[: max(0, before.rfind(b"--"))], after[2:].partition(b"\r\n")[2]
+
+
+class Content:
+    """All of a message, read when it is asked for."""
+
+    __slots__ = ("_body", "_limit", "_message", "_root")
+
+    def __init__(self, message: SieveMessage, limits: Limits) -> None:
+        self._message = message
+        self._limit = limits.body_size
+        self._body: bytes | None = None
+        self._root: Entity | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The body as it was sent."""
+        if self._body is None:
+            pieces: list[bytes] = []
+            size = 0
+            for piece in self._message.body():
+                pieces.append(piece[: self._limit - size])
+                size += len(pieces[-1])
+                if size >= self._limit:
+                    break
+            self._body = _crlf(b"".join(pieces))
+        return self._body
+
+    @property
+    def root(self) -> Entity:
+        """The message as a part."""
+        if self._root is None:
+            data = _crlf(self._message.header) + b"\r\n" + self.body
+            self._root = Entity(data, scan_message((data,)))
+        return self._root
+
+
+def octets_as_text(data: bytes) -> str:
+    """UTF-8 where it is UTF-8, else each octet a character."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _crlf(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
