@@ -4,10 +4,13 @@
 """
 
 from pillarbox.lib.store.interface import Store, StoreUnavailable
+from pillarbox.lib.store.quota import FROM_FILE, Quota
 
 
-def open_store(location: str) -> Store:
+def open_store(location: str, quota: Quota = FROM_FILE) -> Store:
     """Give access to the account at `location`; the place is created when first written to.
+
+    `quota` holds for Maildirs.
 
     Raises StoreUnavailable when the location is not of a known kind or not an absolute path.
     """
@@ -15,7 +18,7 @@ def open_store(location: str) -> Store:
     if kind == "maildir" and path.startswith("/"):
         from pillarbox.lib.store.maildir.store import MaildirStore
 
-        return MaildirStore(path)
+        return MaildirStore(path, quota)
     if kind == "mbox" and path.startswith("/"):
         from pillarbox.lib.store.mbox.store import MboxStore
 

@@ -20,6 +20,7 @@ from pillarbox.lib.store.interface import (
 from pillarbox.lib.store.lines import ToLF, WireCounter
 from pillarbox.lib.store.maildir.filename import INFO, final_base, format_info, temporary_name
 from pillarbox.lib.store.maildir.keywords import Keywords
+from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.system.files import sync_directory, write_all
 
@@ -38,8 +39,10 @@ def store_error(error: OSError, what: str) -> StoreError:
 class MaildirAppender(Appender):
     """One message on its way into `directory`."""
 
-    def __init__(self, directory: str, states: UidStates) -> None:
+    def __init__(self, name: str, directory: str, states: UidStates, ledger: Ledger) -> None:
         """Raises MailboxNotFound, OverQuota, StoreUnavailable."""
+        self._name = name
+        self._ledger = ledger
         self._directory = directory
         self._states = states
         self._temporary = f"{directory}/tmp/{temporary_name()}"
@@ -70,6 +73,8 @@ class MaildirAppender(Appender):
         letters.reload()
         keyword_letters = letters.letters(keywords, create=True) if keywords else ""
         try:
+            if why := self._ledger.lacks(self._name, self._count.stored):
+                raise OverQuota(f"cannot store message: {why}")
             if internal_date is not None:
                 os.utime(self._fd, (internal_date, internal_date))
             about = os.fstat(self._fd)
@@ -85,6 +90,7 @@ class MaildirAppender(Appender):
                 os.rename(self._temporary, f"{self._directory}/{place}")
                 uid_validity = names.uid_validity
             sync_directory(f"{self._directory}/{place[:3]}")
+            self._ledger.add(self._name, self._count.stored, 1)
         except OSError as error:
             raise store_error(error, "cannot store message") from error
         self._close()

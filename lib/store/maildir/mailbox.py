@@ -8,7 +8,7 @@ undone (never the reverse).  A move is a rename too, so that a message is in exa
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 
 from pillarbox.lib.store.content import FileContent
 from pillarbox.lib.store.interface import (
@@ -19,11 +19,13 @@ from pillarbox.lib.store.interface import (
     MessageGone,
     MessageState,
     NotPossible,
+    OverQuota,
     StoreUnavailable,
 )
 from pillarbox.lib.store.maildir import transfer
 from pillarbox.lib.store.maildir.append import store_error
 from pillarbox.lib.store.maildir.filename import INFO, format_info, parse_info, sizes
+from pillarbox.lib.store.maildir.folders import canonical
 from pillarbox.lib.store.maildir.view import MaildirView
 
 
@@ -130,13 +132,18 @@ class MaildirMailbox(MaildirView):
     def expunge(self, uids: Collection[int]) -> tuple[int, ...]:
         self._must_be_writable()
         bases = []
+        counted = self._ledger.active() and self._ledger.counts(self.name)
+        size = messages = 0
         try:
             for uid in sorted(set(uids)):
                 if uid not in self._places:
                     continue
                 base = self._place(uid)[4:].partition(":")[0]
                 try:
+                    stored = self._stored_size(uid) if counted else 0
                     self._with_place(uid, os.unlink)
+                    size += stored
+                    messages += 1
                 except MessageGone:
                     pass
                 self._forget_name(uid)
@@ -147,7 +154,22 @@ class MaildirMailbox(MaildirView):
             removed = self._drop(bases)
             if bases:
                 self._watch.changed_by_us()
+            if counted:
+                self._account_for([(self.name, -size, -messages)])
         return tuple(removed)
+
+    def _stored_size(self, uid: int) -> int:
+        """Octets of the message's file.  Raises MessageGone, OSError."""
+        stored = sizes(self._place(uid)[4:].partition(":")[0])[0]
+        return stored if stored >= 0 else self._with_place(uid, os.lstat).st_size
+
+    def _account_for(self, changes: Iterable[tuple[str, int, int]]) -> None:
+        """Note what came to mailboxes or went from there."""
+        for folder, size, messages in changes:
+            try:
+                self._ledger.add(folder, size, messages)
+            except OSError:
+                pass  # the next count will find what is there
 
     def _forget_name(self, uid: int) -> None:
         place = self._places[uid]
@@ -167,10 +189,16 @@ class MaildirMailbox(MaildirView):
         for uid in wanted:
             flags, letters, _ = parse_info(self._place(uid).partition(INFO)[2])
             items.append(transfer.Item(uid, self._place(uid), flags, self._keywords.words(letters)))
+        what = "cannot move messages" if move else "cannot copy messages"
         try:
+            stored = self._admitted(wanted, canonical(destination), move, what)
             done = transfer.transfer(items, directory, self._states, self._with_place, move)
         except OSError as error:
-            raise store_error(error, "cannot move messages" if move else "cannot copy messages") from error
+            raise store_error(error, what) from error
+        if stored:
+            size, messages = sum(stored.get(uid, 0) for uid in done.source_uids), len(done.source_uids)
+            came = (canonical(destination), size, messages)
+            self._account_for((came, (self.name, -size, -messages)) if move else (came,))
         if move:
             bases = [self._place(uid)[4:].partition(":")[0] for uid in done.source_uids]
             for uid in done.source_uids:
@@ -180,6 +208,21 @@ class MaildirMailbox(MaildirView):
                 transfer.sync_places(self._directory)
                 self._watch.changed_by_us()
         return done
+
+    def _admitted(self, uids: Sequence[int], destination: str, move: bool, what: str) -> dict[int, int]:
+        """The sizes of messages on their way to another mailbox, {} where nobody counts.  Raises OverQuota, OSError."""
+        ledger = self._ledger
+        if not ledger.active() or (move and ledger.counts(self.name) == ledger.counts(destination)):
+            return {}
+        stored = {}
+        for uid in uids:
+            try:
+                stored[uid] = self._stored_size(uid)
+            except MessageGone:
+                continue
+        if why := ledger.lacks(destination, sum(stored.values()), len(stored)):
+            raise OverQuota(f"{what}: {why}")
+        return stored
 
     def _must_be_writable(self) -> None:
         if self.read_only:

@@ -27,8 +27,10 @@ from pillarbox.lib.store.locks import dot_lock
 from pillarbox.lib.store.maildir import folders
 from pillarbox.lib.store.maildir.append import MaildirAppender, store_error
 from pillarbox.lib.store.maildir.directories import make_folder, make_maildir
+from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
 from pillarbox.lib.store.maildir.state import UidStates
+from pillarbox.lib.store.quota import FROM_FILE, Quota
 from pillarbox.lib.system.files import sync_directory, write_file
 
 _SUBSCRIPTIONS = "subscriptions"
@@ -38,10 +40,11 @@ _MAX_SUBSCRIPTIONS = 1 << 22
 class MaildirStore(Store):
     """The account at `root`; INBOX is made when first asked for."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, quota: Quota = FROM_FILE) -> None:
         self.location = f"maildir:{root}"
         self._root = root.rstrip("/")
         self._states = UidStates(self._root)
+        self._ledger = Ledger(self._root, quota)
 
     def _directory(self, name: str) -> str:
         """The Maildir of an existing mailbox.  Raises MailboxNotFound, BadMailboxName."""
@@ -112,6 +115,14 @@ class MaildirStore(Store):
         except OSError as error:
             raise store_error(error, f'cannot delete mailbox "{name}"') from error
         self._clear_removed()
+        self._recount()
+
+    def _recount(self) -> None:
+        """After a whole folder went, or is called what other rules hold for."""
+        try:
+            self._ledger.recount()
+        except OSError:
+            pass  # the count is made again in time
 
     def _clear_removed(self) -> None:
         """Remove what a deletion, this one or one that was interrupted, has put aside."""
@@ -145,6 +156,8 @@ class MaildirStore(Store):
             sync_directory(self._root)
         except OSError as error:
             raise store_error(error, f'cannot rename mailbox "{old}"') from error
+        if self._ledger.quota.rules:
+            self._recount()
 
     def subscriptions(self) -> tuple[str, ...]:
         return self._read_subscriptions()
@@ -174,7 +187,8 @@ class MaildirStore(Store):
 
     def open(self, name: str, read_only: bool = False) -> MaildirMailbox:
         directory = self._directory(name)
-        return MaildirMailbox(folders.canonical(name), directory, self._states, read_only, self._directory)
+        canonical = folders.canonical(name)
+        return MaildirMailbox(canonical, directory, self._states, read_only, self._directory, self._ledger)
 
     def status(self, name: str, with_size: bool = False) -> MailboxStatus:
         with self.open(name, read_only=True) as mailbox:
@@ -191,7 +205,7 @@ class MaildirStore(Store):
             )
 
     def begin_append(self, name: str) -> Appender:
-        return MaildirAppender(self._directory(name), self._states)
+        return MaildirAppender(folders.canonical(name), self._directory(name), self._states, self._ledger)
 
     @contextmanager
     def session_lock(self, name: str) -> Iterator[None]:

@@ -25,6 +25,7 @@ from pillarbox.lib.store.interface import (
 )
 from pillarbox.lib.store.maildir.filename import INFO, arrival_key, parse_info, split
 from pillarbox.lib.store.maildir.keywords import Keywords
+from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.scan import DirectoryWatch, list_names
 from pillarbox.lib.store.maildir.state import UidStates
 
@@ -39,7 +40,13 @@ class MaildirView(Mailbox):
     """The snapshot of the Maildir at `directory`; `resolve` gives the directory of another mailbox of the account."""
 
     def __init__(
-        self, name: str, directory: str, states: UidStates, read_only: bool, resolve: Callable[[str], str]
+        self,
+        name: str,
+        directory: str,
+        states: UidStates,
+        read_only: bool,
+        resolve: Callable[[str], str],
+        ledger: Ledger,
     ) -> None:
         """Raises MailboxNotFound, MailboxBusy, StoreUnavailable."""
         self.name = name
@@ -49,6 +56,7 @@ class MaildirView(Mailbox):
         self._directory = directory
         self._states = states
         self._resolve = resolve
+        self._ledger = ledger
         self._state = states.of(directory)
         self._keywords = Keywords(directory)
         self._watch = DirectoryWatch(directory)

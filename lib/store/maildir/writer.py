@@ -20,11 +20,14 @@ from itertools import chain
 from typing import Final
 
 from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
-from pillarbox.lib.store.interface import SYSTEM_FLAGS, StoreError
+from pillarbox.lib.store.interface import DELIMITER, INBOX, SYSTEM_FLAGS, StoreError
 from pillarbox.lib.store.lines import CHUNK, WireCounter, wire_size
-from pillarbox.lib.store.maildir.directories import folder_directory, make_folder, make_maildir
+from pillarbox.lib.store.maildir import folders
+from pillarbox.lib.store.maildir.directories import make_folder, make_maildir
 from pillarbox.lib.store.maildir.filename import INFO, final_base, format_info, temporary_name
 from pillarbox.lib.store.maildir.keywords import Keywords
+from pillarbox.lib.store.maildir.ledger import Ledger
+from pillarbox.lib.store.quota import FROM_FILE, Quota
 from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -53,14 +56,37 @@ class MaildirDelivery:
     """As on the wire: `\\Seen`, `$label`.  What cannot be kept (`\\Recent`, a 27th keyword) is left out."""
     create: bool = False
     """Make the folder where there is none; else `NoSuchFolder` is the result."""
+    quota: Quota = FROM_FILE
+    """What must not be exceeded: 4.2.2 or 5.2.2 is the result."""
 
 
 class NoSuchFolder(DeliveryFailure):
     """The folder does not exist, or no folder can have this name (then `dsn` is of class 5)."""
 
 
+class _Account:
+    """What one batch brings to one account; `ledger` is None where nobody counts."""
+
+    __slots__ = ("ledger", "messages", "size")
+
+    def __init__(self, maildir: str, quota: Quota) -> None:
+        ledger = Ledger(maildir, quota)
+        self.ledger = ledger if ledger.active() else None
+        self.size = self.messages = 0
+
+    def admit(self, folder: str, size: int) -> None:
+        """Raises DeliveryFailure where there is no room for one more message, OSError."""
+        if self.ledger is None:
+            return
+        if why := self.ledger.lacks(folder, self.size + size, self.messages + 1):
+            raise DeliveryFailure("4.2.2" if self.ledger.quota.tempfail else "5.2.2", f"mailbox is full: {why}")
+        if self.ledger.counts(folder):
+            self.size += size
+            self.messages += 1
+
+
 class _Pending:
-    __slots__ = ("directory", "fd", "final", "temporary")
+    __slots__ = ("account", "directory", "fd", "final", "folder", "size", "temporary")
 
     def __init__(self, directory: str, fd: int, temporary: str) -> None:
         self.directory = directory
@@ -68,6 +94,9 @@ class _Pending:
         self.fd = fd
         self.temporary = temporary
         self.final = ""
+        self.account: _Account | None = None
+        self.folder = INBOX
+        self.size = 0
 
 
 class MaildirWriter:
@@ -76,6 +105,7 @@ class MaildirWriter:
     def __init__(self) -> None:
         self._known: tuple[int, int, int] = (-1, 0, 0)
         self._content = b""
+        self._accounts: dict[str, _Account] = {}
 
     def deliver(self, batch: Sequence[MaildirDelivery]) -> list[DeliveryFailure | None]:
         """Store each message; the result at the same index is None for stored, else why not."""
@@ -94,12 +124,16 @@ class MaildirWriter:
         finally:
             self._known = (-1, 0, 0)
             self._content = b""
+            self._accounts.clear()
             for _, item in pending:
                 os.close(item.fd)
         return outcome
 
     def _write(self, delivery: MaildirDelivery) -> _Pending:
-        maildir = _mailbox(delivery) if delivery.folder else delivery.maildir
+        folder, maildir = _mailbox(delivery) if delivery.folder else (INBOX, delivery.maildir)
+        account = self._accounts.get(delivery.maildir)
+        if account is None:
+            account = self._accounts[delivery.maildir] = _Account(delivery.maildir, delivery.quota)
         temporary = f"{maildir}/tmp/{temporary_name()}"
         try:
             fd = os.open(temporary, _CREATE, 0o600)
@@ -107,6 +141,7 @@ class MaildirWriter:
             make_maildir(maildir)
             fd = os.open(temporary, _CREATE, 0o600)
         try:
+            account.admit(folder, len(delivery.header) + delivery.length)
             stored, wire = self._copy(delivery, fd)
             about = os.fstat(fd)
             info = _info(maildir, delivery.flags) if delivery.flags else ""
@@ -116,6 +151,7 @@ class MaildirWriter:
             raise
         # Only a message without flags may lie in new/, where no flags can be.
         item = _Pending(f"{maildir}/cur" if info else f"{maildir}/new", fd, temporary)
+        item.account, item.folder, item.size = account, folder, stored
         item.final = f"{item.directory}/{final_base(about.st_dev, about.st_ino, time.time_ns(), stored, wire)}{info}"
         return item
 
@@ -167,6 +203,7 @@ class MaildirWriter:
                 _remove(item.temporary)
             else:
                 in_directory.setdefault(item.directory, []).append((index, item))
+        _account_for([item for items in in_directory.values() for _, item in items])
         for directory, items in in_directory.items():
             try:
                 sync_directory(directory)
@@ -176,20 +213,39 @@ class MaildirWriter:
                     outcome[index] = from_os_error(error, f"sync {directory}")
 
 
-def _mailbox(delivery: MaildirDelivery) -> str:
-    """The directory of the delivery's folder, which is made where that is wanted.  Raises NoSuchFolder, OSError."""
+def _account_for(stored: Iterable[_Pending]) -> None:
+    """Note what has come, a line for each mailbox of the batch."""
+    sums: dict[tuple[Ledger, str], list[int]] = {}
+    for item in stored:
+        if item.account is not None and item.account.ledger is not None:
+            total = sums.setdefault((item.account.ledger, item.folder), [0, 0])
+            total[0] += item.size
+            total[1] += 1
+    for (ledger, folder), (size, messages) in sums.items():
+        try:
+            ledger.add(folder, size, messages)
+        except OSError:
+            pass  # the mail is there; the next count will find it
+
+
+def _mailbox(delivery: MaildirDelivery) -> tuple[str, str]:
+    """Name and directory of the delivery's folder, which is made where that is wanted.
+
+    Raises NoSuchFolder, OSError.
+    """
     try:
-        name = folder_directory(delivery.folder)
+        canonical = folders.canonical(delivery.folder.replace(".", DELIMITER))
+        name = folders.directory_name(canonical)
     except StoreError as error:
         raise NoSuchFolder("5.2.0", f'cannot deliver to folder "{delivery.folder}": {error}') from None
     if not name:
-        return delivery.maildir
+        return INBOX, delivery.maildir
     path = f"{delivery.maildir}/{name}"
     if not os.path.isdir(path):
         if not delivery.create:
             raise NoSuchFolder("4.2.0", f'no folder "{delivery.folder}"')
         make_folder(delivery.maildir, name)
-    return path
+    return canonical, path
 
 
 def _info(directory: str, flags: Sequence[str]) -> str:

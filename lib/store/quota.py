@@ -1,0 +1,90 @@
+"""What quota holds for a mailbox: limits, rules of folders, and the text in which lookup tells them.
+
+A quota that says nothing (`limits` is None) leaves it to the first line of the `maildirsize` file, which another
+program, or a delivery, has written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.quota import MAILBOX_QUOTA, MAILBOX_QUOTA_MAPS, QUOTA_FULL_TEMPFAIL, QUOTA_RULES
+from pillarbox.lib.config.quota import FolderRule, Limits, parse_limits
+
+
+class Usage(NamedTuple):
+    """What is there: octets as stored, and messages."""
+
+    size: int = 0
+    messages: int = 0
+
+    def exceeds(self, limits: Limits) -> bool:
+        """Whether it is more than `limits` allow."""
+        return bool((limits.size and self.size > limits.size) or (limits.messages and self.messages > limits.messages))
+
+    def plus(self, size: int, messages: int) -> Usage:
+        """With so much more."""
+        return Usage(self.size + size, self.messages + messages)
+
+    def percent(self, limits: Limits) -> int:
+        """How much of `limits` is used, of the kind that is used more; rounded down."""
+        return max(
+            self.size * 100 // limits.size if limits.size else 0,
+            self.messages * 100 // limits.messages if limits.messages else 0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What holds for one account's mailboxes."""
+
+    limits: Limits | None = None
+    domain: Limits | None = None
+    """Of all mailboxes in the directory above the account's."""
+    hosted: bool = False
+    """Whether there is such a directory, and it may have a count of its own."""
+    rules: tuple[FolderRule, ...] = ()
+    tempfail: bool = False
+    """A delivery that finds no room is tried again later."""
+
+    def rule(self, folder: str) -> FolderRule | None:
+        """The first rule for a mailbox of this name."""
+        for rule in self.rules:
+            if rule.matches(folder):
+                return rule
+        return None
+
+
+FROM_FILE = Quota()
+"""Of system users, and wherever nothing is known."""
+
+
+def grant_text(mailbox: Limits, domain: Limits) -> str:
+    """What lookup tells of an address: `MAILBOX/DOMAIN`; "" for no quota at all."""
+    return f"{mailbox}/{domain}" if mailbox or domain else ""
+
+
+class QuotaPolicy:
+    """The quotas of one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._rules = config[QUOTA_RULES] or ()
+        self._tempfail = config[QUOTA_FULL_TEMPFAIL]
+        self._default = config[MAILBOX_QUOTA]
+        self._mapped = bool(config[MAILBOX_QUOTA_MAPS])
+
+    def granted(self, text: str) -> Quota | None:
+        """The quota that `grant_text` says; None for none.  Raises ValueError."""
+        if not text:
+            return None
+        mailbox, _, domain = text.partition("/")
+        return Quota(parse_limits(mailbox), parse_limits(domain) or None, True, self._rules, self._tempfail)
+
+    def session(self, own: str, hosted: bool) -> Quota:
+        """That of a mail session, which knows no tables: `own` is the account's own quota, "" where it has none."""
+        if not hosted:
+            return FROM_FILE
+        limits = parse_limits(own) if own else None if self._mapped else self._default or None
+        return Quota(limits, None, True, self._rules, self._tempfail)
