@@ -1,6 +1,6 @@
 """From a server's address to a conversation that is ready for mail: connect, greeting, EHLO, STARTTLS, EHLO.
 
-What TLS a server must have is agreed on when it has been reached (`agreement`).  Where nothing is demanded, nothing
+What TLS a server must have is agreed on when it has greeted (`agreement`).  Where nothing is demanded, nothing
 about TLS prevents a delivery (RFC 7435): if the handshake fails, the same server is asked again with less.
 """
 
@@ -88,39 +88,48 @@ async def connect(
     Raises Unusable, LookupFailed, NoPolicy.
     """
     server, sock = await _reach(servers, settings, terms, unreached)
-    inside = is_inside(server, settings)
-    try:
-        terms = await agreed()
-        if server.path:
-            agreement = NO_TLS
-        else:
-            policy = tls.policies.default if inside else terms.tls
-            agreement = await tls.policies.for_server(policy, server, domain)
-    except Unprotected as failure:
-        sock.close()
-        unsafe = failure.dsn in UNSAFE
-        raise Unusable(failure.dsn, failure.text, server, answered=True, unsafe=unsafe) from None
-    except BaseException:
-        sock.close()
-        raise
-    way = _Way(server, domain, settings, terms, tls, find_loops, log_in)
-    connection = await _converse(way, sock, agreement)
-    if inside:
-        connection.terms = replace(terms, tls=INSIDE)
+    way = _Way(server, domain, settings, terms, agreed, tls, find_loops, log_in)
+    connection = await _converse(way, sock)
+    connection.terms = replace(way.terms, tls=INSIDE) if way.inside else way.terms
     return connection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Way:
-    """What stays the same while a server is asked with more or less TLS."""
+    """To one server, which is asked with less TLS where that is allowed and more has failed."""
 
     server: Server
     domain: str
     settings: Settings
     terms: Terms
+    agreed: Callable[[], Awaitable[Terms]]
     tls: Tls
     find_loops: bool
     log_in: LogIn | None
+    agreement: Agreement | None = None
+    wanted: str = ""
+    """The status of the first agreement."""
+
+    @property
+    def inside(self) -> bool:
+        return is_inside(self.server, self.settings)
+
+    async def agree(self) -> Agreement:
+        """What is demanded of the server, which has spoken.  Raises Unusable, LookupFailed, NoPolicy."""
+        if self.agreement is None:
+            self.terms = await self.agreed()
+            self.agreement = NO_TLS if self.server.path else await self._demanded()
+            self.wanted = self.agreement.status
+        return self.agreement
+
+    async def _demanded(self) -> Agreement:
+        policies = self.tls.policies
+        try:
+            policy = policies.default if self.inside else self.terms.tls
+            return await policies.for_server(policy, self.server, self.domain)
+        except Unprotected as failure:
+            unsafe = failure.dsn in UNSAFE
+            raise Unusable(failure.dsn, failure.text, self.server, answered=True, unsafe=unsafe) from None
 
 
 async def _reach(
@@ -146,21 +155,21 @@ async def _reach(
         raise Unusable("4.4.1", text, servers[-1], answered=False) from None
 
 
-async def _converse(way: _Way, sock: socket.socket, agreement: Agreement) -> Connection:
-    wanted = agreement.status
+async def _converse(way: _Way, sock: socket.socket) -> Connection:
     while True:
         try:
-            connection = await _begin(way, sock, agreement)
+            connection = await _begin(way, sock)
         except TlsFailed as failure:
             reason = f"Cannot start TLS: {failure}"
-            if agreement.otherwise is None:
+            otherwise = (await way.agree()).otherwise
+            if otherwise is None:
                 raise Unusable("4.7.5", reason, way.server, answered=True, unsafe=failure.stranger) from None
-            agreement = agreement.otherwise
-            again = "without TLS" if agreement.demand is None else "without knowing whose it is"
+            way.agreement = otherwise
+            again = "without TLS" if otherwise.demand is None else "without knowing whose it is"
             log.info(f"{reason}: {way.server.relay}: trying again {again}")
         else:
-            made = agreement.status if connection.tls else "none"
-            connection.tls_status = wanted if wanted == made else f"{wanted}:{made}"
+            made = (await way.agree()).status if connection.tls else "none"
+            connection.tls_status = way.wanted if way.wanted == made else f"{way.wanted}:{made}"
             return connection
         try:
             _, sock = await _reach([way.server], way.settings, way.terms, lambda server: None)
@@ -169,7 +178,7 @@ async def _converse(way: _Way, sock: socket.socket, agreement: Agreement) -> Con
             raise
 
 
-async def _begin(way: _Way, sock: socket.socket, agreement: Agreement) -> Connection:
+async def _begin(way: _Way, sock: socket.socket) -> Connection:
     loop = asyncio.get_running_loop()
     server, settings = way.server, way.settings
     client = Client(way.terms.helo, lmtp=settings.lmtp, without=settings.discard_keywords)
@@ -183,12 +192,15 @@ async def _begin(way: _Way, sock: socket.socket, agreement: Agreement) -> Connec
     else:
         await loop.create_connection(lambda: connection, sock=sock)
     try:
-        if settings.tls_wrapped and agreement.demand is not None:
+        if settings.tls_wrapped and (agreement := await way.agree()).demand is not None:
             await way.tls.securing.handshake(connection, agreement, way.domain, wrapped=True)
-            await _greet(connection, way.domain, settings, way.find_loops)
+            await _greeting(connection, settings)
+            await _introduce(connection, way)
             way.tls.securing.keep(connection, agreement, way.domain)
         else:
-            await _greet(connection, way.domain, settings, way.find_loops)
+            await _greeting(connection, settings)
+            agreement = await way.agree()
+            await _introduce(connection, way)
             if agreement.demand is not None:
                 await _secure(connection, way, agreement)
             elif settings.tls_notes_offer and "STARTTLS" in client.capabilities:
@@ -210,16 +222,19 @@ async def _begin(way: _Way, sock: socket.socket, agreement: Agreement) -> Connec
     return connection
 
 
-async def _greet(connection: Connection, domain: str, settings: Settings, find_loops: bool) -> None:
+async def _greeting(connection: Connection, settings: Settings) -> None:
     client, server = connection.client, connection.server
     await connection.settle()
     assert client.greeting is not None
     if client.state is not State.GREETED:
         raise _refused(server, client.greeting, soften=settings.skip_5xx_greeting)
     connection.mangled = _MANGLED.fullmatch(str(client.greeting)) is not None
-    await _hello(connection, settings)
-    if find_loops and client.capabilities.name.lower() == settings.myhostname.lower():
-        raise Unusable("5.4.6", f"mail for {domain} loops back to myself", server, answered=True)
+
+
+async def _introduce(connection: Connection, way: _Way) -> None:
+    await _hello(connection, way.settings)
+    if way.find_loops and connection.client.capabilities.name.lower() == way.settings.myhostname.lower():
+        raise Unusable("5.4.6", f"mail for {way.domain} loops back to myself", way.server, answered=True)
 
 
 def _is_extended(connection: Connection, settings: Settings) -> bool:

@@ -2,7 +2,7 @@
 
     configured     what the parameters and tables say; enough to look for servers
     open           whether the domain itself may have published more than that (MTA-STS)
-    complete       with that: asked for when a server is there, so that domains that are dead cost no question
+    complete       with that: asked for when a server has greeted, so that domains that are dead cost no question
     for_server     what is demanded of one server
 
 Where nothing but a level is configured, and MTA-STS is off, the answer is one object for all, found without a question.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from pathlib import Path
 
 import pytest
@@ -289,12 +291,19 @@ class TestMtaSts:
         world.send("enforce", certificate)
         assert [report.failure for report in reports] == [failure]
 
-    def test_a_domain_without_a_living_server_is_not_asked_about(self, world: StsWorld) -> None:
-        world.client.parameters["smtp_tcp_port"] = str(world.port)
-        with DnsServer(f"sts.example. MX 10 {HOST}.\n{HOST}. A 127.0.0.1") as dns:
+    @pytest.mark.parametrize("how", ["dead", "silent"])
+    def test_a_domain_without_a_living_server_is_not_asked_about(self, world: StsWorld, how: str) -> None:
+        world.client.parameters |= {"smtp_tcp_port": str(world.port), "smtp_helo_timeout": "1s"}
+        with (
+            DnsServer(f"sts.example. MX 10 {HOST}.\n{HOST}. A 127.0.0.1") as dns,
+            contextlib.closing(socket.socket()) as silent,
+        ):
+            silent.bind(("127.0.0.1", world.port))
+            if how == "silent":
+                silent.listen()
             world.client.servers = [Server(dns.address, dns.port)]
             outcome = world.client.deliver_one("sts.example")
-        assert "Connection refused" in outcome.one.text
+        assert ("Connection refused" if how == "dead" else "timed out") in outcome.one.text
         assert not world.asked
 
     def test_the_sender_may_waive_it(self, world: StsWorld) -> None:
