@@ -23,8 +23,8 @@ class Run:
         "actions",
         "cancelled",
         "content",
-        "edits",
         "flags",
+        "growth",
         "header",
         "included",
         "limits",
@@ -54,7 +54,7 @@ class Run:
         self.cancelled = False  # the implicit keep
         self.remember: list[Remember] = []
         self.included: set[tuple[str, str]] = set()
-        self.edits = 0
+        self.growth = 0
         self._work = state.limits.work
         self._folded: dict[str, str] = {}
 

@@ -45,6 +45,7 @@ class Positional:
 class Rule:
     """A command or a test: how it is written, and what makes a node of it.
 
+    `extension`: what the script must require, one of several where they stand beside each other.
     `tests`: how many it takes, (least, most); `block`: whether it has a block instead of a semicolon.
     """
 

@@ -39,6 +39,7 @@ PEERS: dict[str, Entry] = {
             ("dovecot", "--version"),
             "2.",
         ),
+        Entry("pigeonhole", ("dovecot-core", "dovecot-sieve"), ("sieve-test", "-c", "/dev/null"), "usage:"),
         Entry("mutt", ("mutt",), ("mutt", "-v"), "Mutt"),
         Entry("isync", ("isync",), ("mbsync", "--version"), "isync"),
         Entry("fetchmail", ("fetchmail",), ("fetchmail", "--version"), "fetchmail"),
