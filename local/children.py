@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from pillarbox.lib.clients.cleanup import CleanupClient
@@ -30,6 +30,7 @@ from pillarbox.lib.system.libc import set_not_dumpable
 from pillarbox.lib.system.privileges import PrivilegeError, drop_privileges, resolve_identity
 from pillarbox.local.deliverer import Deliverer
 from pillarbox.local.expander import Expander, Stale
+from pillarbox.local.mails import MOST_MAILS, read_mail, send_mail, taken_mail
 from pillarbox.local.steps import Message, Report
 from pillarbox.local.users import User, find_uid
 
@@ -67,27 +68,46 @@ class Child:
         self.idle_since = 0.0
         self._channel = AsyncChannel(ours)
 
-    async def call(self, job: Mapping[str, object], message: Message, time_limit: float) -> Report:
-        """Have a job done within `time_limit` seconds.  Raises ChildFailed, Stale."""
+    async def call(
+        self, job: Mapping[str, object], message: Message, time_limit: float, more: Sequence[int] = ()
+    ) -> Report:
+        """Have a job done within `time_limit` seconds; `more` are descriptors that go with it.
+
+        Raises ChildFailed, Stale.
+        """
         try:
-            return await asyncio.wait_for(self._call(job, message), time_limit)
+            return await asyncio.wait_for(self._call(job, message, more), time_limit)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             raise ChildFailed(f"no report within {time_limit:g} seconds") from None
 
-    async def _call(self, job: Mapping[str, object], message: Message) -> Report:
+    async def _call(self, job: Mapping[str, object], message: Message, more: Sequence[int]) -> Report:
+        whole = Report()
         try:
-            await self._channel.send({**job, "message": message.members()}, [message.fd])
-            whole = Report()
+            return await self._converse(whole, {**job, "message": message.members()}, [message.fd, *more])
+        except BaseException:
+            whole.drop_mails()
+            raise
+
+    async def _converse(self, whole: Report, job: Mapping[str, object], descriptors: Sequence[int]) -> Report:
+        try:
+            await self._channel.send(job, descriptors)
+            mails = whole.mails
             while True:
                 frame = await self._channel.receive()
+                if "mail" in frame:
+                    mails.append(taken_mail(frame))
+                    if len(mails) > MOST_MAILS:
+                        raise ProtocolError(f"a filter sends {MOST_MAILS} mails at most")
+                    continue
                 if "failed" in frame:
                     raise ChildFailed(frame.text("failed"))
                 if frame.boolean("stale", False):
                     raise Stale(frame.text("why", ""))
                 part = Report.parse(frame)
                 part.forward[:0] = whole.forward
+                part.mails = mails
                 whole = part
                 if not frame.boolean("more", False):
                     return whole
@@ -148,12 +168,15 @@ def _serve(channel: Channel, serve: Serve) -> None:
             channel.send({"stale": True, "why": str(error)})
             return
         finally:
-            os.close(fd)
+            for descriptor in job.fds:
+                os.close(descriptor)
         _send_report(channel, report)
 
 
 def _send_report(channel: Channel, report: Report) -> None:
-    """In several frames where there are very many addresses."""
+    """In several frames where there are very many addresses, or mails."""
+    for outgoing in report.outgoing:
+        send_mail(channel, outgoing)
     addresses = report.forward
     while len(addresses) > ADDRESSES_PER_FRAME:
         part = Report(forward=addresses[:ADDRESSES_PER_FRAME])
@@ -215,6 +238,9 @@ def begin_expander(config: Config) -> Serve:
             return expander.expand(message)
         if verb == "forward":
             return Report(outcomes=[expander.forward(message, job.texts("addresses"), alone=job.boolean("alone"))])
+        if verb == "mail":
+            outgoing = read_mail(job, job.fds[1:])
+            return Report(outcomes=[expander.mail(message, outgoing, alone=job.boolean("alone"))])
         raise ProtocolError(f'no job is called "{verb}"')
 
     return serve
@@ -249,15 +275,15 @@ class Children:
         self._ended: list[Child] = []
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def expander(self, job: Mapping[str, object], message: Message) -> Report:
-        """Have an expander do a job.  Raises ChildFailed."""
+    async def expander(self, job: Mapping[str, object], message: Message, more: Sequence[int] = ()) -> Report:
+        """Have an expander do a job; `more` are descriptors that go with it.  Raises ChildFailed."""
         begin: Callable[[], Serve] = lambda: begin_expander(self._config)  # noqa: E731
         try:
-            return await self._call("expander", 4, begin, job, message)
+            return await self._call("expander", 4, begin, job, message, more)
         except Stale:
             try:
                 self._drop_idle("expander")
-                return await self._call("expander", 4, begin, job, message)
+                return await self._call("expander", 4, begin, job, message, more)
             except Stale as error:
                 raise ChildFailed(str(error)) from error
 
@@ -266,7 +292,13 @@ class Children:
         return await self._call((user.uid, user.name), 1, lambda: begin_deliverer(self._config, user), job, message)
 
     async def _call(
-        self, key: object, limit: int, begin: Callable[[], Serve], job: Mapping[str, object], message: Message
+        self,
+        key: object,
+        limit: int,
+        begin: Callable[[], Serve],
+        job: Mapping[str, object],
+        message: Message,
+        more: Sequence[int] = (),
     ) -> Report:
         turns = self._turns.setdefault(key, asyncio.Semaphore(limit))
         self._waiting[key] = self._waiting.get(key, 0) + 1
@@ -278,7 +310,7 @@ class Children:
                 except OSError as error:
                     raise ChildFailed(f"cannot fork: {error.strerror}") from error
                 try:
-                    report = await child.call(job, message, self._time_limit)
+                    report = await child.call(job, message, self._time_limit, more)
                 except BaseException:
                     self._end(child)
                     raise

@@ -7,7 +7,7 @@ became of it, or raises DeliveryFailure, OSError (a disk, a queue file) or EOFEr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from pillarbox.lib.config import Config
@@ -34,6 +34,9 @@ from pillarbox.local.steps import Message, Outcome
 from pillarbox.local.users import User
 
 _DISCARD: Final = "/dev/null"
+
+Chunks = Callable[[], Iterable[bytes]]
+"""Gives a message's content, each time from the beginning."""
 
 
 class Destinations:
@@ -94,15 +97,47 @@ class Destinations:
         )
         return Outcome.sent(f"delivered to command: {command}")
 
-    def _maildir(self, message: Message, path: str) -> None:
+    def put(
+        self,
+        message: Message,
+        path: str,
+        chunks: Chunks | None = None,
+        folder: str = "",
+        flags: tuple[str, ...] = (),
+        *,
+        create: bool = False,
+    ) -> None:
+        """Deliver into a mailbox, as `mailbox` does, or a folder of a Maildir; `chunks` gives another content.
+
+        An mbox file keeps no flags.
+        """
+        if path.endswith("/"):
+            self._maildir(message, path, chunks, folder, flags, create=create)
+        else:
+            self._mbox(message, path, chunks)
+
+    def _maildir(
+        self,
+        message: Message,
+        path: str,
+        chunks: Chunks | None = None,
+        folder: str = "",
+        flags: tuple[str, ...] = (),
+        *,
+        create: bool = False,
+    ) -> None:
         content = message.content
-        chunks = None if content.in_file else content.chunks
-        delivery = MaildirDelivery(path.rstrip("/"), _header(message), content.fd, content.offset, content.size, chunks)
+        if chunks is None and not content.in_file:
+            chunks = content.chunks
+        where = path.rstrip("/")
+        delivery = MaildirDelivery(
+            where, prepended(message), content.fd, content.offset, content.size, chunks, folder, flags, create
+        )
         (failure,) = self._writer.deliver([delivery])
         if failure is not None:
             raise failure
 
-    def _mbox(self, message: Message, path: str) -> None:
+    def _mbox(self, message: Message, path: str, chunks: Chunks | None = None) -> None:
         config = self.config
         options = MboxOptions(
             size_limit=config[MAILBOX_SIZE_LIMIT],
@@ -111,13 +146,15 @@ class Destinations:
             lock_timeout=config[DELIVER_LOCK_ATTEMPTS] * config[DELIVER_LOCK_DELAY],
             stale_after=config[STALE_LOCK_TIME],
         )
-        deliver_to_mbox(path, message.sender, message.arrival, _header(message), message.content.chunks(), options)
+        pieces = message.content.chunks() if chunks is None else chunks()
+        deliver_to_mbox(path, message.sender, message.arrival, prepended(message), pieces, options)
 
 
 def _command_input(message: Message) -> Iterator[bytes]:
-    yield from_line(message.sender, message.arrival) + _header(message)
+    yield from_line(message.sender, message.arrival) + prepended(message)
     yield from message.content.chunks()
 
 
-def _header(message: Message) -> bytes:
+def prepended(message: Message) -> bytes:
+    """The lines that delivery puts before the message."""
     return delivered_lines(message.sender, message.original, message.recipient)

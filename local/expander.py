@@ -33,6 +33,8 @@ from pillarbox.lib.delivery.alias_value import AliasSyntaxError, Kind, Target, p
 from pillarbox.lib.delivery.delivered import delivered_to, has_visited
 from pillarbox.lib.queue import Envelope, Recipient
 from pillarbox.lib.queue.envelope import notify_of_members
+from pillarbox.lib.sieve_box.plan import Outgoing
+from pillarbox.lib.sieve_box.submission import Submission, Wishes
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.local.macros import expand_macros
 from pillarbox.local.steps import Message, Outcome, Report
@@ -52,6 +54,7 @@ class Expander:
         self._config = config
         self._lookup = lookup
         self._cleanup = cleanup
+        self._submission = Submission(config, cleanup)
         self._origin = config[MYORIGIN]
         self._commands = "alias" in config[ALLOW_MAIL_TO_COMMANDS]
         self._files = "alias" in config[ALLOW_MAIL_TO_FILES]
@@ -166,6 +169,35 @@ class Expander:
             report.forward.append(self._complete(str(parse_mailbox(address, allow_bare=True))))
         except AddressSyntaxError as error:
             raise DeliveryFailure("4.3.5", f"luser_relay: {error}") from error
+
+    def mail(self, message: Message, outgoing: Outgoing, *, alone: bool) -> Outcome:
+        """Send what a filter sends; `alone`: the message goes on to this address, and that is all.
+
+        Raises Stale.
+        """
+        wishes = Wishes(
+            original=message.original or message.recipient,
+            orcpt=message.orcpt,
+            notify=_passed_on(message.notify, alone),
+            envid=message.envid,
+            ret=message.ret,
+            deliver_by=message.deliver_by,
+            body=message.body,
+            smtputf8=message.smtputf8,
+            requiretls=message.requiretls,
+            attributes=message.attributes,
+        )
+        try:
+            queue_id = self._submission.send(outgoing, message.content, message.recipient, wishes)
+        except DeliveryFailure as failure:
+            return Outcome.failure(failure)
+        except Rejected as error:
+            return Outcome.failure(DeliveryFailure(error.enhanced, error.text))
+        except ServiceUnavailable as error:
+            raise Stale(error.reason) from error
+        except (OSError, EOFError) as error:
+            return Outcome(DEFERRED, "4.3.0", f"cannot read the queue file: {error}")
+        return Outcome.sent(f"forwarded as {queue_id}")
 
     def forward(self, message: Message, addresses: Sequence[str], *, alone: bool) -> Outcome:
         """Send the message on as a new one; `alone`: the one address is all that the recipient stands for.

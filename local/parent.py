@@ -109,6 +109,7 @@ class LocalDelivery:
                 handing: dict[str, object] = {"do": "forward", "addresses": addresses, "alone": alone}
                 sent = await self.children.expander(handing, message)
                 outcomes += [replace(each, handed=handed) if each.status == SENT else each for each in sent.outcomes]
+            outcomes += await self._mails(report, message)
             for path in report.includes:
                 if path in included:
                     continue
@@ -117,6 +118,25 @@ class LocalDelivery:
                     break
                 included.add(path)
                 pending.append((await self._include(path, message), message))
+
+    async def _mails(self, report: Report, message: Message) -> list[Outcome]:
+        """Have sent what a filter sends.  A reply that cannot be sent is no reason for the message to wait."""
+        outcomes: list[Outcome] = []
+        try:
+            redirects = sum(bool(mail.members["with_body"]) for mail in report.mails)
+            alone = redirects == 1 and not (report.outcomes or report.forward)
+            for mail in report.mails:
+                more = [mail.descriptor] if mail.descriptor >= 0 else []
+                job: dict[str, object] = {"do": "mail", "alone": alone, **mail.members}
+                (sent,) = (await self.children.expander(job, message, more)).outcomes
+                if mail.members["with_body"]:
+                    handed = ENTRUSTED if alone else EXPANDED
+                    outcomes.append(replace(sent, handed=handed) if sent.status == SENT else sent)
+                elif sent.status != SENT:
+                    log.warning(f"{message.queue_id}: sieve: a reply is lost: {sent.text}")
+        finally:
+            report.drop_mails()
+        return outcomes
 
     async def _user(self, message: Message) -> Report:
         """Deliver to the system user that the recipient names."""

@@ -21,7 +21,9 @@ from pillarbox.lib.delivery import (
     text_content,
 )
 from pillarbox.lib.ipc import Attributes, ProtocolError
+from pillarbox.lib.sieve_box.plan import Outgoing
 from pillarbox.lib.store.failure import DeliveryFailure
+from pillarbox.local.mails import Mail
 
 RELAY = "local"
 
@@ -185,11 +187,21 @@ class Report:
     """The sender that the message has from here on (owner-NAME), None = as it was."""
     warnings: list[str] = field(default_factory=list)
     """For the log, which children do not have."""
+    outgoing: list[Outgoing] = field(default_factory=list)
+    """What a filter sends; it travels in frames of its own, and becomes `mails`."""
+    mails: list[Mail] = field(default_factory=list)
+    """The parent's side of that."""
+
+    def drop_mails(self) -> None:
+        """Give back the descriptors of mails that nobody takes."""
+        for mail in self.mails:
+            mail.close()
+        self.mails.clear()
 
     @property
     def targets(self) -> bool:
         """Whether something else is left to do than to send the message on."""
-        return bool(self.files or self.commands or self.includes or self.mailbox)
+        return bool(self.files or self.commands or self.includes or self.mailbox or self.mails)
 
     def members(self) -> dict[str, object]:
         """The members that travel."""

@@ -29,6 +29,7 @@ from pillarbox.lib.store.maildir.directories import make_directory
 from pillarbox.lib.store.maildir.writer import MaildirWriter
 from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
 from pillarbox.virtual.filing import RELAY, Filing, Letter, failed, plain
+from pillarbox.virtual.filtering import Filtering
 from pillarbox.virtual.locating import Mailboxes
 
 REFILINGS: Final = 3
@@ -46,6 +47,7 @@ class VirtualDelivery:
         self._mailboxes = Mailboxes(config, lookup)
         self._mbox = MboxOptions(size_limit=config[VIRTUAL_MAILBOX_LIMIT])
         self._writer = MaildirWriter()
+        self._filtering = Filtering(config)
 
     def deliver(self, batch: Sequence[DeliveryRequest]) -> Iterator[Outcome]:
         """Deliver; yields each request with a result for each of its recipients, logged."""
@@ -102,7 +104,7 @@ class VirtualDelivery:
 
     def _filing(self, letter: Letter) -> Filing:
         """What to do with the message.  Raises DeliveryFailure."""
-        return plain(letter)
+        return self._filtering.filing(letter) or plain(letter)
 
     def _carry_out(self, waiting: list[Waiting]) -> list[Waiting]:
         """Do the writes and conclude; gives the filings that come of it."""

@@ -55,9 +55,9 @@ class Letter:
             self.maildir, self.header, content.fd, content.offset, content.size, chunks, folder, flags, create
         )
 
-    def sent(self, text: str = "delivered to maildir") -> Result:
-        """The result of success."""
-        return Result(self.recipient.n, SENT, "2.0.0", text, RELAY)
+    def sent(self, text: str = "delivered to maildir", handed: str = "") -> Result:
+        """The result of success; `handed` where the message was sent on (`lib.delivery.result`)."""
+        return Result(self.recipient.n, SENT, "2.0.0", text, RELAY, handed=handed)
 
 
 @dataclass(frozen=True, slots=True)

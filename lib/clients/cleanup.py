@@ -306,8 +306,8 @@ class Message(_Outgoing):
 class CleanupClient:
     """A blocking client; keeps its connection from one message to the next."""
 
-    def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
-        self._path = config.socket_path("cleanup")
+    def __init__(self, config: Config, clock: Callable[[], float] = time.time, service: str = "cleanup") -> None:
+        self._path = config.socket_path(service)
         self._timeout = config[IPC_TIMEOUT]
         self._clock = clock
         self._idle: list[tuple[Channel, int]] = []

@@ -31,12 +31,14 @@ NOBODY_UID = 54399
 class Services:
     """Answers for lookup and cleanup, each connection in a thread."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, cleanup: str = "cleanup") -> None:
+        directory.mkdir(exist_ok=True)
+        self.refusal: tuple[int, str, str] | None = None
         self.aliases: dict[str, str] = {}
         self.broken = False
         self.received: list[tuple[dict[str, object], bytes]] = []
         self._sockets = []
-        for name, serve in (("lookup", self._lookup), ("cleanup", self._cleanup)):
+        for name, serve in (("lookup", self._lookup), (cleanup, self._cleanup)):
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(directory / name))
             listener.listen(20)
@@ -84,9 +86,15 @@ class Services:
                 "notify": [item.texts("notify", []) for item in frame.groups("recipients")],
                 "orcpts": [item.text("orcpt", "") for item in frame.groups("recipients")],
             }
+            number += 1
+            if self.refusal is not None:
+                code, enhanced, text = self.refusal
+                refused = {"ok": False, "code": code, "enhanced": enhanced, "text": text}
+                channel.send({**refused, "prepared": number})
+                frame = channel.receive()
+                continue
             self.received.append((envelope, content))
             size = len(content)
-            number += 1
 
     def close(self) -> None:
         for listener in self._sockets:

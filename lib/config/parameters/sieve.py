@@ -2,7 +2,38 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, integer, path, seconds, size, template, text, words
+import re
+
+from pillarbox.lib.config.parameter import (
+    Parameter,
+    Raw,
+    boolean,
+    choice,
+    declare,
+    integer,
+    joined,
+    path,
+    seconds,
+    size,
+    template,
+    text,
+    words,
+)
+
+
+def _score_header(name: str, doc: str) -> Parameter[str]:
+    """NAME, or NAME: EXPRESSION, of a header field."""
+
+    def parse(raw: Raw) -> str:
+        value = joined(raw)
+        try:
+            re.compile(value.partition(":")[2].strip())
+        except re.error as error:
+            raise ValueError(f"behind the name of a header field an expression was expected: {error}") from None
+        return value
+
+    return declare(name, "", doc, "header field", parse, at_use=True)
+
 
 SIEVE = template(
     "sieve",
@@ -63,3 +94,25 @@ LDA_MAILBOX_AUTOCREATE = boolean(
 SIEVE_ERROR_NOTICE = boolean(
     "sieve_error_notice", "yes", "Tell users of errors in their scripts by mail, once a day at most."
 )
+SIEVE_SPAMTEST_STATUS_HEADER = _score_header(
+    "sieve_spamtest_status_header",
+    """Where a spam filter has written its score, for the test spamtest: the name of a header field, or that name, ":"
+    and an expression whose first group is the score.""",
+)
+SIEVE_SPAMTEST_STATUS_TYPE = choice(
+    "sieve_spamtest_status_type",
+    "score",
+    "What that is: a number, or a text as long as the score.",
+    ("score", "strlen"),
+)
+SIEVE_SPAMTEST_MAX_VALUE = integer("sieve_spamtest_max_value", "10", "The score that is certainly spam.", minimum=1)
+SIEVE_VIRUSTEST_STATUS_HEADER = _score_header(
+    "sieve_virustest_status_header", "Where a virus filter has written its score, as for spamtest."
+)
+SIEVE_VIRUSTEST_STATUS_TYPE = choice(
+    "sieve_virustest_status_type",
+    "score",
+    "What that is: a number, or a text as long as the score.",
+    ("score", "strlen"),
+)
+SIEVE_VIRUSTEST_MAX_VALUE = integer("sieve_virustest_max_value", "5", "The score that is certainly a virus.", minimum=1)
