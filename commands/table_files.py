@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from pillarbox.commands.options import Command, Fatal, output
 from pillarbox.lib.tables import STANDARD, LookupFailed, Options, Table, TableError
+from pillarbox.lib.tables.blocking import waiting_allowed
 from pillarbox.lib.tables.build import FORMATS, Builder, Duplicates, exclusive
 from pillarbox.lib.tables.cdb import CorruptTable
 from pillarbox.lib.tables.lines import Warn, decode
@@ -99,7 +100,8 @@ class Task:
 
     def _get(self, table: Table, key: str) -> str | None:
         try:
-            value = table.get(key)
+            with waiting_allowed():
+                value = table.get(key)
             return None if value is None else self.shown(value)
         except LookupFailed as error:
             raise Fatal(_query_error(table, error.reason)) from None

@@ -6,12 +6,16 @@ from the configuration, not from the request.
 
 from __future__ import annotations
 
+import functools
+import operator
+
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.access import access_tables
 from pillarbox.lib.config.parameters.general import RECIPIENT_DELIMITER
 from pillarbox.lib.ipc import Attributes, ProtocolError
 from pillarbox.lib.tables import LookupFailed, Maps
 from pillarbox.lib.tables.keys import find_address
+from pillarbox.lib.tables.table import Reach
 from pillarbox.lookup.classes import Classes
 from pillarbox.lookup.request import KEY_LIMIT, Reply, request_key
 from pillarbox.lookup.routing import Router
@@ -67,3 +71,7 @@ class Access:
     def files(self) -> tuple[str, ...]:
         """The files that the tables read."""
         return tuple(file for maps in self._maps.values() for file in maps.files())
+
+    def reach(self) -> Reach:
+        """The servers that look-ups in the tables ask."""
+        return functools.reduce(operator.or_, (maps.reach() for maps in self._maps.values()), Reach())

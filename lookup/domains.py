@@ -6,6 +6,8 @@ parameter is listed in parent_domain_matches_subdomains.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from pillarbox.lib.address import normalize_domain
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import LookupFailed, Maps
 from pillarbox.lib.tables.keys import domain_keys
+from pillarbox.lib.tables.table import Reach
 from pillarbox.lookup.tableset import TableSet
 
 FILE_NESTING_LIMIT = 10
@@ -107,3 +110,7 @@ class DomainList:
     def files(self) -> tuple[str, ...]:
         """The files that the list reads."""
         return (*self._files, *(file for maps in self._maps for file in maps.files()))
+
+    def reach(self) -> Reach:
+        """The servers that look-ups in the list ask."""
+        return functools.reduce(operator.or_, (maps.reach() for maps in self._maps), Reach())

@@ -21,6 +21,7 @@ from pillarbox.lib.log import log
 from pillarbox.lib.system.processor_time import hand_over
 from pillarbox.lib.tables import STANDARD, LookupFailed, Options, TableChanged
 from pillarbox.lib.tables.blocking import WouldBlock, waiting_allowed
+from pillarbox.lib.tables.table import Reach
 from pillarbox.lookup.access import Access
 from pillarbox.lookup.accounts import register_accounts
 from pillarbox.lookup.callers import Callers
@@ -78,6 +79,10 @@ class Lookup:
     def files(self) -> tuple[str, ...]:
         """The files that the tables read."""
         return tuple(dict.fromkeys((*self.tables.files(), *self.classes.files(), *self.access.files())))
+
+    def reach(self) -> Reach:
+        """The servers that look-ups in the tables ask."""
+        return self.tables.reach() | self.classes.reach() | self.access.reach()
 
     def answer(self, request: Attributes) -> Reply:
         """The reply to one request.

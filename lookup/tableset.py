@@ -6,6 +6,8 @@ program, file, transport or user, results may not contain parts of the key.
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import replace
 from typing import cast
 
@@ -15,6 +17,7 @@ from pillarbox.lib.config.parameters.lookup import ALIAS_DATABASE
 from pillarbox.lib.config.values import all_parameters
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import LookupFailed, Maps, Options, Registry, Table, TableError
+from pillarbox.lib.tables.table import Reach
 
 SENSITIVE = frozenset(
     (
@@ -115,3 +118,7 @@ class TableSet:
     def files(self) -> tuple[str, ...]:
         """The files of all tables."""
         return tuple(dict.fromkeys(file for maps in self._all() for file in maps.files()))
+
+    def reach(self) -> Reach:
+        """The servers that look-ups in the tables ask."""
+        return functools.reduce(operator.or_, (maps.reach() for maps in self._all()), Reach())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable
 
 from pillarbox.lib.tables.errors import LookupFailed
 from pillarbox.lib.tables.registry import STANDARD, Registry
-from pillarbox.lib.tables.table import Options, Table
+from pillarbox.lib.tables.table import Options, Reach, Table
 
 
 class Maps:
@@ -57,6 +59,10 @@ class Maps:
     def files(self) -> tuple[str, ...]:
         """The files that look-ups read."""
         return tuple(file for table in self.tables for file in table.files())
+
+    def reach(self) -> Reach:
+        """The servers that look-ups ask."""
+        return functools.reduce(operator.or_, (table.reach() for table in self.tables), Reach())
 
     def preload(self) -> None:
         """Load every table now."""

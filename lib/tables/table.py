@@ -42,6 +42,21 @@ class Options:
     time_limit: float = TIME_LIMIT
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The servers that look-ups in a table ask, for the confinement of the process: TCP ports, and whether the
+    servers have names, whose addresses must be looked up."""
+
+    ports: frozenset[int] = frozenset()
+    names: bool = False
+
+    def __or__(self, other: Reach) -> Reach:
+        return Reach(self.ports | other.ports, self.names or other.names)
+
+    def __le__(self, other: Reach) -> bool:
+        return self.ports <= other.ports and self.names <= other.names
+
+
 class Table(abc.ABC):
     """One open table.  Not for several threads at once unless its type says so."""
 
@@ -76,6 +91,10 @@ class Table(abc.ABC):
     def files(self) -> tuple[str, ...]:
         """The files that look-ups read, for the confinement of the process."""
         return ()
+
+    def reach(self) -> Reach:
+        """The servers that look-ups ask, as far as the table is loaded."""
+        return Reach()
 
     def close(self) -> None:
         """Release what the table holds."""

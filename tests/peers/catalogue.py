@@ -19,6 +19,8 @@ class Entry:
     says: str
     # Packages whose absence from the archive must not fail the installation of the others.
     best_effort: bool = False
+    # Packages (shell patterns) that others depend on for parts which the tests do not use, and which are large.
+    without: tuple[str, ...] = ()
     # Users (with a group of the same name) that the package would create and its programs insist on.
     accounts: tuple[str, ...] = ()
 
@@ -33,6 +35,21 @@ PEERS: dict[str, Entry] = {
             ("postconf", "-d", "-h", "mail_version"),
             "3.",
         ),
+        Entry(
+            "postfix-databases",
+            ("postfix", "postfix-ldap", "postfix-mysql", "postfix-pgsql"),
+            ("postconf", "-d", "-h", "mail_version"),
+            "3.",
+        ),
+        Entry(
+            "postgresql",
+            ("postgresql",),
+            ("postgres", "--version"),
+            "PostgreSQL",
+            without=("libllvm*", "perl*", "libperl*"),
+        ),
+        Entry("mariadb", ("mariadb-server-core",), ("mariadbd", "--version"), "MariaDB"),
+        Entry("openldap", ("slapd",), ("slapd", "-VV"), "OpenLDAP", without=("perl*", "libperl*")),
         Entry(
             "dovecot",
             ("dovecot-core", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd"),

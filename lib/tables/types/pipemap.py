@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 from pillarbox.lib.tables.errors import TableError
 from pillarbox.lib.tables.names import braced, split_items, unbraced
 from pillarbox.lib.tables.registry import Registry
-from pillarbox.lib.tables.table import Options, Table
+from pillarbox.lib.tables.table import Options, Reach, Table
 
 
 class Composite(Table):
@@ -26,6 +29,9 @@ class Composite(Table):
 
     def files(self) -> tuple[str, ...]:
         return tuple(file for member in self.members for file in member.files())
+
+    def reach(self) -> Reach:
+        return functools.reduce(operator.or_, (member.reach() for member in self.members), Reach())
 
     def close(self) -> None:
         for member in self.members:
