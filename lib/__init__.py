@@ -21,6 +21,7 @@ LAYERS = (
     "store",
     "delivery",
     "clients",
+    "hosted",
     "sieve_box",
     "login",
     "process",

@@ -23,6 +23,7 @@ from pillarbox.lib.config.parameters.lookup import (
 from pillarbox.lib.tables import Maps
 from pillarbox.lib.tables.keys import find_address
 from pillarbox.lookup.classes import Classes
+from pillarbox.lookup.quotas import Quotas
 from pillarbox.lookup.routing import Router
 from pillarbox.lookup.tableset import TableSet
 
@@ -52,6 +53,7 @@ class Recipients:
             "virtual_mailbox": tables.maps(VIRTUAL_MAILBOX_MAPS),
             "relay": tables.maps(RELAY_RECIPIENT_MAPS),
         }
+        self._quotas = Quotas(config, tables)
         self._name_table = config[SHOW_USER_UNKNOWN_TABLE_NAME]
 
     def verdict(self, address: str) -> RecipientVerdict:
@@ -69,6 +71,8 @@ class Recipients:
             return self._unknown(address_class)
         if address_class == "default":
             return RecipientVerdict("relay_denied", address_class, "Relay access denied", 554, "5.7.1")
+        if address_class == "virtual_mailbox":
+            return RecipientVerdict("ok", address_class, quota=self._quotas.grant(address))
         return RecipientVerdict("ok", address_class)
 
     def _known(self, maps: Maps, address: str) -> bool:

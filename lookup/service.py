@@ -111,6 +111,7 @@ class Lookup:
             "text": verdict.text,
             "code": verdict.code,
             "dsn": verdict.dsn,
+            **({"quota": verdict.quota} if verdict.quota else {}),
         }
 
     def _resolve(self, request: Attributes) -> Reply:

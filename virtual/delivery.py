@@ -24,13 +24,13 @@ from pillarbox.lib.delivery import (
     text_content,
 )
 from pillarbox.lib.delivery.delivered import delivered_lines, delivered_to
+from pillarbox.lib.hosted.mailboxes import Mailboxes
 from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
 from pillarbox.lib.store.maildir.directories import make_directory
 from pillarbox.lib.store.maildir.writer import MaildirWriter
 from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
 from pillarbox.virtual.filing import RELAY, Filing, Letter, failed, plain
 from pillarbox.virtual.filtering import Filtering
-from pillarbox.virtual.locating import Mailboxes
 
 REFILINGS: Final = 3
 """Filings that may follow each other for one recipient; a filter that wants more defers."""
@@ -98,7 +98,7 @@ class VirtualDelivery:
             return Result(recipient.n, SENT, "2.0.0", text, RELAY)
         if not place.is_maildir:
             return self._to_mbox(request, content, recipient, place.path)
-        letter = Letter(request, recipient, content, place.path, place.folder)
+        letter = Letter(request, recipient, content, place.path, place.folder, place.quota)
         waiting.append((row, len(row), letter, self._filing(letter)))
         return letter.sent()
 

@@ -45,7 +45,7 @@ class RecipientVerdict:
     `error`: a table says that it is undeliverable (transport `error`, `retry`, a relocated user).
 
     `code` and `dsn` are the SMTP reply code and enhanced status code that go with `text` (550 5.1.1 ...; 450 4.x.x
-    for `retry`); they have no meaning with `ok`.
+    for `retry`); they have no meaning with `ok`.  `quota` is what a hosted mailbox may hold (`lib.store.quota`).
     """
 
     status: Status
@@ -53,6 +53,7 @@ class RecipientVerdict:
     text: str = ""
     code: int = 250
     dsn: str = "2.1.5"
+    quota: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ class Questions:
             reply.text("text", ""),
             reply.integer("code", 250),
             reply.text("dsn", "2.1.5"),
+            reply.text("quota", ""),
         )
         if verdict.status in ("ok", "relay_denied"):
             self.verdicts.keep(key, verdict)

@@ -18,6 +18,7 @@ _FOR_NET = {
     "connect-anvil",
     "connect-milter",
     "connect-mta_sts",
+    "connect-quota",
     "connect-reputation",
     "connect-tlsrpt",
     "connect-verify",
@@ -117,6 +118,7 @@ ROOMS: dict[str, Room] = {
     "virtual": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
     "imapd.session": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
     "pop3d.session": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
+    "quota": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
     # --- what the others ask
     "lookup": _may(_OTHERS),
     "reputation": _may(_LOG_WRITTEN_BY_FEW, {"list-reputation", "write-reputation"}),
@@ -186,7 +188,7 @@ BY_USER = frozenset(
             for name in ("cleanup", "cleanup-virtual", "bounce", "virtual", "local", "smtp", "relay", "lmtp")
         ),
         *(f"connect-{name}" for name in ("lookup", "auth", "oauth", "anvil", "milter", "mta_sts")),
-        *(f"connect-{name}" for name in ("reputation", "tlsrpt", "verify", "probe", "probe-lmtp")),
+        *(f"connect-{name}" for name in ("quota", "reputation", "tlsrpt", "verify", "probe", "probe-lmtp")),
         *(f"connect-{name}" for name in ("imap", "imap-system", "pop3", "pop3-system")),
         "chmod-held-message",
         "chmod-queue",

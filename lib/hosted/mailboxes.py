@@ -11,11 +11,12 @@ from pillarbox.lib.config.parameters.general import RECIPIENT_DELIMITER
 from pillarbox.lib.config.parameters.lookup import VIRTUAL_MAILBOX_MAPS
 from pillarbox.lib.config.parameters.virtual import SAVE_TO_DETAIL_MAILBOX, VIRTUAL_MAILBOX_BASE
 from pillarbox.lib.delivery.delivered import has_visited
+from pillarbox.lib.hosted.place import UnusableAddress, default_place, mapped_place, split_address
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.interface import BadMailboxName
 from pillarbox.lib.store.maildir.directories import folder_directory
+from pillarbox.lib.store.quota import FROM_FILE, HOSTED, Quota, QuotaPolicy
 from pillarbox.lib.tables.errors import LookupFailed
-from pillarbox.virtual.place import UnusableAddress, default_place, mapped_place, split_address
 
 _ACCOUNTS: Final = ("accounts:",)
 """virtual_mailbox_maps of this value has no paths: every mailbox lies at its default place."""
@@ -31,6 +32,7 @@ class Place(NamedTuple):
     is_maildir: bool
     folder: str = ""
     """The folder that the address names; "" for INBOX."""
+    quota: Quota = FROM_FILE
 
 
 class Mailboxes:
@@ -41,6 +43,7 @@ class Mailboxes:
         self._base = config[VIRTUAL_MAILBOX_BASE].rstrip("/")
         self._delimiters = config[RECIPIENT_DELIMITER]
         self._detail = config[SAVE_TO_DETAIL_MAILBOX]
+        self._quotas = QuotaPolicy(config)
         self._mapped = config[VIRTUAL_MAILBOX_MAPS] not in ((), _ACCOUNTS)
 
     def find(self, address: str, visited: frozenset[bytes]) -> Place:
@@ -64,7 +67,8 @@ class Mailboxes:
             return Place(f"{self._base}/{place}", False)
         path = f"{self._base}/{place[:-1]}"
         folder = extension if extension and self._detail != "no" and self._has_folder(path, extension) else ""
-        return Place(path, True, folder)
+        quota = self._quotas.granted(verdict.quota) if verdict.quota else HOSTED
+        return Place(path, True, folder, quota)
 
     def _mapped_value(self, address: str, local: str, domain: str) -> str | None:
         """What virtual_mailbox_maps gives: for user+extension@domain, user@domain, @domain (virtual(8))."""
