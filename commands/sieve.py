@@ -167,6 +167,7 @@ def _line(action: Action) -> str:
     """As a script would say it; text in JSON's form, so that it is one line."""
     members = _members(action)
     members.pop("extended", None)
+    members.pop("implicit", None)
     words = [_name(action)]
     for name in ("folder", "address", "text", "method"):
         if name in members:

@@ -7,8 +7,10 @@ stored before the report goes out, so that an attempt that is repeated stores no
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
+from typing import Final
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.auth import AUTH_SYSTEM_MAIL
@@ -21,8 +23,14 @@ from pillarbox.lib.sieve_box.running import Incoming, Owner
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.interface import SYSTEM_FLAGS, MailboxExists, OverQuota, Store, StoreError
+from pillarbox.lib.store.maildir.store import MaildirStore
+from pillarbox.lib.store.mbox.store import MboxStore
 from pillarbox.local.destinations import Destinations, prepended
 from pillarbox.local.steps import Message, Outcome, Report
+
+_LOADED: Final = (MaildirStore, MboxStore)
+"""What `open_store` needs must be there before the process becomes the user, who may not be able to read our code."""
+time.strptime("0", "%S")  # loads its module
 
 _filter = lru_cache(1)(Filter)
 """One for the configuration of the process."""

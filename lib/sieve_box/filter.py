@@ -20,10 +20,11 @@ from pillarbox.lib.delivery.delivered import delivered_to, has_visited
 from pillarbox.lib.message.header import first_value
 from pillarbox.lib.message.message_id import make_message_id
 from pillarbox.lib.sieve.actions import FileInto, Keep, Notify, Redirect, Reject, Vacation
+from pillarbox.lib.sieve.mailto import parse_mailto
 from pillarbox.lib.sieve_box.folders import Folders, special_use_of
 from pillarbox.lib.sieve_box.plan import INBOX, Memory, Outgoing, Plan, Put
 from pillarbox.lib.sieve_box.remembered import Remembered
-from pillarbox.lib.sieve_box.replies import Letterhead, error_notice, notification, parse_mailto, vacation_reply
+from pillarbox.lib.sieve_box.replies import Letterhead, error_notice, notification, vacation_reply
 from pillarbox.lib.sieve_box.running import Incoming, Owner, Ran, Runner, Scripts
 from pillarbox.lib.sieve_box.vacation import period, response_key, why_not
 
@@ -259,7 +260,7 @@ class _Planner:
             importance=action.importance,
             about=header,
         )
-        self._plan.replies.append((Outgoing("", uri.recipients, letter), None))
+        self._plan.replies.append((Outgoing("", tuple(dict.fromkeys((*uri.to, *uri.cc))), letter), None))
 
     def _letterhead(self, from_: str) -> Letterhead:
         return self._filter.letterhead(self._incoming, len(self._plan.replies) + 1, from_)

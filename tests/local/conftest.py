@@ -37,11 +37,6 @@ class Services:
         self.aliases: dict[str, str] = {}
         self.broken = False
         self.received: list[tuple[dict[str, object], bytes]] = []
-        self.counting = False
-        """Recipients are counted, in `counts`, and not kept."""
-        self.counts: list[int] = []
-        self.tables: dict[str, dict[str, str]] = {}
-        """Other tables than alias_maps, by parameter."""
         self._sockets = []
         for name, serve in (("lookup", self._lookup), (cleanup, self._cleanup)):
             listener = socket.socket(socket.AF_UNIX)
@@ -70,23 +65,16 @@ class Services:
             if self.broken:
                 channel.send({"ok": False, "why": "the alias table is broken"})
                 continue
-            table = self.tables.get(request.text("parameter"), self.aliases)
-            value = table.get(request.text("key"))
+            value = self.aliases.get(request.text("key"))
             channel.send({"ok": True, **({"value": value} if value is not None else {})})
 
     def _cleanup(self, channel: Channel) -> None:
-        number, size = 1000, 0
+        number = 1000
+        reply: dict[str, object] = {"ok": True, "prepared": number}
         while True:
-            channel.send({"ok": True, "prepared": number, **({"size": size} if number > 1000 else {})})
-            frame = last = channel.receive()
-            groups = list(frame.groups("recipients"))
-            count = len(groups)
-            while last.boolean("more", False):
-                last = channel.receive()
-                count += len(last.groups("recipients"))
-                groups += () if self.counting else last.groups("recipients")
-            self.counts.append(count)
-            recipients = [item.text("address") for item in groups]
+            channel.send(reply)
+            frame = channel.receive()
+            recipients = [item.text("address") for item in frame.groups("recipients")]
             content = b""
             while chunk := channel.read_chunk():
                 content += chunk
@@ -96,18 +84,16 @@ class Services:
                 "deliver_by": "",
                 **frame.attributes("envelope"),
                 "recipients": recipients,
-                "notify": [item.texts("notify", []) for item in groups],
-                "orcpts": [item.text("orcpt", "") for item in groups],
+                "notify": [item.texts("notify", []) for item in frame.groups("recipients")],
+                "orcpts": [item.text("orcpt", "") for item in frame.groups("recipients")],
             }
             number += 1
             if self.refusal is not None:
                 code, enhanced, text = self.refusal
-                refused = {"ok": False, "code": code, "enhanced": enhanced, "text": text}
-                channel.send({**refused, "prepared": number})
-                frame = channel.receive()
+                reply = {"ok": False, "code": code, "enhanced": enhanced, "text": text, "prepared": number}
                 continue
             self.received.append((envelope, content))
-            size = len(content)
+            reply = {"ok": True, "prepared": number, "size": len(content)}
 
     def close(self) -> None:
         for listener in self._sockets:

@@ -279,6 +279,16 @@ class TestSequence:
             agent.script(own)
         return agent
 
+    def test_flags_and_header_go_from_one_to_the_next(self, tmp_path: Path) -> None:
+        agent = self.agent(
+            tmp_path,
+            'require ["editheader", "imap4flags"]; addheader "X-Spam" "yes"; keep :flags "\\\\Seen";',
+            'require "fileinto"; if header :is "X-Spam" "yes" { keep; } else { discard; }',
+            "",
+        )
+        assert agent.deliver()[0] == "sent"
+        assert b"\nX-Spam: yes\n" in agent.text()
+
     def test_what_is_not_kept_is_not_seen_by_the_next(self, tmp_path: Path) -> None:
         agent = self.agent(tmp_path, "discard;", "keep;", 'redirect "x@example.org";')
         assert agent.deliver()[2] == "sieve: discarded"
@@ -297,4 +307,170 @@ def test_a_changed_script_holds_for_the_next_message(agent: Filtered) -> None:
     agent.deliver()
     path.write_text("keep; ")
     os.utime(path, ns=(time.time_ns(), time.time_ns() + 1))
+    assert agent.deliver()[2] == "sieve: delivered to mailbox"
+
+
+def test_a_large_message_with_another_header_is_whole(agent: Filtered) -> None:
+    agent.script('require "editheader"; deleteheader "Subject"; addheader "X-New" "1";')
+    body = os.urandom(300_000).hex().encode() + b"\n"
+    assert agent.deliver(b"To: x@y\nSubject: a\n b\nFrom: z\n\n" + body)[0] == "sent"
+    header, _, rest = agent.text().partition(b"\n\n")
+    assert rest == body
+    assert b"Subject" not in header and b"X-New: 1" in header and b"Delivered-To: " in header
+
+
+def test_the_content_type_is_what_the_file_has(agent: Filtered) -> None:
+    """A body of octets becomes lines before scripts see it."""
+    agent.script('require "editheader"; addheader "X-New" "1";')
+    content = b"MIME-Version: 1.0\nContent-Type: x/y\nContent-Transfer-Encoding: binary\n\n" + bytes(range(256))
+    assert agent.deliver(content, body="binarymime")[0] == "sent"
+    assert b"Content-Transfer-Encoding: binary" not in agent.text()
+
+
+PERSON = b"From: Bob <bob@example.org>\nTo: ann@example.com\nSubject: Hi\nMessage-ID: <1@example.org>\n\nbody\n"
+AWAY = 'require "vacation"; vacation :days 1 :subject "Away" "I am away.";'
+
+
+class TestReplies:
+    def test_a_sender_is_answered_once(self, agent: Filtered) -> None:
+        agent.script(AWAY)
+        for sender in ("bob@example.org", "Bob@example.org", "eve@example.org"):
+            assert agent.deliver(PERSON, sender=sender)[2] == "sieve: delivered to mailbox"
+        assert [each[:2] for each in agent.sent] == [("", ["bob@example.org"]), ("", ["eve@example.org"])]
+        content = agent.sent[0][2]
+        assert b"\nFrom: ann@example.com\nTo: bob@example.org\nSubject: Away\n" in content
+        assert b"\nAuto-Submitted: auto-replied (vacation)\n" in content and content.endswith(b"\n\nI am away.\n")
+
+    def test_a_reply_that_was_not_sent_is_not_remembered(self, agent: Filtered) -> None:
+        agent.script(AWAY)
+        agent.services.refusal = (451, "4.3.0", "later")
+        assert agent.deliver(PERSON, sender="bob@example.org")[0] == "sent"
+        agent.services.refusal = None
+        agent.deliver(PERSON, sender="bob@example.org")
+        assert len(agent.sent) == 1
+
+    def test_another_reply_is_another(self, agent: Filtered) -> None:
+        path = agent.script(AWAY)
+        agent.deliver(PERSON, sender="bob@example.org")
+        path.write_text(AWAY.replace("away", "back soon"))
+        agent.deliver(PERSON, sender="bob@example.org")
+        path.write_text(AWAY.replace(":days 1", ':handle "h"'))
+        agent.deliver(PERSON, sender="bob@example.org")
+        path.write_text(AWAY.replace(":days 1", ':handle "h"').replace("away", "here"))
+        agent.deliver(PERSON, sender="bob@example.org")
+        assert len(agent.sent) == 3
+
+    @pytest.mark.parametrize(
+        ("sender", "content"),
+        [
+            ("", PERSON),
+            ("owner-x@example.org", PERSON),
+            ("bob@example.org", b"List-Id: x\n" + PERSON),
+            ("bob@example.org", PERSON.replace(b"ann@", b"all@")),
+        ],
+    )
+    def test_machines_lists_and_crowds_are_not(self, agent: Filtered, sender: str, content: bytes) -> None:
+        agent.script(AWAY)
+        assert agent.deliver(content, sender=sender)[0] == "sent"
+        assert agent.sent == []
+
+    def test_an_address_of_the_script_counts_as_the_user(self, agent: Filtered) -> None:
+        agent.script(AWAY.replace(":days 1", ':addresses ["All@example.com"]'))
+        agent.deliver(PERSON.replace(b"ann@", b"all@"), sender="bob@example.org")
+        assert len(agent.sent) == 1
+
+    def test_the_original_recipient_answers(self, agent: Filtered) -> None:
+        agent.script(AWAY)
+        request = agent.request(ANN, content=PERSON.replace(b"ann@", b"info@"))
+        recipient = replace(request.recipients[0], original="info@example.com")
+        agent.results(replace(request, recipients=(recipient,), sender="bob@example.org"))
+        assert b"\nFrom: info@example.com\n" in agent.sent[0][2]
+
+    def test_a_notification_is_sent_but_not_for_one(self, agent: Filtered) -> None:
+        agent.script('require "enotify"; notify :message "New" "mailto:m@phone.example";')
+        agent.deliver(PERSON)
+        agent.deliver(b'Auto-Submitted: auto-notified; owner-email="x@y"\n' + PERSON)
+        ((sender, recipients, content),) = agent.sent
+        assert (sender, recipients) == ("", ["m@phone.example"])
+        assert b'\nAuto-Submitted: auto-notified; owner-email="ann@example.com"\n' in content
+
+
+class TestDuplicate:
+    SCRIPT = 'require ["duplicate"]; if duplicate { discard; }'
+
+    def test_the_second_is_seen(self, agent: Filtered) -> None:
+        agent.script(self.SCRIPT)
+        assert [agent.deliver(PERSON)[2] for _ in range(2)] == ["sieve: delivered to mailbox", "sieve: discarded"]
+
+    def test_what_failed_was_not_seen(self, agent: Filtered) -> None:
+        agent.script(self.SCRIPT)
+        (agent.home / "tmp").symlink_to("/nonexistent/x")
+        assert agent.deliver(PERSON)[0] == "deferred"
+        (agent.home / "tmp").unlink()
+        assert agent.deliver(PERSON)[2] == "sieve: delivered to mailbox"
+
+
+class TestInclude:
+    def test_personal_and_global_scripts_are_found(self, tmp_path: Path) -> None:
+        (tmp_path / "global").mkdir()
+        (tmp_path / "global" / "site.sieve").write_text('require "fileinto"; fileinto "Site";')
+        agent = Filtered(tmp_path, sieve_global=str(tmp_path / "global"), lda_mailbox_autocreate="yes")
+        agent.script('require ["fileinto", "copy"]; fileinto :copy "Own";', "sieve/own.sieve")
+        agent.script('require "include"; include "own"; include :global "site";')
+        agent.deliver()
+        assert (len(agent.names("Own")), len(agent.names("Site")), agent.names()) == (1, 1, [])
+
+    def test_a_changed_part_holds_for_the_next_message(self, agent: Filtered) -> None:
+        agent.script('require "include"; include :optional "own";')
+        assert agent.deliver()[2] == "sieve: delivered to mailbox"
+        agent.script("discard;", "sieve/own.sieve")
+        assert agent.deliver()[2] == "sieve: discarded"
+
+    @pytest.mark.parametrize("name", ["../secret", ".hidden", "a/b"])
+    def test_no_name_leaves_the_directory(self, agent: Filtered, name: str) -> None:
+        for place in ("secret", "sieve/.hidden", "sieve/a/b"):
+            path = agent.home / f"{place}.sieve"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("discard;")
+        agent.script(f'require "include"; include :optional "{name}";')
+        assert agent.deliver()[2] == "sieve: delivered to mailbox"
+
+    def test_two_users_with_one_script_of_the_site_have_their_own_parts(self, tmp_path: Path) -> None:
+        (tmp_path / "before.sieve").write_text('require "include"; include :optional "own";')
+        agent = Filtered(tmp_path, sieve_before=str(tmp_path / "before.sieve"))
+        agent.script("discard;", "sieve/own.sieve")
+        assert agent.deliver()[2] == "sieve: discarded"
+        assert agent.deliver(address="bob@example.com")[2] == "sieve: delivered to mailbox"
+        assert agent.deliver()[2] == "sieve: discarded"
+
+
+def test_scores_of_spam_filters_are_read(tmp_path: Path) -> None:
+    agent = Filtered(tmp_path, sieve_spamtest_status_header="X-Spam-Status: score=([0-9.]+)")
+    agent.script(
+        'require ["spamtestplus", "relational", "comparator-i;ascii-numeric"];'
+        'if spamtest :percent :value "ge" :comparator "i;ascii-numeric" "70" { discard; }'
+    )
+    for score, text in ((b"8.1", "discarded"), (b"2.0", "delivered to mailbox")):
+        assert agent.deliver(b"X-Spam-Status: Yes, score=" + score + b" required=5\n\nx\n")[2] == f"sieve: {text}"
+
+
+def test_a_script_that_takes_too_long_falls_to_inbox(agent: Filtered, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forever(*_: object) -> object:
+        while True:
+            pass
+
+    monkeypatch.setattr("pillarbox.lib.sieve_box.running.execute", forever)
+    agent.delivery._filtering._filter._runner._time = 0.05
+    agent.script("discard;")
+    with log.capture() as lines:
+        assert agent.deliver()[2] == "sieve: delivered to mailbox"
+    assert any("processor time" in line for line in lines)
+
+
+def test_a_fault_of_ours_falls_to_inbox(agent: Filtered, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(*_: object) -> object:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr("pillarbox.lib.sieve_box.running.execute", faulty)
+    agent.script("discard;")
     assert agent.deliver()[2] == "sieve: delivered to mailbox"
