@@ -16,6 +16,7 @@ from pillarbox.lib.config.parameters.local import (
     COMMAND_TIME_LIMIT,
     DELIVER_LOCK_ATTEMPTS,
     DELIVER_LOCK_DELAY,
+    EXECUTION_DIRECTORY_EXPANSION_FILTER,
     HOME_MAILBOX,
     LOCAL_COMMAND_SHELL,
     MAIL_SPOOL_DIRECTORY,
@@ -30,6 +31,7 @@ from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter
 from pillarbox.lib.store.mbox.quoting import from_line
 from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
 from pillarbox.local.environment import command_environment
+from pillarbox.local.macros import expand_macros, user_macros
 from pillarbox.local.steps import Message, Outcome
 from pillarbox.local.users import User
 
@@ -84,7 +86,10 @@ class Destinations:
         config = self.config
         shell = config[LOCAL_COMMAND_SHELL]
         argv = [*shell.split(), "-c", command] if shell else command_line(command)
-        directory = config[COMMAND_EXECUTION_DIRECTORY] or self.user.home
+        directory = self.user.home
+        if wanted := config[COMMAND_EXECUTION_DIRECTORY]:
+            macros = user_macros(message, self.user, config[EXECUTION_DIRECTORY_EXPANSION_FILTER])
+            directory = expand_macros(wanted, macros, config)
         if not os.access(directory, os.X_OK):
             directory = "/"
         run_command(

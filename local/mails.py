@@ -30,6 +30,11 @@ class Mail:
     members: dict[str, object]
     descriptor: int
 
+    @property
+    def redirects(self) -> bool:
+        """Whether it is the message itself that goes on."""
+        return bool(self.members["with_body"])
+
     def close(self) -> None:
         """Close the descriptor."""
         if self.descriptor >= 0:

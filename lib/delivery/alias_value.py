@@ -48,12 +48,22 @@ def parse_targets(text: str) -> tuple[Target, ...]:
 
 
 def parse_lines(text: str) -> tuple[Target, ...]:
-    """The targets of a `.forward` or `:include:` file: every line is a list, `#` at its start makes it a comment."""
+    """The targets of a `.forward` or `:include:` file: every line is a list, `#` at its start makes it a comment.
+
+    Raises AliasSyntaxError, which names the line.
+    """
     targets: list[Target] = []
-    for line in text.splitlines():
-        if not line.lstrip().startswith("#"):
-            targets += parse_targets(line)
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            targets += parse_line(line)
+        except AliasSyntaxError as error:
+            raise AliasSyntaxError(f"line {number}: {error}") from None
     return tuple(targets)
+
+
+def parse_line(line: str) -> tuple[Target, ...]:
+    """The targets of one line of such a file.  Raises AliasSyntaxError."""
+    return () if line.lstrip().startswith("#") else parse_targets(line)
 
 
 def _split(text: str) -> Iterator[tuple[str, bool]]:

@@ -354,8 +354,8 @@ def test_a_child_holds_nothing_of_its_parent(children: Stage, child: str) -> Non
                 sockets += 1
             else:
                 assert (name, ways) == (str(children.root / "log" / "mail.log"), "w")
-        # The expander has its two connections to lookup and cleanup besides.
-        assert sockets <= (3 if child == "local-child" else 1), descriptors
+        # The expander has its connections to lookup and cleanup besides, two of them to cleanup.
+        assert sockets <= (4 if child == "local-child" else 1), descriptors
 
 
 def test_workers_after_a_reload_hold_no_more(children: Stage) -> None:

@@ -37,6 +37,11 @@ class Services:
         self.aliases: dict[str, str] = {}
         self.broken = False
         self.received: list[tuple[dict[str, object], bytes]] = []
+        self.counting = False
+        """Recipients are counted, in `counts`, and not kept."""
+        self.counts: list[int] = []
+        self.tables: dict[str, dict[str, str]] = {}
+        """Other tables than alias_maps, by parameter."""
         self._sockets = []
         for name, serve in (("lookup", self._lookup), (cleanup, self._cleanup)):
             listener = socket.socket(socket.AF_UNIX)
@@ -65,7 +70,8 @@ class Services:
             if self.broken:
                 channel.send({"ok": False, "why": "the alias table is broken"})
                 continue
-            value = self.aliases.get(request.text("key"))
+            table = self.tables.get(request.text("parameter"), self.aliases)
+            value = table.get(request.text("key"))
             channel.send({"ok": True, **({"value": value} if value is not None else {})})
 
     def _cleanup(self, channel: Channel) -> None:
@@ -73,8 +79,15 @@ class Services:
         reply: dict[str, object] = {"ok": True, "prepared": number}
         while True:
             channel.send(reply)
-            frame = channel.receive()
-            recipients = [item.text("address") for item in frame.groups("recipients")]
+            frame = last = channel.receive()
+            groups = list(frame.groups("recipients"))
+            count = len(groups)
+            while last.boolean("more", False):
+                last = channel.receive()
+                count += len(last.groups("recipients"))
+                groups += () if self.counting else last.groups("recipients")
+            self.counts.append(count)
+            recipients = [item.text("address") for item in groups]
             content = b""
             while chunk := channel.read_chunk():
                 content += chunk
@@ -84,8 +97,8 @@ class Services:
                 "deliver_by": "",
                 **frame.attributes("envelope"),
                 "recipients": recipients,
-                "notify": [item.texts("notify", []) for item in frame.groups("recipients")],
-                "orcpts": [item.text("orcpt", "") for item in frame.groups("recipients")],
+                "notify": [item.texts("notify", []) for item in groups],
+                "orcpts": [item.text("orcpt", "") for item in groups],
             }
             number += 1
             if self.refusal is not None:
