@@ -36,6 +36,11 @@ SENSITIVE = frozenset(
 )
 """Parameters whose tables may not use `$1`: the sender of a mail would choose what runs or where it is written."""
 
+AUTHENTIC = frozenset(
+    ("alias_maps", "mailbox_command_maps", "virtual_gid_maps", "virtual_mailbox_maps", "virtual_uid_maps")
+)
+"""Parameters whose tables say what is run and written as whom: no servers elsewhere, whose answers could be forged."""
+
 PROBES = "address_verify_"
 """Parameters whose names begin so have, unless they are set, the tables of those without: they are opened once."""
 
@@ -86,7 +91,7 @@ class TableSet:
             return same
         options = self._options
         if name in SENSITIVE:
-            options = replace(options, substitution=False)
+            options = replace(options, substitution=False, authentic=name in AUTHENTIC)
         # A list may hold words beside its tables (smtpd_screening_access_list).
         maps = Maps(name, [self._table(name, spec, options) for spec in specs if ":" in spec])
         self._maps[name] = maps

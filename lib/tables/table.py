@@ -30,7 +30,8 @@ class Options:
     rights to the former file only, and asks to be started anew.  From then on look-ups raise TableChanged; with
     `keep` they go on in the former content, for rules that only have to be in force some time soon.  `literals`: find
     out what `Table.literals` says, which takes time when a table is loaded.  `time_limit`: seconds of processor time
-    that the expressions of a table may take for one key; 0 = any.
+    that the expressions of a table may take for one key; 0 = any.  `authentic`: the results decide with whose rights
+    something is done, so that servers elsewhere, which anyone could pretend to be, are not asked.
     """
 
     fold: bool = True
@@ -40,6 +41,7 @@ class Options:
     keep: bool = False
     literals: bool = False
     time_limit: float = TIME_LIMIT
+    authentic: bool = False
 
 
 @dataclass(frozen=True, slots=True)

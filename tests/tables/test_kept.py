@@ -16,6 +16,8 @@ ASKING = {
     "logins",
     "mysql",
     "pgsql",
+    "socketmap",
+    "tcp",
     "unix",
 }
 

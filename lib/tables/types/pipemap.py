@@ -17,7 +17,7 @@ class Composite(Table):
     def __init__(self, spec: str, members: list[Table], options: Options) -> None:
         super().__init__(spec, options)
         self.members = members
-        self.patterns = any(member.patterns for member in members)
+        self.patterns = members[0].patterns  # the first decides, as in Postfix
 
     def preload(self) -> None:
         for member in self.members:
