@@ -27,6 +27,7 @@ from pillarbox.lib.dns.authentic import AuthenticResolver
 from pillarbox.lib.dns.servers import DNS_PORT
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_async_agent
+from pillarbox.lib.process.bequest import ANSWERED_LIMIT
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.lib.system.limits import Limits, open_files
 from pillarbox.smtp_client.cache import ConnectionCache
@@ -45,8 +46,9 @@ from pillarbox.smtp_client.transport_security import Tls, asks_services
 FILES_EACH = 3
 """Open files of one delivery: the message, a connection, and another that is tried beside it."""
 
-OTHER_FILES = 400
-"""Open files beside those: idle connections, the resolver, the queue manager's request that has not begun."""
+OTHER_FILES = 400 + ANSWERED_LIMIT
+"""Open files beside those: idle connections, the resolver, the queue manager's request that has not begun, messages
+about which it was told and has not heard."""
 
 
 def confinement(config: Config) -> Confinement:
