@@ -13,7 +13,7 @@ from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.errors import RuntimeFault
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
 from pillarbox.lib.sieve.match import Matcher, matcher
-from pillarbox.lib.sieve.message_tests import INDEX_TAGS, Index, header_names, index
+from pillarbox.lib.sieve.message_tests import INDEX_TAGS, Index, index
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRING, STRINGS, Positional, Rule, TagRule
 from pillarbox.lib.sieve.text import Text, Texts
@@ -143,7 +143,7 @@ def _part_name(call: Call) -> str:
 
 
 def _date(call: Call) -> DateTest:
-    return DateTest(header_names(call, "header"), index(call), _zone_of(call), _part_name(call), matcher(call, "keys"))
+    return DateTest(call.texts("header"), index(call), _zone_of(call), _part_name(call), matcher(call, "keys"))
 
 
 _PART, _KEYS = Positional("part", STRING), Positional("keys", STRINGS)

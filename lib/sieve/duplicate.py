@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from pillarbox.lib.sieve.actions import Remember
 from pillarbox.lib.sieve.call import Call
-from pillarbox.lib.sieve.message_tests import header_names
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import NUMBER, STRING, Rule, TagRule
 from pillarbox.lib.sieve.text import Text, Texts
@@ -50,7 +49,7 @@ class Duplicate:
 
 
 def _duplicate(call: Call) -> Duplicate:
-    header = header_names(call, "header") if call.has("header") else Texts((Text("message-id"),), ("message-id",))
+    header = call.texts("header") if call.has("header") else Texts((Text("message-id"),), ("message-id",))
     return Duplicate(
         handle=call.text("handle"),
         header=header,

@@ -66,7 +66,7 @@ class ExtractText:
         if not run.parts:
             raise RuntimeFault("expected 'extracttext' only inside of 'foreverypart'")
         part = run.part
-        text = part.text() if part.part.type == b"text" else ""
+        text = part.readable() if part.part.type == b"text" else ""
         text = text[: run.limits.variable_size if self.first is None else self.first]
         for name in self.modifiers:
             run.spend(len(text))

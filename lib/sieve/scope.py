@@ -203,3 +203,6 @@ class Scope:
         if len(node.tests) > most:
             what = "only one test" if most else "no test"
             raise self.error(node.tests[most].place, f"expected {what} behind '{node.name}'")
+        if node.tests and node.listed != (most > 1):
+            how = "in parentheses" if most > 1 else "without parentheses"
+            raise self.error(node.tests[0].place, f"expected a test {how} behind '{node.name}'")

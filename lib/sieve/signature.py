@@ -92,6 +92,8 @@ def sort_arguments(rule: Rule, node: Command | Test, script: str, extensions: fr
 
 
 def _positional(rule: Rule, node: Command | Test, rest: list[Argument], script: str) -> dict[str, Argument]:
+    if late := next((each for each in rest if isinstance(each, Tag)), None):
+        raise SieveError(script, *late.place, f"expected ':{late.name}' before the other arguments of '{node.name}'")
     missing = len(rule.positional) - len(rest)
     if missing < 0:
         extra = rest[len(rule.positional)]
