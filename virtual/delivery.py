@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from pillarbox.lib.clients.cleanup import CleanupClient
 from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_LIMIT
@@ -30,7 +31,8 @@ from pillarbox.lib.store.maildir.directories import make_directory
 from pillarbox.lib.store.maildir.writer import MaildirWriter
 from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
 from pillarbox.virtual.filing import RELAY, Filing, Letter, failed, plain
-from pillarbox.virtual.filtering import Filtering
+from pillarbox.virtual.filtering import SERVICE, Filtering
+from pillarbox.virtual.warning import Warnings
 
 REFILINGS: Final = 3
 """Filings that may follow each other for one recipient; a filter that wants more defers."""
@@ -48,6 +50,7 @@ class VirtualDelivery:
         self._mbox = MboxOptions(size_limit=config[VIRTUAL_MAILBOX_LIMIT])
         self._writer = MaildirWriter()
         self._filtering = Filtering(config)
+        self._warnings = Warnings(config, CleanupClient(config, service=SERVICE))
 
     def deliver(self, batch: Sequence[DeliveryRequest]) -> Iterator[Outcome]:
         """Deliver; yields each request with a result for each of its recipients, logged."""
@@ -110,6 +113,7 @@ class VirtualDelivery:
         """Do the writes and conclude; gives the filings that come of it."""
         outcomes = iter(self._writer.deliver([write for *_, filing in waiting for write in filing.writes]))
         again: list[Waiting] = []
+        came: dict[str, Letter] = {}
         for row, position, letter, filing in waiting:
             own = [next(outcomes) for _ in filing.writes]
             try:
@@ -120,6 +124,10 @@ class VirtualDelivery:
                 again.append((row, position, letter, concluded))
             else:
                 row[position] = concluded
+                if letter.quota.limits and concluded.status == SENT:
+                    came[letter.maildir] = letter
+        for letter in came.values():
+            self._warnings.delivered(letter)
         return again
 
     def _to_mbox(self, request: DeliveryRequest, content: Content, recipient: DeliveryRecipient, path: str) -> Result:

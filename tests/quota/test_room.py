@@ -19,7 +19,7 @@ from pillarbox.quota.program import PROGRAM, answer
 from tests.e2e.wire import PASSWORD, client
 from tests.lab.instance import Instance
 
-ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"
+USERS = ANN, BOB, EVE, DORA, FAY = [f"{name}@example.org" for name in ("ann", "bob", "eve", "dora", "fay")]
 
 
 class Lookup:
@@ -105,8 +105,9 @@ def mail() -> Iterator[Instance]:
         "mailbox_quota": "20K",
         "mailbox_quota_maps": f"inline:{{ {{ {EVE} = 3C }} }}",
         "quota_rules": {"Trash": "ignore"},
+        "quota_warnings": "80",
     }
-    with Instance(users=dict.fromkeys((ANN, BOB, EVE), PASSWORD), settings=settings) as instance:
+    with Instance(users=dict.fromkeys(USERS, PASSWORD), settings=settings) as instance:
         yield instance
 
 
@@ -172,9 +173,19 @@ def test_a_table_says_what_single_mailboxes_may_hold(mail: Instance) -> None:
 
 def test_delivery_looks_again(mail: Instance) -> None:
     """A message whose size was not said is accepted, and comes back."""
+    submit(mail, FAY, 10_000)
+    mail.wait_for(lambda: len(mail.mailbox(FAY)) == 1)
     with client(mail) as session:
         session.ehlo()
         session.mail("s@client.example")
-        assert session.rcpt(ANN)[0] == 250
+        assert session.rcpt(FAY)[0] == 250
         session.data(b"Subject: x\r\n\r\n" + b"0123456789abcdef\r\n" * 1000)
-    mail.wait_for(lambda: mail.log_matching(f"to=<{ANN}>.*dsn=5.2.2, status=bounced .mailbox is full"))
+    mail.wait_for(lambda: mail.log_matching(f"to=<{FAY}>.*dsn=5.2.2, status=bounced .mailbox is full"))
+
+
+def test_the_owner_is_warned_by_mail(mail: Instance) -> None:
+    submit(mail, DORA, 18_500)
+    mail.wait_for(lambda: len(mail.mailbox(DORA)) == 2)
+    warning = mail.mailbox(DORA)[1]
+    assert b"Return-Path: <>" in warning and b"Your mailbox is 8" in warning and b"of at most 20 KB" in warning
+    assert mail.log_matching(f"quota warning for {DORA}: 8.% used")
