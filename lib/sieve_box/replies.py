@@ -6,6 +6,7 @@ that any server takes it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,8 @@ Fields = Iterable[tuple[bytes, bytes]]
 
 _REFERENCES_LIMIT: Final = 4096
 """Octets of References: that are kept; the oldest go first."""
+_IDENTIFIER: Final = re.compile(rb"<[!-;=?-~]{1,900}>")
+"""What others have written is repeated only where it is an identifier that fits into a line."""
 _SUBJECT_LIMIT: Final = 500
 """Characters of a subject."""
 _IMPORTANCE: Final = {1: ("1 (Highest)", "High"), 3: ("5 (Lowest)", "Low")}
@@ -122,14 +125,14 @@ def _quoted(text: str) -> bytes:
 
 def _thread(answered: bytes) -> Sequence[tuple[bytes, bytes]]:
     """In-Reply-To and References (RFC 5322 section 3.6.4)."""
-    identifier = first_value(answered, b"message-id")
-    if not identifier or len(identifier) > LINE_LIMIT - 100:
+    identifiers = _IDENTIFIER.findall(first_value(answered, b"message-id") or b"")
+    if not identifiers:
         return ()
-    references = first_value(answered, b"references") or first_value(answered, b"in-reply-to") or b""
-    words = references.split()
-    while words and sum(map(len, words)) + len(words) > _REFERENCES_LIMIT:
+    earlier = first_value(answered, b"references") or first_value(answered, b"in-reply-to") or b""
+    words = [*_IDENTIFIER.findall(earlier), identifiers[0]]
+    while len(words) > 1 and sum(map(len, words)) + len(words) > _REFERENCES_LIMIT:
         del words[0]
-    return ((b"In-Reply-To", identifier), (b"References", b" ".join((*words, identifier))))
+    return ((b"In-Reply-To", identifiers[0]), (b"References", b" ".join(words)))
 
 
 def _from(header: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pillarbox.lib.address import AddressSyntaxError, parse_mailbox
 from pillarbox.lib.config.parameter import (
     Parameter,
     Raw,
@@ -16,7 +17,6 @@ from pillarbox.lib.config.parameter import (
     seconds,
     size,
     template,
-    text,
     words,
 )
 
@@ -33,6 +33,19 @@ def _score_header(name: str, doc: str) -> Parameter[str]:
         return value
 
     return declare(name, "", doc, "header field", parse, at_use=True)
+
+
+def _redirect_sender(raw: Raw) -> str:
+    value = joined(raw)
+    if value in ("sender", "recipient", "orig_recipient"):
+        return value
+    if not (value.startswith("<") and value.endswith(">")):
+        raise ValueError("sender, recipient, orig_recipient or <user@domain> was expected")
+    try:
+        parse_mailbox(value[1:-1])
+    except AddressSyntaxError as error:
+        raise ValueError(f"an address was expected between < and >: {error}") from None
+    return value
 
 
 SIEVE = template(
@@ -68,11 +81,13 @@ SIEVE_MAX_ACTIONS = integer("sieve_max_actions", "32", "The most actions of the 
 SIEVE_MAX_REDIRECTS = integer(
     "sieve_max_redirects", "4", "The most addresses that scripts may redirect one message to; 0: redirect is refused."
 )
-SIEVE_REDIRECT_ENVELOPE_FROM = text(
+SIEVE_REDIRECT_ENVELOPE_FROM = declare(
     "sieve_redirect_envelope_from",
     "sender",
     """The envelope sender of redirected mail: sender (that of the message), recipient, orig_recipient, or an address
     <user@domain>. Mail with the null sender keeps it.""",
+    "word or <address>",
+    _redirect_sender,
 )
 SIEVE_VACATION_MIN_PERIOD = seconds(
     "sieve_vacation_min_period", "1d", "The least time between two vacation replies to the same sender."
