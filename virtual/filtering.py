@@ -66,6 +66,8 @@ class Filtering:
             if failure is not None:
                 self._undone(owner, incoming, stored, [])
                 raise failure
+        if plan.redirects:
+            self._undone(owner, incoming, stored, [])  # also for an attempt that ends with this process
         sent: list[Outgoing] = []
         for redirect in plan.redirects:
             try:
@@ -77,7 +79,7 @@ class Filtering:
                     if not plan.puts:
                         return self._kept(letter, owner, incoming, plan)
                     continue
-                self._undone(owner, incoming, stored, sent)
+                self._undone(owner, incoming, [], sent)
                 raise DeliveryFailure("4.3.0", f"cannot redirect: {error}") from error
             sent.append(redirect)
         self._finish(letter, owner, incoming, plan)

@@ -16,8 +16,11 @@ from typing import Final
 from pillarbox.lib.sieve import Script, SieveError, compile_script
 
 SUFFIX: Final = ".sieve"
-CACHED: Final = 128
-"""Compiled scripts that a process keeps; the one that was not used for longest makes room."""
+CACHED: Final = 2 * 1024 * 1024
+"""Characters of the scripts that a process keeps compiled, which takes some ten times as many octets; those that were
+not used for longest make room."""
+_LEAST_WEIGHT: Final = 500
+"""What a script counts for beside its text."""
 _NAME_LIMIT: Final = 200
 
 Signature = tuple[int, int, int] | None
@@ -36,6 +39,8 @@ class _Compiled:
     """All files that were read, or looked for, and what they were like."""
     personal: bool
     """Whether it depends on the user's directory."""
+    weight: int
+    """Characters of all that was read."""
 
 
 class ScriptCache:
@@ -45,6 +50,7 @@ class ScriptCache:
         self._size_limit = size_limit
         self._global = global_directory
         self._cache: OrderedDict[tuple[str, str], _Compiled] = OrderedDict()
+        self._weight = 0
 
     def get(self, path: str, personal_directory: str) -> Script | None:
         """The script at `path`, None where there is no such file.  Raises ScriptTrouble."""
@@ -59,17 +65,29 @@ class ScriptCache:
         else:
             found = self._compile(path, personal_directory)
             key = (path, personal_directory if found.personal else "")
-            self._cache[key] = found
-            self._cache.move_to_end(key)
-            if len(self._cache) > CACHED:
-                self._cache.popitem(last=False)
+            self._keep(key, found)
         if found.trouble:
             raise ScriptTrouble(found.trouble)
         return found.script
 
+    def _keep(self, key: tuple[str, str], found: _Compiled) -> None:
+        former = self._cache.pop(key, None)
+        self._weight += found.weight - (former.weight if former is not None else 0)
+        self._cache[key] = found
+        while self._weight > CACHED and len(self._cache) > 1:
+            _, oldest = self._cache.popitem(last=False)
+            self._weight -= oldest.weight
+
     def _compile(self, path: str, personal_directory: str) -> _Compiled:
         files: dict[str, Signature] = {path: _signature(path)}
         personal = False
+        weight = _LEAST_WEIGHT
+
+        def read(file: str) -> str:
+            nonlocal weight
+            text = read_script(file, self._size_limit)
+            weight += len(text)
+            return text
 
         def include(location: str, name: str) -> str | None:
             nonlocal personal
@@ -80,16 +98,14 @@ class ScriptCache:
                 return None
             file = f"{directory}/{name}{SUFFIX}"
             files[file] = _signature(file)
-            return read_script(file, self._size_limit) if files[file] is not None else None
+            return read(file) if files[file] is not None else None
 
         script, trouble = None, ""
         try:
-            script = compile_script(read_script(path, self._size_limit), name=path, include=include)
-        except SieveError as error:
+            script = compile_script(read(path), name=path, include=include)
+        except (SieveError, ScriptTrouble) as error:
             trouble = str(error)
-        except ScriptTrouble as error:
-            trouble = str(error)
-        return _Compiled(script, trouble, tuple(files.items()), personal)
+        return _Compiled(script, trouble, tuple(files.items()), personal, weight)
 
 
 def is_script_name(name: str) -> bool:
