@@ -98,6 +98,18 @@ class DomainList:
             raise LookupFailed(self._failure)
         return False
 
+    def has(self, name: str) -> bool:
+        """Whether the list has `name` (in lower case) as it is: a name that is no domain has no parents.
+
+        Raises LookupFailed.
+        """
+        for negated, item in self._items:
+            if name in item if isinstance(item, frozenset) else item.find(name) is not None:
+                return not negated
+        if self._failure:
+            raise LookupFailed(self._failure)
+        return False
+
     def names(self, domain: str) -> bool:
         """Whether `domain` is written in the list itself, not only found in one of its tables."""
         return any(isinstance(item, frozenset) and domain in item and not negated for negated, item in self._items)

@@ -20,6 +20,7 @@ from pillarbox.lib.config.parameters.lookup import (
     VIRTUAL_ALIAS_MAPS,
     VIRTUAL_MAILBOX_MAPS,
 )
+from pillarbox.lib.config.parameters.rewriting import ALLOW_UNTRUSTED_ROUTING
 from pillarbox.lib.tables import Maps
 from pillarbox.lib.tables.keys import find_address
 from pillarbox.lookup.classes import Classes
@@ -54,6 +55,7 @@ class Recipients:
             "relay": tables.maps(RELAY_RECIPIENT_MAPS),
         }
         self._quotas = Quotas(config, tables)
+        self._routing = config[ALLOW_UNTRUSTED_ROUTING]
         self._name_table = config[SHOW_USER_UNKNOWN_TABLE_NAME]
 
     def verdict(self, address: str) -> RecipientVerdict:
@@ -69,7 +71,7 @@ class Recipients:
         users = self._users.get(address_class)
         if users and not self._known(users, address):
             return self._unknown(address_class)
-        if address_class == "default":
+        if address_class == "default" or (not self._routing and self._router.carries_route(address)):
             return RecipientVerdict("relay_denied", address_class, "Relay access denied", 554, "5.7.1")
         if address_class == "virtual_mailbox":
             return RecipientVerdict("ok", address_class, quota=self._quotas.grant(address))

@@ -25,8 +25,9 @@ from pillarbox.lib.clients.lookup_answers import (
     REPLY_TIMEOUT,
     AccessValue,
     AddressClass,
-    CanonicalKind,
+    CopyKind,
     LookupUnavailable,
+    Position,
     Questions,
     RecipientVerdict,
     Route,
@@ -43,9 +44,9 @@ __all__ = [
     "AccessValue",
     "AddressClass",
     "AsyncLookupClient",
-    "CanonicalKind",
     "LookupClient",
     "LookupUnavailable",
+    "Position",
     "RecipientVerdict",
     "Route",
     "Status",
@@ -92,15 +93,26 @@ class LookupClient:
             address, self._call({"do": "expand", "address": address})
         )
 
-    def canonical(self, address: str, kind: CanonicalKind) -> str | None:
-        """What canonical tables rewrite a sender or recipient address to; None = it stays as it is."""
+    def canonical(self, address: str, position: Position) -> str | None:
+        """What an address is rewritten to where it stands; None = it stays as it is."""
         questions = self._questions
-        if not questions.canonical[kind]:
+        if not questions.canonical[position]:
             return None
-        key = (kind, address)
+        key = (position, address)
         found = questions.values.found(key)
         if found is None:
-            found = questions.value(key, self._call({"do": "canonical", "address": address, "kind": kind}))
+            found = questions.value(key, self._call({"do": "canonical", "address": address, "position": position}))
+        return found
+
+    def copy_to(self, address: str, kind: CopyKind) -> str | None:
+        """Who gets a blind copy of mail from or to an address; None = nobody."""
+        questions = self._questions
+        if not questions.copies[kind]:
+            return None
+        key = ("copy", kind, address)
+        found = questions.values.found(key)
+        if found is None:
+            found = questions.value(key, self._call({"do": "copy", "address": address, "kind": kind}))
         return found
 
     def get(self, parameter: str, key: str) -> str | None:
@@ -217,17 +229,6 @@ class AsyncLookupClient:
     async def members(self, address: str) -> tuple[str, ...]:
         """Whom EXPN shows behind `address`, perhaps without domains; () where it is no alias."""
         return (await self._call({"do": "members", "address": address})).texts("addresses")
-
-    async def canonical(self, address: str, kind: CanonicalKind) -> str | None:
-        """What canonical tables rewrite a sender or recipient address to; None = it stays as it is."""
-        questions = self._questions
-        if not questions.canonical[kind]:
-            return None
-        key = (kind, address)
-        found = questions.values.found(key)
-        if found is None:
-            found = questions.value(key, await self._call({"do": "canonical", "address": address, "kind": kind}))
-        return found
 
     async def get(self, parameter: str, key: str) -> str | None:
         """Look up `key` in the tables that the parameter named `parameter` lists; None = not found."""
