@@ -8,8 +8,8 @@ from pillarbox.lib.log import log
 from pillarbox.lib.tables.blocking import about_to_wait
 from pillarbox.lib.tables.endpoint import Endpoint
 from pillarbox.lib.tables.errors import LookupFailed, TableError
+from pillarbox.lib.tables.exchange import FAILURES, Exchange, Patience
 from pillarbox.lib.tables.lines import decode, encode
-from pillarbox.lib.tables.server import Patience, ProtocolFault, Refused, Server, ServerFailed
 from pillarbox.lib.tables.table import Options, Reach, Table
 
 
@@ -26,17 +26,17 @@ class AskingTable(Table, abc.ABC):
                 f"table {spec} is not allowed for security-sensitive data: nobody knows who answers; "
                 "a server on this host was expected"
             )
-        self._server = Server(endpoint, patience)
+        self._server = Exchange(endpoint, patience, clock=options.clock)
 
     @abc.abstractmethod
     def _ask(self, key: bytes) -> bytes | None:
-        """The server's answer.  Raises Refused, ServerFailed, ProtocolFault."""
+        """The server's answer.  Raises one of FAILURES."""
 
     def get(self, key: str) -> str | None:
         about_to_wait()
         try:
             value = self._ask(encode(key))
-        except (Refused, ServerFailed, ProtocolFault) as error:
+        except FAILURES as error:
             reason = f"table {self.spec}: {error}"
             log.warning(reason)
             raise LookupFailed(reason) from None
@@ -44,6 +44,3 @@ class AskingTable(Table, abc.ABC):
 
     def reach(self) -> Reach:
         return self._server.endpoint.reach()
-
-    def close(self) -> None:
-        self._server.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pillarbox.lib.tables.server import ProtocolFault, Refused
+from pillarbox.lib.tables.exchange import ProtocolFault, Refused
 
 KEY_LIMIT = 250
 """Bytes of a key; the server takes no longer ones."""

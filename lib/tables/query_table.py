@@ -1,4 +1,4 @@
-"""What the tables in servers have in common (`ldap:`, `mysql:`, `pgsql:`): key in, query out, values in, result out.
+"""What the tables in servers have in common (`ldap:`, `mysql:`, `pgsql:` ..): key in, query out, values in, result out.
 
 The file of the table is read before the process gives up its rights, so that only root need be able to read the
 password in it; a process that is confined already asks to be started anew when the file changes.  A key that cannot
@@ -105,6 +105,10 @@ class Source(abc.ABC):
     def find(self, values: Values, result: Result) -> None:
         """Ask a server, and put what it has into `result`.  Raises ServerGone, QueryFailed, LookupFailed."""
 
+    def files(self) -> tuple[str, ...]:
+        """The files that it reads, but for the one that says what it is."""
+        return self.domains.files()
+
     def reach(self) -> Reach:
         """Which servers it asks."""
         ports = frozenset(server.port for server in self.servers if not server.path)
@@ -199,7 +203,7 @@ class QueryTable(FileTable[Source]):
         return self._content.reach() if self._content is not None else Reach()
 
     def files(self) -> tuple[str, ...]:
-        return (self.path, *(self._content.domains.files() if self._content is not None else ()))
+        return (self.path, *(self._content.files() if self._content is not None else ()))
 
 
 def open_query_table(spec: str, options: Options, registry: Registry, known: Iterable[str], read: Reader) -> QueryTable:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.tables.server import ProtocolFault, Refused
+from pillarbox.lib.tables.exchange import ProtocolFault, Refused
 
 ANSWER_LIMIT = 100_000
 """Bytes of an answer, without the netstring around it; Postfix takes as many."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from pillarbox.lib.tables.server import ProtocolFault, Refused
+from pillarbox.lib.tables.exchange import ProtocolFault, Refused
 
 LINE_LIMIT = 4096
 """Bytes of an answer, line end included; the limit of the protocol."""

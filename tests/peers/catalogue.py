@@ -31,7 +31,7 @@ PEERS: dict[str, Entry] = {
         Entry("postfix", ("postfix",), ("postconf", "-d", "-h", "mail_version"), "3."),
         Entry(
             "postfix-tables",
-            ("postfix", "postfix-cdb", "postfix-pcre", "postfix-lmdb"),
+            ("postfix", "postfix-cdb", "postfix-pcre", "postfix-lmdb", "postfix-sqlite"),
             ("postconf", "-d", "-h", "mail_version"),
             "3.",
         ),
@@ -57,6 +57,8 @@ PEERS: dict[str, Entry] = {
             "2.",
         ),
         Entry("pigeonhole", ("dovecot-core", "dovecot-sieve"), ("sieve-test", "-c", "/dev/null"), "usage:"),
+        Entry("redis", ("redis-server",), ("redis-server", "--version"), "Redis server"),
+        Entry("memcached", ("memcached",), ("memcached", "--version"), "memcached", without=("perl*", "libperl*")),
         Entry("mutt", ("mutt",), ("mutt", "-v"), "Mutt"),
         Entry("isync", ("isync",), ("mbsync", "--version"), "isync"),
         Entry("fetchmail", ("fetchmail",), ("fetchmail", "--version"), "fetchmail"),

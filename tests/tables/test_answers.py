@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillarbox.lib.tables import memcache, redis, socketmap, tcp_map
-from pillarbox.lib.tables.server import ProtocolFault, Refused
+from pillarbox.lib.tables.exchange import ProtocolFault, Refused
 from tests.feeding import splits, truncations, with_trailing
 
 Protocol = Callable[[bytes], "tuple[Any, int] | None"]

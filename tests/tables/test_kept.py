@@ -14,9 +14,12 @@ ASKING = {
     "accounts",
     "ldap",
     "logins",
+    "memcache",
     "mysql",
     "pgsql",
+    "redis",
     "socketmap",
+    "sqlite",
     "tcp",
     "unix",
 }

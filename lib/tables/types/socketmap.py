@@ -6,12 +6,12 @@ from pillarbox.lib.tables import socketmap
 from pillarbox.lib.tables.asking import AskingTable
 from pillarbox.lib.tables.endpoint import parse_endpoint
 from pillarbox.lib.tables.errors import TableError
+from pillarbox.lib.tables.exchange import Patience
 from pillarbox.lib.tables.lines import encode
 from pillarbox.lib.tables.registry import Registry
-from pillarbox.lib.tables.server import Patience
 from pillarbox.lib.tables.table import Options, Table
 
-PATIENCE = Patience(answer=30.0, idle=10.0, age=100.0)
+PATIENCE = Patience(answer=30.0, idle=10.0)
 
 
 class SocketmapTable(AskingTable):

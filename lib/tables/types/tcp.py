@@ -6,11 +6,11 @@ from pillarbox.lib.tables import tcp_map
 from pillarbox.lib.tables.asking import AskingTable
 from pillarbox.lib.tables.endpoint import parse_endpoint
 from pillarbox.lib.tables.errors import TableError
+from pillarbox.lib.tables.exchange import Patience
 from pillarbox.lib.tables.registry import Registry
-from pillarbox.lib.tables.server import Patience
 from pillarbox.lib.tables.table import Options, Table
 
-PATIENCE = Patience(answer=30.0, idle=60.0, age=1000.0)
+PATIENCE = Patience(answer=30.0, idle=60.0)
 
 
 class TcpTable(AskingTable):

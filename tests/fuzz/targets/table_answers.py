@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pillarbox.lib.tables import memcache, redis, socketmap, tcp_map
-from pillarbox.lib.tables.server import ProtocolFault, Refused
+from pillarbox.lib.tables.exchange import ProtocolFault, Refused
 
 _PROTOCOLS = (
     socketmap.netstring,
