@@ -38,7 +38,7 @@ def test_a_script_becomes_a_tree() -> None:
     assert header.arguments[2] == String('a"b\\c', Place(4, 47))
     assert negation.tests[0].arguments == (Tag("over", Place(4, 67)), Number(10240, Place(4, 73)))
     assert condition.block and condition.block[0].arguments == (String("a\r\nb", Place(5, 12)),)
-    assert other.block and other.block[0].arguments == (String(".dot\r\n.x\r\n", Place(6, 19)),)
+    assert other.block and other.block[0].arguments == (String(".dot\r\n.x\r\n", Place(6, 21)),)
 
 
 @pytest.mark.parametrize(
