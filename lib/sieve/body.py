@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
 from pillarbox.lib.sieve.match import Matcher, matcher
+from pillarbox.lib.sieve.node import PART
 from pillarbox.lib.sieve.parts import Entity, octets_as_text
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRINGS, Positional, Rule, TagRule
@@ -36,11 +37,13 @@ class BodyTest:
             yield run.content.text
         elif self.types is None:
             for part in run.content.root.walk():
+                run.spend(PART)
                 if part.part.type == b"text":
                     yield part.readable()
         else:
             wanted = [written.lower() for written in self.types.get(run)]
             for part in run.content.root.walk():
+                run.spend(PART * len(wanted))
                 if any(_is_of(part, each) for each in wanted):
                     yield from _content(part)
 

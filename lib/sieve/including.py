@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pillarbox.lib.sieve.call import Call
-from pillarbox.lib.sieve.errors import RuntimeFault
+from pillarbox.lib.sieve.errors import RuntimeFault, SieveError
 from pillarbox.lib.sieve.limits import INCLUDE_NESTING, INCLUDES
 from pillarbox.lib.sieve.node import Block, Return, run_block
 from pillarbox.lib.sieve.parser import parse
@@ -96,7 +96,12 @@ def _compiled(scope: Scope, key: tuple[str, str]) -> Block | None:
         known[key] = None
         if text is not None:
             inner = type(scope)(key[1], scope.available, scope.inclusions, open_scripts=(*scope.open_scripts, key))
-            known[key] = inner.script(parse(text, key[1]))
+            try:
+                known[key] = inner.script(parse(text, key[1]))
+            except SieveError as error:
+                # What is unknown in there does not become known because the script around it asks with `ihave`.
+                error.unknown = False
+                raise
     return known[key]
 
 

@@ -16,6 +16,7 @@ from pillarbox.lib.sieve.header import Header
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
 from pillarbox.lib.sieve.match import Matcher, matcher
 from pillarbox.lib.sieve.mime_options import MIME_TAGS, MimeOption, mime_option
+from pillarbox.lib.sieve.node import PART
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import NUMBER, STRINGS, Positional, Rule, TagRule
 from pillarbox.lib.sieve.text import Texts
@@ -52,6 +53,7 @@ class Where:
             yield run.header
             return
         for part in run.part.walk() if self.anychild else (run.part,):
+            run.spend(PART)
             # The message's own header may have been edited.
             yield run.header if part is run.content.root else part.header
 

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 COMMAND = 20
 """Work that a command is, in characters looked at."""
 
+TEST = 10
+"""Work that a test is."""
+
+PART = 20
+"""Work that going to another part of the message is."""
+
 
 class TestNode(Protocol):
     """A test, ready to be asked."""

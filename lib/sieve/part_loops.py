@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.errors import RuntimeFault
-from pillarbox.lib.sieve.node import Block, Break, run_block
+from pillarbox.lib.sieve.node import PART, Block, Break, run_block
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import NUMBER, STRING, Positional, Rule, TagRule
 from pillarbox.lib.sieve.text import Variable
@@ -30,7 +30,7 @@ class ForEveryPart:
         for number, part in enumerate(run.part.walk()):
             if inside and not number:
                 continue
-            run.spend(100)
+            run.spend(PART)
             run.parts.append(part)
             try:
                 run_block(self.block, run)
