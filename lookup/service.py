@@ -161,7 +161,8 @@ class Lookup:
         maps = self.tables.named(name)
         if maps is None:
             return {"ok": False, "why": f'"{name[:100]}" is no parameter that names tables'}
-        return _value(maps.find(request_key(request, "key")))
+        found = maps.locate(request_key(request, "key"))
+        return {"ok": True} if found is None else {"ok": True, "table": found[0], "value": found[1]}
 
     def _listed(self, request: Attributes) -> Reply:
         listed = self.classes.listed(request.text("parameter"), request_key(request, "domain"))

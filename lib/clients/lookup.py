@@ -124,6 +124,11 @@ class LookupClient:
             found = questions.value(kept, self._call({"do": "get", "parameter": parameter, "key": key}))
         return found
 
+    def locate(self, parameter: str, key: str) -> int | None:
+        """The number of the table, of those that the parameter named `parameter` lists, that has `key`; never kept."""
+        reply = self._call({"do": "get", "parameter": parameter, "key": key})
+        return reply.integer("table") if "table" in reply else None
+
     def listed(self, parameter: str, domain: str) -> bool:
         """Whether the list of domains that the parameter named `parameter` holds has `domain`."""
         return self._call({"do": "listed", "parameter": parameter, "domain": domain}).boolean("listed")

@@ -36,14 +36,19 @@ class Maps:
         `partial`: the key is only a part of what is looked for (a domain, a user name), so tables of patterns are
         passed over: they see the whole.  An empty value is a mistake in the table, no answer.  Raises LookupFailed.
         """
-        for table in self.tables:
+        found = self.locate(key, partial=partial)
+        return found[1] if found is not None else None
+
+    def locate(self, key: str, *, partial: bool = False) -> tuple[int, str] | None:
+        """As `find`, with the number of the table before the value."""
+        for number, table in enumerate(self.tables):
             if partial and table.patterns:
                 continue
             value = table.get(key)
             if value is not None:
                 if not value:
                     raise LookupFailed(f"{self.title}: {table.spec}: the value of {key} is empty")
-                return value
+                return number, value
         return None
 
     def literals(self) -> frozenset[str] | None:

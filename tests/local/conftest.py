@@ -35,6 +35,8 @@ class Services:
         directory.mkdir(exist_ok=True)
         self.refusal: tuple[int, str, str] | None = None
         self.aliases: dict[str, str] = {}
+        self.table = 0
+        """The number of the table that has the alias."""
         self.broken = False
         self.received: list[tuple[dict[str, object], bytes]] = []
         self.counting = False
@@ -72,7 +74,7 @@ class Services:
                 continue
             table = self.tables.get(request.text("parameter"), self.aliases)
             value = table.get(request.text("key"))
-            channel.send({"ok": True, **({"value": value} if value is not None else {})})
+            channel.send({"ok": True, **({"table": self.table, "value": value} if value is not None else {})})
 
     def _cleanup(self, channel: Channel) -> None:
         number = 1000
