@@ -25,7 +25,7 @@ from pillarbox.lib.config.parameters.local import (
     FORWARD_PATH,
     MAILBOX_COMMAND,
 )
-from pillarbox.lib.delivery import DEFERRED
+from pillarbox.lib.delivery import BOUNCED, DEFERRED
 from pillarbox.lib.delivery.alias_value import Kind, Target
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.local.destinations import Destinations
@@ -231,4 +231,4 @@ def _failures(report: Report) -> Iterator[None]:
 
 
 def _restricted(what: str) -> Outcome:
-    return Outcome(DEFERRED, "4.7.0", f"mail to {what} is restricted")
+    return Outcome(BOUNCED, "5.7.1", f"mail to {what} is restricted")

@@ -76,7 +76,7 @@ class Destinations:
             self._maildir(message, path)
             return Outcome.sent("delivered to maildir")
         if path != _DISCARD:
-            self._mbox(message, path)
+            self._mbox(message, path, mailbox=False)
         return Outcome.sent(f"delivered to file: {path}")
 
     def command(self, message: Message, command: str) -> Outcome:
@@ -142,11 +142,12 @@ class Destinations:
         if failure is not None:
             raise failure
 
-    def _mbox(self, message: Message, path: str, chunks: Chunks | None = None) -> None:
+    def _mbox(self, message: Message, path: str, chunks: Chunks | None = None, *, mailbox: bool = True) -> None:
         config = self.config
         options = MboxOptions(
             size_limit=config[MAILBOX_SIZE_LIMIT],
-            owner=os.geteuid() if config[STRICT_MAILBOX_OWNERSHIP] else None,
+            owner=os.geteuid() if mailbox and config[STRICT_MAILBOX_OWNERSHIP] else None,
+            mailbox=mailbox,
             dot_lock="dotlock" in config[MAILBOX_DELIVERY_LOCK],
             lock_timeout=config[DELIVER_LOCK_ATTEMPTS] * config[DELIVER_LOCK_DELAY],
             stale_after=config[STALE_LOCK_TIME],

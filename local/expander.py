@@ -31,7 +31,7 @@ from pillarbox.lib.config.parameters.local import (
     MAILBOX_TRANSPORT_MAPS,
 )
 from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
-from pillarbox.lib.delivery import DEFERRED
+from pillarbox.lib.delivery import BOUNCED, DEFERRED
 from pillarbox.lib.delivery.alias_value import AliasSyntaxError, Kind, Target, parse_targets
 from pillarbox.lib.delivery.delivered import delivered_to, has_visited
 from pillarbox.lib.store.failure import DeliveryFailure
@@ -193,7 +193,7 @@ class Expander:
 
 
 def _permitted(allowed: bool, what: str, report: Report) -> bool:
-    """Whether a target of this kind may be used; if not, that is its outcome (a mistake of ours: it waits)."""
+    """Whether a target of this kind may be used; if not, that is its outcome."""
     if not allowed:
-        report.outcomes.append(Outcome(DEFERRED, "4.7.0", f"mail to {what} is restricted"))
+        report.outcomes.append(Outcome(BOUNCED, "5.7.1", f"mail to {what} is restricted"))
     return allowed

@@ -100,6 +100,7 @@ class Services:
                 **frame.attributes("envelope"),
                 "recipients": recipients,
                 "notify": [item.texts("notify", []) for item in groups],
+                "originals": [item.text("original", "") for item in groups],
                 "orcpts": [item.text("orcpt", "") for item in groups],
             }
             number += 1
@@ -150,6 +151,7 @@ class House:
         content: bytes = b"Subject: hi\n\nHello\n",
         sender: str = "s@example.org",
         recipients: tuple[DeliveryRecipient, ...] = (),
+        original: str = "",
         **conditions: Any,
     ) -> list[Result]:
         """Deliver one message to each address in turn; the results."""
@@ -173,7 +175,7 @@ class House:
                     tag=number,
                     queue_id="4jXFYl6dnjzKD6m",
                     sender=sender,
-                    recipients=recipients or (DeliveryRecipient(0, address),),
+                    recipients=recipients or (DeliveryRecipient(0, address, original),),
                     content=Content(fd, 8, len(content)),
                     transport="local",
                     nexthop="example.com",
