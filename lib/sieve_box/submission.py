@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from pillarbox.lib.clients.cleanup import CleanupClient
 from pillarbox.lib.config import Config
@@ -16,7 +15,8 @@ from pillarbox.lib.queue.envelope import Envelope, Recipient
 from pillarbox.lib.sieve_box.content import split
 from pillarbox.lib.sieve_box.plan import Outgoing
 
-ORIGIN: Final = "sieve"
+SENT_ON, WRITTEN = "local", "sieve"
+"""Where new mail came from, for cleanup: what is sent on is like what a forward file sends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _envelope(outgoing: Outgoing, wishes: Wishes, now: float) -> Envelope:
         client_name=attributes.get("client_name", ""),
         client_address=attributes.get("client_address", ""),
         client_helo=attributes.get("client_helo", ""),
-        origin=ORIGIN,
+        origin=SENT_ON if outgoing.with_body else WRITTEN,
     )
 
 

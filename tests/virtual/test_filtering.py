@@ -145,6 +145,7 @@ class TestRedirect:
         assert agent.deliver() == ("sent", "2.0.0", "sieve: redirected to <bob@example.org>")
         ((sender, recipients, content),) = agent.sent
         assert (sender, recipients) == ("s@example.org", ["bob@example.org"])
+        assert agent.services.received[0][0]["origin"] == "local", "as what a forward file sends on"
         received, _, rest = content.partition(b"Delivered-To: ann@example.com\n")
         assert received.startswith(b"Received: by mx.example.com")
         assert rest == b"To: ann@example.com\nSubject: x\n\nbody\n"
