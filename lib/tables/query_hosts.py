@@ -28,6 +28,8 @@ def parse_host(word: str, default_port: int, socket: Callable[[str, int], str]) 
             raise ValueError(f'"{word}": "[address]:port" was expected')
     elif place.count(":") == 1:
         host, _, port_text = place.partition(":")
+    if not host:
+        raise ValueError(f'"{word}": a host was expected')
     return Server(word, host=host, port=parse_port(port_text, default_port, word))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pillarbox.lib.log import log
 from pillarbox.lib.tables.blocking import about_to_wait
 from pillarbox.lib.tables.errors import LookupFailed, TableChanged, TableError
+from pillarbox.lib.tables.names import split_items
 from pillarbox.lib.tables.query_pool import QueryFailed, Server, ServerGone
 from pillarbox.lib.tables.query_settings import Settings, read_settings, readable_by_all
 from pillarbox.lib.tables.query_template import Substitution, Template, Values, parse_template
@@ -58,8 +59,8 @@ class Domains:
         """Whether `key` may be asked for.  Raises LookupFailed."""
         if not self._items:
             return True
-        domain = key.rpartition("@")[2].lower() if "@" in key else ""
-        if not domain:
+        local, _, domain = key.lower().rpartition("@")
+        if not local or not domain:
             return False
         for negated, item in self._items:
             if item == domain if isinstance(item, str) else item.get(domain) is not None:
@@ -97,8 +98,10 @@ class Source(abc.ABC):
         self.retry = settings.number("retry_interval", INTERVAL)
         self.timeout = settings.number("timeout", TIMEOUT, minimum=1)
         try:
-            self.domains = Domains(settings.words("domain"), registry, options)
-        except (TableError, OSError) as error:
+            self.domains = Domains(split_items(settings.text("domain")), registry, options)
+        except PermissionError:
+            raise
+        except (TableError, OSError, ValueError) as error:
             raise settings.wrong("domain", error) from None
 
     @abc.abstractmethod
