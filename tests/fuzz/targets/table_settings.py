@@ -1,4 +1,4 @@
-"""Files of tables in servers: whatever one says is read, or refused with its name; no key leaves the literal it is put in."""
+"""Files of tables in servers: whatever one says is read, or refused by name; no key leaves its literal."""
 
 from __future__ import annotations
 
