@@ -78,9 +78,7 @@ class Task:
             table = self.open(name)
             value = self._get(table, key)
             if value is not None:
-                if not value:
-                    self.command.warn(f"table {name}: key {key}: empty string result is not allowed")
-                    self.command.warn(f"table {name} should return NO RESULT in case of NOT FOUND")
+                self._look_at(table, key, value)
                 self._print(key, value, with_key=self.json)
                 return 0
         return 1
@@ -91,12 +89,18 @@ class Task:
         found = False
         for key in keys:
             for table in tables:
-                value = self._get(table, key) if key else None
+                value = self._get(table, key)
                 if value is not None:
+                    self._look_at(table, key, value)
                     self._print(key, value, with_key=True)
                     found = True
                     break
         return 0 if found else 1
+
+    def _look_at(self, table: Table, key: str, value: str) -> None:
+        if not value:
+            self.command.warn(f"table {table.spec}: key {key}: empty string result is not allowed")
+            self.command.warn(f"table {table.spec} should return NO RESULT in case of NOT FOUND")
 
     def _get(self, table: Table, key: str) -> str | None:
         try:

@@ -6,7 +6,7 @@ import functools
 import operator
 
 from pillarbox.lib.tables.errors import TableError
-from pillarbox.lib.tables.names import braced, split_items, unbraced
+from pillarbox.lib.tables.names import braced, split_items
 from pillarbox.lib.tables.registry import Registry
 from pillarbox.lib.tables.table import Options, Reach, Table
 
@@ -60,7 +60,7 @@ def open_members(spec: str, options: Options, registry: Registry) -> list[Table]
     if not items:
         kind = spec.partition(":")[0]
         raise TableError(f'bad syntax: "{spec}"; need "{kind}:{{type:name...}}"')
-    return [registry.open(unbraced(item), options) for item in items]
+    return [registry.open(item, options) for item in items]
 
 
 def open_table(spec: str, options: Options, registry: Registry) -> Table:
