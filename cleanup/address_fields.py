@@ -24,8 +24,7 @@ from pillarbox.lib.config.parameters.rewriting import (
     REMOTE_HEADER_REWRITE_DOMAIN,
     SENDER_CANONICAL_CLASSES,
 )
-from pillarbox.lib.message.address_fields import RECIPIENT_FIELDS, SENDER_FIELDS
-from pillarbox.lib.message.header import scan
+from pillarbox.lib.message.address_fields import SENDER_FIELDS, is_text, rewrite_fields
 from pillarbox.lib.queue import Envelope
 
 FROM_OUTSIDE = frozenset(("smtpd", "gateway"))
@@ -63,27 +62,17 @@ class AddressFields:
                     return header
                 rules = self._remote
         mapped = "no_address_mappings" not in envelope.overrides
-        sender = self._rewrite(rules.standard, "header_sender", lookup, mapped)
-        recipient = self._rewrite(rules.standard, "header_recipient", lookup, mapped)
-        pieces = []
-        done = 0
-        for field in scan(header):
-            name = field.name.lower()
-            if name in SENDER_FIELDS:
-                rewrite, usual = sender, not (mapped and self._mapped["header_sender"])
-            elif name in RECIPIENT_FIELDS:
-                rewrite, usual = recipient, not (mapped and self._mapped["header_recipient"])
-            else:
-                continue
-            # Octets that are no UTF-8 must survive.
-            value = header[field.value : field.end].decode("utf-8", "surrogateescape")
-            if usual and complete_at_a_glance(value):
-                continue
-            new = rewrite_addresses(value, rewrite)
-            if new != value:
-                pieces += [header[done : field.value], new.encode("utf-8", "surrogateescape")]
-                done = field.end
-        return b"".join((*pieces, header[done:])) if pieces else header
+        rules_only = rules.standard
+        sender = self._rewrite(rules_only, "header_sender", lookup, mapped)
+        recipient = self._rewrite(rules_only, "header_recipient", lookup, mapped)
+
+        def mended(name: bytes, value: str) -> str:
+            rewrite = sender if name in SENDER_FIELDS else recipient
+            if rewrite is rules_only and complete_at_a_glance(value):
+                return value
+            return rewrite_addresses(value, rewrite)
+
+        return rewrite_fields(header, mended)
 
     def _rewrite(self, standard: Rewrite, position: Position, lookup: LookupClient, mapped: bool) -> Rewrite:
         if not mapped or not self._mapped[position]:
@@ -91,8 +80,6 @@ class AddressFields:
 
         def rewritten(address: str) -> str:
             address = standard(address)
-            if any("\ud800" <= character <= "\udfff" for character in address):
-                return address  # no table has such a key
-            return lookup.canonical(address, position) or address
+            return (lookup.canonical(address, position) if is_text(address) else None) or address
 
         return rewritten

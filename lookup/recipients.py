@@ -24,6 +24,7 @@ from pillarbox.lib.config.parameters.rewriting import ALLOW_UNTRUSTED_ROUTING
 from pillarbox.lib.tables import Maps
 from pillarbox.lib.tables.keys import find_address
 from pillarbox.lookup.classes import Classes
+from pillarbox.lookup.forwarding import Forwarding, SrsError
 from pillarbox.lookup.quotas import Quotas
 from pillarbox.lookup.routing import Router
 from pillarbox.lookup.tableset import TableSet
@@ -40,7 +41,10 @@ _TABLE_NAMES: dict[AddressClass, str] = {
 class Recipients:
     """Verdicts for one configuration."""
 
-    def __init__(self, config: Config, tables: TableSet, classes: Classes, router: Router) -> None:
+    def __init__(
+        self, config: Config, tables: TableSet, classes: Classes, router: Router, forwarding: Forwarding
+    ) -> None:
+        self._forwarding = forwarding
         self._classes = classes
         self._router = router
         self._delimiters = config[RECIPIENT_DELIMITER]
@@ -60,6 +64,11 @@ class Recipients:
 
     def verdict(self, address: str) -> RecipientVerdict:
         """The verdict.  Raises LookupFailed."""
+        try:
+            if self._forwarding.back(address) is not None:
+                return RecipientVerdict("ok", "default")
+        except SrsError as error:
+            return RecipientVerdict("unknown", "default", str(error), 550, "5.1.1")
         route = self._router.resolve(address)
         address, address_class = route.recipient, route.address_class
         if any(self._known(maps, address) for maps in self._rewritten):

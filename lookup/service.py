@@ -27,8 +27,10 @@ from pillarbox.lookup.accounts import register_accounts
 from pillarbox.lookup.callers import Callers
 from pillarbox.lookup.classes import Classes
 from pillarbox.lookup.expansion import Expansion
+from pillarbox.lookup.forwarding import Forwarding
 from pillarbox.lookup.mapping import Mapping
 from pillarbox.lookup.members import Members
+from pillarbox.lookup.outgoing import Outgoing
 from pillarbox.lookup.recipients import Recipients
 from pillarbox.lookup.request import Reply, request_key
 from pillarbox.lookup.rewriting import Rewriting
@@ -61,11 +63,13 @@ class Lookup:
         self.classes = Classes(config, self.tables)
         self.router = Router(config, self.tables, self.classes)
         self.verifying = verifying_router(config, self.tables, self.classes, self.router)
-        self.recipients = Recipients(config, self.tables, self.classes, self.router)
+        self.forwarding = Forwarding(config, self.classes, self.router)
+        self.recipients = Recipients(config, self.tables, self.classes, self.router, self.forwarding)
         mapping = Mapping(config, self.classes, self.router)
         self.expansion = Expansion(config, self.tables, mapping)
         self.rewriting = Rewriting(config, self.tables, mapping)
         self.access = Access(config, self.tables, self.classes, self.router)
+        outgoing = Outgoing(self.access, mapping, self.forwarding)
         self.members = Members(self.tables, self.recipients, self.expansion)
         self._verbs: dict[str, Callable[[Attributes], Reply]] = {
             "recipient": self._recipient,
@@ -74,6 +78,9 @@ class Lookup:
             "members": self._members,
             "canonical": self._canonical,
             "copy": self._copy,
+            "generic": outgoing.generic,
+            "forwarded": outgoing.forwarded,
+            "returned": outgoing.returned,
             "get": self._get,
             "listed": self._listed,
             "access": self.access.find,

@@ -36,6 +36,7 @@ from pillarbox.smtp_client.destination import parse_port
 from pillarbox.smtp_client.login import Logins
 from pillarbox.smtp_client.mistakes import mistakes, obstacles
 from pillarbox.smtp_client.ourselves import Ourselves
+from pillarbox.smtp_client.outgoing import Outgoing, asks_about_names
 from pillarbox.smtp_client.passwords import Passwords
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import read_settings, tells_postmaster
@@ -64,6 +65,7 @@ def confinement(config: Config) -> Confinement:
         udp=True,
         unix=is_lmtp(config, config[SERVICE_NAME])
         or asks_lookup(config)
+        or asks_about_names(config)
         or asks_services(config)
         or tells_postmaster(config),
         fork=False,
@@ -102,7 +104,8 @@ class SmtpClient:
         tables = Tables(config)
         tls = Tls(config, tables, authentic, lmtp=settings.lmtp)
         logins = Logins(config, Passwords(config)) if config[SMTP_SASL_AUTH_ENABLE] else None
-        self._deliverer = Deliverer(settings, router, ConnectionCache(settings), tls, logins)
+        outgoing = Outgoing.configured(config)
+        self._deliverer = Deliverer(settings, router, ConnectionCache(settings), tls, logins, outgoing)
 
     def run(self, worker: Worker) -> None:
         """Deliver until told to stop."""

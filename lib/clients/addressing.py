@@ -77,7 +77,11 @@ class Addressing:
     def _recipient(self, recipient: Recipient, mapped: bool) -> Recipient:
         if recipient.expanded or not recipient.address:
             return recipient
-        address = self._rewritten(recipient.address, "envelope_recipient", mapped)
+        address = recipient.address
+        if mapped and (sender := self._lookup.returned(address)) is not None:
+            self._note("returned", address, sender)
+            address = sender
+        address = self._rewritten(address, "envelope_recipient", mapped)
         if address == recipient.address:
             return recipient
         return replace(recipient, address=address, original=recipient.original or recipient.address)

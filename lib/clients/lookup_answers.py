@@ -137,6 +137,7 @@ class Questions:
             or any(config[maps] and position in config[classes] for maps, classes in _CANONICAL)
             for position in _POSITIONS
         }
+        self.srs = bool(config[rewriting.SRS_DOMAIN])
         self.copies: dict[CopyKind, bool] = {
             "sender": bool(config[rewriting.SENDER_BCC_MAPS]),
             "recipient": bool(config[rewriting.RECIPIENT_BCC_MAPS]),

@@ -436,6 +436,9 @@ class TestExpansion:
         def canonical(self, address: str, position: str) -> None:
             """No canonical table is configured."""
 
+        def returned(self, address: str) -> None:
+            """Nor is a domain for mail that is sent on."""
+
     def room(self, tmp_path: Path, lookup: Lookup) -> Any:
         made = desk(tmp_path, virtual_alias_maps="hash:/nonexistent")
         room = made.__enter__()

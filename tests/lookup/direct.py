@@ -8,6 +8,7 @@ from pillarbox.lib.clients.lookup import LookupClient, RecipientVerdict, Route
 from pillarbox.lib.clients.lookup_answers import CopyKind, LookupUnavailable, Position
 from pillarbox.lib.config import Config
 from pillarbox.lib.tables import LookupFailed
+from pillarbox.lookup.forwarding import SrsError
 from pillarbox.lookup.service import Lookup
 
 
@@ -34,6 +35,12 @@ class Direct:
             return self.lookup.rewriting.canonical(address, position)
         except LookupFailed as error:
             raise LookupUnavailable(error.reason) from None
+
+    def returned(self, address: str) -> str | None:
+        try:
+            return self.lookup.forwarding.back(address)
+        except SrsError:
+            return None
 
     def copy_to(self, address: str, kind: CopyKind) -> str | None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, tables, text, words
+from pillarbox.lib.config.parameter import boolean, path, seconds, tables, text, words
 
 CLASSES = ("envelope_sender", "envelope_recipient", "header_sender", "header_recipient")
 """Where an address may stand: in the envelope or in the header, as sender or as recipient."""
@@ -94,4 +94,39 @@ RECIPIENT_BCC_MAPS = tables(
     "recipient_bcc_maps",
     "",
     "Tables of addresses that get a blind copy, by each recipient's address before virtual aliases.",
+)
+
+# --- on the way out
+SMTP_GENERIC_MAPS = tables(
+    "smtp_generic_maps",
+    "",
+    """Tables that rewrite sender and recipients, in envelope and header, of mail that is sent to other servers
+    (generic(5)): for addresses that are good only inside. The keys are those of virtual(5). lmtp_generic_maps is the
+    same for LMTP.""",
+)
+SMTP_HEADER_CHECKS = tables(
+    "smtp_header_checks",
+    "",
+    """Tables (usually regexp: or pcre:) that are asked about each header field of a message, but those of MIME, when it
+    is sent to another server: IGNORE, STRIP, REPLACE, PREPEND, INFO, WARN, DUNNO (header_checks(5)). What could change
+    its way is not done: it is too late.""",
+)
+SMTP_MIME_HEADER_CHECKS = tables("smtp_mime_header_checks", "", "The same for the message's own MIME header fields.")
+
+# --- mail that is sent on
+SRS_DOMAIN = text(
+    "srs_domain",
+    "",
+    """A domain of ours for the senders of mail that aliases send on to other systems: the sender
+    "ann@sender.example" becomes "SRS0=...=sender.example=ann@" and this domain, for which we may send (SPF), and what
+    comes back goes to ann. Its servers must be ours. Empty: senders stay as they are.""",
+)
+SRS_SECRET_FILE = path(
+    "srs_secret_file",
+    "$config_directory/srs.secret",
+    """A file that only root may read, with a secret of 16 or more characters on each line. The first one signs; all are
+    believed, so that a new one can be put before the old. Needed with srs_domain.""",
+)
+SRS_LIFETIME = seconds(
+    "srs_lifetime", "21d", "How long what comes back is taken; at most 1000 days. Longer than mail waits anywhere."
 )

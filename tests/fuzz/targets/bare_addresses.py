@@ -20,7 +20,8 @@ def fuzz(data: bytes) -> None:
     text = data.decode("utf-8", "surrogateescape")
     completed = rewrite_addresses(text, _completed)
     mark = f"@{_DOMAIN}"
-    assert completed.replace(mark, "") == text.replace(mark, "")
+    if ":" not in text:  # a source route goes
+        assert completed.replace(mark, "") == text.replace(mark, "")
     assert rewrite_addresses(completed, _completed) == completed
     assert len(parse_address_list(text).mailboxes) <= len(parse_address_list(completed).mailboxes)
     standard = rewrite_addresses(text, _RULES.standard)
