@@ -35,8 +35,6 @@ class AddHeader:
 
     def act(self, run: Run) -> None:
         name, value = _checked(self.name.get(run)), self.value.get(run)
-        if "\0" in value:
-            raise RuntimeFault("expected the value of a header field, not one with a NUL character")
         run.growth += len(name) + 2 * len(value)
         if run.growth > run.limits.header_growth:
             raise RuntimeFault(f"more than {run.limits.header_growth} octets of header fields are added")

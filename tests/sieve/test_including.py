@@ -87,6 +87,18 @@ def test_a_chain_that_includes_many_times_ends() -> None:
     assert done('include "s0";' * 25, **wide, s9="").error.endswith("takes too long")  # type: ignore[attr-defined]
 
 
+def test_deep_blocks_in_scripts_that_include_each_other_are_done_or_refused() -> None:
+    inside = {f"s{number}": "foreverypart {" * 30 + f'include "s{number + 1}";' + "}" * 30 for number in range(9)}
+    need = 'require ["include", "foreverypart", "variables"];'
+    scripts = {("personal", name): need + text for name, text in inside.items()}
+    try:
+        result = run('include "s0";', scripts=scripts | {("personal", "s9"): "discard;"})
+    except SieveError as error:
+        assert "nesting" in str(error)
+    else:
+        assert result.actions
+
+
 def test_the_compiled_script_names_what_it_includes() -> None:
     script = compile_script(
         everything() + 'include "a"; include :global :optional "b"; include "a";', name="s", include=lambda _l, _n: ""
