@@ -87,6 +87,7 @@ PEERS: dict[str, Entry] = {
         ),
         Entry("pflogsumm", ("pflogsumm",), ("pflogsumm", "--version"), "pflogsumm"),
         Entry("fail2ban", ("fail2ban",), ("fail2ban-regex", "--version"), "fail2ban"),
+        Entry("procmail", ("procmail",), ("procmail", "-v"), "procmail v3"),
         Entry(
             "exim",
             ("exim4-daemon-light", "libnss-wrapper"),
@@ -97,6 +98,7 @@ PEERS: dict[str, Entry] = {
         Entry("openssl", ("openssl",), ("openssl", "version"), "OpenSSL 3"),
         Entry("chasquid", ("chasquid",), ("chasquid", "-version"), "chasquid"),
         Entry("unbound", ("unbound",), ("unbound", "-V"), "Version 1."),
+        Entry("maildrop", ("maildrop",), ("maildrop", "-v"), "maildrop"),
         Entry("nftables", ("nftables",), ("nft", "--version"), "nftables"),
         Entry("haproxy", ("haproxy",), ("haproxy", "-v"), "HAProxy version"),
         Entry("opendkim", ("opendkim", "opendkim-tools"), ("opendkim", "-V"), "OpenDKIM"),
