@@ -7,6 +7,9 @@ The form, and the hash, are those of Shevek's "The Sender Rewriting Scheme", lib
 servers with one secret may take each other's mail back.  The hash is what keeps strangers from having mail relayed to
 whom they like: without a key nobody makes an address that is taken; one is good for a number of days.
 
+The hash is over the parts without what stands between them, as everywhere: it does not tell `ann@example.com` from
+`mann@example.co`.
+
 Promises: `reverse(forward(x))` is x, whatever the case of what stands before the sender's own name became on the way.
 """
 
