@@ -8,7 +8,7 @@
     pillarbox -c DIR/etc account list | release ADDRESS
     pillarbox -c DIR/etc suppression list | add ADDRESS [REASON...] | remove ADDRESS | export
     pillarbox -c DIR/etc queue
-    pillarbox -c DIR/etc route ADDRESS
+    pillarbox -c DIR/etc route [-f SENDER] [--json] ADDRESS
     pillarbox -c DIR/etc dns [--policy] [--mode testing|enforce|none] [DOMAIN...]
     pillarbox sieve-test [--json] [-f SENDER] [-a RECIPIENT] SCRIPT MESSAGE
     pillarbox sieve-check SCRIPT...
@@ -53,8 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("check", help="look for mistakes in the configuration and the directories")
     verbs.add_parser("queue", help="show what waits, for whom, and why")
     verbs.add_parser("flush", help="try all deferred mail again now")
-    route = verbs.add_parser("route", help="show where mail for an address would go")
-    route.add_argument("address")
+    route = verbs.add_parser("route", help="show where mail for an address would go, each decision in order")
+    route.add_argument("-f", "--sender", metavar="SENDER", default="", help="the sender of that mail")
+    route.add_argument("--json", action="store_true", help="print one JSON object")
+    route.add_argument("address", metavar="ADDRESS")
     dns = verbs.add_parser("dns", help="print the DNS records that a domain with its mail here should have")
     dns.add_argument("--policy", action="store_true", help="print the MTA-STS policy, the file for a web server")
     dns.add_argument("--mode", choices=("testing", "enforce", "none"), default="testing", help="of that policy")
@@ -140,7 +142,7 @@ def _queue(options: argparse.Namespace) -> int:
 def _route(options: argparse.Namespace) -> int:
     from pillarbox.commands.route import route
 
-    return route(_loaded(options), options.address)
+    return route(_loaded(options), options.address, options.sender, as_json=options.json)
 
 
 def _dns(options: argparse.Namespace) -> int:

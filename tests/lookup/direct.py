@@ -19,10 +19,16 @@ class Direct:
         self.lookup = Lookup(config)
 
     def recipient(self, address: str) -> RecipientVerdict:
-        return self.lookup.recipients.verdict(address)
+        try:
+            return self.lookup.recipients.verdict(address)
+        except LookupFailed as error:
+            raise LookupUnavailable(error.reason) from None
 
     def resolve(self, recipient: str, sender: str = "") -> Route:
-        return self.lookup.router.resolve(recipient, sender)
+        try:
+            return self.lookup.router.resolve(recipient, sender)
+        except LookupFailed as error:
+            raise LookupUnavailable(error.reason) from None
 
     def expand(self, address: str) -> tuple[str, ...] | None:
         try:
