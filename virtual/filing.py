@@ -23,7 +23,6 @@ from pillarbox.lib.delivery import (
 from pillarbox.lib.delivery.delivered import delivered_lines
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.maildir.writer import MaildirDelivery
-from pillarbox.lib.store.quota import FROM_FILE, Quota
 
 RELAY: Final = "virtual"
 
@@ -42,7 +41,6 @@ class Letter:
     """The directory."""
     folder: str = ""
     """The mailbox in it that the recipient's address names; "" for INBOX."""
-    quota: Quota = FROM_FILE
 
     @property
     def header(self) -> bytes:
@@ -54,21 +52,12 @@ class Letter:
         content = self.content
         chunks = None if content.in_file else content.chunks
         return MaildirDelivery(
-            self.maildir,
-            self.header,
-            content.fd,
-            content.offset,
-            content.size,
-            chunks,
-            folder,
-            flags,
-            create,
-            self.quota,
+            self.maildir, self.header, content.fd, content.offset, content.size, chunks, folder, flags, create
         )
 
-    def sent(self, text: str = "delivered to maildir", handed: str = "") -> Result:
-        """The result of success; `handed` where the message was sent on (`lib.delivery.result`)."""
-        return Result(self.recipient.n, SENT, "2.0.0", text, RELAY, handed=handed)
+    def sent(self, text: str = "delivered to maildir") -> Result:
+        """The result of success."""
+        return Result(self.recipient.n, SENT, "2.0.0", text, RELAY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from pillarbox.lib.accounts.errors import (
     BadCertificate,
     BadPassword,
     BadProtocol,
-    BadQuota,
     CertificateExists,
     CertificateNotFound,
 )
@@ -47,7 +46,6 @@ __all__ = [
     "BadCertificate",
     "BadPassword",
     "BadProtocol",
-    "BadQuota",
     "CertificateExists",
     "CertificateNotFound",
     "hash_password",

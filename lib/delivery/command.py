@@ -79,6 +79,9 @@ def run_command(
             close_fds=True,
             start_new_session=True,
         )
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        text = f'Command died with status 127: "{shown}". Command output: cannot execute: {error.strerror}'
+        raise DeliveryFailure("5.3.0", text) from error
     except (OSError, ValueError) as error:
         raise DeliveryFailure("4.3.0", f'cannot run command "{shown}": {error}') from error
     try:
@@ -87,7 +90,7 @@ def run_command(
         _end(process)
     if not in_time:
         raise DeliveryFailure("5.3.0", f'Command time limit exceeded: "{shown}"')
-    _judge(process.returncode, shown, output)
+    judge_status(process.returncode, shown, output)
 
 
 def _converse(
@@ -156,7 +159,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _judge(status: int, shown: str, output: bytes) -> None:
+def judge_status(status: int, shown: str, output: bytes) -> None:
+    """Raise the DeliveryFailure that an exit status means (negative: a signal); nothing for 0."""
     if status == 0:
         return
     said = _UNPRINTABLE.sub(" ", output.decode("utf-8", "replace")).strip()

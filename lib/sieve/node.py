@@ -8,16 +8,6 @@ if TYPE_CHECKING:
     from pillarbox.lib.sieve.run import Run
 
 
-COMMAND = 20
-"""Work that a command is, in characters looked at."""
-
-TEST = 10
-"""Work that a test is."""
-
-PART = 20
-"""Work that going to another part of the message is."""
-
-
 class TestNode(Protocol):
     """A test, ready to be asked."""
 
@@ -62,5 +52,5 @@ def run_block(block: Block, run: Run) -> None:
     """Run the commands in order."""
     for command in block:
         run.line = command.line
-        run.spend(COMMAND)
+        run.spend(1)
         command.act(run)
