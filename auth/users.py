@@ -91,7 +91,7 @@ class UserDirectory:
         if row is None:
             return None
         home = mailbox_directory(self._config, address)
-        return HostedUser(Account(address, None, None, home, f"maildir:{home}", False), row)
+        return HostedUser(Account(address, None, None, home, f"maildir:{home}", False, row.quota), row)
 
     def _system(self, name: str) -> SystemUser | None:
         local, domain = split_address(name) if "@" in name else (name, "")

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pillarbox.cleanup.checks import Checks
+from pillarbox.cleanup.address_fields import AddressFields
+from pillarbox.cleanup.checks import EXTERNAL, Checks
 from pillarbox.cleanup.disposition import Disposition, redirected
 from pillarbox.cleanup.edits import edited_envelope, new_header
-from pillarbox.cleanup.expansion import expand_recipients
 from pillarbox.cleanup.head import Head, HeaderTooLarge
 from pillarbox.cleanup.header import HeaderRules, count_fields, cut_fields, message_id
 from pillarbox.cleanup.incoming import IncomingFile
 from pillarbox.cleanup.inspector import Inspector
 from pillarbox.cleanup.reports import report
 from pillarbox.cleanup.submission import SubmissionRules
+from pillarbox.lib.clients.addressing import Addressing
 from pillarbox.lib.clients.cleanup import Examined, Rejected
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.lookup import LookupClient
@@ -28,7 +29,6 @@ from pillarbox.lib.config.parameters.content import (
     HEADER_COUNT_LIMIT,
 )
 from pillarbox.lib.config.parameters.general import HEADER_SIZE_LIMIT, MESSAGE_SIZE_LIMIT
-from pillarbox.lib.config.parameters.lookup import VIRTUAL_ALIAS_MAPS
 from pillarbox.lib.log import log
 from pillarbox.lib.queue import Envelope, Recipient
 from pillarbox.lib.queue.edits import Edits
@@ -54,8 +54,9 @@ class Treatment:
         self.replaces_cr = config[CLEANUP_REPLACE_STRAY_CR_LF]
         self.rules = HeaderRules(config)
         self.submission = SubmissionRules(config)
-        self.expands = bool(config[VIRTUAL_ALIAS_MAPS])
+        self.address_fields = AddressFields(config)
         self.lookup = LookupClient(config)
+        self.addressing = Addressing(config, self.lookup)
         checks = checks or Checks(config)
         self.checks = checks if checks.anything else None
 
@@ -100,14 +101,16 @@ class NewMessage:
         try:
             if not recipients:
                 raise NO_RECIPIENTS
+            if (sender := self._rewritten(self.envelope.sender)) != self.envelope.sender:
+                self.envelope = replace(self.envelope, sender=sender)
             if disposition.discard:
                 report(self, "discard", "message", "", "")
             elif disposition.hold:
                 report(self, "hold", "message", "", disposition.hold)
             if disposition.redirect:
                 self._redirect()
-            elif (expanded := self._expanded(recipients)) is not recipients:
-                self.envelope = replace(self.envelope, recipients=expanded)
+            elif (addressed := self._addressed(recipients, copies=True)) is not recipients:
+                self.envelope = replace(self.envelope, recipients=addressed)
             self.file.begin(disposition.apply(self.envelope))
         except Rejected as refusal:
             self.failure = refusal
@@ -117,15 +120,29 @@ class NewMessage:
     def _redirect(self) -> None:
         self.envelope = replace(
             self.envelope,
-            recipients=self._expanded(redirected(self.envelope.recipients, self.disposition.redirect)),
+            recipients=self._addressed(redirected(self.envelope.recipients, self.disposition.redirect)),
             redirect=self.disposition.redirect,
         )
 
-    def _expanded(self, recipients: tuple[Recipient, ...]) -> tuple[Recipient, ...]:
-        if not self._treatment.expands or "no_address_mappings" in self.envelope.overrides:
-            return recipients
+    @property
+    def _mapped(self) -> bool:
+        return "no_address_mappings" not in self.envelope.overrides
+
+    def _rewritten(self, sender: str) -> str:
         try:
-            return expand_recipients(self._treatment.lookup, recipients)
+            return self._treatment.addressing.sender(sender, mapped=self._mapped)
+        except ServiceUnavailable as error:
+            log.warning(f"{self.queue_id}: rewriting of the sender: {error.reason}")
+            raise LOOKUP_FAILURE from None
+
+    def _addressed(self, recipients: tuple[Recipient, ...], *, copies: bool = False) -> tuple[Recipient, ...]:
+        """The recipients after rewriting and virtual aliases, with those of blind copies if the message is new."""
+        envelope = self.envelope
+        copies = copies and envelope.origin in EXTERNAL and "requeued" not in envelope.attributes
+        try:
+            return self._treatment.addressing.recipients(
+                recipients, envelope.sender, mapped=self._mapped, copies=copies
+            )
         except ServiceUnavailable as error:
             log.warning(f"{self.queue_id}: virtual alias look-up: {error.reason}")
             raise LOOKUP_FAILURE from None
@@ -141,7 +158,7 @@ class NewMessage:
             self._redirect()
         elif disposition.bcc:
             further = tuple(Recipient(address, notify=("never",)) for address in disposition.bcc)
-            self.envelope = replace(envelope, recipients=envelope.recipients + self._expanded(further))
+            self.envelope = replace(envelope, recipients=envelope.recipients + self._addressed(further))
         elif not changed and (disposition.hold, disposition.filter) == (envelope.hold, envelope.filter):
             return
         self.file.amend(disposition.apply(self.envelope))
@@ -233,7 +250,9 @@ class NewMessage:
             self.disposition.hold = edits.hold
         if edits.filter:
             self.disposition.filter = edits.filter
-        envelope = edited_envelope(self.envelope, edits, self._expanded)
+        if edits.sender:
+            edits = replace(edits, sender=self._rewritten(edits.sender))
+        envelope = edited_envelope(self.envelope, edits, self._addressed)
         if not envelope.recipients:
             log.info(f"{self.queue_id}: milters have deleted all recipients: discarded")
             self.disposition.discard = True
@@ -267,6 +286,11 @@ class NewMessage:
             header = self._inspector.header(header)
         if self.disposition.refusal is not None:
             return
+        try:
+            header = treatment.address_fields.apply(header, self.envelope, treatment.lookup)
+        except ServiceUnavailable as error:
+            log.warning(f"{self.queue_id}: rewriting of the header: {error.reason}")
+            raise LOOKUP_FAILURE from None
         header = treatment.rules.apply(header, self.envelope, self.queue_id)
         try:
             header = treatment.submission.apply(header, self.envelope, treatment.owners)

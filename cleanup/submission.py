@@ -1,17 +1,13 @@
-"""The header of a submitted message mended (RFC 6409 section 8): bare addresses completed, the sender named.
+"""Who has sent a submitted message named in its header (RFC 6409 section 8.1).
 
-smtpd says by attributes of the envelope what is wanted: `submission` for a message of an authenticated client of a
-submission service, `rewrite` for one in which addresses without a domain are ours.  Local submissions are rewritten
-always.  Date:, Message-ID: and From: are added by `header`.
-
-Promises: fields of other names, and the order of fields, stay; a field changes only where an address is completed.
+smtpd says by the attribute `submission` of the envelope that an authenticated client of a submission service has sent
+it.  Addresses are rewritten by `address_fields`; Date:, Message-ID: and From: are added by `header`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from pillarbox.lib.address.completion import complete_addresses
 from pillarbox.lib.address.header import parse_address_list
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import MYORIGIN
@@ -19,10 +15,6 @@ from pillarbox.lib.config.parameters.smtpd_access import SMTPD_SENDER_LOGIN_MAPS
 from pillarbox.lib.config.parameters.smtpd_auth import SUBMISSION_SENDER_HEADER
 from pillarbox.lib.message.header import Field, scan
 from pillarbox.lib.queue import Envelope
-
-_PLAIN = (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc")
-_OTHER = (b"errors-to", b"return-receipt-to", b"disposition-notification-to")
-ADDRESS_FIELDS = frozenset((*_PLAIN, *(b"resent-" + name for name in _PLAIN), *_OTHER))
 
 MAILBOX_LIMIT = 20
 """Mailboxes in From: that are looked at; with more of them the sender must be named anyway."""
@@ -44,26 +36,9 @@ class SubmissionRules:
 
         `owners(address)` gives the login names that own an address, in lower case.
         """
-        attributes = envelope.attributes
-        if attributes.get("rewrite") or envelope.origin == "pickup":
-            header = self._completed(header)
-        if attributes.get("submission") and envelope.sasl_username and self._policy != "never":
+        if envelope.attributes.get("submission") and envelope.sasl_username and self._policy != "never":
             header = self._with_sender(header, envelope.sasl_username, owners)
         return header
-
-    def _completed(self, header: bytes) -> bytes:
-        pieces = []
-        done = 0
-        for field in scan(header):
-            if field.name.lower() not in ADDRESS_FIELDS:
-                continue
-            # Octets that are no UTF-8 must survive.
-            value = header[field.value : field.end].decode("utf-8", "surrogateescape")
-            completed = complete_addresses(value, self._origin)
-            if completed != value:
-                pieces += [header[done : field.value], completed.encode("utf-8", "surrogateescape")]
-                done = field.end
-        return b"".join((*pieces, header[done:])) if pieces else header
 
     def _with_sender(self, header: bytes, username: str, owners: Callable[[str], frozenset[str]]) -> bytes:
         fields = list(scan(header))

@@ -25,7 +25,7 @@ def look_at_content(config: Config) -> Iterator[str]:
     found: dict[str, None] = {}
     for service in config.services.values():
         view = config.for_service(service)
-        if service.command == "cleanup":
+        if service.command in ("cleanup", "cleanup.virtual"):
             found.update(dict.fromkeys(_tables(view)))
         name = view[CONTENT_FILTER].partition(":")[0].strip()
         if name and name not in config.services:

@@ -8,8 +8,10 @@
     pillarbox -c DIR/etc account list | release ADDRESS
     pillarbox -c DIR/etc suppression list | add ADDRESS [REASON...] | remove ADDRESS | export
     pillarbox -c DIR/etc queue
-    pillarbox -c DIR/etc route ADDRESS
+    pillarbox -c DIR/etc route [-f SENDER] [--json] ADDRESS
     pillarbox -c DIR/etc dns [--policy] [--mode testing|enforce|none] [DOMAIN...]
+    pillarbox sieve-test [--json] [-f SENDER] [-a RECIPIENT] SCRIPT MESSAGE
+    pillarbox sieve-check SCRIPT...
     pillarbox demo
 
 The configuration directory is that of `-c`, else of MAIL_CONFIG in the environment, else /etc/pillarbox.
@@ -51,8 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("check", help="look for mistakes in the configuration and the directories")
     verbs.add_parser("queue", help="show what waits, for whom, and why")
     verbs.add_parser("flush", help="try all deferred mail again now")
-    route = verbs.add_parser("route", help="show where mail for an address would go")
-    route.add_argument("address")
+    route = verbs.add_parser("route", help="show where mail for an address would go, each decision in order")
+    route.add_argument("-f", "--sender", metavar="SENDER", default="", help="the sender of that mail")
+    route.add_argument("--json", action="store_true", help="print one JSON object")
+    route.add_argument("address", metavar="ADDRESS")
     dns = verbs.add_parser("dns", help="print the DNS records that a domain with its mail here should have")
     dns.add_argument("--policy", action="store_true", help="print the MTA-STS policy, the file for a web server")
     dns.add_argument("--mode", choices=("testing", "enforce", "none"), default="testing", help="of that policy")
@@ -71,6 +75,17 @@ def _parser() -> argparse.ArgumentParser:
     account.add_argument("words", nargs=argparse.REMAINDER)
     suppression = verbs.add_parser("suppression", help="show and change whom no mail is sent to", add_help=False)
     suppression.add_argument("words", nargs=argparse.REMAINDER)
+    sieve_test = verbs.add_parser("sieve-test", help="show what a Sieve script does with a message")
+    sieve_test.add_argument("--json", action="store_true", help="print a list of objects")
+    sieve_test.add_argument("-f", dest="sender", metavar="SENDER", help="the envelope sender; <> is the null sender")
+    sieve_test.add_argument("-a", dest="recipient", metavar="RECIPIENT", help="the envelope recipient")
+    sieve_test.add_argument(
+        "--mailbox", dest="mailboxes", metavar="NAME", action="append", default=[], help="a mailbox that exists"
+    )
+    sieve_test.add_argument("script", metavar="SCRIPT")
+    sieve_test.add_argument("message", metavar="MESSAGE", help='a file; "-" is the standard input')
+    sieve_check = verbs.add_parser("sieve-check", help="look for errors in Sieve scripts")
+    sieve_check.add_argument("scripts", metavar="SCRIPT", nargs="+")
     demo = verbs.add_parser("demo", help="start a throw-away instance and show how to connect")
     demo.add_argument("--base-port", metavar="N", type=int, default=0, help="add N to every port (default: a free one)")
     demo.add_argument("--once", action="store_true", help="end after the first message, instead of on Ctrl-C")
@@ -127,7 +142,7 @@ def _queue(options: argparse.Namespace) -> int:
 def _route(options: argparse.Namespace) -> int:
     from pillarbox.commands.route import route
 
-    return route(_loaded(options), options.address)
+    return route(_loaded(options), options.address, options.sender, as_json=options.json)
 
 
 def _dns(options: argparse.Namespace) -> int:
@@ -166,6 +181,25 @@ def _account(options: argparse.Namespace) -> int:
     return account(options.words, _loaded(options))
 
 
+def _sieve_test(options: argparse.Namespace) -> int:
+    from pillarbox.commands.sieve import try_script
+
+    return try_script(
+        options.script,
+        options.message,
+        sender=options.sender,
+        recipient=options.recipient,
+        mailboxes=options.mailboxes,
+        as_json=options.json,
+    )
+
+
+def _sieve_check(options: argparse.Namespace) -> int:
+    from pillarbox.commands.sieve import check_scripts
+
+    return check_scripts(options.scripts)
+
+
 def _demo(options: argparse.Namespace) -> int:
     from pillarbox.commands.demo import demo
 
@@ -188,6 +222,8 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "certificate": _certificate,
     "account": _account,
     "suppression": _suppression,
+    "sieve-test": _sieve_test,
+    "sieve-check": _sieve_check,
     "demo": _demo,
 }
 

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from pillarbox.commands.options import Command, Fatal, output
 from pillarbox.lib.tables import STANDARD, LookupFailed, Options, Table, TableError
+from pillarbox.lib.tables.blocking import waiting_allowed
 from pillarbox.lib.tables.build import FORMATS, Builder, Duplicates, exclusive
 from pillarbox.lib.tables.cdb import CorruptTable
 from pillarbox.lib.tables.lines import Warn, decode
@@ -77,9 +78,7 @@ class Task:
             table = self.open(name)
             value = self._get(table, key)
             if value is not None:
-                if not value:
-                    self.command.warn(f"table {name}: key {key}: empty string result is not allowed")
-                    self.command.warn(f"table {name} should return NO RESULT in case of NOT FOUND")
+                self._look_at(table, key, value)
                 self._print(key, value, with_key=self.json)
                 return 0
         return 1
@@ -90,16 +89,23 @@ class Task:
         found = False
         for key in keys:
             for table in tables:
-                value = self._get(table, key) if key else None
+                value = self._get(table, key)
                 if value is not None:
+                    self._look_at(table, key, value)
                     self._print(key, value, with_key=True)
                     found = True
                     break
         return 0 if found else 1
 
+    def _look_at(self, table: Table, key: str, value: str) -> None:
+        if not value:
+            self.command.warn(f"table {table.spec}: key {key}: empty string result is not allowed")
+            self.command.warn(f"table {table.spec} should return NO RESULT in case of NOT FOUND")
+
     def _get(self, table: Table, key: str) -> str | None:
         try:
-            value = table.get(key)
+            with waiting_allowed():
+                value = table.get(key)
             return None if value is None else self.shown(value)
         except LookupFailed as error:
             raise Fatal(_query_error(table, error.reason)) from None

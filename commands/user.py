@@ -5,11 +5,14 @@
     pillarbox user list [DOMAIN]
     pillarbox user del ADDRESS
     pillarbox user protocols ADDRESS [PROTOCOL...|all]
+    pillarbox user quota ADDRESS [QUOTA|none|default]
 
 Without PASSWORD it is asked for twice at a terminal, or read as one line from the standard input.  Only the row in the
 database changes: the mailbox is made by the first delivery or login, and `del` leaves the mail where it is.
 `protocols` says for which protocols (smtp, imap, pop3, sieve) the password counts, without words it shows them; others
 then need an app password (`pillarbox app-password`).
+`quota` says what the mailbox may hold ("1G", "500M 10000C"; none: any amount; default: what mailbox_quota_maps and
+mailbox_quota say); without a word it shows that and what is in the mailbox, in octets and messages.
 Ends with 0 or a sysexits(3) code: 64 usage, 65 bad address or password, 67 no such account, 73 exists already,
 75 database busy, 77 no permission.
 """
@@ -22,13 +25,22 @@ import sys
 from collections.abc import Callable, Sequence
 
 from pillarbox.commands.accounts import UsageError, open_accounts, run_command
-from pillarbox.lib.accounts import PROTOCOLS, AccountNotFound, BadPassword, normalize_address
+from pillarbox.lib.accounts import (
+    PROTOCOLS,
+    AccountNotFound,
+    AccountsUnavailable,
+    BadPassword,
+    mailbox_directory,
+    normalize_address,
+)
 from pillarbox.lib.address import normalize_domain
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.quota import Limits
+from pillarbox.lib.store.maildir.ledger import Ledger
 
 USAGE = (
     "usage: pillarbox user add ADDRESS [PASSWORD] | passwd ADDRESS [PASSWORD] | list [DOMAIN] | del ADDRESS\n"
-    "       pillarbox user protocols ADDRESS [PROTOCOL...|all]"
+    "       pillarbox user protocols ADDRESS [PROTOCOL...|all] | quota ADDRESS [QUOTA|none|default]"
 )
 
 
@@ -84,6 +96,23 @@ def _protocols(config: Config, address: str, *protocols: str) -> None:
             print(" ".join(row.password_protocols or PROTOCOLS))
 
 
+def _quota(config: Config, address: str, *words: str) -> None:
+    address = normalize_address(address)
+    with contextlib.closing(open_accounts(config)) as accounts:
+        row = accounts.lookup(address)
+        if row is None:
+            raise AccountNotFound(f"{address} has no account")
+        if words:
+            accounts.set_quota(address, "" if words == ("default",) else " ".join(words))
+            return
+    try:
+        # Nothing is written: a file of root's would be in the mailbox owner's way.
+        used = Ledger(mailbox_directory(config, address)).count()
+    except OSError as error:
+        raise AccountsUnavailable(f"cannot look into the mailbox: {error}") from None
+    print(f"{row.quota or 'default'} used {Limits(used.size)},{used.messages}C")
+
+
 def _password(given: str | None) -> str:
     if given is not None:
         return given
@@ -100,6 +129,7 @@ _VERBS: dict[str, tuple[Callable[..., None], int, int]] = {
     "passwd": (_passwd, 1, 2),
     "list": (_list, 0, 1),
     "del": (_delete, 1, 1),
+    "quota": (_quota, 1, 3),
     "protocols": (_protocols, 1, 1 + len(PROTOCOLS)),
 }
 """The function of each verb and how many words may follow it."""

@@ -22,6 +22,7 @@ LAYERS = (
     "store",
     "delivery",
     "clients",
+    "hosted",
     "sieve_box",
     "login",
     "process",

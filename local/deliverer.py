@@ -3,7 +3,8 @@
 It reads `.forward` and `:include:` files, writes mailboxes and files, runs commands.  What it may not do itself,
 sending the message on, it reports.  It has no connection to any other program of the suite than the parent.
 
-For a user who is root it only writes the mailbox: nothing that a file or a message says makes root do anything else.
+For a user who is root it only reads `.forward` and writes the mailbox: nothing that a file or a message says makes root
+do anything else; commands and files that root's `.forward` names are left to `default_privs`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Final
 
 from pillarbox.lib.address import parse_mailbox
 from pillarbox.lib.config import Config
@@ -19,19 +21,25 @@ from pillarbox.lib.config.parameters.local import (
     ALLOW_MAIL_TO_COMMANDS,
     ALLOW_MAIL_TO_FILES,
     DUPLICATE_FILTER_LIMIT,
+    FORWARD_EXPANSION_FILTER,
     FORWARD_PATH,
     MAILBOX_COMMAND,
 )
-from pillarbox.lib.delivery import DEFERRED
+from pillarbox.lib.delivery import BOUNCED, DEFERRED
 from pillarbox.lib.delivery.alias_value import Kind, Target
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.local.destinations import Destinations
 from pillarbox.local.filters import filtered
 from pillarbox.local.forward_file import IgnoredFile, read_forward
-from pillarbox.local.include_file import read_include
-from pillarbox.local.macros import expand_macros
-from pillarbox.local.steps import Message, Outcome, Report
+from pillarbox.local.include_file import include_file
+from pillarbox.local.macros import expand_macros, user_macros
+from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report
 from pillarbox.local.users import User
+
+BATCH: Final = 500
+"""Addresses of a list that are handed on at a time."""
+
+Step = Callable[[], Outcome]
 
 
 class Deliverer:
@@ -45,97 +53,146 @@ class Deliverer:
 
     # --- jobs
 
-    def user(self, message: Message) -> Report:
-        """Deliver to the user: `.forward`, else the mailbox."""
+    def user(self, message: Message, command: str = "", *, elsewhere: bool = False) -> Report:
+        """Deliver to the user: `.forward`, else the mailbox.
+
+        `command`: what takes the mail in place of mailbox_command, "" for none; `elsewhere`: the mailbox is another
+        agent's, so that `mailbox` of the report says whether it is to get the message.
+        """
         report = Report()
         try:
-            targets = self._forward_targets(message, report) if self._user.uid else ()
+            targets = self._forward_targets(message, report)
         except DeliveryFailure as failure:
             report.outcomes.append(Outcome.failure(failure))
             return report
-        if targets:
-            self._follow(targets, "forward", message, report)
-        if not targets or report.mailbox:
-            report.mailbox = False
-            with _failures(report):
-                self._mailbox(message, report)
+        if targets is not None:
+            self._follow(targets, message, report)
+        if targets is None or report.mailbox:
+            report.mailbox = elsewhere
+            if not elsewhere and not report.deferred:
+                with _failures(report):
+                    self._mailbox(message, report, command)
         return report
 
     def include(self, message: Message, path: str) -> Report:
-        """Deliver to the targets in an include file that belongs to the user."""
+        """Look through an include file that belongs to the user, and do what it says besides addresses.
+
+        Nothing is done of a file that has an error: what stands before it would be done again and again.
+        """
         report = Report()
+
+        def count(address: str) -> None:
+            report.listed += 1
+
         try:
-            self._follow(read_include(path, self._user.uid), "include", message, report)
+            with include_file(path, self._user.uid) as file:
+                steps = self._sorted(file.targets(), "include", message, report, count)
+                report.signature = file.signature
         except DeliveryFailure as failure:
-            # Nothing is sent on from a list that has an error: it would go twice to those before it.
             return Report(outcomes=[Outcome.failure(failure)])
+        self._do(steps, report)
         return report
+
+    def members(self, message: Message, path: str, signature: str) -> Iterator[list[str]]:
+        """The addresses in an include file, in batches.  Raises DeliveryFailure where it is not what it was."""
+        batch: list[str] = []
+        with include_file(path, self._user.uid) as file:
+            if file.signature != signature:
+                raise DeliveryFailure("4.3.0", f":include:{path}: the file changes while it is read")
+            for target in self._once(file.targets()):
+                if target.kind is Kind.ADDRESS and not self._is_self(target, message):
+                    batch.append(self._complete(target.value))
+                    if len(batch) >= BATCH:
+                        yield batch
+                        batch = []
+        if batch:
+            yield batch
 
     def file(self, message: Message, path: str) -> Report:
         """Deliver to a file that an alias names."""
         report = Report()
-        self._attempt(report, lambda: self._destinations.file(message, path))
+        self._do([partial(self._destinations.file, message, path)], report)
         return report
 
     def command(self, message: Message, command: str) -> Report:
         """Deliver to a command that an alias names."""
         report = Report()
-        self._attempt(report, lambda: self._destinations.command(message, command))
+        self._do([partial(self._destinations.command, message, command)], report)
         return report
 
     # --- targets
 
-    def _forward_targets(self, message: Message, report: Report) -> tuple[Target, ...]:
-        """The targets of the first forward file that is there and may be used."""
-        macros = {
-            "home": self._user.home,
-            "user": self._user.name,
-            "extension": message.extension,
-            "recipient_delimiter": message.delimiter if message.extension else "",
-        }
-        paths = expand_macros(self._config[FORWARD_PATH], macros, self._config).replace(",", " ").split()
-        for path in dict.fromkeys(paths):
+    def _forward_targets(self, message: Message, report: Report) -> tuple[Target, ...] | None:
+        """The targets of the first forward file that is there and may be used; None where there are none."""
+        macros = user_macros(message, self._user, self._config[FORWARD_EXPANSION_FILTER])
+        # Split before macros are replaced: an extension is an outsider's text, and must not name a path.
+        templates = self._config[FORWARD_PATH].replace(",", " ").split()
+        for path in dict.fromkeys(expand_macros(template, macros, self._config) for template in templates):
             if "/../" in path or "\0" in path:
-                continue  # an extension is an outsider's text
+                continue
             try:
                 targets = read_forward(path, self._user.uid)
             except IgnoredFile as error:
                 report.warnings.append(f"{message.queue_id}: forward file ignored: {error}")
                 continue
             if targets is not None:
-                return targets
-        return ()
+                return targets or None  # an empty one says that nothing is forwarded
+        return None
 
-    def _follow(self, targets: Iterable[Target], source: str, message: Message, report: Report) -> None:
-        """Do what the targets say, or put it into the report."""
+    def _follow(self, targets: Iterable[Target], message: Message, report: Report) -> None:
+        """Do what the user's forward file says, or put it into the report."""
+        self._do(self._sorted(targets, "forward", message, report, report.forward.append), report)
+
+    def _sorted(
+        self, targets: Iterable[Target], source: str, message: Message, report: Report, take: Callable[[str], None]
+    ) -> list[Step]:
+        """Put what the targets say into the report, but for the steps that are done here.  `take` gets the addresses.
+
+        Raises DeliveryFailure where there are too many.
+        """
         files = source in self._config[ALLOW_MAIL_TO_FILES]
         commands = source in self._config[ALLOW_MAIL_TO_COMMANDS]
-        limit = self._config[DUPLICATE_FILTER_LIMIT]
-        seen: set[Target] = set()
-        steps: list[Callable[[], Outcome]] = []
-        for target in targets:
-            if target in seen:
-                continue
-            if len(seen) < limit:
-                seen.add(target)
+        steps: list[Step] = []
+        for target in self._once(targets):
             value = target.value
             if target.kind is Kind.ADDRESS:
                 if self._is_self(target, message):
                     report.mailbox = True
                 else:
-                    report.forward.append(value if "@" in value.rpartition('"')[2] else f"{value}@{self._origin}")
-            elif target.kind is Kind.INCLUDE:
+                    take(self._complete(value))
+                continue
+            if len(steps) + len(report.includes) + len(report.files) + len(report.commands) >= STEP_LIMIT:
+                raise DeliveryFailure("4.3.5", f"more than {STEP_LIMIT} files, commands and lists in one place")
+            if target.kind is Kind.INCLUDE:
                 report.includes.append(value)
             elif target.kind is Kind.FILE:
-                steps.append(
-                    partial(self._destinations.file, message, value) if files else partial(_restricted, "file")
-                )
+                if not files:
+                    steps.append(partial(_restricted, "file"))
+                elif self._user.uid:
+                    steps.append(partial(self._destinations.file, message, value))
+                else:
+                    report.files.append(value)
+            elif not commands:
+                steps.append(partial(_restricted, "command"))
+            elif self._user.uid:
+                steps.append(partial(self._destinations.command, message, value))
             else:
-                steps.append(
-                    partial(self._destinations.command, message, value) if commands else partial(_restricted, "command")
-                )
-        for step in steps:
-            self._attempt(report, step)
+                report.commands.append(value)
+        return steps
+
+    def _once(self, targets: Iterable[Target]) -> Iterator[Target]:
+        """The targets without those that come again, as far as they are remembered (duplicate_filter_limit)."""
+        limit = self._config[DUPLICATE_FILTER_LIMIT]
+        seen: set[Target] = set()
+        for target in targets:
+            if target in seen:
+                continue
+            if len(seen) < limit:
+                seen.add(target)
+            yield target
+
+    def _complete(self, address: str) -> str:
+        return address if "@" in address.rpartition('"')[2] else f"{address}@{self._origin}"
 
     def _is_self(self, target: Target, message: Message) -> bool:
         address = parse_mailbox(target.value, allow_bare=True)
@@ -143,17 +200,18 @@ class Deliverer:
             return False
         return not address.domain or address.domain.lower() == message.domain.lower()
 
-    def _attempt(self, report: Report, step: Callable[[], Outcome]) -> None:
-        with _failures(report):
-            report.outcomes.append(step())
+    def _do(self, steps: Iterable[Step], report: Report) -> None:
+        for step in steps:
+            with _failures(report):
+                report.outcomes.append(step())
 
     # --- the mailbox
 
-    def _mailbox(self, message: Message, report: Report) -> None:
+    def _mailbox(self, message: Message, report: Report, command: str) -> None:
         """The user's mailbox: mailbox_command, the user's filters, home_mailbox, or the spool."""
         destinations = self._destinations
         if self._user.uid:
-            if command := self._config[MAILBOX_COMMAND]:
+            if command := command or self._config[MAILBOX_COMMAND]:
                 report.outcomes.append(destinations.command(message, command))
                 return
             if filtered(destinations, message, report):
@@ -173,4 +231,4 @@ def _failures(report: Report) -> Iterator[None]:
 
 
 def _restricted(what: str) -> Outcome:
-    return Outcome(DEFERRED, "4.7.0", f"mail to {what} is restricted")
+    return Outcome(BOUNCED, "5.7.1", f"mail to {what} is restricted")

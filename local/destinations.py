@@ -7,7 +7,7 @@ became of it, or raises DeliveryFailure, OSError (a disk, a queue file) or EOFEr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from pillarbox.lib.config import Config
@@ -16,6 +16,7 @@ from pillarbox.lib.config.parameters.local import (
     COMMAND_TIME_LIMIT,
     DELIVER_LOCK_ATTEMPTS,
     DELIVER_LOCK_DELAY,
+    EXECUTION_DIRECTORY_EXPANSION_FILTER,
     HOME_MAILBOX,
     LOCAL_COMMAND_SHELL,
     MAIL_SPOOL_DIRECTORY,
@@ -30,10 +31,14 @@ from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter
 from pillarbox.lib.store.mbox.quoting import from_line
 from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
 from pillarbox.local.environment import command_environment
+from pillarbox.local.macros import expand_macros, user_macros
 from pillarbox.local.steps import Message, Outcome
 from pillarbox.local.users import User
 
 _DISCARD: Final = "/dev/null"
+
+Chunks = Callable[[], Iterable[bytes]]
+"""Gives a message's content, each time from the beginning."""
 
 
 class Destinations:
@@ -71,7 +76,7 @@ class Destinations:
             self._maildir(message, path)
             return Outcome.sent("delivered to maildir")
         if path != _DISCARD:
-            self._mbox(message, path)
+            self._mbox(message, path, mailbox=False)
         return Outcome.sent(f"delivered to file: {path}")
 
     def command(self, message: Message, command: str) -> Outcome:
@@ -81,7 +86,10 @@ class Destinations:
         config = self.config
         shell = config[LOCAL_COMMAND_SHELL]
         argv = [*shell.split(), "-c", command] if shell else command_line(command)
-        directory = config[COMMAND_EXECUTION_DIRECTORY] or self.user.home
+        directory = self.user.home
+        if wanted := config[COMMAND_EXECUTION_DIRECTORY]:
+            macros = user_macros(message, self.user, config[EXECUTION_DIRECTORY_EXPANSION_FILTER])
+            directory = expand_macros(wanted, macros, config)
         if not os.access(directory, os.X_OK):
             directory = "/"
         run_command(
@@ -94,31 +102,66 @@ class Destinations:
         )
         return Outcome.sent(f"delivered to command: {command}")
 
-    def _maildir(self, message: Message, path: str) -> None:
+    def put(
+        self,
+        message: Message,
+        path: str,
+        chunks: Chunks | None = None,
+        folder: str = "",
+        flags: tuple[str, ...] = (),
+        *,
+        create: bool = False,
+    ) -> None:
+        """Deliver into a mailbox, as `mailbox` does, or a folder of a Maildir; `chunks` gives another content.
+
+        An mbox file keeps no flags.
+        """
+        if path.endswith("/"):
+            self._maildir(message, path, chunks, folder, flags, create=create)
+        else:
+            self._mbox(message, path, chunks)
+
+    def _maildir(
+        self,
+        message: Message,
+        path: str,
+        chunks: Chunks | None = None,
+        folder: str = "",
+        flags: tuple[str, ...] = (),
+        *,
+        create: bool = False,
+    ) -> None:
         content = message.content
-        chunks = None if content.in_file else content.chunks
-        delivery = MaildirDelivery(path.rstrip("/"), _header(message), content.fd, content.offset, content.size, chunks)
+        if chunks is None and not content.in_file:
+            chunks = content.chunks
+        where = path.rstrip("/")
+        delivery = MaildirDelivery(
+            where, prepended(message), content.fd, content.offset, content.size, chunks, folder, flags, create
+        )
         (failure,) = self._writer.deliver([delivery])
         if failure is not None:
             raise failure
 
-    def _mbox(self, message: Message, path: str) -> None:
+    def _mbox(self, message: Message, path: str, chunks: Chunks | None = None, *, mailbox: bool = True) -> None:
         config = self.config
         options = MboxOptions(
             size_limit=config[MAILBOX_SIZE_LIMIT],
-            owner=os.geteuid() if config[STRICT_MAILBOX_OWNERSHIP] else None,
+            owner=os.geteuid() if mailbox and config[STRICT_MAILBOX_OWNERSHIP] else None,
+            mailbox=mailbox,
             dot_lock="dotlock" in config[MAILBOX_DELIVERY_LOCK],
             lock_timeout=config[DELIVER_LOCK_ATTEMPTS] * config[DELIVER_LOCK_DELAY],
             stale_after=config[STALE_LOCK_TIME],
         )
-        deliver_to_mbox(path, message.sender, message.arrival, _header(message), message.content.chunks(), options)
+        pieces = message.content.chunks() if chunks is None else chunks()
+        deliver_to_mbox(path, message.sender, message.arrival, prepended(message), pieces, options)
 
 
 def command_input(message: Message) -> Iterator[bytes]:
     """A message as commands get it: in the form that it has in an mbox file."""
-    yield from_line(message.sender, message.arrival) + _header(message)
+    yield from_line(message.sender, message.arrival) + prepended(message)
     yield from message.content.chunks()
 
 
-def _header(message: Message) -> bytes:
+def prepended(message: Message) -> bytes:
+    """The lines that delivery puts before the message."""
     return delivered_lines(message.sender, message.original, message.recipient)

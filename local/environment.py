@@ -44,5 +44,7 @@ def command_environment(config: Config, message: Message, user: User) -> dict[st
         **{name: message.attributes.get(key, "") for name, key in _FROM_ATTRIBUTES.items()},
     }
     environment.update({name: filtered(value, allowed) for name, value in values.items()})
-    environment.update(PATH=PATH, SHELL=user.shell or "/bin/sh", HOME=user.home, USER=user.name, LOGNAME=user.name)
+    # What an alias or a list runs has the rights of someone else: the name is still the one that the mail is for.
+    name = user.name if user.name.lower() == message.user else filtered(message.user, allowed)
+    environment.update(PATH=PATH, SHELL=user.shell or "/bin/sh", HOME=user.home, USER=name, LOGNAME=name)
     return environment

@@ -1,4 +1,5 @@
-"""The expander: reads aliases and sends messages on, as `default_privs`, confined to two sockets.
+"""The expander: reads aliases, as `default_privs`, confined to two sockets; in its process messages are sent on, too
+(`sending`).
 
 The connections to lookup and cleanup are made while the process is still the parent's user, because only the suite's
 users can enter the directory of those sockets; when one breaks, the process reports itself stale and ends, and the
@@ -9,49 +10,43 @@ It never writes a file, runs a program or becomes a user: what an alias asks for
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from email.utils import formatdate
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from pillarbox.lib.address import AddressSyntaxError, parse_mailbox
-from pillarbox.lib.clients.cleanup import CleanupClient, Rejected
+from pillarbox.lib.address import Address, AddressSyntaxError, parse_mailbox
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.general import MAIL_NAME, MYHOSTNAME, MYORIGIN
+from pillarbox.lib.config.parameter import Parameter
+from pillarbox.lib.config.parameters.general import MYORIGIN
 from pillarbox.lib.config.parameters.local import (
     ALLOW_MAIL_TO_COMMANDS,
     ALLOW_MAIL_TO_FILES,
     DUPLICATE_FILTER_LIMIT,
     EXPAND_OWNER_ALIAS,
+    FALLBACK_TRANSPORT,
+    FALLBACK_TRANSPORT_MAPS,
     LUSER_RELAY,
+    MAILBOX_TRANSPORT,
+    MAILBOX_TRANSPORT_MAPS,
 )
 from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
-from pillarbox.lib.delivery import DEFERRED
+from pillarbox.lib.delivery import BOUNCED, DEFERRED
 from pillarbox.lib.delivery.alias_value import AliasSyntaxError, Kind, Target, parse_targets
 from pillarbox.lib.delivery.delivered import delivered_to, has_visited
-from pillarbox.lib.queue import Envelope, Recipient
-from pillarbox.lib.queue.envelope import notify_of_members
 from pillarbox.lib.store.failure import DeliveryFailure
-from pillarbox.local.macros import expand_macros
-from pillarbox.local.steps import Message, Outcome, Report
+from pillarbox.local.macros import expand_macros, user_macros
+from pillarbox.local.sending import Stale
+from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report
 from pillarbox.local.users import find_user
-
-CHUNK: Final = 65536
-
-
-class Stale(Exception):
-    """A connection broke before anything was done: a fresh process may do it."""
 
 
 class Expander:
     """The work of one expander process."""
 
-    def __init__(self, config: Config, lookup: LookupClient, cleanup: CleanupClient) -> None:
+    def __init__(self, config: Config, lookup: LookupClient) -> None:
         self._config = config
         self._lookup = lookup
-        self._cleanup = cleanup
         self._origin = config[MYORIGIN]
         self._commands = "alias" in config[ALLOW_MAIL_TO_COMMANDS]
         self._files = "alias" in config[ALLOW_MAIL_TO_FILES]
@@ -60,7 +55,7 @@ class Expander:
     def expand(self, message: Message) -> Report:
         """What the recipient stands for.  Raises Stale."""
         report = Report()
-        try:
+        with self._failures(report):
             if has_visited(delivered_to(message.content.header()), message.recipient):
                 raise DeliveryFailure("5.4.6", f"mail forwarding loop for {message.recipient}")
             name, value = self._alias(message)
@@ -69,13 +64,24 @@ class Expander:
             else:
                 report.sender = self._owner(name, message)
                 self._sort(name, value, message, report)
+                if report.files or report.commands:
+                    table = self._lookup.locate(ALIAS_MAPS.name, name)
+                    report.table = -1 if table is None else table
+                if report.mailbox:
+                    report.transport = self._mailbox_transport(message)
+        return report
+
+    @contextmanager
+    def _failures(self, report: Report) -> Iterator[None]:
+        """What goes wrong within becomes an outcome; a broken connection is Stale."""
+        try:
+            yield
         except ServiceUnavailable as error:
             raise Stale(error.reason) from error
         except DeliveryFailure as failure:
             report.outcomes.append(Outcome.failure(failure))
         except (OSError, EOFError) as error:
             report.outcomes.append(Outcome(DEFERRED, "4.3.0", f"cannot read the queue file: {error}"))
-        return report
 
     def _alias(self, message: Message) -> tuple[str, str | None]:
         """The alias that applies: user+extension, then user (aliases(5)); the text is None where there is none."""
@@ -127,13 +133,24 @@ class Expander:
                     report.mailbox = True
                 else:
                     report.forward.append(self._complete(target.value))
-            elif target.kind is Kind.INCLUDE:
+                continue
+            if len(report.includes) + len(report.files) + len(report.commands) >= STEP_LIMIT:
+                raise DeliveryFailure("4.3.5", f'alias "{name}": more than {STEP_LIMIT} files, commands and lists')
+            if target.kind is Kind.INCLUDE:
                 report.includes.append(target.value)
             elif target.kind is Kind.FILE:
                 if _permitted(self._files, "file", report):
                     report.files.append(target.value)
             elif _permitted(self._commands, "command", report):
                 report.commands.append(target.value)
+
+    def _mailbox_transport(self, message: Message) -> str:
+        return self._transport(MAILBOX_TRANSPORT_MAPS, MAILBOX_TRANSPORT, message)
+
+    def _transport(self, maps: Parameter[tuple[str, ...]], default: Parameter[str], message: Message) -> str:
+        """What the tables, else the parameter, say for the user: `transport:nexthop`, or "" for none."""
+        found = self._lookup.get(maps.name, message.user) if self._config[maps] else None
+        return found or self._config[default]
 
     def _is_self(self, target: Target, name: str, message: Message) -> bool:
         """Whether an alias names the very user it is for: then the mail goes to the mailbox."""
@@ -146,91 +163,37 @@ class Expander:
         return address if "@" in address.rpartition('"')[2] else f"{address}@{self._origin}"
 
     def _not_an_alias(self, message: Message, report: Report) -> None:
-        if find_user(message.user) is not None:
+        report.transport = self._mailbox_transport(message)
+        if report.transport or find_user(message.user) is not None:
             report.mailbox = True
+        else:
+            self._unknown(message, report)
+
+    def unknown(self, message: Message) -> Report:
+        """What becomes of mail for a name that is neither an alias nor a user.  Raises Stale."""
+        report = Report()
+        with self._failures(report):
+            self._unknown(message, report)
+        return report
+
+    def _unknown(self, message: Message, report: Report) -> None:
+        report.transport = self._transport(FALLBACK_TRANSPORT_MAPS, FALLBACK_TRANSPORT, message)
+        if report.transport:
             return
         relay = self._config[LUSER_RELAY]
         if not relay:
             raise DeliveryFailure("5.1.1", f'unknown user: "{message.user}"')
-        address = expand_macros(
-            relay,
-            {
-                "user": message.user,
-                "local": f"{message.user}{message.delimiter}{message.extension}",
-                "extension": message.extension,
-                "domain": message.domain,
-            },
-            self._config,
-        )
+        local, at, domain = expand_macros(relay, user_macros(message, None), self._config).rpartition("@")
         try:
-            report.forward.append(self._complete(str(parse_mailbox(address, allow_bare=True))))
+            # The local part may be what a sender wrote: it is quoted where it has to be.
+            address = Address(local, domain) if at and local else parse_mailbox(domain, allow_bare=True)
+            report.forward.append(self._complete(str(parse_mailbox(str(address), allow_bare=True))))
         except AddressSyntaxError as error:
             raise DeliveryFailure("4.3.5", f"luser_relay: {error}") from error
 
-    def forward(self, message: Message, addresses: Sequence[str], *, alone: bool) -> Outcome:
-        """Send the message on as a new one; `alone`: the one address is all that the recipient stands for.
-
-        Raises Stale if that could not even be begun.
-        """
-        try:
-            content = message.content
-        except DeliveryFailure as failure:
-            return Outcome.failure(failure)
-        except (OSError, EOFError) as error:
-            return Outcome(DEFERRED, "4.3.0", f"cannot read the queue file: {error}")
-        try:
-            new = self._cleanup.open()
-        except ServiceUnavailable as error:
-            raise Stale(error.reason) from error
-        now = time.time()
-        attributes = message.attributes
-        notify = _passed_on(message.notify, alone)
-        envelope = Envelope(
-            sender=message.sender,
-            recipients=tuple(
-                Recipient(address, message.original or message.recipient, message.orcpt, notify)
-                for address in addresses
-            ),
-            arrival=now,
-            envid=message.envid,
-            ret=message.ret,
-            deliver_by=message.deliver_by,
-            report=message.report,
-            body="8bitmime" if message.body == "binarymime" else message.body,
-            smtputf8=message.smtputf8,
-            requiretls=message.requiretls,
-            client_name=attributes.get("client_name", ""),
-            client_address=attributes.get("client_address", ""),
-            client_helo=attributes.get("client_helo", ""),
-            origin="local",
-        )
-        host, mail_name = self._config[MYHOSTNAME], self._config[MAIL_NAME]
-        received = f"Received: by {host} ({mail_name})\n\tid {new.queue_id}; {formatdate(now, localtime=True)}\n"
-        with new:
-            try:
-                new.begin(envelope)
-                new.write(received.encode() + f"Delivered-To: {message.recipient}\n".encode("utf-8", "surrogateescape"))
-                for data in content.chunks(CHUNK):
-                    new.write(data)
-                receipt = new.commit()
-            except Rejected as error:
-                return Outcome.failure(DeliveryFailure(error.enhanced, error.text))
-            except ServiceUnavailable as error:
-                return Outcome(DEFERRED, "4.3.0", f"cannot forward: {error.reason}")
-            except (OSError, EOFError) as error:
-                return Outcome(DEFERRED, "4.3.0", f"cannot read the queue file: {error}")
-        return Outcome.sent(f"forwarded as {receipt.queue_id}")
-
 
 def _permitted(allowed: bool, what: str, report: Report) -> bool:
-    """Whether a target of this kind may be used; if not, that is its outcome (a mistake of ours: it waits)."""
+    """Whether a target of this kind may be used; if not, that is its outcome."""
     if not allowed:
-        report.outcomes.append(Outcome(DEFERRED, "4.7.0", f"mail to {what} is restricted"))
+        report.outcomes.append(Outcome(BOUNCED, "5.7.1", f"mail to {what} is restricted"))
     return allowed
-
-
-def _passed_on(notify: str, alone: bool) -> tuple[str, ...]:
-    """NOTIFY of the addresses that one was expanded to: its success has been reported here, unless there is but one
-    (RFC 3461 sections 5.2.7.1 and 5.2.7.2)."""
-    values = tuple(notify.split(",")) if notify else ()
-    return values if alone else notify_of_members(values)

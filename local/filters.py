@@ -12,12 +12,13 @@ from typing import Final
 
 from pillarbox.local.destinations import Destinations
 from pillarbox.local.procmail import by_recipes
+from pillarbox.local.sieve import sieve
 from pillarbox.local.steps import Message, Report
 
 Filter = Callable[[Destinations, Message, Report], bool]
 """Whether it has taken the message.  May raise what a way of delivery raises (`destinations`)."""
 
-FILTERS: Final[tuple[Filter, ...]] = (by_recipes,)
+FILTERS: Final[tuple[Filter, ...]] = (by_recipes, sieve)
 
 
 def filtered(destinations: Destinations, message: Message, report: Report) -> bool:

@@ -55,7 +55,7 @@ def read_forward(path: str, uid: int) -> tuple[Target, ...] | None:
     try:
         return parse_lines(data.decode("utf-8", "surrogateescape"))
     except AliasSyntaxError as error:
-        raise IgnoredFile(f"{path}: {error}") from error
+        raise IgnoredFile(f"{path}, {error}") from error
 
 
 def _check(about: os.stat_result, path: str, uid: int) -> None:

@@ -1,24 +1,52 @@
-"""Reading an `:include:` file, as its owner: one list of targets per line, `#` comments."""
+"""Reading an `:include:` file, as its owner: one list of targets per line, `#` comments.
+
+A list may be of any length: it is read line by line, and twice: once to see that all of it can be read, and for what
+it names besides addresses; then for the addresses, a batch at a time.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator
-from typing import Final
+from contextlib import contextmanager
+from typing import BinaryIO, Final
 
-from pillarbox.lib.delivery.alias_value import AliasSyntaxError, Target, parse_lines
+from pillarbox.lib.delivery.alias_value import AliasSyntaxError, Target, parse_line
 from pillarbox.lib.store.failure import DeliveryFailure
 
 LINE_LIMIT: Final = 65536
 """Bytes of one line; a file with more in a line is no list of addresses."""
 
 
-def read_include(path: str, uid: int) -> Iterator[Target]:
-    """The targets, read line by line, so that a list may be of any length.
+class IncludeFile:
+    """An open include file; `signature` says which state of it this is."""
 
-    `uid` is who is expected to own it.  Raises DeliveryFailure: a list that cannot be read or has an error waits for
-    its owner to put it right.
+    def __init__(self, path: str, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+        self.signature = _signature(os.fstat(file.fileno()))
+
+    def targets(self) -> Iterator[Target]:
+        """The targets.  Raises DeliveryFailure where a line makes no sense, and where the file changes meanwhile."""
+        number = 0
+        while line := self._file.readline(LINE_LIMIT + 1):
+            number += 1
+            if len(line) > LINE_LIMIT:
+                raise DeliveryFailure("4.3.5", f":include:{self._path}, line {number}: too long")
+            try:
+                yield from parse_line(line.decode("utf-8", "surrogateescape"))
+            except AliasSyntaxError as error:
+                raise DeliveryFailure("4.3.5", f":include:{self._path}, line {number}: {error}") from error
+        if _signature(os.fstat(self._file.fileno())) != self.signature:
+            raise DeliveryFailure("4.3.0", f":include:{self._path}: the file changes while it is read")
+
+
+@contextmanager
+def include_file(path: str, uid: int) -> Iterator[IncludeFile]:
+    """Open the file; `uid` is who is expected to own it.
+
+    Raises DeliveryFailure: a list that cannot be read or has an error waits for its owner to put it right.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -32,12 +60,8 @@ def read_include(path: str, uid: int) -> Iterator[Target]:
             raise DeliveryFailure("4.3.5", f":include:{path}: everybody may write it")
         if about.st_uid not in (0, uid):
             raise DeliveryFailure("4.3.5", f":include:{path}: belongs to uid {about.st_uid}")
-        number = 0
-        while line := file.readline(LINE_LIMIT + 1):
-            number += 1
-            if len(line) > LINE_LIMIT:
-                raise DeliveryFailure("4.3.5", f":include:{path}: line {number} is too long")
-            try:
-                yield from parse_lines(line.decode("utf-8", "surrogateescape"))
-            except AliasSyntaxError as error:
-                raise DeliveryFailure("4.3.5", f":include:{path}: line {number}: {error}") from error
+        yield IncludeFile(path, file)
+
+
+def _signature(about: os.stat_result) -> str:
+    return f"{about.st_dev}.{about.st_ino}.{about.st_size}.{about.st_mtime_ns}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameters.local import LOCAL_CONCURRENCY_LIMIT
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.local import LOCAL_CONCURRENCY_LIMIT, MAILBOX_COMMAND_MAPS
 from pillarbox.lib.process import Program, Worker, serve_async_agent
+from pillarbox.lib.sieve_box import site
 from pillarbox.local.parent import LocalDelivery
 
 
@@ -14,4 +16,9 @@ def run(worker: Worker) -> None:
     delivery.children.close()
 
 
-PROGRAM = Program(name="local", owner="", run=run, callers=("mail_owner",))
+def tables(config: Config) -> dict[str, tuple[str, ...]]:
+    """What the parent reads once and keeps."""
+    return {MAILBOX_COMMAND_MAPS.name: config[MAILBOX_COMMAND_MAPS]}
+
+
+PROGRAM = Program(name="local", owner="", run=run, callers=("mail_owner",), tables=tables, mistakes=site.mistakes)

@@ -21,9 +21,14 @@ from pillarbox.lib.delivery import (
     text_content,
 )
 from pillarbox.lib.ipc import Attributes, ProtocolError
+from pillarbox.lib.sieve_box.plan import Outgoing
 from pillarbox.lib.store.failure import DeliveryFailure
+from pillarbox.local.mails import Mail
 
 RELAY = "local"
+
+STEP_LIMIT = 100
+"""Files, commands and lists that one alias or file may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +188,32 @@ class Report:
     """Deliver to the user's own mailbox; from the expander: the name is no alias, or stands in its own alias."""
     sender: str | None = None
     """The sender that the message has from here on (owner-NAME), None = as it was."""
+    transport: str = ""
+    """`transport:nexthop` that gets the message in place of the mailbox; without `mailbox`: because there is no user of
+    this name."""
+    table: int = -1
+    """The number of the table in alias_maps that an alias is from, -1 where that makes no difference."""
+    listed: int = 0
+    """How many addresses an `:include:` file holds, which are read again when all else is done."""
+    signature: str = ""
+    """Which state of that file this was."""
     warnings: list[str] = field(default_factory=list)
     """For the log, which children do not have."""
+    outgoing: list[Outgoing] = field(default_factory=list)
+    """What a filter sends; it travels in frames of its own, and becomes `mails`."""
+    mails: list[Mail] = field(default_factory=list)
+    """The parent's side of that."""
+
+    def drop_mails(self) -> None:
+        """Give back the descriptors of mails that nobody takes."""
+        for mail in self.mails:
+            mail.close()
+        self.mails.clear()
 
     @property
-    def targets(self) -> bool:
-        """Whether something else is left to do than to send the message on."""
-        return bool(self.files or self.commands or self.includes or self.mailbox)
+    def deferred(self) -> bool:
+        """Whether something has to be tried again."""
+        return any(outcome.status == DEFERRED for outcome in self.outcomes)
 
     def members(self) -> dict[str, object]:
         """The members that travel."""
@@ -200,6 +224,10 @@ class Report:
             "commands": self.commands,
             "includes": self.includes,
             "mailbox": self.mailbox,
+            "transport": self.transport,
+            "table": self.table,
+            "listed": self.listed,
+            "signature": self.signature,
             "warnings": self.warnings,
             **({"sender": self.sender} if self.sender is not None else {}),
         }
@@ -222,6 +250,10 @@ class Report:
             list(frame.texts("includes")),
             frame.boolean("mailbox"),
             frame.text("sender") if "sender" in frame else None,
+            frame.text("transport"),
+            frame.integer("table"),
+            frame.integer("listed"),
+            frame.text("signature"),
             list(frame.texts("warnings")),
         )
 

@@ -6,12 +6,16 @@ from the configuration, not from the request.
 
 from __future__ import annotations
 
+import functools
+import operator
+
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.access import access_tables
 from pillarbox.lib.config.parameters.general import RECIPIENT_DELIMITER
 from pillarbox.lib.ipc import Attributes, ProtocolError
 from pillarbox.lib.tables import LookupFailed, Maps
 from pillarbox.lib.tables.keys import find_address
+from pillarbox.lib.tables.table import Reach
 from pillarbox.lookup.classes import Classes
 from pillarbox.lookup.request import KEY_LIMIT, Reply, request_key
 from pillarbox.lookup.routing import Router
@@ -37,7 +41,7 @@ class Access:
         keys, partial = request.texts("keys"), request.text("partial")
         if len(keys) > KEYS_LIMIT or len(keys) != len(partial) or any(len(key) > KEY_LIMIT for key in keys):
             raise ProtocolError("keys: some keys, and as many digits in partial, were expected")
-        maps = self._named(request)
+        maps = self.named(request)
         for key, part in zip(keys, partial, strict=True):
             value = maps.find(key, partial=part == "1")
             if value is not None:
@@ -47,10 +51,11 @@ class Access:
     def owners(self, request: Attributes) -> Reply:
         """What the tables have for an address.  Raises LookupFailed, ProtocolError."""
         address = self._complete(request_key(request, "address"))
-        found = find_address(self._named(request), address, self._delimiters, self._is_own)
+        found = find_address(self.named(request), address, self._delimiters, self._is_own)
         return {"ok": True} if found is None else {"ok": True, "key": address, "value": found.value}
 
-    def _named(self, request: Attributes) -> Maps:
+    def named(self, request: Attributes) -> Maps:
+        """The tables that a request names.  Raises LookupFailed, ProtocolError."""
         named = []
         for spec in request.texts("tables"):
             maps = self._maps.get(spec)
@@ -67,3 +72,7 @@ class Access:
     def files(self) -> tuple[str, ...]:
         """The files that the tables read."""
         return tuple(file for maps in self._maps.values() for file in maps.files())
+
+    def reach(self) -> Reach:
+        """The servers that look-ups in the tables ask."""
+        return functools.reduce(operator.or_, (maps.reach() for maps in self._maps.values()), Reach())

@@ -47,6 +47,8 @@ class AccountsTable(Table):
         self._domains = domains
         self._ttl = ttl
         self._known: dict[str, tuple[float, str]] = {}
+        self.quotas: dict[str, str] = {}
+        """The own quotas of accounts that were asked for."""
         self._lock = threading.Lock()
 
     def get(self, key: str) -> str | None:
@@ -70,6 +72,7 @@ class AccountsTable(Table):
         if value is not None and self._ttl > 0:
             if len(self._known) >= CACHE_LIMIT:
                 self._known.clear()
+                self.quotas.clear()
             self._known[key] = (self.options.clock() + self._ttl, value)
         return value
 
@@ -77,7 +80,19 @@ class AccountsTable(Table):
         if not is_address:
             return "hosted" if self._domains.ask(key) else None
         account = self._client.account(key)
-        return None if account is None or (account.system and not self._logins) else account.address
+        if account is None or (account.system and not self._logins):
+            return None
+        if account.quota:
+            if len(self.quotas) >= CACHE_LIMIT:
+                self.quotas.clear()
+            self.quotas[key] = account.quota
+        else:
+            self.quotas.pop(key, None)
+        return account.address
+
+    def quota(self, key: str) -> str:
+        """The account's own quota, "" where it or the account has none.  Raises LookupFailed, WouldBlock."""
+        return self.quotas.get(self._folded(key), "") if self.get(key) is not None else ""
 
 
 def register_accounts(registry: Registry, config: Config) -> None:

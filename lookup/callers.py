@@ -2,7 +2,8 @@
 
 Callers are told apart by the user id that the kernel reports of their end of the socket.  All programs of `net_owner`
 have one: what the SMTP client needs (its policy tables) smtpd may ask about too.  They are never told what an alias
-stands for, except, where `smtpd_expn_networks` is set, the addresses that EXPN would show (`members`).
+stands for, except, where `smtpd_expn_networks` is set, the addresses that EXPN would show (`members`).  What names mail
+bears outside (`generic`, `forwarded`) they may ask where that is configured.
 Whoever is not in the table, root and `mail_owner` among them, may ask everything; and so may all where the whole suite
 runs as one user.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
-from pillarbox.lib.config.parameters import smtpd_extensions, smtpd_screening
+from pillarbox.lib.config.parameters import rewriting, smtpd_extensions, smtpd_screening
 from pillarbox.lib.config.parameters.general import AUTH_OWNER, NET_OWNER, VMAIL_OWNER
 from pillarbox.lib.config.parameters.lookup import VIRTUAL_MAILBOX_MAPS
 from pillarbox.lib.config.parameters.milter import SMTPD_MILTER_MAPS
@@ -67,6 +68,10 @@ class Callers:
         views = (config, *map(config.for_service, config.services.values()))
         if any(view[smtpd_extensions.SMTPD_EXPN_NETWORKS] for view in views):
             net = Rights(net.verbs | {"members"}, net.parameters)
+        if any(view[rewriting.SMTP_GENERIC_MAPS] for view in (*views, *(view.for_lmtp() for view in views))):
+            net = Rights(net.verbs | {"generic"}, net.parameters)
+        if config[rewriting.SRS_DOMAIN]:
+            net = Rights(net.verbs | {"forwarded"}, net.parameters)
         for owner, rights in ((VMAIL_OWNER, VMAIL), (AUTH_OWNER, AUTH), (NET_OWNER, net)):
             self._rights[resolve_identity(config[owner]).uid] = rights
 

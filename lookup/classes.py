@@ -6,6 +6,9 @@ virtual_alias_domains, virtual_mailbox_domains, relay_domains.
 
 from __future__ import annotations
 
+import functools
+import operator
+
 from pillarbox.lib.address import normalize_domain
 from pillarbox.lib.address.domain import literal_address
 from pillarbox.lib.clients.lookup import AddressClass
@@ -21,6 +24,7 @@ from pillarbox.lib.config.parameters.lookup import (
 )
 from pillarbox.lib.log import log
 from pillarbox.lib.system.interfaces import own_addresses
+from pillarbox.lib.tables.table import Reach
 from pillarbox.lookup.domains import DomainList
 from pillarbox.lookup.tableset import TableSet
 
@@ -98,6 +102,10 @@ class Classes:
     def files(self) -> tuple[str, ...]:
         """The files that the lists read."""
         return tuple(file for each in self._all() for file in each.files())
+
+    def reach(self) -> Reach:
+        """The servers that look-ups in the lists ask."""
+        return functools.reduce(operator.or_, (each.reach() for each in self._all()), Reach())
 
     def _all(self) -> tuple[DomainList, ...]:
         return (self._local, self._alias, self._mailbox, self._relay, *self._others.values())

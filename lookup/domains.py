@@ -6,6 +6,8 @@ parameter is listed in parent_domain_matches_subdomains.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from pillarbox.lib.address import normalize_domain
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import LookupFailed, Maps
 from pillarbox.lib.tables.keys import domain_keys
+from pillarbox.lib.tables.table import Reach
 from pillarbox.lookup.tableset import TableSet
 
 FILE_NESTING_LIMIT = 10
@@ -95,6 +98,18 @@ class DomainList:
             raise LookupFailed(self._failure)
         return False
 
+    def has(self, name: str) -> bool:
+        """Whether the list has `name` (in lower case) as it is: a name that is no domain has no parents.
+
+        Raises LookupFailed.
+        """
+        for negated, item in self._items:
+            if name in item if isinstance(item, frozenset) else item.find(name) is not None:
+                return not negated
+        if self._failure:
+            raise LookupFailed(self._failure)
+        return False
+
     def names(self, domain: str) -> bool:
         """Whether `domain` is written in the list itself, not only found in one of its tables."""
         return any(isinstance(item, frozenset) and domain in item and not negated for negated, item in self._items)
@@ -107,3 +122,7 @@ class DomainList:
     def files(self) -> tuple[str, ...]:
         """The files that the list reads."""
         return (*self._files, *(file for maps in self._maps for file in maps.files()))
+
+    def reach(self) -> Reach:
+        """The servers that look-ups in the list ask."""
+        return functools.reduce(operator.or_, (maps.reach() for maps in self._maps), Reach())

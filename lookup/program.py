@@ -34,10 +34,11 @@ def prepare(worker: Worker) -> None:
 
 
 def confinement(config: Config) -> Confinement:
-    """Reading the table files; UNIX sockets for the auth service; no network."""
+    """Reading the table files; UNIX sockets for the auth service; of the network only the servers of tables."""
     lookup = _prepared[os.getpid()][0] if os.getpid() in _prepared else Lookup(config)
     files = tuple(file for file in lookup.files() if os.path.exists(file))
-    return Confinement(read=files, connect_tcp=(), bind_tcp=(), fork=False)
+    reach = lookup.reach()
+    return Confinement(read=files, connect_tcp=tuple(sorted(reach.ports)), bind_tcp=(), udp=reach.names, fork=False)
 
 
 def run(worker: Worker) -> None:

@@ -20,9 +20,12 @@ from pillarbox.lib.config.parameters.lookup import (
     VIRTUAL_ALIAS_MAPS,
     VIRTUAL_MAILBOX_MAPS,
 )
+from pillarbox.lib.config.parameters.rewriting import ALLOW_UNTRUSTED_ROUTING
 from pillarbox.lib.tables import Maps
 from pillarbox.lib.tables.keys import find_address
 from pillarbox.lookup.classes import Classes
+from pillarbox.lookup.forwarding import Forwarding, SrsError
+from pillarbox.lookup.quotas import Quotas
 from pillarbox.lookup.routing import Router
 from pillarbox.lookup.tableset import TableSet
 
@@ -38,7 +41,10 @@ _TABLE_NAMES: dict[AddressClass, str] = {
 class Recipients:
     """Verdicts for one configuration."""
 
-    def __init__(self, config: Config, tables: TableSet, classes: Classes, router: Router) -> None:
+    def __init__(
+        self, config: Config, tables: TableSet, classes: Classes, router: Router, forwarding: Forwarding
+    ) -> None:
+        self._forwarding = forwarding
         self._classes = classes
         self._router = router
         self._delimiters = config[RECIPIENT_DELIMITER]
@@ -52,10 +58,17 @@ class Recipients:
             "virtual_mailbox": tables.maps(VIRTUAL_MAILBOX_MAPS),
             "relay": tables.maps(RELAY_RECIPIENT_MAPS),
         }
+        self._quotas = Quotas(config, tables)
+        self._routing = config[ALLOW_UNTRUSTED_ROUTING]
         self._name_table = config[SHOW_USER_UNKNOWN_TABLE_NAME]
 
     def verdict(self, address: str) -> RecipientVerdict:
         """The verdict.  Raises LookupFailed."""
+        try:
+            if self._forwarding.back(address) is not None:
+                return RecipientVerdict("ok", "default")
+        except SrsError as error:
+            return RecipientVerdict("unknown", "default", str(error), 550, "5.1.1")
         route = self._router.resolve(address)
         address, address_class = route.recipient, route.address_class
         if any(self._known(maps, address) for maps in self._rewritten):
@@ -67,8 +80,10 @@ class Recipients:
         users = self._users.get(address_class)
         if users and not self._known(users, address):
             return self._unknown(address_class)
-        if address_class == "default":
+        if address_class == "default" or (not self._routing and self._router.carries_route(address)):
             return RecipientVerdict("relay_denied", address_class, "Relay access denied", 554, "5.7.1")
+        if address_class == "virtual_mailbox":
+            return RecipientVerdict("ok", address_class, quota=self._quotas.grant(address))
         return RecipientVerdict("ok", address_class)
 
     def _known(self, maps: Maps, address: str) -> bool:

@@ -1,6 +1,6 @@
 """Where an address goes: transport and next hop, as trivial-rewrite(8) of Postfix decides it.
 
-In order: the address class gives transport and next hop; relocated_maps and transport_maps may override both, and
+In order: the address class gives transport and next hop; transport_maps and then relocated_maps may override both, and
 suppression_maps has the last word.
 """
 
@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 
 from pillarbox.lib.address import normalize_domain
-from pillarbox.lib.address.address import split_address
+from pillarbox.lib.address.address import split_address, unquote_local
+from pillarbox.lib.address.rewriting import split_written
 from pillarbox.lib.clients.lookup import AddressClass, Route
 from pillarbox.lib.clients.suppression import exempt, refusal
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.address_rules import address_rules
 from pillarbox.lib.config.parameters.bounce import DOUBLE_BOUNCE_SENDER
 from pillarbox.lib.config.parameters.delivery import SUPPRESSION_MAPS
 from pillarbox.lib.config.parameters.general import MYHOSTNAME, MYORIGIN, RECIPIENT_DELIMITER
@@ -29,10 +31,14 @@ from pillarbox.lib.config.parameters.lookup import (
     TRANSPORT_MAPS,
     VIRTUAL_TRANSPORT,
 )
+from pillarbox.lib.config.parameters.rewriting import EMPTY_ADDRESS_RECIPIENT
 from pillarbox.lib.tables import LookupFailed, Maps
 from pillarbox.lib.tables.keys import find_address, transport_keys
 from pillarbox.lookup.classes import Classes
 from pillarbox.lookup.tableset import TableSet
+
+STEPS_LIMIT = 50
+"""Systems on a way that an address names (`a%b%c@here`)."""
 
 _TRANSPORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _UNDELIVERABLE = {"error": "5.0.0 Address is undeliverable", "retry": "4.0.0 Address is unavailable"}
@@ -44,6 +50,8 @@ class Router:
     def __init__(self, config: Config, tables: TableSet, classes: Classes) -> None:
         self._classes = classes
         self._origin = config[MYORIGIN]
+        self._rules = address_rules(config)
+        self._nobody = config[EMPTY_ADDRESS_RECIPIENT]
         self._hostname = config[MYHOSTNAME]
         self._delimiters = config[RECIPIENT_DELIMITER]
         self._relayhost = config[RELAYHOST]
@@ -67,32 +75,52 @@ class Router:
         )
 
     def complete(self, address: str) -> str:
-        """The address with a domain: source routes are dropped, a missing domain is $myorigin."""
+        """The address in standard form, with a domain: see `lib.address.rewriting`."""
         if not address:
-            return f"MAILER-DAEMON@{self._hostname}"
-        if address[0] == "@" and ":" in address:
-            address = address.partition(":")[2]
-        local, domain = split_address(address)
-        domain = domain.removesuffix(".") if domain else ""
-        return f"{local.removesuffix('@')}@{domain or self._origin}"
+            return f"{self._nobody}@{self._hostname}"
+        address = self._rules.standard(address)
+        if address[-1] == "@" or split_written(address)[1] is None:
+            # With append_at_myorigin switched off, or of a null domain: still a user of ours.
+            return f"{address.removesuffix('@')}@{self._origin}"
+        return address
 
     def resolve(self, address: str, sender: str = "") -> Route:
         """The route of `address`.  Raises LookupFailed."""
-        address = self.complete(address)
+        address = self._arrived(self.complete(address))
         domain = split_address(address)[1]
         address_class = self._classes.of(domain)
         transport, nexthop = self._by_class(address_class, domain, sender)
+        if self._transport_maps:
+            transport, nexthop = self._override(address, domain, transport, nexthop)
         if self._relocated:
             moved = find_address(self._relocated, address, self._delimiters, self._classes.is_own)
             if moved is not None:
                 transport, nexthop = "error", f"5.1.6 User has moved to {moved.value}"
-        if self._transport_maps:
-            transport, nexthop = self._override(address, domain, transport, nexthop)
         if self._suppressed and not exempt(address, self._double_bounce):
             reason = find_address(self._suppressed, address, self._delimiters, lambda domain: False)
             if reason is not None:
                 transport, nexthop = "error", refusal(reason.value, self._hostname)
         return Route(transport, nexthop, address, address_class)
+
+    def carries_route(self, address: str) -> bool:
+        """Whether a resolved address that is not local names a further way, which its server may follow."""
+        local, domain = split_address(address)
+        return self._rules.carries_route(unquote_local(local)) and self._classes.of(domain) != "local"
+
+    def _arrived(self, address: str) -> str:
+        """Where an address leads that names a way through this system: `ann%far.example@here` to `ann@far.example`.
+
+        Each step takes a domain away; of absurdly many the rest stays.
+        """
+        for _ in range(STEPS_LIMIT):
+            local, domain = split_address(address)
+            if self._rules.quick(local) or self._classes.of(domain) != "local":
+                break
+            onward = self._rules.routed(local)
+            if onward is None:
+                break
+            address = self.complete(onward)
+        return address
 
     def _by_class(self, address_class: AddressClass, domain: str, sender: str) -> tuple[str, str]:
         if address_class == "virtual_alias":

@@ -14,21 +14,26 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from pillarbox.lib.clients.lookup import CanonicalKind
+from pillarbox.lib.clients.lookup import Position
 from pillarbox.lib.config import Config
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, Outbox, ProtocolError, encode_frame
 from pillarbox.lib.log import log
 from pillarbox.lib.system.processor_time import hand_over
 from pillarbox.lib.tables import STANDARD, LookupFailed, Options, TableChanged
 from pillarbox.lib.tables.blocking import WouldBlock, waiting_allowed
+from pillarbox.lib.tables.table import Reach
 from pillarbox.lookup.access import Access
 from pillarbox.lookup.accounts import register_accounts
 from pillarbox.lookup.callers import Callers
 from pillarbox.lookup.classes import Classes
 from pillarbox.lookup.expansion import Expansion
+from pillarbox.lookup.forwarding import Forwarding
+from pillarbox.lookup.mapping import Mapping
 from pillarbox.lookup.members import Members
+from pillarbox.lookup.outgoing import Outgoing
 from pillarbox.lookup.recipients import Recipients
 from pillarbox.lookup.request import Reply, request_key
+from pillarbox.lookup.rewriting import Rewriting
 from pillarbox.lookup.routing import Router
 from pillarbox.lookup.tableset import TableSet
 from pillarbox.lookup.verifying import verifying_router
@@ -40,7 +45,12 @@ a server that does not answer leaves threads for the others."""
 MAIN_THREAD_WAIT = 30.0
 """Seconds for which a thread waits until the main one has tried its expressions; it waits for the event loop only."""
 
-_KINDS: dict[str, CanonicalKind] = {"sender": "sender", "recipient": "recipient"}
+_POSITIONS: dict[str, Position] = {
+    "envelope_sender": "envelope_sender",
+    "envelope_recipient": "envelope_recipient",
+    "header_sender": "header_sender",
+    "header_recipient": "header_recipient",
+}
 
 
 class Lookup:
@@ -53,9 +63,13 @@ class Lookup:
         self.classes = Classes(config, self.tables)
         self.router = Router(config, self.tables, self.classes)
         self.verifying = verifying_router(config, self.tables, self.classes, self.router)
-        self.recipients = Recipients(config, self.tables, self.classes, self.router)
-        self.expansion = Expansion(config, self.tables, self.classes, self.router)
+        self.forwarding = Forwarding(config, self.classes, self.router)
+        self.recipients = Recipients(config, self.tables, self.classes, self.router, self.forwarding)
+        mapping = Mapping(config, self.classes, self.router)
+        self.expansion = Expansion(config, self.tables, mapping)
+        self.rewriting = Rewriting(config, self.tables, mapping)
         self.access = Access(config, self.tables, self.classes, self.router)
+        outgoing = Outgoing(self.access, mapping, self.forwarding)
         self.members = Members(self.tables, self.recipients, self.expansion)
         self._verbs: dict[str, Callable[[Attributes], Reply]] = {
             "recipient": self._recipient,
@@ -63,6 +77,10 @@ class Lookup:
             "expand": self._expand,
             "members": self._members,
             "canonical": self._canonical,
+            "copy": self._copy,
+            "generic": outgoing.generic,
+            "forwarded": outgoing.forwarded,
+            "returned": outgoing.returned,
             "get": self._get,
             "listed": self._listed,
             "access": self.access.find,
@@ -74,10 +92,16 @@ class Lookup:
         self.tables.preload()
         self.classes.preload()
         self.access.preload()
+        self.rewriting.masquerade.preload()
 
     def files(self) -> tuple[str, ...]:
         """The files that the tables read."""
-        return tuple(dict.fromkeys((*self.tables.files(), *self.classes.files(), *self.access.files())))
+        others = (self.classes, self.access, self.rewriting.masquerade)
+        return tuple(dict.fromkeys((*self.tables.files(), *(file for each in others for file in each.files()))))
+
+    def reach(self) -> Reach:
+        """The servers that look-ups in the tables ask."""
+        return self.tables.reach() | self.classes.reach() | self.access.reach()
 
     def answer(self, request: Attributes) -> Reply:
         """The reply to one request.
@@ -106,6 +130,7 @@ class Lookup:
             "text": verdict.text,
             "code": verdict.code,
             "dsn": verdict.dsn,
+            **({"quota": verdict.quota} if verdict.quota else {}),
         }
 
     def _resolve(self, request: Attributes) -> Reply:
@@ -127,25 +152,34 @@ class Lookup:
         return {"ok": True, "addresses": self.members.find(request_key(request, "address"))}
 
     def _canonical(self, request: Attributes) -> Reply:
-        kind = _KINDS.get(request.text("kind"))
-        if kind is None:
+        position = _POSITIONS.get(request.text("position"))
+        if position is None:
+            raise ProtocolError(f"position: one of {', '.join(_POSITIONS)} was expected")
+        return _value(self.rewriting.canonical(request_key(request, "address"), position))
+
+    def _copy(self, request: Attributes) -> Reply:
+        kind = request.text("kind")
+        if kind not in ("sender", "recipient"):
             raise ProtocolError('kind: "sender" or "recipient" was expected')
-        value = self.expansion.canonical(request_key(request, "address"), kind)
-        return {"ok": True} if value is None else {"ok": True, "value": value}
+        return _value(self.rewriting.copy_to(request_key(request, "address"), kind))
 
     def _get(self, request: Attributes) -> Reply:
         name = request.text("parameter")
         maps = self.tables.named(name)
         if maps is None:
             return {"ok": False, "why": f'"{name[:100]}" is no parameter that names tables'}
-        value = maps.find(request_key(request, "key"))
-        return {"ok": True} if value is None else {"ok": True, "value": value}
+        found = maps.locate(request_key(request, "key"))
+        return {"ok": True} if found is None else {"ok": True, "table": found[0], "value": found[1]}
 
     def _listed(self, request: Attributes) -> Reply:
         listed = self.classes.listed(request.text("parameter"), request_key(request, "domain"))
         if listed is None:
             return {"ok": False, "why": "no such list of domains"}
         return {"ok": True, "listed": listed}
+
+
+def _value(value: str | None) -> Reply:
+    return {"ok": True} if value is None else {"ok": True, "value": value}
 
 
 class Service:

@@ -6,6 +6,8 @@ program, file, transport or user, results may not contain parts of the key.
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import replace
 from typing import cast
 
@@ -15,6 +17,7 @@ from pillarbox.lib.config.parameters.lookup import ALIAS_DATABASE
 from pillarbox.lib.config.values import all_parameters
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import LookupFailed, Maps, Options, Registry, Table, TableError
+from pillarbox.lib.tables.table import Reach
 
 SENSITIVE = frozenset(
     (
@@ -32,6 +35,11 @@ SENSITIVE = frozenset(
     )
 )
 """Parameters whose tables may not use `$1`: the sender of a mail would choose what runs or where it is written."""
+
+AUTHENTIC = frozenset(
+    ("alias_maps", "mailbox_command_maps", "virtual_gid_maps", "virtual_mailbox_maps", "virtual_uid_maps")
+)
+"""Parameters whose tables say what is run and written as whom: no servers elsewhere, whose answers could be forged."""
 
 PROBES = "address_verify_"
 """Parameters whose names begin so have, unless they are set, the tables of those without: they are opened once."""
@@ -83,7 +91,7 @@ class TableSet:
             return same
         options = self._options
         if name in SENSITIVE:
-            options = replace(options, substitution=False)
+            options = replace(options, substitution=False, authentic=name in AUTHENTIC)
         # A list may hold words beside its tables (smtpd_screening_access_list).
         maps = Maps(name, [self._table(name, spec, options) for spec in specs if ":" in spec])
         self._maps[name] = maps
@@ -115,3 +123,7 @@ class TableSet:
     def files(self) -> tuple[str, ...]:
         """The files of all tables."""
         return tuple(dict.fromkeys(file for maps in self._all() for file in maps.files()))
+
+    def reach(self) -> Reach:
+        """The servers that look-ups in the tables ask."""
+        return functools.reduce(operator.or_, (maps.reach() for maps in self._all()), Reach())

@@ -1,8 +1,8 @@
 """Queue files that `postsuper -r` has moved to maildrop/: each goes through cleanup again and gets a new queue id.
 
 Addresses are rewritten and expanded, header and body checked by the rules of today; milters and the content filter do
-not see it again (postsuper(1)).  Only recipients that are still to do go along, and the time of arrival stays: who
-requeues mail does not lengthen its life.
+not see it again, and no further blind copies are made (postsuper(1)).  Only recipients that are still to do go along,
+and the time of arrival stays: who requeues mail does not lengthen its life.
 
 Only a file of the mail owner's is taken for one: nobody else can make such a file there.  While an agent still works on
 the message its file is locked, and it waits.
@@ -54,7 +54,8 @@ def requeue(old_id: str, descriptor: int, cleanup: CleanupClient, bounce: Bounce
     recipients = tuple(stored.recipient for stored in file.recipients() if not stored.done)
     if not recipients:
         return False
-    envelope = replace(file.envelope, recipients=recipients, hold="", redirect="")
+    attributes = {**file.envelope.attributes, "requeued": old_id}
+    envelope = replace(file.envelope, recipients=recipients, hold="", redirect="", attributes=attributes)
     uid = os.fstat(descriptor).st_uid
     message = cleanup.open()
     try:

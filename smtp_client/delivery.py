@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 
@@ -25,6 +26,7 @@ from pillarbox.smtp_client.connector import Unusable, connect
 from pillarbox.smtp_client.destination import BadDestination, Destination, parse_destination, split_destinations
 from pillarbox.smtp_client.ledger import Ledger
 from pillarbox.smtp_client.login import Logins
+from pillarbox.smtp_client.outgoing import Outgoing
 from pillarbox.smtp_client.policies import NoPolicy
 from pillarbox.smtp_client.protection import UNENCRYPTED, insists
 from pillarbox.smtp_client.route import NoRoute, Router, Server, usable
@@ -40,7 +42,13 @@ class Deliverer:
     """What the deliveries of one process share."""
 
     def __init__(
-        self, settings: Settings, router: Router, cache: ConnectionCache, tls: Tls, logins: Logins | None
+        self,
+        settings: Settings,
+        router: Router,
+        cache: ConnectionCache,
+        tls: Tls,
+        logins: Logins | None,
+        outgoing: Outgoing | None = None,
     ) -> None:
         self.settings = settings
         self.router = router
@@ -48,6 +56,8 @@ class Deliverer:
         self.tls = tls
         self.logins = logins
         """None: the service logs in nowhere."""
+        self.outgoing = outgoing
+        """None: mail goes out under the names that it has here."""
         self._terms = Terms.of_service(tls.policies.default, settings)
 
     def terms(self, request: DeliveryRequest) -> Terms:
@@ -74,6 +84,7 @@ class Delivery:
         self._session = Session(request, deliverer.settings, deliverer.cache, self._ledger, self._visits)
         self._tls = deliverer.tls
         self._logins = deliverer.logins
+        self._outgoing = deliverer.outgoing
         self._terms = deliverer.terms(request)
         self._open: Destination | None = None
         """The destination whose own policy has not been asked for yet."""
@@ -82,6 +93,8 @@ class Delivery:
         """Try every destination in turn."""
         settings, ledger, request = self._settings, self._ledger, self._request
         request.standing.revocable = True
+        if self._outgoing is not None and not await self._dress(self._outgoing):
+            return ledger.conclude(), ""
         texts = (*split_destinations(request.nexthop), *settings.fallback_relays)
         for number, text in enumerate(texts):
             try:
@@ -103,6 +116,23 @@ class Delivery:
             if not ledger.waiting:
                 break
         return ledger.conclude(), self._visits.site
+
+    async def _dress(self, outgoing: Outgoing) -> bool:
+        """Give the message the names that it bears outside; False where nobody can say which, and it waits."""
+        request = self._request
+        try:
+            told = await outgoing.told(request)
+            content = await outgoing.content(request)
+        except LookupFailed as error:
+            log.warning(f"{request.queue_id}: names outside: {error}")
+            self._ledger.hope = True
+            self._ledger.defer("4.3.0", "Temporary lookup failure")
+            return False
+        except (OSError, EOFError) as error:
+            self._ledger.defer("4.3.0", f"cannot read the queue file: {error}")
+            return False
+        self._session.appear(request if content is request.content else replace(request, content=content), told)
+        return True
 
     async def _consider(self, text: str, destination: Destination) -> None:
         """The terms for a destination, as far as they must be known before a server is there.  Raises NoPolicy."""

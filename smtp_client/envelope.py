@@ -7,7 +7,7 @@ limits (RFC 9422) are left for another message.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pillarbox.lib.address.address import split_address, unquote_local
 from pillarbox.lib.delivery import DeliveryRecipient, DeliveryRequest, Result
@@ -18,6 +18,7 @@ from pillarbox.smtp_client.connection import Connection
 from pillarbox.smtp_client.deadline import by_parameter
 from pillarbox.smtp_client.misfit import Misfit
 from pillarbox.smtp_client.origin import origin_commands
+from pillarbox.smtp_client.outgoing import Told
 from pillarbox.smtp_client.protection import check_requiretls
 from pillarbox.smtp_client.results import local_failure
 from pillarbox.smtp_client.route import Server
@@ -41,9 +42,22 @@ class Prepared:
 
 
 async def prepare(
-    request: DeliveryRequest, recipients: Sequence[DeliveryRecipient], connection: Connection, settings: Settings
+    request: DeliveryRequest,
+    recipients: Sequence[DeliveryRecipient],
+    connection: Connection,
+    settings: Settings,
+    told: Told | None = None,
 ) -> Prepared:
-    """Raises Misfit, also where no recipient is left; OSError or EOFError where the content can't be read."""
+    """`told`: what servers are told of sender and recipients, where that is not what the request says.
+
+    Raises Misfit, also where no recipient is left; OSError or EOFError where the content can't be read.
+    """
+    others: list[DeliveryRecipient] = []
+    if told is not None:
+        # One message has one sender: those who are to see another one get the next.
+        request = replace(request, sender=told.sender_for(recipients[0]))
+        others = [one for one in recipients if told.sender_for(one) != request.sender]
+        recipients = [one for one in recipients if told.sender_for(one) == request.sender]
     capabilities, server = connection.client.capabilities, connection.server
     requiretls = request.requiretls and check_requiretls(
         request, capabilities, server, settings, encrypted=bool(connection.tls)
@@ -61,13 +75,16 @@ async def prepare(
         if sender is None or (request.smtputf8 and await needs_utf8(request.content)):
             raise _utf8_misfit(server)
     if offered and not utf8:
-        utf8 = not (request.sender.isascii() and all(recipient.address.isascii() for recipient in recipients))
+        utf8 = not (request.sender.isascii() and all(_address(one, told).isascii() for one in recipients))
     chosen, left = _within_limits(recipients, connection) if capabilities.limits is not NO_LIMITS else (recipients, [])
+    left = [*left, *others]
     commands: list[bytes] = []
     taken: list[DeliveryRecipient] = []
     misfits: list[tuple[DeliveryRecipient, Result]] = []
     for recipient in chosen:
-        address = recipient.address if utf8 else ascii_address(recipient.address)
+        address: str | None = _address(recipient, told)
+        if not utf8:
+            address = ascii_address(address or "")
         if address is not None and not settings.quote_envelope:
             address = _unquoted(address)
         if address is None:
@@ -106,6 +123,10 @@ async def prepare(
         raise Misfit("5.1.7", f"bad sender address: {error}") from None
     before = origin_commands(request, capabilities) if settings.send_xforward else []
     return Prepared(mail, commands, taken, misfits, left, body, before)
+
+
+def _address(recipient: DeliveryRecipient, told: Told | None) -> str:
+    return recipient.address if told is None else told.address(recipient)
 
 
 def _unquoted(address: str) -> str:

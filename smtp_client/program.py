@@ -27,6 +27,7 @@ from pillarbox.lib.dns.authentic import AuthenticResolver
 from pillarbox.lib.dns.servers import DNS_PORT
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_async_agent
+from pillarbox.lib.process.bequest import ANSWERED_LIMIT
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.lib.system.limits import Limits, open_files
 from pillarbox.smtp_client.cache import ConnectionCache
@@ -35,6 +36,7 @@ from pillarbox.smtp_client.destination import parse_port
 from pillarbox.smtp_client.login import Logins
 from pillarbox.smtp_client.mistakes import mistakes, obstacles
 from pillarbox.smtp_client.ourselves import Ourselves
+from pillarbox.smtp_client.outgoing import Outgoing, asks_about_names
 from pillarbox.smtp_client.passwords import Passwords
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import read_settings, tells_postmaster
@@ -45,8 +47,9 @@ from pillarbox.smtp_client.transport_security import Tls, asks_services
 FILES_EACH = 3
 """Open files of one delivery: the message, a connection, and another that is tried beside it."""
 
-OTHER_FILES = 400
-"""Open files beside those: idle connections, the resolver, the queue manager's request that has not begun."""
+OTHER_FILES = 400 + ANSWERED_LIMIT
+"""Open files beside those: idle connections, the resolver, the queue manager's request that has not begun, messages
+about which it was told and has not heard."""
 
 
 def confinement(config: Config) -> Confinement:
@@ -62,6 +65,7 @@ def confinement(config: Config) -> Confinement:
         udp=True,
         unix=is_lmtp(config, config[SERVICE_NAME])
         or asks_lookup(config)
+        or asks_about_names(config)
         or asks_services(config)
         or tells_postmaster(config),
         fork=False,
@@ -100,7 +104,8 @@ class SmtpClient:
         tables = Tables(config)
         tls = Tls(config, tables, authentic, lmtp=settings.lmtp)
         logins = Logins(config, Passwords(config)) if config[SMTP_SASL_AUTH_ENABLE] else None
-        self._deliverer = Deliverer(settings, router, ConnectionCache(settings), tls, logins)
+        outgoing = Outgoing.configured(config)
+        self._deliverer = Deliverer(settings, router, ConnectionCache(settings), tls, logins, outgoing)
 
     def run(self, worker: Worker) -> None:
         """Deliver until told to stop."""

@@ -18,6 +18,7 @@ from pillarbox.smtp_client.deadline import handed_over
 from pillarbox.smtp_client.envelope import Prepared, prepare
 from pillarbox.smtp_client.ledger import Ledger
 from pillarbox.smtp_client.misfit import Misfit
+from pillarbox.smtp_client.outgoing import Told
 from pillarbox.smtp_client.settings import Settings
 from pillarbox.smtp_client.verdict import farewell_of, never_began, verdict
 from pillarbox.smtp_client.visits import Visits
@@ -34,6 +35,11 @@ class Session:
         self._cache = cache
         self._ledger = ledger
         self._visits = visits
+        self._told: Told | None = None
+
+    def appear(self, request: DeliveryRequest, told: Told | None) -> None:
+        """What servers are to see: the content of `request`, and in the envelope what `told` says."""
+        self._request, self._told = request, told
 
     async def use(self, connection: Connection, *, reused: bool) -> bool:
         """Send the message over a connection.  False where a reused one was of no use before it had the content.
@@ -57,7 +63,7 @@ class Session:
         """One transaction for those whose turn it is; False where the connection was of no use for it."""
         ledger, server = self._ledger, connection.server
         try:
-            prepared = await prepare(self._request, ledger.turn, connection, self._settings)
+            prepared = await prepare(self._request, ledger.turn, connection, self._settings, self._told)
         except Misfit as misfit:
             ledger.connected, ledger.note, ledger.tls = 0.0, "", ""
             if misfit.elsewhere:

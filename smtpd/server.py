@@ -21,6 +21,7 @@ from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.clients.notices import AsyncNotices
 from pillarbox.lib.clients.policy_service import Patience, PolicyServices
 from pillarbox.lib.clients.qmgr import AsyncQmgrClient
+from pillarbox.lib.clients.quota import AsyncQuotaClient
 from pillarbox.lib.clients.reputation import AsyncReputationClient
 from pillarbox.lib.clients.verify import AsyncVerifyClient
 from pillarbox.lib.config import Config
@@ -107,6 +108,7 @@ class Server:
     anvil: AsyncAnvilClient
     qmgr: AsyncQmgrClient
     policy_services: PolicyServices
+    quota: AsyncQuotaClient
     verify: AsyncVerifyClient
     reputation: AsyncReputationClient
     results: Results
@@ -190,6 +192,7 @@ class Server:
         self.anvil = AsyncAnvilClient(config)
         self.qmgr = AsyncQmgrClient(config)
         self.policy_services = PolicyServices()
+        self.quota = AsyncQuotaClient(config)
         self.verify = AsyncVerifyClient(config)
         self.reputation = AsyncReputationClient(config)
         self.results = Results(self.reputation, Silence(loop.time, self.screening.lists.timeout))

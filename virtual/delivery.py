@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from pillarbox.lib.clients.cleanup import CleanupClient
 from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_LIMIT
@@ -24,12 +25,14 @@ from pillarbox.lib.delivery import (
     text_content,
 )
 from pillarbox.lib.delivery.delivered import delivered_lines, delivered_to
+from pillarbox.lib.hosted.mailboxes import Mailboxes
 from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
 from pillarbox.lib.store.maildir.directories import make_directory
 from pillarbox.lib.store.maildir.writer import MaildirWriter
 from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
 from pillarbox.virtual.filing import RELAY, Filing, Letter, failed, plain
-from pillarbox.virtual.locating import Mailboxes
+from pillarbox.virtual.filtering import SERVICE, Filtering
+from pillarbox.virtual.warning import Warnings
 
 REFILINGS: Final = 3
 """Filings that may follow each other for one recipient; a filter that wants more defers."""
@@ -46,6 +49,8 @@ class VirtualDelivery:
         self._mailboxes = Mailboxes(config, lookup)
         self._mbox = MboxOptions(size_limit=config[VIRTUAL_MAILBOX_LIMIT])
         self._writer = MaildirWriter()
+        self._filtering = Filtering(config)
+        self._warnings = Warnings(config, CleanupClient(config, service=SERVICE))
 
     def deliver(self, batch: Sequence[DeliveryRequest]) -> Iterator[Outcome]:
         """Deliver; yields each request with a result for each of its recipients, logged."""
@@ -96,18 +101,19 @@ class VirtualDelivery:
             return Result(recipient.n, SENT, "2.0.0", text, RELAY)
         if not place.is_maildir:
             return self._to_mbox(request, content, recipient, place.path)
-        letter = Letter(request, recipient, content, place.path, place.folder)
+        letter = Letter(request, recipient, content, place.path, place.folder, place.quota)
         waiting.append((row, len(row), letter, self._filing(letter)))
         return letter.sent()
 
     def _filing(self, letter: Letter) -> Filing:
         """What to do with the message.  Raises DeliveryFailure."""
-        return plain(letter)
+        return self._filtering.filing(letter) or plain(letter)
 
     def _carry_out(self, waiting: list[Waiting]) -> list[Waiting]:
         """Do the writes and conclude; gives the filings that come of it."""
         outcomes = iter(self._writer.deliver([write for *_, filing in waiting for write in filing.writes]))
         again: list[Waiting] = []
+        came: dict[str, Letter] = {}
         for row, position, letter, filing in waiting:
             own = [next(outcomes) for _ in filing.writes]
             try:
@@ -118,6 +124,10 @@ class VirtualDelivery:
                 again.append((row, position, letter, concluded))
             else:
                 row[position] = concluded
+                if letter.quota.limits and concluded.status == SENT:
+                    came[letter.maildir] = letter
+        for letter in came.values():
+            self._warnings.delivered(letter)
         return again
 
     def _to_mbox(self, request: DeliveryRequest, content: Content, recipient: DeliveryRecipient, path: str) -> Result:

@@ -23,6 +23,7 @@ from pillarbox.lib.delivery import (
 from pillarbox.lib.delivery.delivered import delivered_lines
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.maildir.writer import MaildirDelivery
+from pillarbox.lib.store.quota import FROM_FILE, Quota
 
 RELAY: Final = "virtual"
 
@@ -41,6 +42,7 @@ class Letter:
     """The directory."""
     folder: str = ""
     """The mailbox in it that the recipient's address names; "" for INBOX."""
+    quota: Quota = FROM_FILE
 
     @property
     def header(self) -> bytes:
@@ -52,12 +54,21 @@ class Letter:
         content = self.content
         chunks = None if content.in_file else content.chunks
         return MaildirDelivery(
-            self.maildir, self.header, content.fd, content.offset, content.size, chunks, folder, flags, create
+            self.maildir,
+            self.header,
+            content.fd,
+            content.offset,
+            content.size,
+            chunks,
+            folder,
+            flags,
+            create,
+            self.quota,
         )
 
-    def sent(self, text: str = "delivered to maildir") -> Result:
-        """The result of success."""
-        return Result(self.recipient.n, SENT, "2.0.0", text, RELAY)
+    def sent(self, text: str = "delivered to maildir", handed: str = "") -> Result:
+        """The result of success; `handed` where the message was sent on (`lib.delivery.result`)."""
+        return Result(self.recipient.n, SENT, "2.0.0", text, RELAY, handed=handed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pillarbox.lib.login import ClientConnection, ClientGone, SessionStart, rece
 from pillarbox.lib.process import Program, Worker, serve_connections
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import StoreError
+from pillarbox.lib.store.quota import QuotaPolicy
 from pillarbox.lib.system.confinement import Confinement
 
 SERVICE = "imap"
@@ -26,6 +27,7 @@ class SessionServer:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._quotas = QuotaPolicy(config)
         self._auth: AsyncAuthClient | None = None
         self._watcher: Watcher | None = None
         self._sessions: set[SessionLoop] = set()
@@ -50,8 +52,9 @@ class SessionServer:
             return
         tag = start.request.extra.get("tag", "*").encode("ascii", "replace")
         username = start.account.address
+        quota = self._quotas.session(start.account.quota, hosted=not start.account.system)
         try:
-            store = open_store(start.account.mail)
+            store = open_store(start.account.mail, quota)
         except StoreError as error:
             log.error(f"imap({username}): {error}")
             await _refuse(client, tag)

@@ -22,6 +22,7 @@ from pillarbox.lib.accounts.errors import (
     BadCertificate,
     BadPassword,
     BadProtocol,
+    BadQuota,
     CertificateExists,
     CertificateNotFound,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "BadCertificate",
     "BadPassword",
     "BadProtocol",
+    "BadQuota",
     "CertificateExists",
     "CertificateNotFound",
     "hash_password",

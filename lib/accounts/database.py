@@ -21,13 +21,14 @@ from typing import Self
 from pillarbox.lib.accounts import schema
 from pillarbox.lib.accounts.app_passwords import AppPasswords
 from pillarbox.lib.accounts.certificates import Certificates
-from pillarbox.lib.accounts.errors import AccountExists, AccountNotFound, AccountsUnavailable
+from pillarbox.lib.accounts.errors import AccountExists, AccountNotFound, AccountsUnavailable, BadQuota
 from pillarbox.lib.accounts.failures import failures
 from pillarbox.lib.accounts.names import normalize_address
 from pillarbox.lib.accounts.networks import KnownNetworks
 from pillarbox.lib.accounts.passwords import check_new_password, hash_password
 from pillarbox.lib.accounts.protocols import protocols_text, read_protocols
 from pillarbox.lib.address.address import split_address
+from pillarbox.lib.config.quota import parse_limits
 from pillarbox.lib.sasl.scram import SALT_SIZE, ScramKeys, make_scram_keys
 
 BUSY_TIMEOUT = 5.0
@@ -49,6 +50,8 @@ class AccountRow:
     changed: float
     password_protocols: tuple[str, ...] = ()
     """Where the password counts; empty: everywhere."""
+    quota: str = ""
+    """What the mailbox may hold, `1000S,10C`; "": as for all."""
 
 
 def database_files(path: str) -> tuple[str, str]:
@@ -137,6 +140,19 @@ class AccountDatabase:
         self._change(address, statement, (protocols_text(protocols), address))
         return address
 
+    def set_quota(self, address: str, quota: str) -> str:
+        """Say what the mailbox may hold, "" meaning as for all; gives the address as stored.
+
+        Raises AccountNotFound, BadAddress, BadQuota.
+        """
+        address = normalize_address(address)
+        try:
+            text = str(parse_limits(quota)) if quota else ""
+        except ValueError as error:
+            raise BadQuota(str(error)) from None
+        self._change(address, "UPDATE accounts SET quota = ? WHERE address = ?", (text, address))
+        return address
+
     def delete(self, address: str) -> str:
         """Remove an account with all its credentials, not its mail; gives the address as stored.
 
@@ -156,7 +172,7 @@ class AccountDatabase:
         """The account of a normalized address."""
         with failures():
             row = self._connection.execute(
-                "SELECT address, password, scram_sha_256, created, changed, password_protocols"
+                "SELECT address, password, scram_sha_256, created, changed, password_protocols, quota"
                 " FROM accounts WHERE address = ?",
                 (address,),
             ).fetchone()
@@ -209,10 +225,12 @@ def _hash(password: str, keep: ScramKeys | None = None) -> tuple[str, ScramKeys]
     return hash_password(password), make_scram_keys(password, os.urandom(SALT_SIZE))
 
 
-def _row(address: str, password: str, scram: str, created: float, changed: float, protocols: str) -> AccountRow:
+def _row(
+    address: str, password: str, scram: str, created: float, changed: float, protocols: str, quota: str
+) -> AccountRow:
     try:
         keys = ScramKeys.from_text(scram)
-        return AccountRow(address, password, keys, created, changed, read_protocols(protocols))
+        return AccountRow(address, password, keys, created, changed, read_protocols(protocols), quota)
     except ValueError:
         raise AccountsUnavailable(f"the SCRAM keys of {address} are damaged: set its password anew") from None
 

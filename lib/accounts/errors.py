@@ -25,6 +25,10 @@ class BadProtocol(AccountsError):
     """A protocol that a password cannot be for."""
 
 
+class BadQuota(AccountsError):
+    """What an account cannot be allowed to hold."""
+
+
 class BadAppPassword(AccountsError):
     """An app password that cannot be made."""
 

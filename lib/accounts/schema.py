@@ -53,6 +53,10 @@ STEPS = (
         PRIMARY KEY (address, network)
     ) STRICT, WITHOUT ROWID;
     """,
+    # 3: how much an account may hold, where that is not as for all
+    """
+    ALTER TABLE accounts ADD COLUMN quota TEXT NOT NULL DEFAULT '';  -- as the first line of maildirsize; '': as for all
+    """,
 )
 VERSION = len(STEPS)
 

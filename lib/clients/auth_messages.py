@@ -89,7 +89,8 @@ class Account:
 
     `uid` and `gid` are None for hosted accounts: their mail belongs to the mailbox owner (`vmail_owner`).
     `mail` is the location of the store as `pillarbox.lib.store.open_store` takes it (`maildir:PATH`,
-    `mbox:FOLDERS:INBOX=FILE`); `home` is the directory for the user's other files.
+    `mbox:FOLDERS:INBOX=FILE`); `home` is the directory for the user's other files.  `quota` is what a hosted account
+    may hold (`lib.config.quota`), "" where nothing is said for it alone.
     """
 
     address: str
@@ -98,6 +99,7 @@ class Account:
     home: str
     mail: str
     system: bool
+    quota: str = ""
 
 
 _KINDS: dict[str, FailureKind] = {kind: kind for kind in get_args(FailureKind)}
@@ -166,7 +168,9 @@ def decode_account(reply: Attributes) -> Account | None:
         return None
     one = reply.attributes("account")
     uid, gid = (None if one.get(name) is None else one.integer(name) for name in ("uid", "gid"))
-    return Account(one.text("address"), uid, gid, one.text("home"), one.text("mail"), one.boolean("system"))
+    return Account(
+        one.text("address"), uid, gid, one.text("home"), one.text("mail"), one.boolean("system"), one.text("quota", "")
+    )
 
 
 def decode_data(attributes: Attributes, name: str) -> bytes:

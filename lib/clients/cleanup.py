@@ -14,7 +14,7 @@ The content's lines end in LF.  The caller writes its own Received: field first.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -33,7 +33,7 @@ from pillarbox.lib.ipc import (
 )
 from pillarbox.lib.ipc.frames import END_OF_CONTENT
 from pillarbox.lib.queue.edits import Edits
-from pillarbox.lib.queue.envelope import Envelope
+from pillarbox.lib.queue.envelope import Envelope, Recipient
 from pillarbox.lib.queue.ids import encode_id
 
 RECIPIENTS_PER_FRAME = 50
@@ -84,25 +84,29 @@ class Examined:
         close_all((self.descriptor,))
 
 
-def envelope_frames(queue_id: str, envelope: Envelope, *, examine: bool = False) -> bytes:
-    """The frames that open a message: the envelope and all recipients."""
-    recipients = [recipient.members() for recipient in envelope.recipients]
-    first = recipients[:RECIPIENTS_PER_FRAME]
-    more = len(recipients) > len(first)
+def envelope_frames(queue_id: str, envelope: Envelope, *, examine: bool = False, more: bool = False) -> bytes:
+    """The frames that open a message: the envelope and its recipients, all of them unless there are `more`."""
+    first, rest = envelope.recipients[:RECIPIENTS_PER_FRAME], envelope.recipients[RECIPIENTS_PER_FRAME:]
     opening: dict[str, object] = {
         "do": "message",
         "id": queue_id,
         "envelope": envelope.members(),
-        "recipients": first,
-        "more": more,
+        "recipients": [recipient.members() for recipient in first],
+        "more": more or bool(rest),
     }
     if examine:
         opening["examine"] = True
-    frames = [encode_frame(opening)]
-    for start in range(RECIPIENTS_PER_FRAME, len(recipients), RECIPIENTS_PER_FRAME):
-        part = recipients[start : start + RECIPIENTS_PER_FRAME]
-        more = start + len(part) < len(recipients)
-        frames.append(encode_frame({"do": "recipients", "recipients": part, "more": more}))
+    frames = encode_frame(opening)
+    return frames + recipient_frames(rest, more) if rest else frames
+
+
+def recipient_frames(recipients: Sequence[Recipient], more: bool) -> bytes:
+    """The frames that carry further recipients, at least one; `more`: the last of them is not the end."""
+    frames = []
+    for start in range(0, len(recipients) or 1, RECIPIENTS_PER_FRAME):
+        part = [recipient.members() for recipient in recipients[start : start + RECIPIENTS_PER_FRAME]]
+        last = start + len(part) >= len(recipients)
+        frames.append(encode_frame({"do": "recipients", "recipients": part, "more": more or not last}))
     return b"".join(frames)
 
 
@@ -126,11 +130,11 @@ class _Outgoing:
         """Whether the message was begun so that it can be looked at."""
         return self._examine
 
-    def _begin(self, envelope: Envelope, examine: bool) -> None:
+    def _begin(self, envelope: Envelope, examine: bool, more: bool = False) -> None:
         self._begun = True
         self._examine = examine
         try:
-            frames = envelope_frames(self.queue_id, envelope, examine=examine)
+            frames = envelope_frames(self.queue_id, envelope, examine=examine, more=more)
         except ProtocolError:
             self._refusal = Rejected(554, "5.6.0", "Error: the envelope is too large")
             return
@@ -197,12 +201,19 @@ class Message(_Outgoing):
         self._channel: Channel | None = channel
         self._inode = inode
 
-    def begin(self, envelope: Envelope, *, examine: bool = False) -> None:
+    def begin(self, envelope: Envelope, *, examine: bool = False, more: bool = False) -> None:
         """Give the envelope; once, before the content.  One that is too large is refused by `commit`.
 
-        With `examine` the content can be looked at by `examine`, before `commit`.
+        With `examine` the content can be looked at by `examine`, before `commit`.  With `more` further recipients
+        follow by `recipients`.
         """
-        self._begin(envelope, examine)
+        self._begin(envelope, examine, more)
+
+    def recipients(self, recipients: Sequence[Recipient], *, more: bool) -> None:
+        """Give further recipients; `more`: they are not the last.  Raises ServiceUnavailable."""
+        if self._refusal is None:
+            self._pieces.append(recipient_frames(recipients, more))
+            self._send(self._take())
 
     def write(self, content: bytes) -> None:
         """Give a piece of the content.  Raises ServiceUnavailable."""
@@ -306,8 +317,8 @@ class Message(_Outgoing):
 class CleanupClient:
     """A blocking client; keeps its connection from one message to the next."""
 
-    def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
-        self._path = config.socket_path("cleanup")
+    def __init__(self, config: Config, clock: Callable[[], float] = time.time, service: str = "cleanup") -> None:
+        self._path = config.socket_path(service)
         self._timeout = config[IPC_TIMEOUT]
         self._clock = clock
         self._idle: list[tuple[Channel, int]] = []

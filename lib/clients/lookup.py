@@ -6,10 +6,10 @@
     client.get("alias_maps", "postmaster")             # the value or None
     client.access(["hash:/etc/clients"], ["192.0.2.1", "192.0.2"], [False, True])   # AccessValue or None
 
-`LookupClient` is for blocking programs and not for several threads at once; `AsyncLookupClient` has the same methods
-as coroutines, any number of which may run at once over its one connection.  Answers are kept for `lookup_cache_ttl`
-seconds, so that one message with its many questions costs one look-up and a cached answer costs a dictionary access;
-what was not found is asked again each time, so that a new user gets mail at once.
+`LookupClient` is for blocking programs and not for several threads at once; `AsyncLookupClient` has its methods (those
+that such programs need) as coroutines, any number of which may run at once over its one connection.  Answers are kept
+for `lookup_cache_ttl` seconds, so that one message with its many questions costs one look-up and a cached answer costs
+a dictionary access; what was not found is asked again each time, so that a new user gets mail at once.
 
 Every method raises `LookupUnavailable`, which is both a `LookupFailed` and a `ServiceUnavailable`, when the answer is
 not known now (a table is broken, the service is away).  The caller defers; it is never "not found".
@@ -25,8 +25,9 @@ from pillarbox.lib.clients.lookup_answers import (
     REPLY_TIMEOUT,
     AccessValue,
     AddressClass,
-    CanonicalKind,
+    CopyKind,
     LookupUnavailable,
+    Position,
     Questions,
     RecipientVerdict,
     Route,
@@ -43,9 +44,9 @@ __all__ = [
     "AccessValue",
     "AddressClass",
     "AsyncLookupClient",
-    "CanonicalKind",
     "LookupClient",
     "LookupUnavailable",
+    "Position",
     "RecipientVerdict",
     "Route",
     "Status",
@@ -92,16 +93,33 @@ class LookupClient:
             address, self._call({"do": "expand", "address": address})
         )
 
-    def canonical(self, address: str, kind: CanonicalKind) -> str | None:
-        """What canonical tables rewrite a sender or recipient address to; None = it stays as it is."""
+    def canonical(self, address: str, position: Position) -> str | None:
+        """What an address is rewritten to where it stands; None = it stays as it is."""
         questions = self._questions
-        if not questions.canonical[kind]:
+        if not questions.canonical[position]:
             return None
-        key = (kind, address)
+        key = (position, address)
         found = questions.values.found(key)
         if found is None:
-            found = questions.value(key, self._call({"do": "canonical", "address": address, "kind": kind}))
+            found = questions.value(key, self._call({"do": "canonical", "address": address, "position": position}))
         return found
+
+    def copy_to(self, address: str, kind: CopyKind) -> str | None:
+        """Who gets a blind copy of mail from or to an address; None = nobody."""
+        questions = self._questions
+        if not questions.copies[kind]:
+            return None
+        key = ("copy", kind, address)
+        found = questions.values.found(key)
+        if found is None:
+            found = questions.value(key, self._call({"do": "copy", "address": address, "kind": kind}))
+        return found
+
+    def returned(self, address: str) -> str | None:
+        """Whom mail to a sender of ours for mail sent on (SRS) is for; None = it is no such address, or a bad one."""
+        if not self._questions.srs or address.lstrip('"')[:3].upper() != "SRS":
+            return None
+        return self._questions.value(("srs", address), self._call({"do": "returned", "address": address}))
 
     def get(self, parameter: str, key: str) -> str | None:
         """Look up `key` in the tables that the parameter named `parameter` lists; None = not found."""
@@ -111,6 +129,11 @@ class LookupClient:
         if found is None:
             found = questions.value(kept, self._call({"do": "get", "parameter": parameter, "key": key}))
         return found
+
+    def locate(self, parameter: str, key: str) -> int | None:
+        """The number of the table, of those that the parameter named `parameter` lists, that has `key`; never kept."""
+        reply = self._call({"do": "get", "parameter": parameter, "key": key})
+        return reply.integer("table") if "table" in reply else None
 
     def listed(self, parameter: str, domain: str) -> bool:
         """Whether the list of domains that the parameter named `parameter` holds has `domain`."""
@@ -218,15 +241,27 @@ class AsyncLookupClient:
         """Whom EXPN shows behind `address`, perhaps without domains; () where it is no alias."""
         return (await self._call({"do": "members", "address": address})).texts("addresses")
 
-    async def canonical(self, address: str, kind: CanonicalKind) -> str | None:
-        """What canonical tables rewrite a sender or recipient address to; None = it stays as it is."""
-        questions = self._questions
-        if not questions.canonical[kind]:
-            return None
-        key = (kind, address)
-        found = questions.values.found(key)
+    async def generic(self, tables: Sequence[str], address: str) -> str:
+        """The address that others see in place of one of ours (generic(5)); mostly that itself."""
+        key = ("generic", tuple(tables), address)
+        found = self._questions.values.found(key)
         if found is None:
-            found = questions.value(key, await self._call({"do": "canonical", "address": address, "kind": kind}))
+            reply = await self._call({"do": "generic", "tables": list(tables), "address": address})
+            found = self._questions.value(key, reply)
+        return address if found is None else found
+
+    async def forwarded(self, sender: str, original: str, address: str) -> str | None:
+        """The sender to name when mail for `original` is sent on to `address`; None = the one that it has."""
+        key = ("forwarded", sender, original, address)
+        found = self._questions.values.found(key)
+        if found is None:
+            request: dict[str, object] = {
+                "do": "forwarded",
+                "sender": sender,
+                "original": original,
+                "address": address,
+            }
+            found = self._questions.value(key, await self._call(request))
         return found
 
     async def get(self, parameter: str, key: str) -> str | None:

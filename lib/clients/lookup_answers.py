@@ -8,6 +8,7 @@ from typing import Generic, Literal, TypeVar, cast
 
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters import rewriting
 from pillarbox.lib.config.parameters.lookup import (
     CANONICAL_MAPS,
     LOOKUP_CACHE_TTL,
@@ -30,9 +31,19 @@ CACHE_LIMIT = 10_000
 
 AddressClass = Literal["local", "virtual_alias", "virtual_mailbox", "relay", "default"]
 Status = Literal["ok", "unknown", "relay_denied", "error"]
-CanonicalKind = Literal["sender", "recipient"]
+Position = Literal["envelope_sender", "envelope_recipient", "header_sender", "header_recipient"]
+"""Where an address stands that is rewritten."""
+CopyKind = Literal["sender", "recipient"]
 
 V = TypeVar("V")
+
+
+_POSITIONS: tuple[Position, ...] = ("envelope_sender", "envelope_recipient", "header_sender", "header_recipient")
+_CANONICAL = (
+    (SENDER_CANONICAL_MAPS, rewriting.SENDER_CANONICAL_CLASSES),
+    (RECIPIENT_CANONICAL_MAPS, rewriting.RECIPIENT_CANONICAL_CLASSES),
+    (CANONICAL_MAPS, rewriting.CANONICAL_CLASSES),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,7 @@ class RecipientVerdict:
     `error`: a table says that it is undeliverable (transport `error`, `retry`, a relocated user).
 
     `code` and `dsn` are the SMTP reply code and enhanced status code that go with `text` (550 5.1.1 ...; 450 4.x.x
-    for `retry`); they have no meaning with `ok`.
+    for `retry`); they have no meaning with `ok`.  `quota` is what a hosted mailbox may hold (`lib.store.quota`).
     """
 
     status: Status
@@ -53,6 +64,7 @@ class RecipientVerdict:
     text: str = ""
     code: int = 250
     dsn: str = "2.1.5"
+    quota: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +131,16 @@ class Questions:
             config[SENDER_DEPENDENT_RELAYHOST_MAPS] or config[SENDER_DEPENDENT_DEFAULT_TRANSPORT_MAPS]
         )
         self.aliases = bool(config[VIRTUAL_ALIAS_MAPS])
-        common = bool(config[CANONICAL_MAPS])
-        self.canonical = {
-            "sender": common or bool(config[SENDER_CANONICAL_MAPS]),
-            "recipient": common or bool(config[RECIPIENT_CANONICAL_MAPS]),
+        masked = config[rewriting.MASQUERADE_CLASSES] if config[rewriting.MASQUERADE_DOMAINS] else ()
+        self.canonical: dict[Position, bool] = {
+            position: position in masked
+            or any(config[maps] and position in config[classes] for maps, classes in _CANONICAL)
+            for position in _POSITIONS
+        }
+        self.srs = bool(config[rewriting.SRS_DOMAIN])
+        self.copies: dict[CopyKind, bool] = {
+            "sender": bool(config[rewriting.SENDER_BCC_MAPS]),
+            "recipient": bool(config[rewriting.RECIPIENT_BCC_MAPS]),
         }
 
     def verdict(self, key: object, reply: Attributes) -> RecipientVerdict:
@@ -132,6 +150,7 @@ class Questions:
             reply.text("text", ""),
             reply.integer("code", 250),
             reply.text("dsn", "2.1.5"),
+            reply.text("quota", ""),
         )
         if verdict.status in ("ok", "relay_denied"):
             self.verdicts.keep(key, verdict)

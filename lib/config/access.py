@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pillarbox.lib.config.errors import Problem, nearest
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import smtpd_access
+from pillarbox.lib.config.parameters.rewriting import SMTP_GENERIC_MAPS
 from pillarbox.lib.config.parameters.tls import SMTP_TLS_POLICY_MAPS
 from pillarbox.lib.config.restrictions import (
     ACCESS_TABLES,
@@ -42,7 +43,7 @@ LISTS: tuple[Parameter[tuple[Rule, ...]], ...] = (
 
 _MAPS = (smtpd_access.SMTPD_SENDER_LOGIN_MAPS, smtpd_access.RBL_REPLY_MAPS, smtpd_access.RELAY_CLIENTCERTS)
 
-CLIENT_TABLES = (SMTP_TLS_POLICY_MAPS,)
+CLIENT_TABLES = (SMTP_TLS_POLICY_MAPS, SMTP_GENERIC_MAPS)
 """What the SMTP client asks about, by service.  Its passwords are not among it: smtpd, whose user is the same, could
 ask too."""
 

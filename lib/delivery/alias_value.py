@@ -1,8 +1,10 @@
 """The right-hand side of an alias, a line of a `.forward` file or of an `:include:` file (aliases(5)).
 
 A list of targets separated by commas: an address, `/file` (`/directory/` is a Maildir), `|command`, `:include:/path`.
-A target with blanks or commas stands in double quotes, as a whole (`"|prog a, b"`) or behind its first character
-(`|"prog a, b"`).  `\\user` is the user's own mailbox.  Text in parentheses is a comment.
+Blanks separate as well, but not in a command nor beside an address in angle brackets.  A target with blanks or commas
+stands in double quotes, as a whole (`"|prog a, b"`) or behind its first character (`|"prog a, b"`).  `\\user` is the
+user's own mailbox.  Text in parentheses is a comment, and so is a line that begins with `#`; no comment stands behind a
+target.
 
 Promises: linear in the text; a target is never guessed: what is not one of the four raises AliasSyntaxError.
 Does not: complete or check addresses (the caller knows the domain), look anything up, split lines of table files.
@@ -48,12 +50,22 @@ def parse_targets(text: str) -> tuple[Target, ...]:
 
 
 def parse_lines(text: str) -> tuple[Target, ...]:
-    """The targets of a `.forward` or `:include:` file: every line is a list, `#` at its start makes it a comment."""
+    """The targets of a `.forward` or `:include:` file: every line is a list, `#` at its start makes it a comment.
+
+    Raises AliasSyntaxError, which names the line.
+    """
     targets: list[Target] = []
-    for line in text.splitlines():
-        if not line.lstrip().startswith("#"):
-            targets += parse_targets(line)
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            targets += parse_line(line)
+        except AliasSyntaxError as error:
+            raise AliasSyntaxError(f"line {number}: {error}") from None
     return tuple(targets)
+
+
+def parse_line(line: str) -> tuple[Target, ...]:
+    """The targets of one line of such a file.  Raises AliasSyntaxError."""
+    return () if line.lstrip().startswith("#") else parse_targets(line)
 
 
 def _split(text: str) -> Iterator[tuple[str, bool]]:
@@ -81,6 +93,7 @@ def _split(text: str) -> Iterator[tuple[str, bool]]:
             item.append(character)
         elif character == "(" and not _is_command(item):
             depth = 1
+            item.append(" ")
         elif character == ",":
             yield from _finished(item)
             item = []
@@ -101,8 +114,15 @@ def _is_command(item: list[str]) -> bool:
 
 def _finished(item: list[str]) -> Iterator[tuple[str, bool]]:
     text = "".join(item).strip()
-    if text:
-        yield text, text.startswith('"')
+    if not text:
+        return
+    words = [text] if text.startswith("|") or '"' in text or "<" in text else text.split()
+    for word in words:
+        if word.startswith("#"):
+            raise AliasSyntaxError(
+                f'a comment is a line that begins with "#", it cannot stand behind a target: {text[:100]}'
+            )
+        yield word, word.startswith('"')
 
 
 def _unquoted(text: str) -> str:

@@ -79,9 +79,6 @@ def run_command(
             close_fds=True,
             start_new_session=True,
         )
-    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        text = f'Command died with status 127: "{shown}". Command output: cannot execute: {error.strerror}'
-        raise DeliveryFailure("5.3.0", text) from error
     except (OSError, ValueError) as error:
         raise DeliveryFailure("4.3.0", f'cannot run command "{shown}": {error}') from error
     try:

@@ -113,6 +113,29 @@ class ConvertedContent(Content):
         return self._source.header()
 
 
+class EditedContent(Content):
+    """Content with another header block: `header` (each line with its LF) in place of the first `length` bytes."""
+
+    __slots__ = ("_block", "_length", "_source")
+
+    def __init__(self, source: Content, length: int, header: bytes) -> None:
+        super().__init__(source.fd, source.offset, source.size - length + len(header))
+        self._source = source
+        self._length = length
+        self._block = header
+
+    @property
+    def in_file(self) -> bool:
+        """It is not."""
+        return False
+
+    def read(self, start: int, count: int) -> bytes:
+        """Up to `count` bytes from `start`; see `Content.read`."""
+        if start < len(self._block):
+            return self._block[start : start + count]
+        return self._source.read(start - len(self._block) + self._length, count)
+
+
 def text_content(content: Content, body: str) -> Content:
     """Content as lines of text, as mailboxes and commands want it: a BINARYMIME body is converted (RFC 3030).
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import select
 import socket
+import sys
+import termios
 from collections.abc import Callable, Mapping, Sequence
 
 from pillarbox.lib.ipc.blocking import READ_SIZE, UNCLAIMED_LIMIT, peer_uid, receive_with_descriptors
@@ -154,6 +157,14 @@ class AsyncChannel:
         arrived, and then watches no more: who waits for the next event would wait for ever.
         """
         return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    @property
+    def unread(self) -> int:
+        """About how many bytes of ours the peer has not read yet; 0 is exact.  -1 where that cannot be said."""
+        try:
+            return int.from_bytes(fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
+        except (OSError, ValueError):
+            return -1
 
     @property
     def peer_gone(self) -> bool:

@@ -68,7 +68,13 @@ def format_asctime(when: float) -> str:
 
 
 def parse_date(text: str) -> float | None:
-    """The time that a Date field names, None where it names none.
+    """The time that a Date field names, None where it names none."""
+    found = parse_zoned(text)
+    return None if found is None else found[0]
+
+
+def parse_zoned(text: str) -> tuple[float, int] | None:
+    """The time that a Date field names, and its zone in minutes east of UTC; None where it names none.
 
     Two-digit years are 2000-2049 and 1950-1999, three digits count from 1900 (RFC 5322 section 4.3); no zone is UTC.
     """
@@ -79,13 +85,17 @@ def parse_date(text: str) -> float | None:
     if found is not None:
         day, month, year, hour, minute, second, sign, zone_hours, zone_minutes, zone_name = found.groups()
         offset = _offset(sign, zone_hours, zone_minutes, zone_name)
-        return _seconds(_year(year), month, day, hour, minute, second or "0", offset)
+        return _zoned(_seconds(_year(year), month, day, hour, minute, second or "0", offset), offset)
     found = _ASCTIME.match(text)
     if found is not None:
         month, day, hour, minute, second, zone_name, year, sign, zone_hours, zone_minutes = found.groups()
         offset = _offset(sign, zone_hours, zone_minutes, zone_name)
-        return _seconds(int(year), month, day, hour, minute, second, offset)
+        return _zoned(_seconds(int(year), month, day, hour, minute, second, offset), offset)
     return None
+
+
+def _zoned(seconds: float | None, offset: int) -> tuple[float, int] | None:
+    return None if seconds is None else (seconds, offset)
 
 
 def _year(digits: str) -> int:

@@ -20,7 +20,7 @@ from pillarbox.lib.delivery.request import Standing, parse_request
 from pillarbox.lib.delivery.result import softened
 from pillarbox.lib.ipc import FRAME_LIMIT, AsyncChannel, Channel, ChannelClosed, Outbox, ProtocolError, encode_frame
 from pillarbox.lib.log import log
-from pillarbox.lib.process.bequest import bequeath, bequeath_all
+from pillarbox.lib.process.bequest import Answered, bequeath, bequeath_all
 from pillarbox.lib.process.events import serve_channels
 from pillarbox.lib.process.rounds import serve_rounds
 from pillarbox.lib.process.worker import Worker
@@ -167,6 +167,7 @@ def serve_async_agent(
         hello = _hello(worker, capacity, waiting)
         await channel.send(hello if site is None else {**hello, "sites": True})
         outbox = Outbox(channel, lambda error: None)  # `receive` ends as well
+        answered = Answered(worker, channel, outbox)
         tasks: dict[asyncio.Task[None], Standing] = {}
 
         def still_ordered() -> bool:
@@ -182,14 +183,20 @@ def serve_async_agent(
                 return
             request.standing.ordered = still_ordered
             worker.request_started()
+            results: Sequence[Result] = ()
+            gone = False
             try:
                 results, site = await deliver(request)
-                if channel.peer_gone:
+                gone = channel.peer_gone
+                if gone:
                     await bequeath(worker, request, results)
             except Exception as error:
                 results = _fault(request, error)
             finally:
-                request.close()
+                if gone:
+                    request.close()
+                else:
+                    answered.keep(request, results)
                 worker.request_ended()
             outbox.put(_reply(request, results, site))
 
@@ -221,8 +228,9 @@ def serve_async_agent(
             for task, standing in tasks.items():
                 if standing.revocable:
                     task.cancel()
-            if tasks:
-                await asyncio.wait(tasks, timeout=worker.drain_timeout)
+            kept = asyncio.get_running_loop().create_task(answered.bequeath())
+            await asyncio.wait((*tasks, kept), timeout=worker.drain_timeout)
+            await answered.bequeath()  # what was still answered meanwhile
             await outbox.flushed()
 
     soft_bounce = worker.config[SOFT_BOUNCE]

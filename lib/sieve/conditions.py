@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.errors import RuntimeFault
-from pillarbox.lib.sieve.node import Block, Stop, TestNode, run_block
+from pillarbox.lib.sieve.node import TEST, Block, Stop, TestNode, run_block
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRING, STRINGS, Positional, Rule
 from pillarbox.lib.sieve.text import Text
@@ -21,6 +21,7 @@ class If:
 
     def act(self, run: Run) -> None:
         for test, block in self.branches:
+            run.spend(TEST)
             if test is None or test.holds(run):
                 run_block(block, run)
                 return
@@ -54,6 +55,7 @@ class AllOf:
     tests: tuple[TestNode, ...]
 
     def holds(self, run: Run) -> bool:
+        run.spend(TEST * len(self.tests))
         return all(test.holds(run) for test in self.tests)
 
 
@@ -64,6 +66,7 @@ class AnyOf:
     tests: tuple[TestNode, ...]
 
     def holds(self, run: Run) -> bool:
+        run.spend(TEST * len(self.tests))
         return any(test.holds(run) for test in self.tests)
 
 

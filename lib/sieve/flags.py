@@ -15,7 +15,7 @@ from pillarbox.lib.sieve.syntax import Place
 from pillarbox.lib.sieve.text import Texts, Variable
 
 _SYSTEM = {f"\\{name.lower()}": f"\\{name}" for name in ("Answered", "Flagged", "Deleted", "Seen", "Draft")}
-_KEYWORD = re.compile(r"[^\x00-\x20\x7f-\U0010ffff(){%*\"\\\]]+")  # an atom of RFC 9051
+_KEYWORD = re.compile(r"[!#$&'+-\[^-z|-~]+")  # an atom of RFC 9051
 
 FLAGS = 128
 """Flags that one list may hold: mailboxes cannot store so many different ones."""

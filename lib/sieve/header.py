@@ -29,10 +29,11 @@ class HeaderField:
 class Header:
     """The fields of one header block."""
 
-    __slots__ = ("_addresses", "_fields", "_names", "_raw", "_values", "edited")
+    __slots__ = ("_addresses", "_fields", "_names", "_raw", "_rest", "_values", "edited")
 
     def __init__(self, block: bytes) -> None:
         self._raw = block
+        self._rest = b""  # behind a line that is no field
         self._fields: list[HeaderField] | None = None
         self._names: dict[str, list[HeaderField]] = {}
         self._values: dict[str, tuple[str, ...]] = {}
@@ -50,6 +51,9 @@ class Header:
                 )
                 for found in scan(block)
             ]
+            self._rest = block[sum(len(each.raw) for each in self._fields) :]
+            if self._rest[:1] in (b" ", b"\t"):
+                self._rest = b"\n" + self._rest  # or it would continue a field that is added
             self._index()
         return self._fields
 
@@ -110,4 +114,4 @@ class Header:
 
     def block(self) -> bytes | None:
         """All of the header, None where nothing was edited."""
-        return b"".join(each.raw for each in self.fields) if self.edited else None
+        return b"".join(each.raw for each in self.fields) + self._rest if self.edited else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pillarbox.lib.sieve.actions import Keep
-from pillarbox.lib.sieve.errors import RuntimeFault
+from pillarbox.lib.sieve.errors import RuntimeFault, SieveError
 from pillarbox.lib.sieve.node import Block, Return, Stop, run_block
 from pillarbox.lib.sieve.parser import parse
 from pillarbox.lib.sieve.registry import EXTENSIONS
@@ -36,7 +36,10 @@ def compile_script(
     """
     inclusions = Inclusions(include or (lambda _location, _name: None))
     scope = Scope(name, extensions & EXTENSIONS, inclusions)
-    block = scope.script(parse(text, name))
+    try:
+        block = scope.script(parse(text, name))
+    except RecursionError:
+        raise SieveError(name, 1, 1, "expected less nesting of blocks in scripts that include each other") from None
     return Script(name, block, tuple(inclusions.compiled))
 
 
@@ -55,3 +58,5 @@ def execute(script: Script, message: SieveMessage, state: SieveState) -> Result:
         return Result(run.outcome(), "", tuple(run.remember))
     except RuntimeFault as fault:
         return Result((Keep(implicit=True),), f"{script.name}:{run.line}: {fault}")
+    except RecursionError:  # at most 32 levels in each of 10 scripts, but perhaps on top of a high stack
+        return Result((Keep(implicit=True),), f"{script.name}:{run.line}: too much nesting")

@@ -27,8 +27,8 @@ class Limits:
     variables: int = 256
     """Variables of a script, and global ones (RFC 5229 section 6 demands 128)."""
 
-    header_edits: int = 256
-    """Fields that may be added: the header stays within twice its usual size."""
+    header_growth: int = 256 * 1024
+    """Octets of header fields that a script may add."""
 
 
 DEFAULT_LIMITS = Limits()

@@ -210,7 +210,7 @@ def matcher(call: Call, keys: str) -> Matcher:
     return Is(comparator, texts, None if folded is None else frozenset(folded))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=2048)
 def wildcards(key: str) -> re.Pattern[str]:
     """The expression for a key with `*`, `?` and backslashes (RFC 5228 section 2.7.1); each wildcard is a group."""
     runs: list[list[str]] = [[]]

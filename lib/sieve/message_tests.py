@@ -6,7 +6,6 @@ header of a part or of all parts.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,12 +16,12 @@ from pillarbox.lib.sieve.header import Header
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
 from pillarbox.lib.sieve.match import Matcher, matcher
 from pillarbox.lib.sieve.mime_options import MIME_TAGS, MimeOption, mime_option
+from pillarbox.lib.sieve.node import PART
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import NUMBER, STRINGS, Positional, Rule, TagRule
 from pillarbox.lib.sieve.text import Texts
 
 INDEX_TAGS = {"index": TagRule("index", NUMBER), "last": TagRule("index")}
-_HEADER_NAME = re.compile("[!-9;-~]+")
 _ENVELOPE_PARTS = ("from", "to", "auth")
 
 
@@ -54,6 +53,7 @@ class Where:
             yield run.header
             return
         for part in run.part.walk() if self.anychild else (run.part,):
+            run.spend(PART)
             # The message's own header may have been edited.
             yield run.header if part is run.content.root else part.header
 
@@ -166,22 +166,13 @@ def where(call: Call) -> Where:
     return Where(call.has("mime"), call.has("anychild"))
 
 
-def header_names(call: Call, name: str) -> Texts:
-    """Names of header fields.  Raises SieveError for what can be none."""
-    found = call.texts(name)
-    for each in found.items:
-        if each.constant is not None and not _HEADER_NAME.fullmatch(each.constant):
-            raise call.error(f'expected the name of a header field, not "{each.constant}"', name)
-    return found
-
-
 def _header(call: Call) -> HeaderTest:
     place = where(call)
-    return HeaderTest(header_names(call, "headers"), index(call), place, mime_option(call), matcher(call, "keys"))
+    return HeaderTest(call.texts("headers"), index(call), place, mime_option(call), matcher(call, "keys"))
 
 
 def _address(call: Call) -> AddressTest:
-    names = header_names(call, "headers")
+    names = call.texts("headers")
     for each in names.items:
         if each.constant is not None and each.constant.lower() not in ADDRESS_HEADERS:
             raise call.error(f'expected a header field with addresses, not "{each.constant}"', "headers")
@@ -209,9 +200,7 @@ TESTS = {
     "header": Rule(_header, positional=(_HEADERS, _KEYS), tags=MATCH_TAGS | INDEX_TAGS | MIME_TAGS),
     "address": Rule(_address, positional=(_HEADERS, _KEYS), tags=MATCH_TAGS | ADDRESS_TAGS | INDEX_TAGS | _ANY_PART),
     "envelope": Rule(_envelope, "envelope", (Positional("parts", STRINGS), _KEYS), tags=MATCH_TAGS | ADDRESS_TAGS),
-    "exists": Rule(
-        lambda call: Exists(header_names(call, "headers"), where(call)), positional=(_HEADERS,), tags=_ANY_PART
-    ),
+    "exists": Rule(lambda call: Exists(call.texts("headers"), where(call)), positional=(_HEADERS,), tags=_ANY_PART),
     "size": Rule(
         _size,
         positional=(Positional("limit", NUMBER),),

@@ -8,6 +8,16 @@ if TYPE_CHECKING:
     from pillarbox.lib.sieve.run import Run
 
 
+COMMAND = 20
+"""Work that a command is, in characters looked at."""
+
+TEST = 10
+"""Work that a test is."""
+
+PART = 20
+"""Work that going to another part of the message is."""
+
+
 class TestNode(Protocol):
     """A test, ready to be asked."""
 
@@ -52,5 +62,5 @@ def run_block(block: Block, run: Run) -> None:
     """Run the commands in order."""
     for command in block:
         run.line = command.line
-        run.spend(1)
+        run.spend(COMMAND)
         command.act(run)

@@ -57,7 +57,7 @@ class _Parser:
     def _command(self) -> Command:
         name = self._take("identifier", "a command")
         arguments = self._arguments()
-        tests = self._tests()
+        listed, tests = self._next.kind == "(", self._tests()
         block = None
         if self._next.kind == "{":
             self._position += 1
@@ -69,7 +69,7 @@ class _Parser:
             self._position += 1
         else:
             raise self._expected("an argument, ';' or '{'")
-        return Command(name.text, arguments, tests, block, name.place)
+        return Command(name.text, arguments, tests, block, name.place, listed)
 
     def _tests(self) -> tuple[Test, ...]:
         if self._next.kind == "identifier":
@@ -90,9 +90,9 @@ class _Parser:
         name = self._take("identifier", "a test")
         arguments = self._arguments()
         self._deeper()
-        tests = self._tests()
+        listed, tests = self._next.kind == "(", self._tests()
         self._depth -= 1
-        return Test(name.text, arguments, tests, name.place)
+        return Test(name.text, arguments, tests, name.place, listed)
 
     def _arguments(self) -> tuple[Argument, ...]:
         found: list[Argument] = []

@@ -13,6 +13,7 @@ from pillarbox.lib.mime.decoding import decode_transfer
 from pillarbox.lib.mime.part import Part
 from pillarbox.lib.mime.scan import scan_message
 from pillarbox.lib.sieve.header import Header
+from pillarbox.lib.sieve.html_text import html_text
 from pillarbox.lib.sieve.limits import Limits
 from pillarbox.lib.sieve.state import SieveMessage
 
@@ -20,13 +21,14 @@ from pillarbox.lib.sieve.state import SieveMessage
 class Entity:
     """The message, or one of its parts."""
 
-    __slots__ = ("_children", "_data", "_header", "_text", "part")
+    __slots__ = ("_children", "_data", "_header", "_readable", "_text", "part")
 
     def __init__(self, data: bytes, part: Part) -> None:
         self._data = data
         self.part = part
         self._header: Header | None = None
         self._text: str | None = None
+        self._readable: str | None = None
         self._children: tuple[Entity, ...] | None = None
 
     @property
@@ -69,6 +71,13 @@ class Entity:
                 self._text = octets_as_text(b"".join(self.decoded()))
         return self._text
 
+    def readable(self) -> str:
+        """Its text as people see it: without the marks of HTML."""
+        if self._readable is None:
+            text = self.text()
+            self._readable = html_text(text) if self.part.subtype == b"html" else text
+        return self._readable
+
     def around(self) -> tuple[bytes, bytes]:
         """What stands before the first and behind the last part of a multipart."""
         children = self.part.children
@@ -83,13 +92,14 @@ class Entity:
 class Content:
     """All of a message, read when it is asked for."""
 
-    __slots__ = ("_body", "_limit", "_message", "_root")
+    __slots__ = ("_body", "_limit", "_message", "_root", "_text")
 
     def __init__(self, message: SieveMessage, limits: Limits) -> None:
         self._message = message
         self._limit = limits.body_size
         self._body: bytes | None = None
         self._root: Entity | None = None
+        self._text: str | None = None
 
     @property
     def body(self) -> bytes:
@@ -104,6 +114,13 @@ class Content:
                     break
             self._body = _crlf(b"".join(pieces))
         return self._body
+
+    @property
+    def text(self) -> str:
+        """The body as it was sent, as text."""
+        if self._text is None:
+            self._text = octets_as_text(self.body)
+        return self._text
 
     @property
     def root(self) -> Entity:

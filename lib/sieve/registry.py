@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.sieve import conditions, delivery, flags, message_tests
+from pillarbox.lib.sieve import (
+    body,
+    conditions,
+    dates,
+    delivery,
+    duplicate,
+    editheader,
+    environment,
+    flags,
+    including,
+    mailboxes,
+    message_tests,
+    notify,
+    part_loops,
+    vacation,
+    variables,
+)
 
-_MODULES = (conditions, delivery, flags, message_tests)
+_MODULES = (
+    body,
+    conditions,
+    dates,
+    delivery,
+    duplicate,
+    editheader,
+    environment,
+    flags,
+    including,
+    mailboxes,
+    message_tests,
+    notify,
+    part_loops,
+    vacation,
+    variables,
+)
 
 COMMANDS = {name: rule for module in _MODULES for name, rule in getattr(module, "COMMANDS", {}).items()}
 TESTS = {name: rule for module in _MODULES for name, rule in getattr(module, "TESTS", {}).items()}
@@ -13,7 +45,7 @@ EXTENSIONS = frozenset(
     {
         "encoded-character",
         "comparator-i;ascii-numeric",
-        *(rule.extension for rule in (*COMMANDS.values(), *TESTS.values())),
+        *(word for rule in (*COMMANDS.values(), *TESTS.values()) for word in rule.extension.split()),
         *(tag.extension for rule in (*COMMANDS.values(), *TESTS.values()) for tag in rule.tags.values()),
     }
 ) - {""}

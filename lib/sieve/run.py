@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.sieve.actions import Action, Discard, FileInto, Keep, Redirect, Reject, Remember, Vacation
+from pillarbox.lib.sieve.actions import Action, Discard, FileInto, Keep, Notify, Redirect, Reject, Remember, Vacation
 from pillarbox.lib.sieve.comparators import Comparator, fold_ascii
 from pillarbox.lib.sieve.errors import RuntimeFault
 from pillarbox.lib.sieve.header import Header
@@ -23,8 +23,8 @@ class Run:
         "actions",
         "cancelled",
         "content",
-        "edits",
         "flags",
+        "growth",
         "header",
         "included",
         "limits",
@@ -54,7 +54,7 @@ class Run:
         self.cancelled = False  # the implicit keep
         self.remember: list[Remember] = []
         self.included: set[tuple[str, str]] = set()
-        self.edits = 0
+        self.growth = 0
         self._work = state.limits.work
         self._folded: dict[str, str] = {}
 
@@ -156,7 +156,7 @@ def _same(one: Action, other: Action) -> bool:
         return _inbox(one) == _inbox(other) and not special
     if isinstance(one, Redirect) and isinstance(other, Redirect):
         return one.address == other.address
-    return isinstance(one, Discard) and isinstance(other, Discard)
+    return isinstance(one, Discard | Notify) and one == other
 
 
 def _newer(one: Action, other: Action) -> Action:

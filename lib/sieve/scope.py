@@ -181,8 +181,8 @@ class Scope:
     def _rule(self, rule: Rule | None, node: Command | Test, kind: str) -> Rule:
         if rule is None:
             raise self.error(node.place, f"expected a {kind}, not '{node.name}'", unknown=True)
-        if rule.extension and rule.extension not in self.extensions:
-            raise self.error(node.place, f"expected require \"{rule.extension}\" for '{node.name}'", unknown=True)
+        if rule.extension and self.extensions.isdisjoint(wanted := rule.extension.split()):
+            raise self.error(node.place, f"expected require \"{wanted[0]}\" for '{node.name}'", unknown=True)
         return rule
 
     def _call(self, rule: Rule, node: Command | Test) -> Call:
@@ -203,3 +203,6 @@ class Scope:
         if len(node.tests) > most:
             what = "only one test" if most else "no test"
             raise self.error(node.tests[most].place, f"expected {what} behind '{node.name}'")
+        if node.tests and node.listed != (most > 1):
+            how = "in parentheses" if most > 1 else "without parentheses"
+            raise self.error(node.tests[0].place, f"expected a test {how} behind '{node.name}'")

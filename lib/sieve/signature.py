@@ -45,6 +45,7 @@ class Positional:
 class Rule:
     """A command or a test: how it is written, and what makes a node of it.
 
+    `extension`: what the script must require, one of several where they stand beside each other.
     `tests`: how many it takes, (least, most); `block`: whether it has a block instead of a semicolon.
     """
 
@@ -91,6 +92,8 @@ def sort_arguments(rule: Rule, node: Command | Test, script: str, extensions: fr
 
 
 def _positional(rule: Rule, node: Command | Test, rest: list[Argument], script: str) -> dict[str, Argument]:
+    if late := next((each for each in rest if isinstance(each, Tag)), None):
+        raise SieveError(script, *late.place, f"expected ':{late.name}' before the other arguments of '{node.name}'")
     missing = len(rule.positional) - len(rest)
     if missing < 0:
         extra = rest[len(rule.positional)]

@@ -50,20 +50,22 @@ Argument: TypeAlias = Number | String | StringList | Tag
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A test; its name is in lower case."""
+    """A test; its name is in lower case.  `listed`: its tests stand in parentheses."""
 
     name: str
     arguments: tuple[Argument, ...]
     tests: tuple[Test, ...]
     place: Place
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command; `block` is None where it ends with a semicolon.  Its name is in lower case."""
+    """A command; `block` is None where it ends with a semicolon.  Its name is in lower case, `listed` as for tests."""
 
     name: str
     arguments: tuple[Argument, ...]
     tests: tuple[Test, ...]
     block: tuple[Command, ...] | None
     place: Place
+    listed: bool = False

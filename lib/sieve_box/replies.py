@@ -6,33 +6,27 @@ that any server takes it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
 
-from pillarbox.lib.address import AddressSyntaxError, parse_address_list, parse_mailbox
+from pillarbox.lib.address import parse_address_list
 from pillarbox.lib.message.date import format_date
 from pillarbox.lib.message.encoded_words import decode_words, encode_phrase, encode_words
 from pillarbox.lib.message.header import LINE_LIMIT, compose, first_value
 from pillarbox.lib.mime.encoding import QuotedPrintable
+from pillarbox.lib.sieve.mailto import Mailto
 
 Fields = Iterable[tuple[bytes, bytes]]
 
 _REFERENCES_LIMIT: Final = 4096
 """Octets of References: that are kept; the oldest go first."""
+_IDENTIFIER: Final = re.compile(rb"<[!-;=?-~]{1,900}>")
+"""What others have written is repeated only where it is an identifier that fits into a line."""
 _SUBJECT_LIMIT: Final = 500
 """Characters of a subject."""
-_OURS: Final = frozenset(
-    (
-        *("date", "from", "message-id", "sender", "auto-submitted", "received", "return-path", "content-type"),
-        *("content-transfer-encoding", "mime-version", "x-sieve", "bcc", "delivered-to"),
-    )
-)
-"""Fields that a mailto URI does not set (RFC 5436 section 2.2, and those that this module writes)."""
 _IMPORTANCE: Final = {1: ("1 (Highest)", "High"), 3: ("5 (Lowest)", "Low")}
-NOTIFIED_LIMIT: Final = 10
-"""Addresses that one notification may go to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,7 @@ def vacation_reply(head: Letterhead, *, to: str, subject: str, reason: str, mime
 def notification(
     head: Letterhead,
     *,
-    uri: MailtoUri,
+    uri: Mailto,
     owner: str,
     message: str,
     importance: int,
@@ -90,69 +84,6 @@ def error_notice(head: Letterhead, *, to: str, error: str) -> bytes:
         "The message was delivered to your INBOX, and so are others that meet this error. Please correct the script.\n"
         "You are told of errors once a day at most.\n"
     )
-
-
-# --- mailto: (RFC 6068)
-
-
-@dataclass(frozen=True, slots=True)
-class MailtoUri:
-    """What a mailto URI says, as far as a notification follows it."""
-
-    to: tuple[str, ...]
-    cc: tuple[str, ...] = ()
-    subject: str = ""
-    body: str = ""
-    fields: tuple[tuple[str, str], ...] = ()
-    """Others, name and value."""
-
-    @property
-    def recipients(self) -> tuple[str, ...]:
-        """Who gets it."""
-        return tuple(dict.fromkeys((*self.to, *self.cc)))
-
-
-def parse_mailto(uri: str) -> MailtoUri:
-    """Read `mailto:ADDRESS[,ADDRESS...][?NAME=VALUE&...]`.  Raises ValueError, whose text says what was expected."""
-    scheme, colon, rest = uri.partition(":")
-    if scheme.lower() != "mailto" or not colon:
-        raise ValueError("a mailto: URI was expected")
-    path, _, query = rest.partition("?")
-    to = _addresses(unquote(path, errors="strict"))
-    cc: tuple[str, ...] = ()
-    texts = {"subject": "", "body": ""}
-    fields: list[tuple[str, str]] = []
-    for part in query.split("&") if query else ():
-        name, equals, value = part.partition("=")
-        name, value = unquote(name, errors="strict").lower(), unquote(value, errors="strict")
-        if not equals or not name:
-            raise ValueError("NAME=VALUE was expected behind ? in a mailto: URI")
-        if name == "to":
-            to += _addresses(value)
-        elif name == "cc":
-            cc += _addresses(value)
-        elif name in texts:
-            texts[name] = value
-        elif name not in _OURS and name.isascii() and name.replace("-", "").isalnum():
-            fields.append((name.title(), value))
-    if not to and not cc:
-        raise ValueError("an address was expected in a mailto: URI")
-    if len(to) + len(cc) > NOTIFIED_LIMIT:
-        raise ValueError(f"at most {NOTIFIED_LIMIT} addresses were expected in a mailto: URI")
-    return MailtoUri(to, cc, texts["subject"], texts["body"], tuple(fields))
-
-
-def _addresses(text: str) -> tuple[str, ...]:
-    found = parse_address_list(text)
-    if found.invalid:
-        raise ValueError(f'an address was expected in a mailto: URI, not "{found.invalid[0]}"')
-    addresses = []
-    for mailbox in found.mailboxes:
-        try:
-            addresses.append(str(parse_mailbox(mailbox.address)))
-        except AddressSyntaxError as error:
-            raise ValueError(f"an address was expected in a mailto: URI: {error}") from None
-    return tuple(addresses)
 
 
 # --- parts of a message
@@ -194,14 +125,14 @@ def _quoted(text: str) -> bytes:
 
 def _thread(answered: bytes) -> Sequence[tuple[bytes, bytes]]:
     """In-Reply-To and References (RFC 5322 section 3.6.4)."""
-    identifier = first_value(answered, b"message-id")
-    if not identifier or len(identifier) > LINE_LIMIT - 100:
+    identifiers = _IDENTIFIER.findall(first_value(answered, b"message-id") or b"")
+    if not identifiers:
         return ()
-    references = first_value(answered, b"references") or first_value(answered, b"in-reply-to") or b""
-    words = references.split()
-    while words and sum(map(len, words)) + len(words) > _REFERENCES_LIMIT:
+    earlier = first_value(answered, b"references") or first_value(answered, b"in-reply-to") or b""
+    words = [*_IDENTIFIER.findall(earlier), identifiers[0]]
+    while len(words) > 1 and sum(map(len, words)) + len(words) > _REFERENCES_LIMIT:
         del words[0]
-    return ((b"In-Reply-To", identifier), (b"References", b" ".join((*words, identifier))))
+    return ((b"In-Reply-To", identifiers[0]), (b"References", b" ".join(words)))
 
 
 def _from(header: bytes) -> str:

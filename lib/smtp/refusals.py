@@ -91,6 +91,11 @@ def no_mail_accepted(name: str, what: str, domain: str) -> Reply:
     return rejected(code, enhanced, name, what, f"Domain {domain} does not accept mail (nullMX)")
 
 
+def mailbox_full(name: str, why: str, *, temporary: bool) -> Reply:
+    """A mailbox without room for the message: 552 5.2.2 (RFC 3463 section 3.3), 452 4.2.2 where it may come again."""
+    return rejected(452 if temporary else 552, "5.2.2", name, RECIPIENT, f"mailbox is full: {why}")
+
+
 def not_owned(sender: str, user: str) -> Reply:
     """reject_authenticated_sender_login_mismatch."""
     return rejected(553, "5.7.1", sender, SENDER, f"not owned by user {user}")

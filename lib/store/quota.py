@@ -59,6 +59,8 @@ class Quota:
 
 FROM_FILE = Quota()
 """Of system users, and wherever nothing is known."""
+HOSTED = Quota(hosted=True)
+"""Of a hosted mailbox for which there is none."""
 
 
 def grant_text(mailbox: Limits, domain: Limits) -> str:
@@ -75,10 +77,10 @@ class QuotaPolicy:
         self._default = config[MAILBOX_QUOTA]
         self._mapped = bool(config[MAILBOX_QUOTA_MAPS])
 
-    def granted(self, text: str) -> Quota | None:
-        """The quota that `grant_text` says; None for none.  Raises ValueError."""
+    def granted(self, text: str) -> Quota:
+        """The quota that `grant_text` says.  Raises ValueError."""
         if not text:
-            return None
+            return HOSTED
         mailbox, _, domain = text.partition("/")
         return Quota(parse_limits(mailbox), parse_limits(domain) or None, True, self._rules, self._tempfail)
 

@@ -47,13 +47,15 @@ def _stopped_clock() -> float:
     return 0.0
 
 
-def open_kept(title: str, specs: Iterable[str]) -> Maps:
+def open_kept(title: str, specs: Iterable[str], *, substitution: bool = True) -> Maps:
     """The tables that the parameter `title` lists; `preload` reads them, once and for all.
+
+    `substitution` as in Options.
 
     Raises TableError, which names the parameter, for a type that cannot be kept and a name that makes no sense.
     """
     try:
-        return Maps.open(title, specs, Options(clock=_stopped_clock), _Kept())
+        return Maps.open(title, specs, Options(substitution=substitution, clock=_stopped_clock), _Kept())
     except TableError as error:
         raise TableError(f"{title}: {error}") from None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable
 
 from pillarbox.lib.tables.errors import LookupFailed
 from pillarbox.lib.tables.registry import STANDARD, Registry
-from pillarbox.lib.tables.table import Options, Table
+from pillarbox.lib.tables.table import Options, Reach, Table
 
 
 class Maps:
@@ -34,14 +36,19 @@ class Maps:
         `partial`: the key is only a part of what is looked for (a domain, a user name), so tables of patterns are
         passed over: they see the whole.  An empty value is a mistake in the table, no answer.  Raises LookupFailed.
         """
-        for table in self.tables:
+        found = self.locate(key, partial=partial)
+        return found[1] if found is not None else None
+
+    def locate(self, key: str, *, partial: bool = False) -> tuple[int, str] | None:
+        """As `find`, with the number of the table before the value."""
+        for number, table in enumerate(self.tables):
             if partial and table.patterns:
                 continue
             value = table.get(key)
             if value is not None:
                 if not value:
                     raise LookupFailed(f"{self.title}: {table.spec}: the value of {key} is empty")
-                return value
+                return number, value
         return None
 
     def literals(self) -> frozenset[str] | None:
@@ -57,6 +64,10 @@ class Maps:
     def files(self) -> tuple[str, ...]:
         """The files that look-ups read."""
         return tuple(file for table in self.tables for file in table.files())
+
+    def reach(self) -> Reach:
+        """The servers that look-ups ask."""
+        return functools.reduce(operator.or_, (table.reach() for table in self.tables), Reach())
 
     def preload(self) -> None:
         """Load every table now."""

@@ -18,7 +18,7 @@ from pillarbox.lib.system.processor_time import NotMainThread, TookTooLong, with
 from pillarbox.lib.tables.effort import ONE_LOOK, Effort, longest
 from pillarbox.lib.tables.errors import LookupFailed
 from pillarbox.lib.tables.lines import LogicalLine, encode, logical_lines
-from pillarbox.lib.tables.names import braced, split_items, unbraced
+from pillarbox.lib.tables.names import braced, split_items
 from pillarbox.lib.tables.table import Options, Table
 from pillarbox.lib.tables.watch import FileTable
 
@@ -236,7 +236,7 @@ class RuleList(Table, Generic[K]):
         super().__init__(spec, grammar.options)
         self._grammar = grammar
         try:
-            items = [unbraced(item) for item in split_items(text)]
+            items = [_braced(item) for item in split_items(text)]
         except ValueError as error:
             items = []
             log.warning(f"{grammar.kind} map {spec}: {error}")
@@ -254,6 +254,13 @@ class RuleList(Table, Generic[K]):
 
     def literals(self) -> frozenset[str] | None:
         return literals_of(self._rules.rules)
+
+
+def _braced(item: str) -> str:
+    inside = braced(item)
+    if inside is None:
+        raise ValueError(f'a rule in braces, "{{PATTERN RESULT}}", was expected instead of "{item}"')
+    return inside
 
 
 def _numbered(items: Iterable[str]) -> Iterator[LogicalLine]:

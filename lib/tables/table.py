@@ -30,7 +30,8 @@ class Options:
     rights to the former file only, and asks to be started anew.  From then on look-ups raise TableChanged; with
     `keep` they go on in the former content, for rules that only have to be in force some time soon.  `literals`: find
     out what `Table.literals` says, which takes time when a table is loaded.  `time_limit`: seconds of processor time
-    that the expressions of a table may take for one key; 0 = any.
+    that the expressions of a table may take for one key; 0 = any.  `authentic`: the results decide with whose rights
+    something is done, so that servers elsewhere, which anyone could pretend to be, are not asked.
     """
 
     fold: bool = True
@@ -40,6 +41,22 @@ class Options:
     keep: bool = False
     literals: bool = False
     time_limit: float = TIME_LIMIT
+    authentic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The servers that look-ups in a table ask, for the confinement of the process: TCP ports, and whether the
+    servers have names, whose addresses must be looked up."""
+
+    ports: frozenset[int] = frozenset()
+    names: bool = False
+
+    def __or__(self, other: Reach) -> Reach:
+        return Reach(self.ports | other.ports, self.names or other.names)
+
+    def __le__(self, other: Reach) -> bool:
+        return self.ports <= other.ports and self.names <= other.names
 
 
 class Table(abc.ABC):
@@ -76,6 +93,10 @@ class Table(abc.ABC):
     def files(self) -> tuple[str, ...]:
         """The files that look-ups read, for the confinement of the process."""
         return ()
+
+    def reach(self) -> Reach:
+        """The servers that look-ups ask, as far as the table is loaded."""
+        return Reach()
 
     def close(self) -> None:
         """Release what the table holds."""

@@ -13,6 +13,7 @@ from pillarbox.lib.log import log
 from pillarbox.lib.login import SessionStart, receive_session
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import StoreError
+from pillarbox.lib.store.quota import FROM_FILE, Quota, QuotaPolicy
 from pillarbox.pop3d.protocol import replies
 from pillarbox.pop3d.session.session import Session
 
@@ -27,6 +28,7 @@ class SessionService:
 
     def __init__(self, config: Config, limit: int) -> None:
         self._config = config
+        self._quotas = QuotaPolicy(config)
         self._auth = AsyncAuthClient(config)
         self._threads = ThreadPoolExecutor(limit, "session")
         self._sessions: set[Session] = set()
@@ -39,7 +41,9 @@ class SessionService:
         session = make_session(self._config, start)
         self._sessions.add(session)
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, run_session, session, start)
+            account = start.account
+            quota = self._quotas.session(account.quota, hosted=not account.system)
+            await asyncio.get_running_loop().run_in_executor(self._threads, run_session, session, start, quota)
         finally:
             self._sessions.discard(session)
 
@@ -63,11 +67,11 @@ def make_session(config: Config, start: SessionStart) -> Session:
     )
 
 
-def run_session(session: Session, start: SessionStart) -> None:
+def run_session(session: Session, start: SessionStart, quota: Quota = FROM_FILE) -> None:
     """Run it to its end, in this thread; closes the client's stream."""
     with start.stream:
         try:
-            store = open_store(start.account.mail)
+            store = open_store(start.account.mail, quota)
         except StoreError as error:
             log.error(f"pop3({start.account.address}): {error}")
             session.refuse(replies.MAILDROP_UNAVAILABLE)

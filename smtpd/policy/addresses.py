@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pillarbox.lib.clients.lookup import RecipientVerdict, Route
+from pillarbox.lib.clients.quota import Full
 from pillarbox.lib.dns import MX, Answer, Failed
 from pillarbox.lib.smtp import refusals
 from pillarbox.smtpd.policy.dns import exists
@@ -111,6 +112,27 @@ def reject_unlisted_recipient(run: Run, argument: str) -> Decision:
         return None
     run.recipient_checked = True
     return _unlisted(run, recipient, RECIPIENT, recipient, refusals.RECIPIENT)
+
+
+def reject_full_mailbox(run: Run) -> Decision:
+    """A hosted recipient whose quota has no room for the message (RFC 5321 section 4.2.3: 452, 552).
+
+    No restriction of its own: it holds wherever a recipient would be accepted.  Where nothing is known now, delivery
+    decides.
+    """
+    recipient = run.facts.recipient
+    if not recipient:
+        return None
+    try:
+        verdict = run.at_hand(("recipient", recipient))
+    except KeyError:
+        return None  # nobody has asked: there are no recipient checks
+    if not isinstance(verdict, RecipientVerdict) or verdict.status != "ok" or not verdict.quota:
+        return None
+    full = run.fact(RECIPIENT, "quota", recipient, run.facts.size)
+    if not isinstance(full, Full):
+        return None
+    return run.refuse(refusals.mailbox_full(recipient, full.text, temporary=full.temporary))
 
 
 def reject_unlisted_sender(run: Run, argument: str) -> Decision:

@@ -9,6 +9,7 @@ kind, and `Run.fact` gives its value or notes that it is missing.
     ("access", TABLES, KEYS, PARTIAL)      the first of the keys in access tables -> AccessValue | None | Trouble
     ("owners", TABLES, ADDRESS)            the same for an address, with is_own   -> AccessValue | None | Trouble
     ("dns", NAME, TYPE)                    records                                -> Outcome of lib.dns
+    ("quota", ADDRESS, SIZE)               whether a mailbox has room             -> Full | None | Trouble
     ("verify", ADDRESS)                    whether a probe says it is there       -> Verified | Trouble
     ("policy", SERVER, ATTRIBUTES)         a policy server's action               -> str | Trouble
     ("greylist", RECIPIENT)                a deferral, or "" to let it pass       -> Reply | str

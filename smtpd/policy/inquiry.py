@@ -92,6 +92,10 @@ def patience(common: Patience, wanted: PolicyServer) -> Patience:
     )
 
 
+async def _quota(session: Session, address: str, size: int) -> object:
+    return await session.server.quota.room(address, size)
+
+
 async def _verify(session: Session, address: str) -> object:
     return await session.server.verify.verify(address)
 
@@ -105,6 +109,7 @@ FETCHERS: Final[dict[object, Callable[..., Awaitable[object]]]] = {
     "dns": _dns,
     "policy": _policy,
     "greylist": _greylist,
+    "quota": _quota,
     "verify": _verify,
 }
 

@@ -52,10 +52,14 @@ def _unlisted_sender(run: Run) -> Decision:
 
 
 def _unlisted_recipient(run: Run) -> Decision:
-    """smtpd_reject_unlisted_recipient."""
-    if not run.settings.reject_unlisted_recipient or run.recipient_checked or run.discarding:
+    """smtpd_reject_unlisted_recipient, and quota."""
+    if run.discarding:
         return None
-    return addresses.reject_unlisted_recipient(run, "")
+    if run.settings.reject_unlisted_recipient and not run.recipient_checked:
+        refusal = addresses.reject_unlisted_recipient(run, "")
+        if refusal is not None:
+            return refusal
+    return addresses.reject_full_mailbox(run)
 
 
 def _for_recipients(settings: Settings) -> tuple[Rules, ...]:

@@ -40,6 +40,22 @@ def test_passwd_changes_the_password(config: Config) -> None:
     assert verify_password("new", stored(config, "ann@example.com"))
 
 
+def test_a_quota_is_set_shown_and_taken_back(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    user.main(["add", "ann@example.com", "pw"], config)
+    for words, shown in (
+        ([], "default"),
+        (["1G", "10C"], "1073741824S,10C"),
+        (["none"], "0S"),
+        (["default"], "default"),
+    ):
+        assert user.main(["quota", "ann@example.com", *words], config) == 0
+        assert user.main(["quota", "ann@example.com"], config) == 0
+        assert capsys.readouterr().out.split("\n")[-2] == f"{shown} used 0S,0C"
+    assert user.main(["quota", "ann@example.com", "much"], config) == 65
+    assert 'a quota as "1G"' in capsys.readouterr().err
+    assert user.main(["quota", "bob@example.com", "1G"], config) == 67
+
+
 def test_the_password_may_come_on_the_standard_input(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("from stdin\nnot this\n"))
     assert user.main(["add", "ann@example.com"], config) == 0

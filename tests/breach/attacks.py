@@ -612,8 +612,9 @@ LAST: dict[str, Attack] = {
 """Those after which, where they succeed, the attacker is no more."""
 
 PRIVATE = (
-    *("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp"),
-    *("lookup", "auth", "oauth", "anvil", "milter", "mta_sts", "reputation", "tlsrpt", "verify", "probe", "probe-lmtp"),
+    *("cleanup", "cleanup-virtual", "bounce", "virtual", "local", "smtp", "relay", "lmtp"),
+    *("lookup", "auth", "oauth", "anvil", "milter", "mta_sts", "quota"),
+    *("reputation", "tlsrpt", "verify", "probe", "probe-lmtp"),
 )
 PRIVATE_SESSIONS = ("imap", "imap-system", "pop3", "pop3-system")
 

@@ -18,6 +18,7 @@ _FOR_NET = {
     "connect-anvil",
     "connect-milter",
     "connect-mta_sts",
+    "connect-quota",
     "connect-reputation",
     "connect-tlsrpt",
     "connect-verify",
@@ -72,6 +73,14 @@ def _may(*sets: set[str]) -> Room:
     return Room(frozenset[str]().union(*sets))
 
 
+_CLEANUP = _may(
+    _MAIL_OWNER,
+    {f"{verb}-{place}" for verb in ("read", "write") for place in ("incoming", "spare")},
+    # hold/: what a rule sets aside is moved there; what lies there cannot be read, changed or removed.
+)
+_VMAIL_OWNER = _OTHERS | {"connect-cleanup-virtual"}  # Sieve sends mail; one uid, as above
+
+
 ROOMS: dict[str, Room] = {
     # --- before the network: no file at all
     "smtpd": _may(_NET_OWNER, {"send-udp"}),  # DNS
@@ -85,11 +94,8 @@ ROOMS: dict[str, Room] = {
         _MAIL_OWNER,
         {f"{verb}-{place}" for verb in ("read", "write") for place in ("maildrop", "corrupt")},
     ),
-    "cleanup": _may(
-        _MAIL_OWNER,
-        {f"{verb}-{place}" for verb in ("read", "write") for place in ("incoming", "spare")},
-        # hold/: what a rule sets aside is moved there; what lies there cannot be read, changed or removed.
-    ),
+    "cleanup": _CLEANUP,
+    "cleanup.virtual": _CLEANUP,
     "qmgr": _may(
         _MAIL_OWNER,
         _CHANGE_MESSAGES,
@@ -109,9 +115,10 @@ ROOMS: dict[str, Room] = {
     ),
     "showq": _may({f"read-{place}" for place in (*_QUEUES, "defer", "maildrop")}, {"list-hold"}),
     # --- mailboxes of hosted users
-    "virtual": _may(_OTHERS, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
-    "imapd.session": _may(_OTHERS, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
-    "pop3d.session": _may(_OTHERS, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
+    "virtual": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
+    "imapd.session": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
+    "pop3d.session": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
+    "quota": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
     # --- what the others ask
     "lookup": _may(_OTHERS),
     "reputation": _may(_LOG_WRITTEN_BY_FEW, {"list-reputation", "write-reputation"}),
@@ -176,9 +183,12 @@ def room_of(service: str, command: str) -> Room | None:
 BY_USER = frozenset(
     {
         # What only the difference between users denies: nothing in an instance that runs wholly as one user.
-        *(f"connect-{name}" for name in ("cleanup", "bounce", "virtual", "local", "smtp", "relay", "lmtp")),
+        *(
+            f"connect-{name}"
+            for name in ("cleanup", "cleanup-virtual", "bounce", "virtual", "local", "smtp", "relay", "lmtp")
+        ),
         *(f"connect-{name}" for name in ("lookup", "auth", "oauth", "anvil", "milter", "mta_sts")),
-        *(f"connect-{name}" for name in ("reputation", "tlsrpt", "verify", "probe", "probe-lmtp")),
+        *(f"connect-{name}" for name in ("quota", "reputation", "tlsrpt", "verify", "probe", "probe-lmtp")),
         *(f"connect-{name}" for name in ("imap", "imap-system", "pop3", "pop3-system")),
         "chmod-held-message",
         "chmod-queue",

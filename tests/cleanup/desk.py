@@ -77,9 +77,8 @@ class Desk:
     def __init__(self, root: Path, **settings: str) -> None:
         self.spool = root / "spool"
         Queue(str(self.spool)).create()
-        self.config = Config.for_tests(
-            queue_directory=str(self.spool), myhostname="mx.test", myorigin="test", **settings
-        )
+        usual = {"queue_directory": str(self.spool), "myhostname": "mx.test", "myorigin": "test"}
+        self.config = Config.for_tests(**(usual | settings))
         self.intake = Intake(self.config)
         self.lines: list[str] = []
         self._connections: dict[Channel, _Connection] = {}

@@ -11,13 +11,14 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from pillarbox.cleanup import incoming, intake
+from pillarbox.lib.clients.addressing import Addressing
 from pillarbox.lib.clients.cleanup import envelope_frames
-from pillarbox.lib.clients.lookup import LookupUnavailable
+from pillarbox.lib.clients.lookup import LookupClient, LookupUnavailable
 from pillarbox.lib.ipc import Attributes, ChannelClosed, encode_chunk, encode_frame
 from pillarbox.lib.ipc.frames import ABORT_CONTENT, END_OF_CONTENT
 from pillarbox.lib.queue import Envelope, Recipient, encode_id
@@ -432,10 +433,16 @@ class TestExpansion:
                 raise LookupUnavailable("lookup service: gone")
             return self.table.get(address)
 
+        def canonical(self, address: str, position: str) -> None:
+            """No canonical table is configured."""
+
+        def returned(self, address: str) -> None:
+            """Nor is a domain for mail that is sent on."""
+
     def room(self, tmp_path: Path, lookup: Lookup) -> Any:
         made = desk(tmp_path, virtual_alias_maps="hash:/nonexistent")
         room = made.__enter__()
-        room.intake._treatment.lookup = lookup  # type: ignore[assignment]
+        room.intake._treatment.addressing = Addressing(room.config, cast(LookupClient, lookup))
         return made, room
 
     def test_recipients_are_replaced_each_once(self, tmp_path: Path) -> None:

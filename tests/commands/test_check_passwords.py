@@ -40,7 +40,7 @@ def test_nothing(instance: Path, file: Path) -> None:
         ("accounts:all", "asks the account database at each look-up"),
         ("unix:passwd.byname", "asks the system's name service"),
         ("texthash:/nonexistent", "open /nonexistent: No such file or directory"),
-        ("ldap:x", "unsupported dictionary type: ldap"),
+        ("nis:x", "unsupported dictionary type: nis"),
     ],
 )
 def test_what_cannot_be_used_is_said_once(instance: Path, table: str, why: str) -> None:

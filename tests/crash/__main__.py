@@ -8,6 +8,10 @@ explanation.  Of the copies too many 670 came after replies that the host did no
 agents had the reply but not yet its record (901 of them were answers that qmgr had not come to, 0.04 s in the middle;
 32 of the 65 kills cost none); 198 after kills of smtp_client or all behind the reply.  176 replies came behind a kill:
 83 to a client that was dead, 93 whose client had claimed them and was killed in its turn before they were recorded.
+
+Since then agents also claim what they have answered and a queue manager has died without reading (`Answered` in
+lib/process/bequest.py).  With 3,005 messages and 94 kills (15 of qmgr) 35 of 108 copies that had been given and not
+recorded came again; the run before that change: 211 of 286.
 """
 
 from __future__ import annotations

@@ -88,6 +88,6 @@ def test_a_message_is_sent_waits_or_comes_back(mail: Instance, servers: dict[str
         assert taken == (name in ("drop-content", "reset-content", "hang-content", "wrong-code"))
         if name == "wrong-code":  # what goes with DATA, which was already on its way, is nothing (RFC 2920 section 3.1)
             assert servers[name].messages[0].content == b""
-        waiting = {path.name for path in (mail.root / "spool" / "deferred").iterdir()}
+        deferred = mail.root / "spool" / "deferred"
         ids = {line.split(": ")[1] for line in mail.log_matching(rf"to=<eve@{name}\.test>.*status=deferred")}
-        assert ids & waiting
+        mail.wait_for(lambda: ids & {path.name for path in deferred.iterdir()})  # some time after the line

@@ -31,12 +31,21 @@ NOBODY_UID = 54399
 class Services:
     """Answers for lookup and cleanup, each connection in a thread."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, cleanup: str = "cleanup") -> None:
+        directory.mkdir(exist_ok=True)
+        self.refusal: tuple[int, str, str] | None = None
         self.aliases: dict[str, str] = {}
+        self.table = 0
+        """The number of the table that has the alias."""
         self.broken = False
         self.received: list[tuple[dict[str, object], bytes]] = []
+        self.counting = False
+        """Recipients are counted, in `counts`, and not kept."""
+        self.counts: list[int] = []
+        self.tables: dict[str, dict[str, str]] = {}
+        """Other tables than alias_maps, by parameter."""
         self._sockets = []
-        for name, serve in (("lookup", self._lookup), ("cleanup", self._cleanup)):
+        for name, serve in (("lookup", self._lookup), (cleanup, self._cleanup)):
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(directory / name))
             listener.listen(20)
@@ -63,15 +72,24 @@ class Services:
             if self.broken:
                 channel.send({"ok": False, "why": "the alias table is broken"})
                 continue
-            value = self.aliases.get(request.text("key"))
-            channel.send({"ok": True, **({"value": value} if value is not None else {})})
+            table = self.tables.get(request.text("parameter"), self.aliases)
+            value = table.get(request.text("key"))
+            channel.send({"ok": True, **({"table": self.table, "value": value} if value is not None else {})})
 
     def _cleanup(self, channel: Channel) -> None:
-        number, size = 1000, 0
+        number = 1000
+        reply: dict[str, object] = {"ok": True, "prepared": number}
         while True:
-            channel.send({"ok": True, "prepared": number, **({"size": size} if number > 1000 else {})})
-            frame = channel.receive()
-            recipients = [item.text("address") for item in frame.groups("recipients")]
+            channel.send(reply)
+            frame = last = channel.receive()
+            groups = list(frame.groups("recipients"))
+            count = len(groups)
+            while last.boolean("more", False):
+                last = channel.receive()
+                count += len(last.groups("recipients"))
+                groups += () if self.counting else last.groups("recipients")
+            self.counts.append(count)
+            recipients = [item.text("address") for item in groups]
             content = b""
             while chunk := channel.read_chunk():
                 content += chunk
@@ -81,12 +99,17 @@ class Services:
                 "deliver_by": "",
                 **frame.attributes("envelope"),
                 "recipients": recipients,
-                "notify": [item.texts("notify", []) for item in frame.groups("recipients")],
-                "orcpts": [item.text("orcpt", "") for item in frame.groups("recipients")],
+                "notify": [item.texts("notify", []) for item in groups],
+                "originals": [item.text("original", "") for item in groups],
+                "orcpts": [item.text("orcpt", "") for item in groups],
             }
-            self.received.append((envelope, content))
-            size = len(content)
             number += 1
+            if self.refusal is not None:
+                code, enhanced, text = self.refusal
+                reply = {"ok": False, "code": code, "enhanced": enhanced, "text": text, "prepared": number}
+                continue
+            self.received.append((envelope, content))
+            reply = {"ok": True, "prepared": number, "size": len(content)}
 
     def close(self) -> None:
         for listener in self._sockets:
@@ -128,6 +151,7 @@ class House:
         content: bytes = b"Subject: hi\n\nHello\n",
         sender: str = "s@example.org",
         recipients: tuple[DeliveryRecipient, ...] = (),
+        original: str = "",
         **conditions: Any,
     ) -> list[Result]:
         """Deliver one message to each address in turn; the results."""
@@ -151,7 +175,7 @@ class House:
                     tag=number,
                     queue_id="4jXFYl6dnjzKD6m",
                     sender=sender,
-                    recipients=recipients or (DeliveryRecipient(0, address),),
+                    recipients=recipients or (DeliveryRecipient(0, address, original),),
                     content=Content(fd, 8, len(content)),
                     transport="local",
                     nexthop="example.com",

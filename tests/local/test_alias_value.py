@@ -18,6 +18,12 @@ ADDRESS, FILE, COMMAND, INCLUDE = Kind.ADDRESS, Kind.FILE, Kind.COMMAND, Kind.IN
         ("bob, carol@example.com", [Target(ADDRESS, "bob"), Target(ADDRESS, "carol@example.com")]),
         ("  bob ,, ", [Target(ADDRESS, "bob")]),
         ("", []),
+        ("bob carol@example.com", [Target(ADDRESS, "bob"), Target(ADDRESS, "carol@example.com")]),
+        ("bob(the builder)carol", [Target(ADDRESS, "bob"), Target(ADDRESS, "carol")]),
+        (
+            "\\bob /file :include:/x",
+            [Target(ADDRESS, "bob", literal=True), Target(FILE, "/file"), Target(INCLUDE, "/x")],
+        ),
         ("\\bob", [Target(ADDRESS, "bob", literal=True)]),
         ("<bob@example.com>", [Target(ADDRESS, "bob@example.com")]),
         ("Bob Smith <bob@example.com>", [Target(ADDRESS, "bob@example.com")]),
@@ -39,7 +45,7 @@ def test_a_value_is_read_as_written(text: str, targets: list[Target]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['"bob', "bob (x", "|", '"|"', ":include:relative", ":include:", "a b@example.com", "bob@", "a@b@c", "x\x01y"],
+    ['"bob', "bob (x", "|", '"|"', ":include:relative", ":include:", "a@x b@", "bob # no", "bob@", "a@b@c", "x\x01y"],
 )
 def test_what_cannot_be_read_is_an_error(text: str) -> None:
     with pytest.raises(AliasSyntaxError):

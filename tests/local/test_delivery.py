@@ -160,7 +160,7 @@ def test_an_include_file_is_expanded(house: House) -> None:
 def test_commands_in_an_include_file_are_restricted(house: House) -> None:
     path = house.write("ann", "list", f"|touch {house.path}/ran\n")
     house.services.aliases["members"] = f":include:{path}"
-    assert one(house, "members@example.com")[1] == "4.7.0"
+    assert one(house, "members@example.com") == ("bounced", "5.7.1", "mail to command is restricted")
     assert not (house.path / "ran").exists()
 
 

@@ -1,4 +1,4 @@
-"""Virtual aliases and canonical addresses."""
+"""Virtual aliases."""
 
 from __future__ import annotations
 
@@ -108,25 +108,3 @@ def test_a_value_that_is_no_list_of_addresses_waits(value: str) -> None:
 def test_a_failing_table_is_not_the_lack_of_an_alias() -> None:
     with pytest.raises(LookupFailed):
         lookup(virtual_alias_maps="fail:x").expansion.expand("a@x.example")
-
-
-def test_canonical_addresses() -> None:
-    rewriting = lookup(
-        canonical_maps="inline:{ann@x.example=ann@z.example}",
-        sender_canonical_maps="inline:{bob=bob.b@x.example}",
-        recipient_canonical_maps="inline:{carl@x.example=ann@x.example}",
-    ).expansion
-    assert rewriting.canonical("ann@x.example", "sender") == "ann@z.example"
-    assert rewriting.canonical("bob@localhost", "sender") == "bob.b@x.example"
-    assert rewriting.canonical("bob@localhost", "recipient") is None
-    assert rewriting.canonical("carl@x.example", "recipient") == "ann@z.example"
-    assert rewriting.canonical("ann+e@x.example", "recipient") == "ann+e@z.example"
-
-
-def test_canonical_circles_and_lists_wait() -> None:
-    circle = lookup(canonical_maps="inline:{a@x.example=b@x.example, b@x.example=a@x.example}").expansion
-    with pytest.raises(LookupFailed, match="nesting"):
-        circle.canonical("a@x.example", "sender")
-    several = lookup(canonical_maps="inline:{{a@x.example = b@x.example, c@x.example}}").expansion
-    with pytest.raises(LookupFailed, match="multi-valued"):
-        several.canonical("a@x.example", "sender")

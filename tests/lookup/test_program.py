@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pillarbox.lib.clients.lookup import LookupClient
+from pillarbox.lib.clients.lookup import LookupClient, LookupUnavailable
 from pillarbox.lib.config import Config, Service
 from pillarbox.lib.ipc import Channel, ChannelClosed
 from pillarbox.lib.process.worker import READY, Worker, enter
@@ -21,6 +22,7 @@ from pillarbox.lib.tables.build import Builder
 from pillarbox.lookup.program import PROGRAM
 from tests.lookup.serving import configuration
 from tests.system.forked import in_child
+from tests.tables.answering import Answering
 
 LOOKUP_UID = 54331
 
@@ -44,9 +46,8 @@ def settings(folder: Path, **values: str) -> Config:
         auth_owner=str(LOOKUP_UID + 4),
         lookup_cache_ttl="0s",
         virtual_mailbox_domains="hosted.example",
-        virtual_mailbox_maps=f"hash:{folder}/boxes",
         alias_maps="inline:{a=b}",
-        **values,
+        **{"virtual_mailbox_maps": f"hash:{folder}/boxes"} | values,
     )
 
 
@@ -162,3 +163,71 @@ def test_a_replaced_table_is_used_by_this_process_or_its_successor(folder: Path)
         channel.close()
     with worker(config):
         assert LookupClient(config).recipient("bob@hosted.example").status == "ok"
+
+
+def test_a_confined_process_asks_the_servers_of_its_tables(folder: Path) -> None:
+    def boxes(received: bytes) -> bytes:
+        if not received.endswith(b","):
+            return b""
+        return b"5:OK x/," if b"boxes ann@hosted.example," in received else b"9:NOTFOUND ,"
+
+    with Answering(boxes) as server:
+        config = settings(folder, virtual_mailbox_maps=f"socketmap:inet:127.0.0.1:{server.port}:boxes")
+        with worker(config):
+            client = LookupClient(config)
+            assert client.recipient("ann@hosted.example").status == "ok"
+            assert client.recipient("bob@hosted.example").status == "unknown"
+            client.close()
+        assert b":boxes ann@hosted.example," in b"".join(server.asked)
+
+
+def test_only_the_ports_of_tables_are_open(folder: Path) -> None:
+    with Answering(lambda received: b"500 no\n") as server, Answering(lambda received: b"500 no\n") as other:
+        config = settings(folder, virtual_mailbox_maps=f"tcp:127.0.0.1:{server.port}")
+
+        def check() -> list[str]:
+            assert PROGRAM.confinement is not None
+            report = PROGRAM.confinement(config).apply()
+            if not any(word.startswith("landlock") and "tcp" in word for word in report.held):
+                return ["no landlock"]
+            found = []
+            for name, port in (("server", server.port), ("other", other.port)):
+                try:
+                    socket.create_connection(("127.0.0.1", port), 5).close()
+                    found.append(name)
+                except OSError:
+                    pass
+            return found
+
+        assert in_child(check) in (["server"], ["no landlock"])
+
+
+def test_a_database_that_only_root_may_read_is_opened_before_rights_are_given_up(folder: Path) -> None:
+    with sqlite3.connect(folder / "db") as database:
+        database.execute("CREATE TABLE box (address TEXT, path TEXT)")
+        database.execute("INSERT INTO box VALUES ('ann@hosted.example', 'x')")
+    database.close()
+    (folder / "boxes.cf").write_text(f"dbpath = {folder}/db\nquery = SELECT path FROM box WHERE address = '%s'\n")
+    for name in ("db", "boxes.cf"):
+        (folder / name).chmod(0o600)
+    config = settings(folder, virtual_mailbox_maps=f"sqlite:{folder}/boxes.cf")
+    with worker(config):
+        client = LookupClient(config)
+        assert client.recipient("ann@hosted.example").status == "ok"
+        assert client.recipient("bob@hosted.example").status == "unknown"
+        client.close()
+
+
+def test_a_hostile_key_stops_no_process_not_even_from_a_thread(folder: Path) -> None:
+    """The look-up waits for a server first, so that a thread answers; the expression is bounded all the same."""
+    with Answering(lambda received: b"500 no\n") as server:
+        maps = f"tcp:127.0.0.1:{server.port}, pcre:{{{{/^(a+)+@hosted/ x}}}}"
+        config = settings(folder, virtual_mailbox_maps=maps)
+        with worker(config) as pid:
+            client = LookupClient(config)
+            with pytest.raises(LookupUnavailable, match="processor time"):
+                client.recipient("a" * 50 + "!@hosted.example")
+            assert client.recipient("aaa@hosted.example").status == "ok"
+            assert client.recipient("bob@hosted.example").status == "unknown"
+            os.kill(pid, 0)
+            client.close()

@@ -91,8 +91,6 @@ def concurrent(config: Config) -> Ask:
         ("expand", ("ann@hosted.example",), None),
         ("get", ("alias_maps", "Postmaster"), "root"),
         ("get", ("alias_maps", "nobody"), None),
-        ("canonical", ("bob@localhost", "sender"), "bob.b@own.example"),
-        ("canonical", ("bob@localhost", "recipient"), None),
         ("listed", ("fast_flush_domains", "Site.example"), True),
         ("listed", ("fast_flush_domains", "sub.site.example"), True),
         ("listed", ("fast_flush_domains", "other.example"), False),
@@ -104,7 +102,6 @@ def test_a_question_and_its_answer(
     config = configuration(
         tmp_path,
         virtual_alias_maps=ALIASES,
-        sender_canonical_maps="inline:{bob=bob.b@own.example}",
         fast_flush_domains="site.example",
     )
     with served(config):
@@ -187,7 +184,27 @@ def test_answers_are_kept_for_their_time_and_lacks_are_not(tmp_path: Path, peopl
 def test_questions_without_table_ask_nobody(tmp_path: Path) -> None:
     client = LookupClient(configuration(tmp_path))
     assert client.expand("a@b.example") is None
-    assert client.canonical("a@b.example", "sender") is None
+    assert client.canonical("a@b.example", "envelope_sender") is None
+    assert client.copy_to("a@b.example", "sender") is None
+
+
+def test_rewriting_is_asked_about_by_place(tmp_path: Path, people: Accounts) -> None:
+    config = configuration(
+        tmp_path,
+        sender_canonical_maps="inline:{bob=bob.b@own.example}",
+        masquerade_domains="own.example",
+        masquerade_classes="header_recipient",
+        recipient_bcc_maps="inline:{bob=audit@own.example}",
+    )
+    client = LookupClient(config)
+    with served(config):
+        assert client.canonical("bob@localhost", "envelope_sender") == "bob.b@own.example"
+        assert client.canonical("bob@mx.own.example", "header_recipient") == "bob@own.example"
+        assert client.canonical("ann@localhost", "header_sender") is None
+        assert client.copy_to("bob@localhost", "recipient") == "audit@own.example"
+        assert client.copy_to("ann@localhost", "recipient") is None
+    assert client.canonical("bob@localhost", "envelope_recipient") is None, "no table is for these: nobody was asked"
+    assert client.copy_to("bob@localhost", "sender") is None
 
 
 def test_a_kept_answer_is_there_without_waiting(tmp_path: Path, people: Accounts) -> None:
@@ -260,7 +277,8 @@ def test_the_account_database_is_asked_once_for_many_questions(tmp_path: Path, p
         {"do": "recipient"},
         {"do": "recipient", "address": 7},
         {"do": "recipient", "address": "x" * 5000},
-        {"do": "canonical", "address": "a@b", "kind": "other"},
+        {"do": "canonical", "address": "a@b", "position": "other"},
+        {"do": "copy", "address": "a@b", "kind": "other"},
         {"do": "get", "parameter": "alias_maps"},
     ],
 )

@@ -15,7 +15,7 @@ from pillarbox.master.throttle import Throttle
 from tests.lab.instance import Instance
 from tests.lab.processes import tree
 
-ON_DEMAND = ("verify", "milter", "imapd.system", "pop3d.system")
+ON_DEMAND = ("verify", "milter", "quota", "imapd.system", "pop3d.system")
 
 ONE_EACH = ("master", "pickup", "cleanup", "qmgr", "bounce", "showq", "virtual", "local", "smtp_client")
 ONE_EACH += ("lookup", "auth", "anvil", "reputation", "imap", "pop3")

@@ -12,6 +12,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 # The loader that starts every program is the system's, so the C library must be the system's too.
@@ -68,17 +69,21 @@ class Archive:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def fetch(self, packages: Sequence[str], target: Path) -> None:
-        """Unpack `packages`, and all they need that this system lacks, into `target`. Raises AptError."""
+    def fetch(self, packages: Sequence[str], target: Path, without: Sequence[str] = ()) -> None:
+        """Unpack `packages`, and all they need that this system lacks, into `target`. Raises AptError.
+
+        What they need is left out where its name fits one of the shell patterns `without`.
+        """
         try:
-            self._fetch((), packages, target)
+            self._fetch((), packages, target, without)
         except AptError:
             # No lists, or lists that are older than the mirror: once more with fresh ones.
-            self._fetch(self._fresh_lists(), packages, target)
+            self._fetch(self._fresh_lists(), packages, target, without)
 
-    def _fetch(self, options: Sequence[str], packages: Sequence[str], target: Path) -> None:
+    def _fetch(self, options: Sequence[str], packages: Sequence[str], target: Path, without: Sequence[str]) -> None:
         simulation = run(["apt-get", *options, "install", "--simulate", "--no-install-recommends", *packages])
         wanted = {*_INSTALLED_LINE.findall(simulation), *packages} - _NEVER_UNPACKED
+        wanted = {name for name in wanted if not any(fnmatch(name, pattern) for pattern in without)}
         archives = target / "archives"
         archives.mkdir(parents=True, exist_ok=True)
         run(["apt-get", *options, "-o", "APT::Sandbox::User=root", "download", *sorted(wanted)], archives)

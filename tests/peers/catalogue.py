@@ -19,6 +19,8 @@ class Entry:
     says: str
     # Packages whose absence from the archive must not fail the installation of the others.
     best_effort: bool = False
+    # Packages (shell patterns) that others depend on for parts which the tests do not use, and which are large.
+    without: tuple[str, ...] = ()
     # Users (with a group of the same name) that the package would create and its programs insist on.
     accounts: tuple[str, ...] = ()
 
@@ -29,16 +31,34 @@ PEERS: dict[str, Entry] = {
         Entry("postfix", ("postfix",), ("postconf", "-d", "-h", "mail_version"), "3."),
         Entry(
             "postfix-tables",
-            ("postfix", "postfix-cdb", "postfix-pcre", "postfix-lmdb"),
+            ("postfix", "postfix-cdb", "postfix-pcre", "postfix-lmdb", "postfix-sqlite"),
             ("postconf", "-d", "-h", "mail_version"),
             "3.",
         ),
+        Entry(
+            "postfix-databases",
+            ("postfix", "postfix-ldap", "postfix-mysql", "postfix-pgsql"),
+            ("postconf", "-d", "-h", "mail_version"),
+            "3.",
+        ),
+        Entry(
+            "postgresql",
+            ("postgresql",),
+            ("postgres", "--version"),
+            "PostgreSQL",
+            without=("libllvm*", "perl*", "libperl*"),
+        ),
+        Entry("mariadb", ("mariadb-server-core",), ("mariadbd", "--version"), "MariaDB"),
+        Entry("openldap", ("slapd",), ("slapd", "-VV"), "OpenLDAP", without=("perl*", "libperl*")),
         Entry(
             "dovecot",
             ("dovecot-core", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd"),
             ("dovecot", "--version"),
             "2.",
         ),
+        Entry("pigeonhole", ("dovecot-core", "dovecot-sieve"), ("sieve-test", "-c", "/dev/null"), "usage:"),
+        Entry("redis", ("redis-server",), ("redis-server", "--version"), "Redis server"),
+        Entry("memcached", ("memcached",), ("memcached", "--version"), "memcached", without=("perl*", "libperl*")),
         Entry("mutt", ("mutt",), ("mutt", "-v"), "Mutt"),
         Entry("isync", ("isync",), ("mbsync", "--version"), "isync"),
         Entry("fetchmail", ("fetchmail",), ("fetchmail", "--version"), "fetchmail"),
@@ -68,6 +88,7 @@ PEERS: dict[str, Entry] = {
         Entry("procmail", ("procmail",), ("procmail", "-v"), "procmail v3"),
         Entry("pflogsumm", ("pflogsumm",), ("pflogsumm", "--version"), "pflogsumm"),
         Entry("fail2ban", ("fail2ban",), ("fail2ban-regex", "--version"), "fail2ban"),
+        Entry("procmail", ("procmail",), ("procmail", "-v"), "procmail v3"),
         Entry(
             "exim",
             ("exim4-daemon-light", "libnss-wrapper"),
@@ -78,6 +99,7 @@ PEERS: dict[str, Entry] = {
         Entry("openssl", ("openssl",), ("openssl", "version"), "OpenSSL 3"),
         Entry("chasquid", ("chasquid",), ("chasquid", "-version"), "chasquid"),
         Entry("unbound", ("unbound",), ("unbound", "-V"), "Version 1."),
+        Entry("maildrop", ("maildrop",), ("maildrop", "-v"), "maildrop"),
         Entry("nftables", ("nftables",), ("nft", "--version"), "nftables"),
         Entry("haproxy", ("haproxy",), ("haproxy", "-v"), "HAProxy version"),
         Entry("opendkim", ("opendkim", "opendkim-tools"), ("opendkim", "-V"), "OpenDKIM"),

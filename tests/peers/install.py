@@ -69,7 +69,7 @@ def _unpack(entry: Entry, place: Path, made_from: str) -> None:
         shutil.rmtree(old, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        Archive(CACHE / "apt").fetch(entry.packages, partial)
+        Archive(CACHE / "apt").fetch(entry.packages, partial, entry.without)
         _write_accounts(entry, partial)
         (partial / "stamp").write_text(made_from)
         partial.rename(place)
@@ -104,4 +104,4 @@ def _made_from(entry: Entry) -> str:
         system = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     except OSError:
         system = ""
-    return " ".join([system, platform.machine(), *entry.packages, *entry.accounts]) + "\n"
+    return " ".join([system, platform.machine(), *entry.packages, *entry.accounts, *entry.without]) + "\n"

@@ -45,6 +45,10 @@ class Peer:
             path = self.root / place / name
             if path.exists():
                 return path
+        # PostgreSQL's programs lie below its version; the system's serve where the package is installed there.
+        for base in (self.root, Path("/")):
+            for path in sorted(base.glob(f"usr/lib/postgresql/*/bin/{name}"), reverse=True):
+                return path
         raise FileNotFoundError(f"peer {self.name} has no program {name} (looked below {self.root})")
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:

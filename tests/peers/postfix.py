@@ -102,6 +102,7 @@ class Postfix(PrivateServer):
         services: str = "",
         extra_ports: Mapping[int, Sequence[str]] | None = None,
         parent: Path | None = None,
+        mounts: Mapping[Path, Path] | None = None,
     ) -> None:
         """Prepare it; nothing runs yet.
 
@@ -109,6 +110,7 @@ class Postfix(PrivateServer):
         Maildirs. `authority` turns TLS on: the server's certificate comes from it, and it is trusted. `parameters`
         are added to main.cf and win; `services` is added to master.cf. `extra_ports` maps further ports to
         smtpd options (`{587: ["-o", "smtpd_tls_security_level=encrypt"]}`). `parent` is where its directory is made.
+        `mounts` are files that stand in the place of others for it (`{passwd: Path("/etc/passwd")}`).
         """
         if os.geteuid() != 0:
             raise AssertionError("a private Postfix needs root: its master refuses to run as another user")
@@ -117,6 +119,7 @@ class Postfix(PrivateServer):
         self.port = port
         self._peer = peer("postfix")
         self._dns = dns
+        self._mounts = dict(mounts or {})
         self.label = hostname
         self.directory = Path(tempfile.mkdtemp(prefix="postfix-", dir=parent))
         self.directory.chmod(0o755)
@@ -137,12 +140,12 @@ class Postfix(PrivateServer):
 
     def start(self) -> None:
         """Start master and return when its ports accept connections. Raises AssertionError with its log."""
-        mounts = {}
+        mounts = dict(self._mounts)
         if self._dns is not None:
             if self._dns.port != 53:
                 raise AssertionError("Postfix asks the C library's resolver: the DNS server must be on port 53")
             (self.directory / "resolv.conf").write_text(resolv_conf([self._dns.address]))
-            mounts = {self.directory / "resolv.conf": Path("/etc/resolv.conf")}
+            mounts[self.directory / "resolv.conf"] = Path("/etc/resolv.conf")
         # -d: stay the process that was started, so that it is known by its id.
         self.process = self._peer.start(
             ["master", "-c", self.config, "-d"], mounts=mounts, output=self.directory / "output"

@@ -135,9 +135,9 @@ def test_the_end_of_the_command_decides(tmp_path: Path, script: str, expected: t
     assert run(tmp_path, f"argv=/bin/sh -c '{script}'", "a@example.com") == [expected]
 
 
-def test_a_missing_command_bounces_with_the_reason(tmp_path: Path) -> None:
+def test_a_missing_command_is_waited_for(tmp_path: Path) -> None:
     ((status, dsn, text),) = run(tmp_path, "argv=/nonexistent/x", "a@example.com")
-    assert (status, dsn) == ("bounced", "5.3.0")
+    assert (status, dsn) == ("deferred", "4.3.0")
     assert "No such file" in text
 
 

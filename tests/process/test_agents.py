@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -398,6 +399,51 @@ def test_what_succeeds_when_the_queue_manager_is_gone_is_left_to_the_next_one(
         with open(path, "rb") as stream:
             assert [is_done(stream.fileno(), n) for n in places] == [True, False, True, False]
         until(lambda: not is_locked(path), "the message was not let go")
+
+
+def test_what_a_queue_manager_was_told_and_has_not_recorded_is_left_to_the_next_one(tmp_path: Path) -> None:
+    """The answer lies unread in its socket when it dies."""
+    queue = Queue(str(tmp_path / "spool"))
+    queue.create()
+    path = queue.path("incoming", put_message(tmp_path / "spool", "incoming", recipients=(Recipient("a@y.test"),)))
+    with running(Program("agent", with_events), PATIENT, tmp_path / "agent"):
+        manager = Manager(tmp_path / "agent")
+        with open(path, "rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            file = QueueFile(stream.fileno())
+            (only,) = file.recipients()
+            frame = request_frame(
+                1, "ID", "a@x.test", file.offset, file.length, "agent", "there", 1.0, 2.0,
+                [{"n": only.n, "address": only.recipient.address}],
+                {},
+            )  # fmt: skip
+            manager.channel.send(frame, [stream.fileno()])
+            end = file.offset
+        select.select([manager.channel.socket], [], [], 20)  # it is there
+        manager.channel.close()
+        until(lambda: record_claims(path, end) == 1, "nothing was claimed")
+        with open(path, "rb") as stream:
+            assert is_done(stream.fileno(), only.n)
+        until(lambda: not is_locked(path), "the message was not let go")
+
+
+def test_the_messages_of_answers_are_let_go_by_themselves(tmp_path: Path) -> None:
+    queue = Queue(str(tmp_path / "spool"))
+    queue.create()
+    path = queue.path("incoming", put_message(tmp_path / "spool", "incoming", recipients=(Recipient("a@y.test"),)))
+    with running(Program("agent", with_events), PATIENT, tmp_path / "agent"):
+        manager = Manager(tmp_path / "agent")
+        with open(path, "rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            file = QueueFile(stream.fileno())
+            members = [{"n": each.n, "address": each.recipient.address} for each in file.recipients()]
+            frame = request_frame(
+                1, "ID", "a@x.test", file.offset, file.length, "agent", "there", 1.0, 2.0, members, {}
+            )
+            manager.channel.send(frame, [stream.fileno()])
+        assert list(manager.answers(1)) == [1]
+        until(lambda: not is_locked(path), "the message was not let go")
+        manager.channel.close()
 
 
 @BOTH

@@ -490,7 +490,7 @@ def test_lack_of_descriptors_is_said_once_a_second_and_not_in_a_circle(path: Pat
         # left to the garbage collector is not to come free later.
         gc.collect()
         used = {int(name) for name in os.listdir("/proc/self/fd")}
-        limit = [number for number in range(max(used) + 7) if number not in used][6]
+        limit = [number for number in range(max(used) + 8) if number not in used][6]
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         requests(worker)
 

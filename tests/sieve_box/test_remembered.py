@@ -96,3 +96,25 @@ def test_a_file_that_cannot_be_used_is_no_reason_to_fail(tmp_path: Path, kind: s
 @given(st.binary(max_size=300))
 def test_any_bytes_can_be_read(data: bytes) -> None:
     assert all(expiry > NOW for expiry in parse(data, int(NOW)).values())
+
+
+def test_many_processes_at_once_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "CEILING", 100)
+    monkeypatch.setattr(remembered, "_SLACK", 10)
+    path = str(tmp_path / "memory")
+    children = []
+    for child in range(4):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                for number in range(40):
+                    Remembered(path, NOW).note("x", f"{child}.{number}", 1000 + number)
+            finally:
+                os._exit(0)
+        children.append(pid)
+    for pid in children:
+        os.waitpid(pid, 0)
+    memory = Remembered(path, NOW)
+    # Of 160 the 90 or more that last longest are kept: number 20 and up of each.
+    assert all(memory.knows("x", f"{child}.{number}") for child in range(4) for number in range(20, 40))
+    assert memory.trouble == ""

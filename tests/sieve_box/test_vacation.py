@@ -99,6 +99,12 @@ def test_references_grow_by_the_answered_message_and_are_bounded() -> None:
     assert len(reply(answered=HEADER + many)) < 6000
 
 
+@pytest.mark.parametrize("identifier", [b"<a\0b@x>", b"x", b"<\xff@x>", b"<" + b"a" * 2000 + b">"])
+def test_what_is_no_identifier_is_not_repeated(identifier: bytes) -> None:
+    octets = reply(answered=b"Message-ID: " + identifier + b"\nReferences: " + identifier + b"\n")
+    assert b"In-Reply-To" not in octets and b"References" not in octets
+
+
 def test_text_that_is_not_ascii_survives_seven_bits() -> None:
     octets = reply("Ich bin im Büro\r\n" + "x" * 3000)
     assert octets.isascii() and max(map(len, octets.split(b"\n"))) <= 998

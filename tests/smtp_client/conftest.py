@@ -31,6 +31,7 @@ from pillarbox.smtp_client.cache import ConnectionCache
 from pillarbox.smtp_client.delivery import Deliverer
 from pillarbox.smtp_client.login import Logins
 from pillarbox.smtp_client.ourselves import Ourselves
+from pillarbox.smtp_client.outgoing import Outgoing
 from pillarbox.smtp_client.passwords import Passwords
 from pillarbox.smtp_client.route import Router
 from pillarbox.smtp_client.settings import read_settings
@@ -138,7 +139,8 @@ class ClientUnderTest:
         tables = Tables(config)
         tls = Tls(config, tables, authentic, lmtp=settings.lmtp)
         logins = Logins(config, Passwords(config)) if config[SMTP_SASL_AUTH_ENABLE] else None
-        deliverer = Deliverer(settings, router, cache, tls, logins)
+        outgoing = Outgoing.configured(config)
+        deliverer = Deliverer(settings, router, cache, tls, logins, outgoing)
 
         async def one(request: DeliveryRequest) -> Outcome:
             begin = len(lines)
@@ -161,6 +163,8 @@ class ClientUnderTest:
         finally:
             cache.close()
             await tables.close()
+            if outgoing is not None:
+                await outgoing.close()
             await asyncio.sleep(0.01)  # the connections take their leave
             resolver.close()
             authentic().close()

@@ -62,10 +62,10 @@ def test_no_content_is_an_error(data: bytes) -> None:
 def test_what_lookup_tells_is_read() -> None:
     policy = QuotaPolicy(Config.for_tests(quota_full_tempfail="yes", quota_rules="{Spam: ignore}"))
     quota = policy.granted(grant_text(Limits(1000, 0), Limits(0, 5)))
-    assert quota is not None and quota.tempfail and quota.hosted
+    assert quota.tempfail and quota.hosted
     assert (quota.limits, quota.domain) == ((1000, 0), (0, 5))
     assert [rule.folder for rule in quota.rules] == ["Spam"]
-    assert policy.granted(grant_text(Limits(), Limits())) is None
+    assert policy.granted(grant_text(Limits(), Limits())) == Quota(hosted=True)
 
 
 # --- delivery

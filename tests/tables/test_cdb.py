@@ -112,3 +112,23 @@ def test_damage_never_does_more_than_corrupt(tmp_path_factory: pytest.TempPathFa
         list(table.items())
     except CorruptTable:
         pass
+
+
+def test_a_look_up_reads_twice_whatever_the_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the slots, once the record: what a look-up in a table of a million keys costs is known from one of few."""
+    keys = [f"user{number}@example.com".encode() for number in range(20_000)]
+    table = reader(tmp_path / "t", image(dict.fromkeys(keys, b"value")))
+    reads = 0
+    read = os.pread
+
+    def counting(*arguments: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return read(*arguments)
+
+    monkeypatch.setattr(os, "pread", counting)
+    assert all(table.get(key) for key in keys)
+    assert reads / len(keys) < 2.2
+    reads = 0
+    assert not any(table.get(b"no" + key) for key in keys)
+    assert reads / len(keys) < 1.2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,32 +11,9 @@ from pillarbox.lib.log import log
 from pillarbox.lib.tables import STANDARD, LookupFailed
 from pillarbox.lib.tables.build import Builder
 from pillarbox.lib.tables.source import parse_map
-from tests.peers import peer
+from tests.tables.foreign import Postmap
 
 TABLE = {f"user{i:04d}@example.com": f"mailbox {i}" for i in range(2000)} | {"long": "v" * 5000, "ünï@exämple": "ø"}
-
-Postmap = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture(scope="module")
-def postmap(tmp_path_factory: pytest.TempPathFactory) -> Postmap:
-    """Runs the foreign postmap: (status, output)."""
-    postfix = peer("postfix-tables")
-    config = tmp_path_factory.mktemp("config")
-    (config / "main.cf").write_text(
-        f"shlib_directory = {postfix.root}/usr/lib/postfix\nmeta_directory = {config}\nmail_owner = uucp\n"
-        "setgid_group = tape\ncompatibility_level = 3.6\n"
-    )
-    (config / "dynamicmaps.cf").write_text(
-        "cdb\tpostfix-cdb.so\tdict_cdb_open\tmkmap_cdb_open\nlmdb\tpostfix-lmdb.so\tdict_lmdb_open\tmkmap_lmdb_open\n"
-        "pcre\tpostfix-pcre.so\tdict_pcre_open\n"
-    )
-
-    def run(*arguments: str, text: str = "") -> tuple[int, str]:
-        done = postfix.run(["postmap", "-c", str(config), *arguments], input=text)
-        return done.returncode, done.stdout if not done.stderr else done.stdout + done.stderr
-
-    return run
 
 
 @pytest.mark.parametrize("kind", ["cdb", "lmdb"])

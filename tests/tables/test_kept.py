@@ -10,7 +10,19 @@ from pillarbox.lib.tables import TableError
 from pillarbox.lib.tables.kept import SELF_CONTAINED, examine, kept_files, open_kept
 from pillarbox.lib.tables.registry import MODULES
 
-ASKING = {"accounts", "logins", "unix"}
+ASKING = {
+    "accounts",
+    "ldap",
+    "logins",
+    "memcache",
+    "mysql",
+    "pgsql",
+    "redis",
+    "socketmap",
+    "sqlite",
+    "tcp",
+    "unix",
+}
 
 
 def test_each_type_is_one_or_the_other() -> None:

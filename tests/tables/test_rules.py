@@ -158,7 +158,8 @@ def test_a_broken_network_fails_the_look_ups_that_reach_it(tmp_path: Path, rule:
 
 def test_tables_of_patterns_say_so(tmp_path: Path) -> None:
     assert table(tmp_path, "regexp", "").patterns
-    assert STANDARD.open("unionmap:{static:a, pcre:{{/a/ b}}}").patterns
+    assert STANDARD.open("unionmap:{pcre:{{/a/ b}}, static:a}").patterns
+    assert not STANDARD.open("unionmap:{static:a, pcre:{{/a/ b}}}").patterns  # the first decides, as in Postfix
     assert not STANDARD.open("static:a").patterns
 
 

@@ -14,12 +14,12 @@ from pillarbox.lib.accounts.names import normalize_address
 from pillarbox.lib.clients.lookup import LookupUnavailable, RecipientVerdict
 from pillarbox.lib.config import Config
 from pillarbox.lib.delivery import Content, DeliveryRecipient, DeliveryRequest
+from pillarbox.lib.hosted.mailboxes import FOLDERS_BY_ADDRESS
+from pillarbox.lib.hosted.place import UnusableAddress, default_place, mapped_place, split_address
 from pillarbox.lib.log import log
 from pillarbox.lib.store.maildir.writer import NoSuchFolder
 from pillarbox.virtual.delivery import VirtualDelivery
 from pillarbox.virtual.filing import Filing, Letter, Outcomes, plain
-from pillarbox.virtual.locating import FOLDERS_BY_ADDRESS
-from pillarbox.virtual.place import UnusableAddress, default_place, mapped_place, split_address
 
 
 class Lookup:

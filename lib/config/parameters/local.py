@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, integer, path, seconds, size, template, text, words
+from pillarbox.lib.config.parameter import (
+    boolean,
+    integer,
+    path,
+    seconds,
+    secret_tables,
+    size,
+    tables,
+    template,
+    text,
+    words,
+)
+
+_SAFE = "1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 MAIL_SPOOL_DIRECTORY = path(
     "mail_spool_directory",
@@ -22,17 +35,48 @@ MAILBOX_COMMAND = template(
     """A command that takes a user's mail instead of a mailbox, run as that user, as "/usr/bin/procmail -a
     "$EXTENSION"". The message is on its standard input.""",
 )
+MAILBOX_COMMAND_MAPS = secret_tables(
+    "mailbox_command_maps",
+    "",
+    """Tables by user name of commands that take the user's mail, before mailbox_command. Files only: what another
+    process answers does not choose what runs as a user.""",
+)
+MAILBOX_TRANSPORT = template(
+    "mailbox_transport",
+    "",
+    """transport:nexthop that gets the mail of all users of the system in place of their mailboxes, behind aliases and
+    forward files, as "lmtp:unix:/run/dovecot/lmtp". Needs local_recipient_maps to know users that are not of the
+    system.""",
+)
+MAILBOX_TRANSPORT_MAPS = tables(
+    "mailbox_transport_maps", "", "Tables by user name of transport:nexthop, before mailbox_transport."
+)
+FALLBACK_TRANSPORT = template(
+    "fallback_transport",
+    "",
+    """transport:nexthop that gets the mail for names that are neither aliases nor users. Needs local_recipient_maps to
+    be empty, or such mail is refused before it comes here.""",
+)
+FALLBACK_TRANSPORT_MAPS = tables(
+    "fallback_transport_maps", "", "Tables by user name of transport:nexthop, before fallback_transport."
+)
 FORWARD_PATH = template(
     "forward_path",
     "$home/.forward${recipient_delimiter}${extension}, $home/.forward",
-    """Where a user's forward file is looked for, in this order. $home, $user, $recipient_delimiter and $extension
-    stand for those of the recipient.""",
+    """Where a user's forward file is looked for, in this order. $home, $user, $shell, $recipient, $local, $domain,
+    $recipient_delimiter and $extension stand for those of the recipient. Empty: users forward nothing.""",
+)
+FORWARD_EXPANSION_FILTER = text(
+    "forward_expansion_filter",
+    _SAFE,
+    'The characters that parts of an address may bring into forward_path; all others become "_".',
 )
 LUSER_RELAY = template(
     "luser_relay",
     "",
-    """An address that gets the mail for unknown local users, in place of a bounce; $local, $user, $extension and
-    $domain are replaced. Needs local_recipient_maps to be empty, or such mail is refused before it comes here.""",
+    """An address that gets the mail for unknown local users, in place of a bounce; $local, $user, $extension,
+    $recipient_delimiter, $recipient and $domain are replaced. Needs local_recipient_maps to be empty, or such mail is
+    refused before it comes here.""",
 )
 ALLOW_MAIL_TO_COMMANDS = words(
     "allow_mail_to_commands", "alias, forward", "Where |command targets are allowed: alias, forward, include."
@@ -47,14 +91,20 @@ EXPAND_OWNER_ALIAS = boolean(
     that owner-NAME stands for.""",
 )
 COMMAND_TIME_LIMIT = seconds("command_time_limit", "1000s", "How long a command may take for one message.")
-COMMAND_EXECUTION_DIRECTORY = path(
+COMMAND_EXECUTION_DIRECTORY = template(
     "command_execution_directory",
     "",
-    "The directory in which commands run; empty: the user's home if it can be entered, else /.",
+    """The directory in which commands run, with the macros of forward_path; empty: the user's home. If it cannot be
+    entered, /.""",
+)
+EXECUTION_DIRECTORY_EXPANSION_FILTER = text(
+    "execution_directory_expansion_filter",
+    _SAFE,
+    'The characters that parts of an address may bring into command_execution_directory; all others become "_".',
 )
 COMMAND_EXPANSION_FILTER = text(
     "command_expansion_filter",
-    "1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    _SAFE,
     'The characters that a command\'s environment may hold; all others become "_".',
 )
 LOCAL_COMMAND_SHELL = text(

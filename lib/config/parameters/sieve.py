@@ -2,7 +2,51 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, integer, path, seconds, size, template, text, words
+import re
+
+from pillarbox.lib.address import AddressSyntaxError, parse_mailbox
+from pillarbox.lib.config.parameter import (
+    Parameter,
+    Raw,
+    boolean,
+    choice,
+    declare,
+    integer,
+    joined,
+    path,
+    seconds,
+    size,
+    template,
+    words,
+)
+
+
+def _score_header(name: str, doc: str) -> Parameter[str]:
+    """NAME, or NAME: EXPRESSION, of a header field."""
+
+    def parse(raw: Raw) -> str:
+        value = joined(raw)
+        try:
+            re.compile(value.partition(":")[2].strip())
+        except re.error as error:
+            raise ValueError(f"behind the name of a header field an expression was expected: {error}") from None
+        return value
+
+    return declare(name, "", doc, "header field", parse, at_use=True)
+
+
+def _redirect_sender(raw: Raw) -> str:
+    value = joined(raw)
+    if value in ("sender", "recipient", "orig_recipient"):
+        return value
+    if not (value.startswith("<") and value.endswith(">")):
+        raise ValueError("sender, recipient, orig_recipient or <user@domain> was expected")
+    try:
+        parse_mailbox(value[1:-1])
+    except AddressSyntaxError as error:
+        raise ValueError(f"an address was expected between < and >: {error}") from None
+    return value
+
 
 SIEVE = template(
     "sieve",
@@ -37,11 +81,13 @@ SIEVE_MAX_ACTIONS = integer("sieve_max_actions", "32", "The most actions of the 
 SIEVE_MAX_REDIRECTS = integer(
     "sieve_max_redirects", "4", "The most addresses that scripts may redirect one message to; 0: redirect is refused."
 )
-SIEVE_REDIRECT_ENVELOPE_FROM = text(
+SIEVE_REDIRECT_ENVELOPE_FROM = declare(
     "sieve_redirect_envelope_from",
     "sender",
     """The envelope sender of redirected mail: sender (that of the message), recipient, orig_recipient, or an address
     <user@domain>. Mail with the null sender keeps it.""",
+    "word or <address>",
+    _redirect_sender,
 )
 SIEVE_VACATION_MIN_PERIOD = seconds(
     "sieve_vacation_min_period", "1d", "The least time between two vacation replies to the same sender."
@@ -63,3 +109,25 @@ LDA_MAILBOX_AUTOCREATE = boolean(
 SIEVE_ERROR_NOTICE = boolean(
     "sieve_error_notice", "yes", "Tell users of errors in their scripts by mail, once a day at most."
 )
+SIEVE_SPAMTEST_STATUS_HEADER = _score_header(
+    "sieve_spamtest_status_header",
+    """Where a spam filter has written its score, for the test spamtest: the name of a header field, or that name, ":"
+    and an expression whose first group is the score.""",
+)
+SIEVE_SPAMTEST_STATUS_TYPE = choice(
+    "sieve_spamtest_status_type",
+    "score",
+    "What that is: a number, or a text as long as the score.",
+    ("score", "strlen"),
+)
+SIEVE_SPAMTEST_MAX_VALUE = integer("sieve_spamtest_max_value", "10", "The score that is certainly spam.", minimum=1)
+SIEVE_VIRUSTEST_STATUS_HEADER = _score_header(
+    "sieve_virustest_status_header", "Where a virus filter has written its score, as for spamtest."
+)
+SIEVE_VIRUSTEST_STATUS_TYPE = choice(
+    "sieve_virustest_status_type",
+    "score",
+    "What that is: a number, or a text as long as the score.",
+    ("score", "strlen"),
+)
+SIEVE_VIRUSTEST_MAX_VALUE = integer("sieve_virustest_max_value", "5", "The score that is certainly a virus.", minimum=1)

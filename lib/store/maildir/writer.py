@@ -31,7 +31,7 @@ from pillarbox.lib.store.quota import FROM_FILE, Quota
 from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_KEYWORD: Final = re.compile(r"[^\x00-\x20(){%*\"\\\]\x7f-\U0010ffff]+")
+_KEYWORD: Final = re.compile(r"[!#$&'+-\[^-z|-~]+")
 """An atom of RFC 9051 section 9."""
 
 

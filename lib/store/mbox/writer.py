@@ -30,12 +30,13 @@ _OPEN: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NO
 class MboxOptions:
     """How a file is written.
 
-    `size_limit` in bytes, 0 for none; `owner` the uid that the file must have, None for any; `lock_timeout` and
-    `stale_after` in seconds.
+    `size_limit` in bytes, 0 for none; `owner` the uid that the file must have, None for any; `mailbox`: it is one, so
+    that nobody cares whether it could be executed; `lock_timeout` and `stale_after` in seconds.
     """
 
     size_limit: int = 0
     owner: int | None = None
+    mailbox: bool = True
     dot_lock: bool = True
     lock_timeout: float = 20.0
     stale_after: float = 500.0
@@ -51,7 +52,8 @@ def deliver_to_mbox(
 ) -> None:
     """Append a message: `header` as prepended by the agent, then `content`, both with LF line ends.
 
-    Raises DeliveryFailure with Postfix's codes: 4.2.0 for locks, owners and rights, 5.2.2 past the size limit.
+    Raises DeliveryFailure with Postfix's codes: 4.2.0 for locks, owners and rights, 5.2.2 past the size limit, 5.7.1
+    for a program in place of a file.
     """
     with _locked(path, options):
         try:
@@ -59,6 +61,8 @@ def deliver_to_mbox(
         except OSError as error:
             raise from_os_error(error, f"cannot update mailbox {path}") from error
         try:
+            if not options.mailbox and os.fstat(fd).st_mode & 0o111:
+                raise DeliveryFailure("5.7.1", f"file {path} is executable")
             try:
                 fcntl_lock(fd, exclusive=True, timeout=options.lock_timeout)
             except StoreError as error:

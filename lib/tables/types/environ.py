@@ -11,10 +11,10 @@ from pillarbox.lib.tables.table import Options, Table
 
 
 class EnvironTable(Table):
-    """Variable name -> value; names are not folded."""
+    """Variable name -> value.  Keys are folded as everywhere (Postfix does it too), names are not."""
 
     def get(self, key: str) -> str | None:
-        return os.environ.get(key)
+        return os.environ.get(self._folded(key))
 
     def items(self) -> Iterator[tuple[str, str]]:
         yield from os.environ.items()

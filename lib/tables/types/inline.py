@@ -37,7 +37,7 @@ def open_table(spec: str, options: Options, registry: Registry) -> Table:
     for item in items:
         key, equals, value = unbraced(item).partition("=")
         key = key.strip()
-        if not equals or not key:
+        if not equals or not key:  # Postfix takes an empty key, which nobody asks for
             raise TableError(f'bad syntax: "{spec}"; missing \'=\' after attribute name: "{item}"')
         entries[fold(key) if options.fold else key] = value.strip()
     return InlineTable(spec, entries, options)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 from pillarbox.lib.tables.errors import TableError
-from pillarbox.lib.tables.names import braced, split_items, unbraced
+from pillarbox.lib.tables.names import braced, split_items
 from pillarbox.lib.tables.registry import Registry
-from pillarbox.lib.tables.table import Options, Table
+from pillarbox.lib.tables.table import Options, Reach, Table
 
 
 class Composite(Table):
@@ -14,7 +17,7 @@ class Composite(Table):
     def __init__(self, spec: str, members: list[Table], options: Options) -> None:
         super().__init__(spec, options)
         self.members = members
-        self.patterns = any(member.patterns for member in members)
+        self.patterns = members[0].patterns  # the first decides, as in Postfix
 
     def preload(self) -> None:
         for member in self.members:
@@ -26,6 +29,9 @@ class Composite(Table):
 
     def files(self) -> tuple[str, ...]:
         return tuple(file for member in self.members for file in member.files())
+
+    def reach(self) -> Reach:
+        return functools.reduce(operator.or_, (member.reach() for member in self.members), Reach())
 
     def close(self) -> None:
         for member in self.members:
@@ -54,7 +60,7 @@ def open_members(spec: str, options: Options, registry: Registry) -> list[Table]
     if not items:
         kind = spec.partition(":")[0]
         raise TableError(f'bad syntax: "{spec}"; need "{kind}:{{type:name...}}"')
-    return [registry.open(unbraced(item), options) for item in items]
+    return [registry.open(item, options) for item in items]
 
 
 def open_table(spec: str, options: Options, registry: Registry) -> Table:

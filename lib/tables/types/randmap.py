@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from pillarbox.lib.tables.errors import TableError
-from pillarbox.lib.tables.names import braced, split_items, unbraced
+from pillarbox.lib.tables.names import braced, split_items
 from pillarbox.lib.tables.registry import Registry
 from pillarbox.lib.tables.table import Options, Table
 
@@ -25,7 +25,7 @@ def open_table(spec: str, options: Options, registry: Registry) -> Table:
     """Open `randmap:{...}`."""
     inside = braced(spec.partition(":")[2])
     try:
-        values = [unbraced(item) for item in split_items(inside or "")]
+        values = split_items(inside or "")  # braces around a value are part of it, as in Postfix
     except ValueError:
         values = []
     if not values:

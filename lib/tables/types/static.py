@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pillarbox.lib.tables.errors import TableError
-from pillarbox.lib.tables.names import unbraced
+from pillarbox.lib.tables.names import braced
 from pillarbox.lib.tables.registry import Registry
 from pillarbox.lib.tables.table import Options, Table
 
@@ -24,4 +24,9 @@ def open_table(spec: str, options: Options, registry: Registry) -> Table:
     name = spec.partition(":")[2]
     if not name:
         raise TableError(f'open dictionary: expecting "type:name" form instead of "{spec}"')
-    return StaticTable(spec, unbraced(name), options)
+    if not name.startswith("{"):
+        return StaticTable(spec, name, options)
+    inside = braced(name)
+    if inside is None or not name.rstrip().endswith("}"):
+        raise TableError(f'bad static:name syntax: one pair of braces around all of it was expected in "{name}"')
+    return StaticTable(spec, inside, options)

@@ -1,0 +1,86 @@
+"""The `body` test (RFC 5173): `:raw` octets, `:content` of parts by type, `:text` for people.
+
+The wildcards of a body test leave the match values alone (RFC 5173 section 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pillarbox.lib.sieve.call import Call
+from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
+from pillarbox.lib.sieve.match import Matcher, matcher
+from pillarbox.lib.sieve.node import PART
+from pillarbox.lib.sieve.parts import Entity, octets_as_text
+from pillarbox.lib.sieve.run import Run
+from pillarbox.lib.sieve.signature import STRINGS, Positional, Rule, TagRule
+from pillarbox.lib.sieve.text import Texts
+
+
+@dataclass(frozen=True, slots=True)
+class BodyTest:
+    """`body`; `types` None: `:text`, or `:raw`."""
+
+    raw: bool
+    types: Texts | None
+    matcher: Matcher
+
+    def holds(self, run: Run) -> bool:
+        before = run.match_values
+        held = self.matcher.match(run, tuple(self._values(run)))
+        run.match_values = before
+        return held
+
+    def _values(self, run: Run) -> Iterator[str]:
+        if self.raw:
+            yield run.content.text
+        elif self.types is None:
+            for part in run.content.root.walk():
+                run.spend(PART)
+                if part.part.type == b"text":
+                    yield part.readable()
+        else:
+            wanted = [written.lower() for written in self.types.get(run)]
+            for part in run.content.root.walk():
+                run.spend(PART * len(wanted))
+                if any(_is_of(part, each) for each in wanted):
+                    yield from _content(part)
+
+
+def _is_of(part: Entity, wanted: str) -> bool:
+    """Whether a part is of a type; what is neither type nor type/subtype fits nothing (RFC 5173 section 5.2)."""
+    if not wanted:
+        return True
+    kind, subtype = part.part.type.decode("latin-1"), part.part.subtype.decode("latin-1")
+    return wanted == (f"{kind}/{subtype}" if "/" in wanted else kind)
+
+
+def _content(part: Entity) -> Iterator[str]:
+    if part.part.is_multipart:
+        yield from map(octets_as_text, part.around())
+    elif part.part.is_message:
+        child = part.children[0].part
+        yield octets_as_text(part.raw()[: child.body_start - part.part.body_start])
+    else:
+        yield part.text()
+
+
+def _body(call: Call) -> BodyTest:
+    types = call.texts("content") if call.has("content") else None
+    return BodyTest(call.has("raw"), types, matcher(call, "keys"))
+
+
+TESTS = {
+    "body": Rule(
+        _body,
+        "body",
+        (Positional("keys", STRINGS),),
+        MATCH_TAGS
+        | {
+            "raw": TagRule(group="transform"),
+            "text": TagRule(group="transform"),
+            "content": TagRule(value=STRINGS, group="transform"),
+        },
+    )
+}

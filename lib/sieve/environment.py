@@ -1,0 +1,70 @@
+"""What the message and its way are not (RFC 5183, 5235): `environment`, `spamtest`, `virustest`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pillarbox.lib.sieve.call import Call
+from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
+from pillarbox.lib.sieve.match import Count, Matcher, matcher
+from pillarbox.lib.sieve.run import Run
+from pillarbox.lib.sieve.signature import STRING, STRINGS, Positional, Rule, TagRule
+from pillarbox.lib.sieve.text import Text
+
+VIRUS_MOST = 5
+"""The greatest answer of `virustest`: a virus that could not be removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentTest:
+    """`environment`; an item that is not known never fits."""
+
+    item: Text
+    matcher: Matcher
+
+    def holds(self, run: Run) -> bool:
+        value = run.state.environment.get(self.item.get(run).lower())
+        return value is not None and self.matcher.match(run, (value,))
+
+
+@dataclass(frozen=True, slots=True)
+class SpamTest:
+    """`spamtest`: 0 not tested, 1 clean to 10 spam; with `:percent` 0 clean to 100 spam, which counts where tested."""
+
+    percent: bool
+    matcher: Matcher
+
+    def holds(self, run: Run) -> bool:
+        score = run.state.spam_score()
+        tested = score is not None
+        score = min(100.0, max(0.0, score or 0.0))
+        value = int(score) if self.percent else (1 + round(score * 9 / 100) if tested else 0)
+        return self.matcher.match(run, () if isinstance(self.matcher, Count) and not tested else (str(value),))
+
+
+@dataclass(frozen=True, slots=True)
+class VirusTest:
+    """`virustest`: 0 not tested, 1 clean to 5 infected."""
+
+    matcher: Matcher
+
+    def holds(self, run: Run) -> bool:
+        return self.matcher.match(run, (str(min(VIRUS_MOST, max(0, run.state.virus_score()))),))
+
+
+def _environment(call: Call) -> EnvironmentTest:
+    return EnvironmentTest(call.text("item"), matcher(call, "keys"))
+
+
+_KEYS, _SCORE = Positional("keys", STRINGS), (Positional("score", STRING),)
+
+TESTS = {
+    "environment": Rule(_environment, "environment", (Positional("item", STRING), _KEYS), MATCH_TAGS),
+    "spamtest": Rule(
+        lambda call: SpamTest(call.has("percent"), matcher(call, "score")),
+        "spamtest spamtestplus",
+        _SCORE,
+        MATCH_TAGS | {"percent": TagRule("spamtestplus")},
+    ),
+    "virustest": Rule(lambda call: VirusTest(matcher(call, "score")), "virustest", _SCORE, MATCH_TAGS),
+}

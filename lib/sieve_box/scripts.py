@@ -1,0 +1,152 @@
+"""Script files: read with bounds, compiled once, and compiled again when a file has changed.
+
+Promises: a compiled script is used as long as its file, and those that it includes, are the same (inode, size, time); a
+script that is wrong is not compiled again for each message either; no name in `include` leaves its directory.
+Does not: decide which scripts run (`running`), or check who owns a file: it is read with the rights of the process.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from pillarbox.lib.sieve import Script, SieveError, compile_script
+
+SUFFIX: Final = ".sieve"
+CACHED: Final = 2 * 1024 * 1024
+"""Characters of the scripts that a process keeps compiled, which takes some ten times as many octets; those that were
+not used for longest make room."""
+_LEAST_WEIGHT: Final = 500
+"""What a script counts for beside its text."""
+_NAME_LIMIT: Final = 200
+
+Signature = tuple[int, int, int] | None
+"""Inode, size and time of a file, None where there is none."""
+
+
+class ScriptTrouble(Exception):
+    """A script that cannot be run; the text names the file, the line where there is one, and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    script: Script | None
+    trouble: str
+    files: tuple[tuple[str, Signature], ...]
+    """All files that were read, or looked for, and what they were like."""
+    personal: bool
+    """Whether it depends on the user's directory."""
+    weight: int
+    """Characters of all that was read."""
+
+
+class ScriptCache:
+    """The scripts of one process.  `size_limit` in bytes, 0: none."""
+
+    def __init__(self, *, size_limit: int = 0, global_directory: str = "") -> None:
+        self._size_limit = size_limit
+        self._global = global_directory
+        self._cache: OrderedDict[tuple[str, str], _Compiled] = OrderedDict()
+        self._weight = 0
+
+    def get(self, path: str, personal_directory: str) -> Script | None:
+        """The script at `path`, None where there is no such file.  Raises ScriptTrouble."""
+        signature = _signature(path)
+        if signature is None:
+            return None
+        for key in ((path, ""), (path, personal_directory)):
+            found = self._cache.get(key)
+            if found is not None and all(_signature(file) == known for file, known in found.files):
+                self._cache.move_to_end(key)
+                break
+        else:
+            found = self._compile(path, personal_directory)
+            key = (path, personal_directory if found.personal else "")
+            self._keep(key, found)
+        if found.trouble:
+            raise ScriptTrouble(found.trouble)
+        return found.script
+
+    def _keep(self, key: tuple[str, str], found: _Compiled) -> None:
+        former = self._cache.pop(key, None)
+        self._weight += found.weight - (former.weight if former is not None else 0)
+        self._cache[key] = found
+        while self._weight > CACHED and len(self._cache) > 1:
+            _, oldest = self._cache.popitem(last=False)
+            self._weight -= oldest.weight
+
+    def _compile(self, path: str, personal_directory: str) -> _Compiled:
+        files: dict[str, Signature] = {path: _signature(path)}
+        personal = False
+        weight = _LEAST_WEIGHT
+
+        def read(file: str) -> str:
+            nonlocal weight
+            text = read_script(file, self._size_limit)
+            weight += len(text)
+            return text
+
+        def include(location: str, name: str) -> str | None:
+            nonlocal personal
+            directory = self._global
+            if location != "global":
+                directory, personal = personal_directory, True
+            if not directory or not is_script_name(name):
+                return None
+            file = f"{directory}/{name}{SUFFIX}"
+            files[file] = _signature(file)
+            return read(file) if files[file] is not None else None
+
+        script, trouble = None, ""
+        try:
+            script = compile_script(read(path), name=path, include=include)
+        except (SieveError, ScriptTrouble) as error:
+            trouble = str(error)
+        return _Compiled(script, trouble, tuple(files.items()), personal, weight)
+
+
+def is_script_name(name: str) -> bool:
+    """Whether a script may have this name: it is a file name of its own, and not hidden."""
+    return (
+        0 < len(name.encode("utf-8", "surrogatepass")) <= _NAME_LIMIT
+        and name[0] != "."
+        and "/" not in name
+        and name.isprintable()
+    )
+
+
+def read_script(path: str, size_limit: int) -> str:
+    """The text of a script.  Raises ScriptTrouble."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ScriptTrouble(f"{path}: {error.strerror}") from None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ScriptTrouble(f"{path}: a regular file was expected")
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(size_limit + 1) if size_limit else file.read()
+    except OSError as error:
+        raise ScriptTrouble(f"{path}: {error.strerror}") from None
+    finally:
+        os.close(fd)
+    if size_limit and len(data) > size_limit:
+        raise ScriptTrouble(f"{path}: at most {size_limit} bytes were expected (sieve_max_script_size)")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        raise ScriptTrouble(f"{path}:{line}:{column}: UTF-8 was expected") from None
+
+
+def _signature(path: str) -> Signature:
+    try:
+        about = os.stat(path)
+    except OSError as error:
+        # Where the file may be but not be looked at, reading it says why.
+        return None if isinstance(error, FileNotFoundError | NotADirectoryError) else (0, 0, 0)
+    return about.st_ino, about.st_size, about.st_mtime_ns

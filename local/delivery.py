@@ -1,0 +1,190 @@
+"""One recipient's delivery, step after step, each by the child whose rights it needs.
+
+The order: what the address stands for; commands, files and lists; the user's `.forward` and mailbox; last of all the
+message is sent on.  Where a step has to be tried again, the mailbox and the sending are left for then: they would
+happen again with it, and again.  Commands and files may be delivered to more than once, as local(8) says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT
+from pillarbox.lib.delivery.result import ENTRUSTED, EXPANDED
+from pillarbox.lib.log import log
+from pillarbox.local.children import ADDRESSES_PER_FRAME, Children
+from pillarbox.local.identities import Identities
+from pillarbox.local.mails import Mail
+from pillarbox.local.steps import Message, Outcome, Report
+from pillarbox.local.users import User, find_user
+
+INCLUDE_LIMIT: Final = 100
+"""Include files that one recipient may lead to; a ring of them ends here."""
+ADDRESS_LIMIT: Final = 10_000
+"""Addresses that one recipient may become without a list; whoever wants more uses `:include:`."""
+
+Put = Callable[[list[str]], Awaitable[None]]
+
+
+class ListFailed(Exception):
+    """A list could be read before and cannot now."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        super().__init__("a list failed")
+        self.outcomes = outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """An include file that has been read once: by whom, and which state of it that was."""
+
+    path: str
+    reader: User
+    signature: str
+
+
+@dataclass(slots=True)
+class RecipientDelivery:
+    """The delivery to one recipient; `run` fills `outcomes`.  May raise ChildFailed, PrivilegeError."""
+
+    message: Message
+    children: Children
+    identities: Identities
+    command: str
+    """The command that takes the user's mail by mailbox_command_maps, "" for none."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    _addresses: list[str] = field(default_factory=list)
+    _lists: list[_List] = field(default_factory=list)
+    _included: set[str] = field(default_factory=set)
+    _pending: list[Report] = field(default_factory=list)
+    _mails: list[Mail] = field(default_factory=list)
+    _mailbox: bool = False
+    _transport: str = ""
+
+    async def run(self) -> None:
+        """Deliver."""
+        try:
+            report = await self.children.expander({"do": "expand"}, self.message)
+            if report.sender is not None:
+                self.message = self.message.with_sender(report.sender)
+            await self._take(report)
+            await self._rest()
+            if self._mailbox and not self._deferred:
+                await self._user()
+                await self._rest()
+            if not self._deferred:
+                await self._send_on()
+        finally:
+            for mail in self._mails:
+                mail.close()
+
+    @property
+    def _deferred(self) -> bool:
+        return any(outcome.status == DEFERRED for outcome in self.outcomes)
+
+    async def _rest(self) -> None:
+        while self._pending:
+            await self._take(self._pending.pop())
+
+    async def _take(self, report: Report) -> None:
+        """Have done what a report leaves to do, but for the mailbox and the sending."""
+        for warning in report.warnings:
+            log.warning(warning)
+        self.outcomes += report.outcomes
+        self._mails += report.mails
+        self._addresses += report.forward
+        if len(self._addresses) > ADDRESS_LIMIT:
+            del self._addresses[ADDRESS_LIMIT:]
+            self.outcomes.append(Outcome(DEFERRED, "4.3.5", f"more than {ADDRESS_LIMIT} addresses without :include:"))
+        if report.mailbox:
+            self._mailbox = True
+            self._transport = self._transport or report.transport
+        elif report.transport:
+            await self._hand_over(report.transport)
+        if report.files or report.commands:
+            runner = self.identities.of_alias(report.table)
+            for verb, arguments in (("file", report.files), ("command", report.commands)):
+                for argument in arguments:
+                    job = {"do": verb, "argument": argument}
+                    self._pending.append(await self.children.deliverer(runner, job, self.message))
+        for path in report.includes:
+            await self._include(path)
+
+    async def _include(self, path: str) -> None:
+        if path in self._included:
+            return
+        if len(self._included) >= INCLUDE_LIMIT:
+            self.outcomes.append(Outcome(BOUNCED, "5.4.6", "recipient nesting limit exceeded"))
+            return
+        self._included.add(path)
+        try:
+            reader = self.identities.of_include(os.stat(path).st_uid)
+        except OSError as error:
+            self.outcomes.append(Outcome(DEFERRED, "4.3.5", f":include:{path}: {error.strerror}"))
+            return
+        report = await self.children.deliverer(reader, {"do": "include", "argument": path}, self.message)
+        if report.listed:
+            self._lists.append(_List(path, reader, report.signature))
+        self._pending.append(report)
+
+    async def _user(self) -> None:
+        """Deliver to the system user that the recipient names, or to the agent that takes mailboxes over."""
+        user = find_user(self.message.user)
+        if user is not None:
+            self.identities.prepare_mailbox(user, self.message)
+            job = {"do": "user", "command": self.command, "elsewhere": bool(self._transport)}
+            report = await self.children.deliverer(self.identities.of_user(user), job, self.message)
+            hand_over = report.mailbox and self._transport
+            self._pending.append(replace(report, mailbox=False))
+            if not hand_over:
+                return
+        if self._transport:
+            await self._hand_over(self._transport)
+        else:
+            self._pending.append(await self.children.expander({"do": "unknown"}, self.message))
+
+    async def _hand_over(self, transport: str) -> None:
+        report = await self.children.expander({"do": "hand over", "transport": transport}, self.message)
+        self.outcomes += [replace(each, handed=ENTRUSTED) if each.status == SENT else each for each in report.outcomes]
+
+    async def _send_on(self) -> None:
+        """Send the message on to all addresses as one new message, and what a filter sends."""
+        redirects = sum(mail.redirects for mail in self._mails)
+        # One address that stands for one other keeps its reports (RFC 3461 section 5.2.7.1).
+        alone = len(self._addresses) + redirects == 1 and not (self._lists or self.outcomes)
+        handed = "" if self.message.from_list else ENTRUSTED if alone else EXPANDED
+        for mail in self._mails:
+            await self._mail(mail, alone, handed)
+        if (self._addresses or self._lists) and not self._deferred:
+            await self._forward(alone, handed)
+
+    async def _mail(self, mail: Mail, alone: bool, handed: str) -> None:
+        """Send a mail of a filter's.  A reply that cannot be sent is no reason for the message to wait."""
+        descriptors = [mail.descriptor] if mail.descriptor >= 0 else []
+        job: dict[str, object] = {"do": "mail", "alone": alone, **mail.members}
+        (sent,) = (await self.children.expander(job, self.message, descriptors)).outcomes
+        if mail.redirects:
+            self.outcomes.append(replace(sent, handed=handed) if sent.status == SENT else sent)
+        elif sent.status != SENT:
+            log.warning(f"{self.message.queue_id}: sieve: a reply is lost: {sent.text}")
+
+    async def _forward(self, alone: bool, handed: str) -> None:
+        try:
+            report = await self.children.sender({"do": "forward", "alone": alone}, self.message, self._feed)
+        except ListFailed as failure:
+            self.outcomes += failure.outcomes
+            return
+        self.outcomes += [replace(each, handed=handed) if each.status == SENT else each for each in report.outcomes]
+
+    async def _feed(self, put: Put) -> None:
+        """Give all addresses, a batch at a time.  Raises ListFailed."""
+        for start in range(0, len(self._addresses), ADDRESSES_PER_FRAME):
+            await put(self._addresses[start : start + ADDRESSES_PER_FRAME])
+        for each in self._lists:
+            job = {"do": "members", "argument": each.path, "signature": each.signature}
+            report = await self.children.deliverer(each.reader, job, self.message, put)
+            if report.outcomes:
+                raise ListFailed(report.outcomes)

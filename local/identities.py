@@ -1,0 +1,78 @@
+"""Whose rights a step has.  Decided here, in the parent: from the user database, from the owner of an `:include:` file
+or of an alias table, never by what a child says.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.general import DEFAULT_PRIVS
+from pillarbox.lib.config.parameters.local import HOME_MAILBOX, MAIL_SPOOL_DIRECTORY, MAILBOX_COMMAND
+from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
+from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
+from pillarbox.lib.tables import STANDARD, TableError
+from pillarbox.local.spool_file import ensure_spool_file
+from pillarbox.local.steps import Message
+from pillarbox.local.users import User, find_uid
+
+
+class Identities:
+    """The rules of one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._root = os.geteuid() == 0
+        spool = config[MAIL_SPOOL_DIRECTORY]
+        uses_spool = not (config[HOME_MAILBOX] or config[MAILBOX_COMMAND] or spool.endswith("/"))
+        self._spool = spool if self._root and uses_spool else ""
+        self._tables = config[ALIAS_MAPS]
+
+    def of_user(self, user: User) -> User:
+        """Who does this user's steps: the user, and in an unprivileged instance always the caller."""
+        if self._root:
+            return user
+        me = caller()
+        return User(user.name, me.uid, me.gid, user.home, user.shell)
+
+    def of_include(self, owner: int) -> User:
+        """Who reads an include file of this owner and does what it says; for one of root's `default_privs`."""
+        return self._of_owner(owner)
+
+    def of_alias(self, table: int) -> User:
+        """Who does what an alias says: the owner of the table that has it, number `table` of alias_maps; for one of
+        root's, and one that has no file, `default_privs` (aliases(5))."""
+        if not (self._root and 0 <= table < len(self._tables)):
+            return default_user(self._config)
+        try:
+            files = STANDARD.open(self._tables[table]).files()
+            owners = {os.stat(file).st_uid for file in files}
+        except (OSError, TableError):
+            owners = set()
+        return self._of_owner(owners.pop()) if len(owners) == 1 else default_user(self._config)
+
+    def _of_owner(self, owner: int) -> User:
+        if not self._root or owner == 0:
+            return default_user(self._config)
+        return find_uid(owner) or User(str(owner), owner, owner, "/", "/bin/sh")
+
+    def prepare_mailbox(self, user: User, message: Message) -> None:
+        """Make a user's mailbox file where only root may."""
+        if self._spool and not message.report:
+            ensure_spool_file(self._spool, user)
+
+
+def default_user(config: Config) -> User:
+    """The user `default_privs`, or the caller in an unprivileged instance.  Raises PrivilegeError."""
+    if os.geteuid() != 0:
+        return caller()
+    identity = resolve_identity(config[DEFAULT_PRIVS])
+    if identity.uid == 0:
+        raise PrivilegeError("default_privs must not be root")
+    return User(identity.name, identity.uid, identity.gid, "/", "/bin/sh")
+
+
+def caller() -> User:
+    """The user of this process."""
+    uid = os.geteuid()
+    return find_uid(uid) or User(str(uid), uid, os.getegid(), "/", "/bin/sh")

@@ -1,0 +1,136 @@
+"""The user's Sieve scripts, run as the user.
+
+What they store is stored here.  What they send goes back in the report: addresses to send the message on to, and mail
+that only the expander may hand to cleanup.  Where the message is both stored and sent on, it is remembered that it is
+stored before the report goes out, so that an attempt that is repeated stores nothing twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from typing import Final
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.auth import AUTH_SYSTEM_MAIL
+from pillarbox.lib.delivery import BOUNCED
+from pillarbox.lib.sieve_box.content import with_header
+from pillarbox.lib.sieve_box.filter import Filter
+from pillarbox.lib.sieve_box.folders import Folders, MaildirFolders, StoreFolders
+from pillarbox.lib.sieve_box.plan import INBOX, Plan, Put
+from pillarbox.lib.sieve_box.running import Incoming, Owner
+from pillarbox.lib.store import open_store
+from pillarbox.lib.store.failure import DeliveryFailure
+from pillarbox.lib.store.interface import SYSTEM_FLAGS, MailboxExists, OverQuota, Store, StoreError
+from pillarbox.lib.store.maildir.store import MaildirStore
+from pillarbox.lib.store.mbox.store import MboxStore
+from pillarbox.local.destinations import Destinations, prepended
+from pillarbox.local.steps import Message, Outcome, Report
+
+_LOADED: Final = (MaildirStore, MboxStore)
+"""What `open_store` needs must be there before the process becomes the user, who may not be able to read our code."""
+time.strptime("0", "%S")  # loads its module
+
+_filter = lru_cache(1)(Filter)
+"""One for the configuration of the process."""
+
+
+def sieve(destinations: Destinations, message: Message, report: Report) -> bool:
+    """Whether the user has a script, which then has taken the message.  See `filters`."""
+    if message.report:
+        return False
+    user = destinations.user
+    filter_ = _filter(destinations.config)
+    owner = Owner(user.home, user.name, message.domain)
+    if not filter_.wanted(owner):
+        return False
+    folders, store = _mailboxes(destinations)
+    incoming = Incoming(
+        message.queue_id,
+        message.sender,
+        message.recipient,
+        message.content,
+        message.original,
+        "",
+        message.attributes,
+    )
+    plan = filter_.plan(owner, incoming, folders)
+    if plan is None:
+        return False
+    report.warnings += plan.warnings
+    stored: list[Put] = []
+    for put in plan.puts:
+        try:
+            _put(destinations, message, put, store)
+        except (DeliveryFailure, OSError, EOFError):
+            filter_.undone(owner, incoming, stored, [])
+            raise
+        stored.append(put)
+    if stored and plan.redirects:
+        filter_.undone(owner, incoming, stored, [])
+    for outgoing, memory in plan.replies:
+        report.outgoing.append(outgoing)
+        filter_.note(owner, memory)
+    for outgoing in plan.redirects:
+        if outgoing.head is None and outgoing.sender == message.sender:
+            report.forward += outgoing.recipients
+        else:
+            report.outgoing.append(outgoing)
+    filter_.done(owner, plan)
+    if plan.rejection is not None:
+        report.outcomes.append(Outcome(BOUNCED, "5.7.1", plan.rejection))
+    elif stored or not plan.redirects:
+        report.outcomes.append(Outcome.sent(Plan(puts=stored).summary))
+    return True
+
+
+def _mailboxes(destinations: Destinations) -> tuple[Folders, Callable[[], Store] | None]:
+    """The user's folders, and the store to put messages into where they are not those of a Maildir."""
+    inbox = destinations.inbox
+    location = _location(destinations.config, destinations, inbox)
+    if location is None:
+        return MaildirFolders(inbox.rstrip("/")), None
+    opened = partial(open_store, location)
+    return StoreFolders(opened()), opened
+
+
+def _location(config: Config, destinations: Destinations, inbox: str) -> str | None:
+    """The location of folders, as auth gives it to IMAP; None for a Maildir with its folders inside."""
+    user = destinations.user
+    if location := config[AUTH_SYSTEM_MAIL]:
+        return location.replace("%u", user.name).replace("%h", user.home)
+    return None if inbox.endswith("/") else f"mbox:{user.home}/mail:INBOX={inbox}"
+
+
+def _put(destinations: Destinations, message: Message, put: Put, store: Callable[[], Store] | None) -> None:
+    """Raises DeliveryFailure, OSError, EOFError."""
+    content = message.content
+    header = put.header
+    chunks = None if header is None else lambda: with_header(content, header)
+    if put.folder == INBOX or store is None:
+        destinations.put(message, destinations.inbox, chunks, put.folder, put.flags, create=put.create)
+        return
+
+    def pieces() -> Iterator[bytes]:
+        yield prepended(message)
+        yield from content.chunks() if chunks is None else chunks()
+
+    bits, keywords = 0, []
+    for flag in put.flags:
+        if flag.startswith("\\"):
+            bits |= SYSTEM_FLAGS.get(flag.title(), 0)
+        else:
+            keywords.append(flag)
+    try:
+        mailboxes = store()
+        if put.create and not mailboxes.exists(put.folder):
+            try:
+                mailboxes.create(put.folder)
+            except MailboxExists:
+                pass
+        mailboxes.append(put.folder, pieces(), bits, keywords)
+    except OverQuota as error:
+        raise DeliveryFailure("4.2.2", f"{put.folder}: {error}") from error
+    except StoreError as error:
+        raise DeliveryFailure("4.2.0", f"{put.folder}: {error}") from error

@@ -1,0 +1,31 @@
+"""Regular expressions and wildcards of scripts: a pattern and a text, divided by a line end."""
+
+from __future__ import annotations
+
+from pillarbox.lib.sieve.match import wildcards
+from pillarbox.lib.sieve.regex import ExpressionError, compile_expression
+
+
+class _Steps:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, amount: int) -> None:
+        self.count += amount
+
+
+def fuzz(data: bytes) -> None:
+    """What the automaton finds has a place, and the steps are bounded; wildcards are never a fault."""
+    pattern, _, text = data.decode("utf-8", "replace").partition("\n")
+    wildcards(pattern[:200]).match(text)
+    for fold in (False, True):
+        try:
+            expression = compile_expression(pattern[:200], fold)
+        except ExpressionError:
+            continue
+        steps = _Steps()
+        found = expression.search(text, steps)
+        spans = expression.groups(text, steps)
+        assert found is bool(spans)
+        assert all(-1 <= start <= end <= len(text) for start, end in spans)
+        assert steps.count <= 50 * (len(text) + 1) * 20_000

@@ -1,0 +1,81 @@
+"""Script files: what is compiled, when anew, and how much is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pillarbox.lib.sieve_box import scripts
+from pillarbox.lib.sieve_box.scripts import ScriptCache, ScriptTrouble, is_script_name
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of scripts in the order in which they were compiled."""
+    names: list[str] = []
+    real = scripts.compile_script
+
+    def counting(text: str, *, name: str, include: object) -> object:
+        names.append(Path(name).name)
+        return real(text, name=name, include=include)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scripts, "compile_script", counting)
+    return names
+
+
+def write(path: Path, name: str, text: str = "keep;") -> str:
+    (path / name).write_text(text)
+    return str(path / name)
+
+
+def test_a_script_is_compiled_once(tmp_path: Path, compiled: list[str]) -> None:
+    cache, path = ScriptCache(), write(tmp_path, "a")
+    assert cache.get(path, "") is cache.get(path, "/other/user") is not None
+    assert compiled == ["a"]
+
+
+def test_a_wrong_one_too(tmp_path: Path, compiled: list[str]) -> None:
+    cache, path = ScriptCache(), write(tmp_path, "a", "nonsense")
+    for _ in range(2):
+        with pytest.raises(ScriptTrouble, match=r"a:1:\d+: "):
+            cache.get(path, "")
+    assert compiled == ["a"]
+
+
+def test_one_that_is_gone_is_none_and_one_that_comes_back_is_read(tmp_path: Path) -> None:
+    cache, path = ScriptCache(), write(tmp_path, "a")
+    assert cache.get(path, "") is not None
+    (tmp_path / "a").unlink()
+    assert cache.get(path, "") is None
+    write(tmp_path, "a", "nonsense")
+    with pytest.raises(ScriptTrouble):
+        cache.get(path, "")
+
+
+def test_what_was_not_used_for_longest_makes_room(
+    tmp_path: Path, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts, "CACHED", 3 * 1000)
+    cache = ScriptCache()
+    paths = {name: write(tmp_path, name, "#" + "x" * 490 + "\nkeep;") for name in "abcd"}
+    for name in "abcadbac":
+        cache.get(paths[name], "")
+    assert compiled == list("abcdbc")
+    assert cache._weight == sum(each.weight for each in cache._cache.values()) <= 3000
+
+
+def test_one_larger_than_all_is_kept_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripts, "CACHED", 100)
+    cache = ScriptCache()
+    for name in "ab":
+        cache.get(write(tmp_path, name), "")
+    assert len(cache._cache) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [("a", True), ("ü b.c", True), ("", False), (".a", False), ("a/b", False), ("a\nb", False), ("x" * 201, False)],
+)
+def test_names_of_scripts(name: str, good: bool) -> None:
+    assert is_script_name(name) is good

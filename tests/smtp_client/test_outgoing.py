@@ -1,0 +1,138 @@
+"""Names that mail bears outside: generic addresses, senders of mail sent on, header fields as others see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.delivery import DeliveryRecipient
+from tests.lookup.serving import configuration, served
+from tests.smtp_client.conftest import ClientUnderTest
+from tests.smtp_client.fake_server import fake_server
+
+MESSAGE = (
+    b"From: Ann <ann@inner.test>\nTo: bob@far.test,\n\tcarl@inner.test (Carl)\nReceived: for ann@inner.test\n"
+    b"Content-Type: text/plain\nX-Host: secret.inner.test\nSubject: ann@inner.test\n\nann@inner.test\n"
+)
+
+
+@contextmanager
+def outside(client: ClientUnderTest, folder: Path, **values: str) -> Iterator[Config]:
+    """The client and a look-up service with these parameters."""
+    config = configuration(folder, virtual_mailbox_domains="hosted.test", virtual_mailbox_maps="", **values)
+    client.parameters |= values | {"queue_directory": str(folder)}
+    with served(config):
+        yield config
+
+
+def test_generic_addresses_are_told_in_envelope_and_header(client: ClientUnderTest, tmp_path: Path) -> None:
+    tables = "inline:{@inner.test=@outer.test, ann@inner.test=ann.smith@outer.test}"
+    with outside(client, tmp_path, smtp_generic_maps=tables), fake_server() as server:
+        outcome = client.deliver_one(
+            server.nexthop, ["bob@far.test", "carl@inner.test"], MESSAGE, sender="ann@inner.test"
+        )
+        assert {result.status for result in outcome.results.values()} == {"sent"}
+        assert [command.split(" SIZE")[0] for command in server.commands[1:4]] == [
+            "MAIL FROM:<ann.smith@outer.test>",
+            "RCPT TO:<bob@far.test> ORCPT=rfc822;bob@far.test",
+            "RCPT TO:<carl@outer.test> ORCPT=rfc822;carl@inner.test",
+        ]
+        expected = MESSAGE.replace(b"<ann@inner.test>", b"<ann.smith@outer.test>")
+        expected = expected.replace(b"carl@inner.test", b"carl@outer.test").replace(b"\n", b"\r\n")
+        assert server.messages == [expected]
+        assert f"SIZE={len(expected.replace(bytes((13, 10)), bytes((10,))))} " in f"{server.commands[1]} "
+    assert "to=<carl@inner.test>" in "".join(outcome.log), "our log has our names"
+
+
+def test_nobody_has_no_generic_name(client: ClientUnderTest, tmp_path: Path) -> None:
+    with outside(client, tmp_path, smtp_generic_maps="static:x@outer.test"), fake_server() as server:
+        client.deliver_one(server.nexthop, sender="")
+        assert server.commands[1].startswith("MAIL FROM:<> ")
+
+
+def test_a_long_message_is_streamed_behind_its_new_header(client: ClientUnderTest, tmp_path: Path) -> None:
+    body = b"".join(b"line %d\n" % number for number in range(30_000))
+    with outside(client, tmp_path, smtp_generic_maps="inline:{a@inner.test=b@outer.test}"), fake_server() as server:
+        client.deliver_one(server.nexthop, ["b@b.test"], b"From: a@inner.test\n\n" + body)
+        assert server.messages == [(b"From: b@outer.test\n\n" + body).replace(b"\n", b"\r\n")]
+
+
+def test_a_table_that_cannot_be_asked_lets_mail_wait(client: ClientUnderTest, tmp_path: Path) -> None:
+    with outside(client, tmp_path, smtp_generic_maps="fail:x"), fake_server() as server:
+        outcome = client.deliver_one(server.nexthop)
+        assert (outcome.one.status, outcome.one.dsn) == ("deferred", "4.3.0")
+        assert server.commands == []
+
+
+def secrets(folder: Path) -> dict[str, str]:
+    file = folder / "srs.secret"
+    file.write_text("a secret that is long\n")
+    file.chmod(0o600)
+    return {"srs_domain": "own.test", "srs_secret_file": str(file)}
+
+
+def test_mail_sent_on_has_a_sender_of_ours_and_other_mail_has_not(client: ClientUnderTest, tmp_path: Path) -> None:
+    with outside(client, tmp_path, **secrets(tmp_path)), fake_server() as server:
+        recipients = [
+            DeliveryRecipient(1, "bob@far.test", "bob@hosted.test"),
+            DeliveryRecipient(2, "carl@far.test"),
+            DeliveryRecipient(3, "dora@far.test", "dora@hosted.test"),
+            DeliveryRecipient(4, "eve@far.test", "EVE@far.test"),
+        ]
+        outcome = client.deliver_one(server.nexthop, recipients, sender="s@stranger.test")
+        assert {result.status for result in outcome.results.values()} == {"sent"}
+        senders = [command.split("<")[1].split(">")[0] for command in server.commands if command.startswith("MAIL")]
+        assert len(senders) == 2 and senders[1] == "s@stranger.test"
+        assert senders[0].startswith("SRS0=") and senders[0].endswith("=stranger.test=s@own.test")
+        told = [command.split("<")[1].split(">")[0] for command in server.commands if command.startswith("RCPT")]
+        assert told == ["bob@far.test", "dora@far.test", "carl@far.test", "eve@far.test"]
+        assert len(server.messages) == 2
+
+
+def test_our_own_mail_keeps_its_sender_when_it_is_sent_on(client: ClientUnderTest, tmp_path: Path) -> None:
+    with outside(client, tmp_path, **secrets(tmp_path)), fake_server() as server:
+        for sender in ("s@hosted.test", ""):
+            client.deliver_one(server.nexthop, [DeliveryRecipient(1, "bob@far.test", "bob@hosted.test")], sender=sender)
+        senders = [command.split("<")[1].split(">")[0] for command in server.commands if command.startswith("MAIL")]
+        assert senders == ["s@hosted.test", ""]
+
+
+CHECKS = (
+    r"inline:{{X-Host: secret.inner.test = IGNORE}, {Subject: ann@inner.test = REPLACE Subject: none}, "
+    r"{From: Ann <ann@inner.test> = PREPEND X-Before: yes}, {Received: for ann@inner.test = %s}, "
+    r"{Content-Type: text/plain = IGNORE}}"
+)
+
+
+@pytest.mark.parametrize("action", ["DUNNO", "WARN look", "INFO look", "REJECT no", "HOLD", "nonsense"])
+def test_fields_change_on_the_way_out_and_nothing_else_does(client: ClientUnderTest, action: str) -> None:
+    client.parameters["smtp_header_checks"] = CHECKS % action
+    with fake_server() as server:
+        outcome = client.deliver_one(server.nexthop, content=MESSAGE)
+        expected = MESSAGE.replace(b"X-Host: secret.inner.test\n", b"").replace(
+            b"Subject: ann@inner.test", b"Subject: none"
+        )
+        assert server.messages == [(b"X-Before: yes\n" + expected).replace(b"\n", b"\r\n")]
+        assert outcome.one.status == "sent"
+    lines = "".join(outcome.log)
+    assert ("look" in lines) is ("look" in action)
+    assert ("cannot be done to mail on its way out" in lines) is (action in ("REJECT no", "HOLD", "nonsense"))
+    assert "replace: header Subject: ann@inner.test; from=<a@a.test> to=<b@b.test>: Subject: none" in lines
+
+
+def test_mime_fields_have_a_table_of_their_own(client: ClientUnderTest) -> None:
+    client.parameters["smtp_mime_header_checks"] = CHECKS % "IGNORE"
+    with fake_server() as server:
+        client.deliver_one(server.nexthop, content=MESSAGE)
+        assert server.messages == [MESSAGE.replace(b"Content-Type: text/plain\n", b"").replace(b"\n", b"\r\n")]
+
+
+def test_a_check_that_fails_lets_mail_wait(client: ClientUnderTest) -> None:
+    client.parameters["smtp_header_checks"] = "fail:x"
+    with fake_server() as server:
+        assert client.deliver_one(server.nexthop).one.status == "deferred"
+        assert server.commands == []
