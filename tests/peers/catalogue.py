@@ -85,7 +85,6 @@ PEERS: dict[str, Entry] = {
             ("/usr/bin/python3", "-c", "import flufl.bounce as it; print('bounces', it.scan_message.__name__)"),
             "bounces scan_message",
         ),
-        Entry("procmail", ("procmail",), ("procmail", "-v"), "procmail v3"),
         Entry("pflogsumm", ("pflogsumm",), ("pflogsumm", "--version"), "pflogsumm"),
         Entry("fail2ban", ("fail2ban",), ("fail2ban-regex", "--version"), "fail2ban"),
         Entry("procmail", ("procmail",), ("procmail", "-v"), "procmail v3"),
