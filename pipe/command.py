@@ -100,7 +100,7 @@ def parse_pipe_command(text: str) -> PipeCommand:
         words = _words(after)
         options = _words(before)
     except ValueError as error:
-        raise CommandSyntaxError(f"quotes are not closed: {error}") from None
+        raise CommandSyntaxError(f"quotes or braces are not closed: {error}") from None
     if not words:
         raise CommandSyntaxError("a command is missing after argv=")
     for word in words:
@@ -130,7 +130,30 @@ def parse_pipe_command(text: str) -> PipeCommand:
 
 
 def _words(text: str) -> list[str]:
-    """Split at blanks; quotes hold words together, a backslash means nothing (eol has its own use for it)."""
+    """Split at blanks; quotes hold words together, and so do braces around a word, as in Postfix's master.cf.  A
+    backslash means nothing (eol has its own use for it).  Raises ValueError."""
+    words: list[str] = []
+    plain = position = 0
+    while position < len(text):
+        if text[position] != "{" or (position and not text[position - 1].isspace()):
+            position += 1
+            continue
+        end = _closing_brace(text, position)
+        words += [*_quoted_words(text[plain:position]), text[position + 1 : end].strip()]
+        plain = position = end + 1
+    return words + _quoted_words(text[plain:])
+
+
+def _closing_brace(text: str, start: int) -> int:
+    depth = 0
+    for position in range(start, len(text)):
+        depth += (text[position] == "{") - (text[position] == "}")
+        if not depth:
+            return position
+    raise ValueError("a brace is not closed")
+
+
+def _quoted_words(text: str) -> list[str]:
     lexer = shlex.shlex(text, posix=True)
     lexer.whitespace_split = True
     lexer.commenters = ""

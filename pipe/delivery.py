@@ -22,6 +22,7 @@ from pillarbox.lib.delivery import (
 )
 from pillarbox.lib.delivery.command import PATH, run_command
 from pillarbox.lib.delivery.delivered import delivered_to, has_visited
+from pillarbox.lib.delivery.result import RELAYED
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.mbox.quoting import from_line
 from pillarbox.pipe.command import PipeCommand, UnsafeAddress
@@ -77,7 +78,9 @@ class PipeDelivery:
             status, dsn, text = BOUNCED, "5.1.3", f"bad address: {error}"
         except (OSError, EOFError) as error:
             status, dsn, text = DEFERRED, "4.3.0", f"cannot read the queue file: {error}"
-        return [Result(recipient.n, status, dsn, text, self._service) for recipient in recipients]
+        # Who hears of a success hears that it was handed on, unless the command is the end of the way (flag X).
+        handed = RELAYED if status == SENT and "X" not in self._command.flags else ""
+        return [Result(recipient.n, status, dsn, text, self._service, handed=handed) for recipient in recipients]
 
     def _attempt(self, request: DeliveryRequest, recipients: Sequence[DeliveryRecipient]) -> None:
         command = self._command
@@ -114,7 +117,7 @@ class PipeDelivery:
         if "F" in flags:
             lines += from_line(sender, request.arrival)
         if "R" in flags:
-            lines += _line("Return-Path", f"<{request.sender}>")
+            lines += _line("Return-Path", f"<{sender}>")
         if "O" in flags:
             lines += _line("X-Original-To", recipient.original or recipient.address)
         if "D" in flags:
@@ -145,12 +148,19 @@ class PipeDelivery:
         user, extension = split_extension(local, self._delimiters)
         return {
             "recipient": self._spelled(address, fold=True),
-            "original_recipient": recipient.original or recipient.address,
+            "original_recipient": self._original(recipient.original) or self._spelled(address, fold=True),
             "user": user,
             "extension": extension or "",
             "mailbox": local,
             "domain": domain,
         }
+
+    def _original(self, address: str) -> str:
+        """An address as it was once, spelled as the others where it is one that can be."""
+        try:
+            return self._spelled(parse_mailbox(address, allow_bare=True), fold=True)
+        except AddressSyntaxError:
+            return address
 
     def _spelled(self, address: Address, fold: bool) -> str:
         """An address as an argument: its local part quoted only with the flag q, folded as u and h say."""

@@ -112,6 +112,32 @@ def test_with_delivered_to_every_recipient_gets_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "got").read_text() == "Delivered-To: a@example.com\nDelivered-To: b@example.com\n"
 
 
+@pytest.mark.parametrize(
+    ("flags", "status", "handed"), [("", 0, "relayed"), ("flags=X", 0, ""), ("", 75, ""), ("flags=X", 75, "")]
+)
+def test_the_flag_x_says_that_the_command_is_the_end_of_the_way(
+    tmp_path: Path, flags: str, status: int, handed: str
+) -> None:
+    command = parse_pipe_command(f"{flags} argv=/bin/sh -c {{exit {status}}}")
+    file = tmp_path / "queue"
+    file.write_bytes(MESSAGE)
+    fd = os.open(file, os.O_RDONLY)
+    request = DeliveryRequest(
+        1, "id", "s@example.org", (DeliveryRecipient(0, "a@example.com"),), Content(fd, 0, 5), "f", "n", 1.0, 1.0, 1.0
+    )
+    ((_, (result,), _),) = PipeDelivery(Config.for_tests(), "f", command, lambda: None).deliver([request])
+    os.close(fd)
+    assert result.handed == handed
+
+
+@pytest.mark.parametrize("original", ["", "No address at all@@", "A.B@Example.com"])
+def test_any_original_address_can_be_an_argument(original: str) -> None:
+    delivery = PipeDelivery(Config.for_tests(), "f", parse_pipe_command("flags=hu argv=x"), lambda: None)
+    macros = delivery._recipient_macros(DeliveryRecipient(0, "X@Example.com", original))
+    expected = {"": "x@example.com", "A.B@Example.com": "a.b@example.com"}
+    assert macros["original_recipient"] == expected.get(original, original)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_dots_from_lines_line_ends_and_the_blank_line(size: int) -> None:
     command = parse_pipe_command(r"flags=.>B eol=\r\n argv=x")
@@ -157,7 +183,18 @@ def test_the_time_limit_ends_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "flags=D", "argv=", "flags=Z argv=x", "size=a argv=x", "what=1 argv=x", "argv=x ${unknown}", "argv='x"]
+    "text",
+    [
+        "",
+        "flags=D",
+        "argv=",
+        "flags=Z argv=x",
+        "size=a argv=x",
+        "what=1 argv=x",
+        "argv=x ${unknown}",
+        "argv='x",
+        "argv=x {a",
+    ],
 )
 def test_a_wrong_attribute_is_named(text: str) -> None:
     with pytest.raises(CommandSyntaxError):
