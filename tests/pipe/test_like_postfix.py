@@ -126,6 +126,7 @@ def postfix(place: Path) -> Iterator[Postfix]:
         "minimal_backoff_time": "1h",
         "maximal_backoff_time": "2h",
         **{f"p{number}_destination_recipient_limit": "1" for number in ONE_AT_A_TIME},
+        "default_destination_concurrency_limit": "1",
     }
     with Postfix(hostname="mx.example.net", parameters=parameters, services=services) as running:
         with smtplib.SMTP(running.address, running.port) as client:
