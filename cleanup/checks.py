@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pillarbox.cleanup.characters import configured_characters
+from pillarbox.lib.clients.through_lookup import through_lookup
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import content, general, milter
@@ -25,7 +26,7 @@ class Check:
     def __init__(self, parameter: Parameter[tuple[str, ...]], config: Config, options: Options) -> None:
         self.title = parameter.name
         specs: tuple[str, ...] = config[parameter]
-        self.maps = Maps.open(parameter.name, specs, options)
+        self.maps = Maps.open(parameter.name, specs, options, through_lookup(config))
 
     def literals(self) -> frozenset[str] | None:
         """Texts of which every key with an answer contains one; None: any key may have one.  Raises LookupFailed."""

@@ -1,4 +1,5 @@
-"""Several keys in tables that a list names: restriction lists, login maps and reply maps, the SMTP client's tables.
+"""Several keys in tables that a list names: restriction lists, login maps and reply maps, the SMTP client's tables, and
+those of content checks that ask servers.
 
 Only the tables are asked that main.yaml or the options of a service name for such a purpose; which they are is read
 from the configuration, not from the request.
@@ -10,19 +11,23 @@ import functools
 import operator
 
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.access import access_tables
+from pillarbox.lib.config.access import access_tables, content_tables
 from pillarbox.lib.config.parameters.general import RECIPIENT_DELIMITER
 from pillarbox.lib.ipc import Attributes, ProtocolError
 from pillarbox.lib.tables import LookupFailed, Maps
 from pillarbox.lib.tables.keys import find_address
+from pillarbox.lib.tables.remote import remote_parts
 from pillarbox.lib.tables.table import Reach
 from pillarbox.lookup.classes import Classes
-from pillarbox.lookup.request import KEY_LIMIT, Reply, request_key
+from pillarbox.lookup.request import Reply, request_key
 from pillarbox.lookup.routing import Router
 from pillarbox.lookup.tableset import TableSet
 
 KEYS_LIMIT = 300
 """Keys of one question: a domain of 127 labels, its parents and then some."""
+
+LONG_KEY_LIMIT = 200_000
+"""Characters of a key: header fields may be long (header_size_limit); it fits into a question."""
 
 TITLE = "access policy"
 
@@ -31,7 +36,8 @@ class Access:
     """The tables of one configuration."""
 
     def __init__(self, config: Config, tables: TableSet, classes: Classes, router: Router) -> None:
-        self._maps = {spec: tables.in_list(TITLE, spec) for spec in access_tables(config)}
+        remote = (part for spec in content_tables(config) for part in remote_parts(spec))
+        self._maps = {spec: tables.in_list(TITLE, spec) for spec in (*access_tables(config), *remote)}
         self._delimiters = config[RECIPIENT_DELIMITER]
         self._complete = router.complete
         self._is_own = classes.is_own
@@ -39,7 +45,7 @@ class Access:
     def find(self, request: Attributes) -> Reply:
         """The first of the keys that a table has.  Raises LookupFailed, ProtocolError."""
         keys, partial = request.texts("keys"), request.text("partial")
-        if len(keys) > KEYS_LIMIT or len(keys) != len(partial) or any(len(key) > KEY_LIMIT for key in keys):
+        if len(keys) > KEYS_LIMIT or len(keys) != len(partial) or any(len(key) > LONG_KEY_LIMIT for key in keys):
             raise ProtocolError("keys: some keys, and as many digits in partial, were expected")
         maps = self.named(request)
         for key, part in zip(keys, partial, strict=True):

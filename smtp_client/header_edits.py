@@ -7,6 +7,7 @@ they change, until the next reload.
 
 from __future__ import annotations
 
+from pillarbox.lib.clients.through_lookup import through_lookup
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters.rewriting import SMTP_HEADER_CHECKS, SMTP_MIME_HEADER_CHECKS
@@ -30,11 +31,11 @@ class HeaderEdits:
     """The tables of one service.  Raises TableError."""
 
     def __init__(self, config: Config) -> None:
-        options = Options(keep=True)
+        options, registry = Options(keep=True), through_lookup(config)
 
         def opened(parameter: Parameter[tuple[str, ...]]) -> Maps:
             specs: tuple[str, ...] = config[parameter]
-            return Maps.open(parameter.name, specs, options)
+            return Maps.open(parameter.name, specs, options, registry)
 
         self._header = opened(SMTP_HEADER_CHECKS)
         self._mime = opened(SMTP_MIME_HEADER_CHECKS)

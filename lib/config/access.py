@@ -1,7 +1,8 @@
 """What the restriction lists of a configuration say together: every name is known, and no service is an open relay.
 
 Each list has been read before (`restrictions`); here a service's lists are looked at as a whole, with its own options
-in force.  `access_tables` are the tables that restrictions, and the SMTP client, may ask lookup about.
+in force.  `access_tables` are the tables that restrictions, and the SMTP client, may ask lookup about;
+`content_tables` those of content checks.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 
 from pillarbox.lib.config.errors import Problem, nearest
 from pillarbox.lib.config.parameter import Parameter
-from pillarbox.lib.config.parameters import smtpd_access
-from pillarbox.lib.config.parameters.rewriting import SMTP_GENERIC_MAPS
+from pillarbox.lib.config.parameters import content, milter, smtpd_access
+from pillarbox.lib.config.parameters.rewriting import SMTP_GENERIC_MAPS, SMTP_HEADER_CHECKS, SMTP_MIME_HEADER_CHECKS
 from pillarbox.lib.config.parameters.tls import SMTP_TLS_POLICY_MAPS
 from pillarbox.lib.config.restrictions import (
     ACCESS_TABLES,
@@ -46,6 +47,17 @@ _MAPS = (smtpd_access.SMTPD_SENDER_LOGIN_MAPS, smtpd_access.RBL_REPLY_MAPS, smtp
 CLIENT_TABLES = (SMTP_TLS_POLICY_MAPS, SMTP_GENERIC_MAPS)
 """What the SMTP client asks about, by service.  Its passwords are not among it: smtpd, whose user is the same, could
 ask too."""
+
+CONTENT_CHECKS = (
+    content.HEADER_CHECKS,
+    content.MIME_HEADER_CHECKS,
+    content.NESTED_HEADER_CHECKS,
+    content.BODY_CHECKS,
+    milter.MILTER_HEADER_CHECKS,
+    SMTP_HEADER_CHECKS,
+    SMTP_MIME_HEADER_CHECKS,
+)
+"""Tables that cleanup and the SMTP client open themselves; lookup is asked about those that ask servers."""
 
 PROGRAM = "smtpd"
 
@@ -146,6 +158,18 @@ def access_tables(config: Config) -> tuple[str, ...]:
         for parameter in (*_MAPS, *CLIENT_TABLES):
             named = view[parameter]
             found.update(dict.fromkeys(named))
+    return tuple(found)
+
+
+def content_tables(config: Config) -> tuple[str, ...]:
+    """The tables of content checks: those of main.yaml, and of every service's own options."""
+    views = [config, *map(config.for_service, _with_options(config.services.values()))]
+    views += [view.for_lmtp() for view in views]
+    found: dict[str, None] = {}
+    for view in views:
+        for parameter in CONTENT_CHECKS:
+            specs: tuple[str, ...] = view[parameter]
+            found.update(dict.fromkeys(specs))
     return tuple(found)
 
 
