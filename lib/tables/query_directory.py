@@ -154,9 +154,9 @@ def quote_filter(text: str) -> str:
 
 def quote_name(text: str) -> str:
     """A text as a value in a distinguished name (RFC 4514 section 2.4)."""
-    quoted = "".join(f"\\{character}" if character in ',+"\\<>;=' else character for character in text)
+    quoted = "".join(f"\\{character}" if character in ',+"\\<>;=#' else character for character in text)
     quoted = quoted.replace("\0", "\\00")
-    if quoted[:1] in ("#", " "):
+    if quoted.startswith(" "):
         quoted = f"\\{quoted}"
     if quoted.endswith(" ") and len(text) > 1:
         quoted = f"{quoted[:-1]}\\ "

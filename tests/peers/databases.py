@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.lab.certificates import Certificate
 from tests.lab.ports import LOOPBACK, free_port, wait_for_port
 from tests.lab.processes import stop_process, tree
 from tests.peers.install import peer
@@ -39,7 +40,8 @@ class Database(PrivateServer):
     end_signal = signal.SIGTERM
     password = "pass'word\\ $1 ü"
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Certificate | None = None) -> None:
+        """With a certificate the server speaks TLS to who wants it."""
         self._peer = peer(self.name)
         self.address, self.port = LOOPBACK, free_port()
         self.label = f"{self.name} at {self.address}:{self.port}"
@@ -50,7 +52,18 @@ class Database(PrivateServer):
             os.chown(self.directory, owner.pw_uid, owner.pw_gid)
             # The tests' own users connect to the socket in it.
             self.directory.chmod(0o755)
+        self.tls = certificate is not None
+        if certificate is not None:
+            self._own(self.directory / "cert.pem", certificate.certificate.read_bytes())
+            self._own(self.directory / "key.pem", certificate.key.read_bytes())
         self.prepare()
+
+    def _own(self, path: Path, content: bytes) -> None:
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam(_OWNER)
+            os.chown(path, owner.pw_uid, owner.pw_gid)
 
     @abc.abstractmethod
     def prepare(self) -> None:
@@ -146,8 +159,7 @@ class PostgreSQL(Database):
 
     def prepare(self) -> None:
         secret = self.directory / "secret"
-        secret.write_text(self.password + "\n")
-        secret.chmod(0o644)
+        self._own(secret, f"{self.password}\n".encode())
         options = ("--no-sync", "--no-instructions", "--locale=C.UTF-8", "--encoding=UTF8", "--auth=scram-sha-256")
         self._run(["initdb", "-D", self.directory / "data", f"--username={self.user}", f"--pwfile={secret}", *options])
 
@@ -166,6 +178,8 @@ class PostgreSQL(Database):
             "max_connections": "40",
             "autovacuum": "off",
         }
+        if self.tls:
+            settings |= {"ssl": "on", "ssl_cert_file": "../cert.pem", "ssl_key_file": "../key.pem"}
         options: list[str | Path] = []
         for name, value in settings.items():
             options += ["-c", f"{name}={value}"]
@@ -233,6 +247,7 @@ class MariaDB(Database):
         )
         return [
             *self._options(),
+            *((f"--ssl-cert={self.directory}/cert.pem", f"--ssl-key={self.directory}/key.pem") if self.tls else ()),
             "--character-set-server=utf8mb4",
             f"--init-file={self.directory / 'init.sql'}",
             f"--socket={self.socket}",
@@ -260,10 +275,12 @@ class OpenLDAP(Database):
     user = "cn=manager,dc=example,dc=org"
     password = "ldap'secret"
     base = "dc=example,dc=org"
+    tls_port = 0
+    """Where TLS is spoken from the first byte."""
 
-    def __init__(self, entries: str, *, anonymous: bool = True) -> None:
-        self._entries, self._anonymous = entries, anonymous
-        super().__init__()
+    def __init__(self, entries: str, certificate: Certificate | None = None) -> None:
+        self._entries = entries
+        super().__init__(certificate)
 
     def prepare(self) -> None:
         root, data = self._peer.root, self.directory / "data"
@@ -276,7 +293,8 @@ class OpenLDAP(Database):
         lines += [
             f"modulepath {root}/usr/lib/ldap",
             "moduleload back_mdb",
-            *([] if self._anonymous else ["require authc"]),
+            *((f"TLSCertificateFile {self.directory}/cert.pem",) if self.tls else ()),
+            *((f"TLSCertificateKeyFile {self.directory}/key.pem",) if self.tls else ()),
             "sizelimit unlimited",
             f"pidfile {self.directory}/pid",
             "database mdb",
@@ -296,5 +314,8 @@ class OpenLDAP(Database):
         return self.directory / "ldapi"
 
     def command(self) -> list[str | Path]:
-        places = f"ldap://{self.address}:{self.port}/ ldapi://{str(self.socket).replace('/', '%2F')}/"
+        if self.tls:
+            self.tls_port = self.tls_port or free_port()
+        places = f"ldaps://{self.address}:{self.tls_port}/ " if self.tls else ""
+        places += f"ldap://{self.address}:{self.port}/ ldapi://{str(self.socket).replace('/', '%2F')}/"
         return ["slapd", "-d", "0", "-f", self.directory / "slapd.conf", "-h", places]

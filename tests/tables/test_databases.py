@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pillarbox.lib.tables import STANDARD, LookupFailed, Options, Table
 from pillarbox.lib.tables.blocking import waiting_allowed
+from tests.lab.certificates import Authority, Certificate
 from tests.peers.databases import MariaDB, OpenLDAP, PostgreSQL
 
 ALIASES = {
@@ -117,14 +119,24 @@ class Sql:
 
 
 @pytest.fixture(scope="module")
-def postgresql() -> Iterator[PostgreSQL]:
-    with PostgreSQL() as server:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Authority) -> Certificate:
+    return authority.issue("db.example.org", "127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def postgresql(certificate: Certificate) -> Iterator[PostgreSQL]:
+    with PostgreSQL(certificate) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def mariadb() -> Iterator[MariaDB]:
-    with MariaDB() as server:
+def mariadb(certificate: Certificate) -> Iterator[MariaDB]:
+    with MariaDB(certificate) as server:
         yield server
 
 
@@ -145,8 +157,8 @@ def sql(request: pytest.FixtureRequest) -> Sql:
 
 
 @pytest.fixture(scope="module")
-def openldap() -> Iterator[OpenLDAP]:
-    with OpenLDAP(ENTRIES) as server:
+def openldap(certificate: Certificate) -> Iterator[OpenLDAP]:
+    with OpenLDAP(ENTRIES, certificate) as server:
         yield server
 
 
@@ -314,8 +326,6 @@ def test_mysql_an_option_file_gives_what_the_table_does_not_say(mysql: Sql, tmp_
 
 
 def test_pgsql_uris_and_functions(pgsql: Sql, tmp_path: Path) -> None:
-    from urllib.parse import quote
-
     server = pgsql.server
     server.execute(
         "CREATE FUNCTION target(wanted text) RETURNS SETOF text LANGUAGE sql AS "
@@ -330,9 +340,58 @@ def test_pgsql_uris_and_functions(pgsql: Sql, tmp_path: Path) -> None:
         path = tmp_path / "t.cf"
         path.write_text(f"hosts = postgresql://{account}{place}\nselect_function = target\n")
         assert ask(STANDARD.open(f"pgsql:{path}"), "plain") == "local"
-    path.write_text(f"hosts = postgresql://{account}@{server.address}:{server.port}/postgres?sslmode=require\n{QUERY}")
-    with pytest.raises(LookupFailed, match="SSL"):
-        ask(STANDARD.open(f"pgsql:{path}"), "plain")
+
+
+@pytest.mark.parametrize("mode", ["prefer", "require", "verify-ca", "verify-full"])
+def test_pgsql_tls(pgsql: Sql, authority: Authority, tmp_path: Path, mode: str) -> None:
+    server = pgsql.server
+    account = f"{server.user}:{quote(server.password, safe='')}@{server.address}:{server.port}/postgres"
+    query = "query = SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND '%s' <> ''\n"
+    path = tmp_path / "t.cf"
+    root = f"&sslrootcert={authority.certificate}" if mode.startswith("verify") else ""
+    path.write_text(f"hosts = postgresql://{account}?sslmode={mode}{root}\n{query}")
+    assert ask(STANDARD.open(f"pgsql:{path}"), "x") == "t"
+    if root:
+        path.write_text(f"hosts = postgresql://{account}?sslmode={mode}\n{query}")
+        with pytest.raises(LookupFailed, match="certificate verify failed"):
+            ask(STANDARD.open(f"pgsql:{path}"), "x")
+
+
+@pytest.mark.parametrize(
+    ("settings", "encrypted"),
+    [
+        ("", True),
+        ("tls_CAfile = {ca}\n", True),
+        ("tls_CAfile = {ca}\ntls_verify_cert = yes\n", True),
+        ("tls_verify_cert = yes\n", False),
+    ],
+)
+def test_mysql_tls(mysql: Sql, authority: Authority, settings: str, encrypted: bool) -> None:
+    query = (
+        "query = SELECT VARIABLE_VALUE <> '' FROM information_schema.session_status WHERE VARIABLE_NAME='Ssl_cipher'\n"
+    )
+    table = mysql.make(mysql.tcp + query + settings.format(ca=authority.certificate))
+    if encrypted:
+        assert ask(table, "x") == "1"
+    else:
+        with pytest.raises(LookupFailed, match="certificate verify failed"):
+            ask(table, "x")
+
+
+@pytest.mark.parametrize("way", ["ldaps", "start_tls"])
+def test_ldap_tls(openldap: OpenLDAP, authority: Authority, tmp_path: Path, way: str) -> None:
+    place = f"ldaps://127.0.0.1:{openldap.tls_port}" if way == "ldaps" else f"127.0.0.1:{openldap.port}"
+    path = tmp_path / "t.cf"
+    common = (
+        f"server_host = {place}\nsearch_base = {openldap.base}\nquery_filter = (mail=%s)\nresult_attribute = uid\n"
+        f"version = 3\nstart_tls = {'no' if way == 'ldaps' else 'yes'}\n"
+    )
+    for more in ("", f"tls_require_cert = yes\ntls_ca_cert_file = {authority.certificate}\n"):
+        path.write_text(common + more)
+        assert ask(STANDARD.open(f"ldap:{path}"), "bob@example.org") == "bob"
+    path.write_text(common + "tls_require_cert = yes\n")
+    with pytest.raises(LookupFailed, match="certificate verify failed"):
+        ask(STANDARD.open(f"ldap:{path}"), "bob@example.org")
 
 
 def test_pgsql_booleans_and_times_are_as_the_server_writes_them(pgsql: Sql) -> None:

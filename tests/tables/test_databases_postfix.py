@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,7 @@ KEYS = (
     *("nobody", "empty@example.org", "null@example.org", "many@example.org", "a@example..org", ".", "x y@example.org"),
 )
 
+MISSING = "query = SELECT goto FROM missing WHERE address = '%s'"
 SQL = (
     "query = SELECT goto FROM alias WHERE address = '%s' ORDER BY goto",
     "query = SELECT goto FROM alias WHERE address = '%u@%d' ORDER BY goto\nresult_format = %u/%d",
@@ -31,9 +35,7 @@ SQL = (
     "query = SELECT '%3.%2.%1'",
     "query = SELECT '%s'\ndomain = example.org other.org",
     "query = SELECT '%s'\ndomain = !sub.mail.example.org, inline:{example.org=1, sub.mail.example.org=1}",
-    "query = SELECT goto FROM alias WHERE address = '%s'\nexpansion_limit = 1",
     "table = alias\nselect_field = goto\nwhere_field = address\nadditional_conditions = AND number < 5",
-    "query = SELECT goto FROM missing WHERE address = '%s'",
     "query = SELECT '100%%' WHERE '%s' LIKE '%%@%%'",
 )
 
@@ -48,14 +50,10 @@ LDAP = (
     f"{GROUP}\nterminal_result_attribute = description",
     f"{GROUP}\nleaf_result_attribute = description",
     "query_filter = (mail=%s)\nresult_attribute = description\nspecial_result_attribute = memberURL",
-    "query_filter = (mail=%s)\nresult_attribute = uid\nspecial_result_attribute = member\nrecursion_limit = 1",
-    "query_filter = (mail=%s)\nresult_attribute = uid\nexpansion_limit = 1",
-    "query_filter = (mail=%s)\nresult_attribute = uid\nsize_limit = 1",
-    "query_filter = (mail=%s)\nresult_attribute = uid\nsearch_base = dc=missing",
     "query_filter = (mail=%s)\nresult_filter = <%s>\nresult_attribute = uid\ndomain = example.org",
 )
 LDAP_KEYS = (
-    *("info@example.org", "ann@example.org", "staff@example.org", "everybody@example.org", "loop@example.org"),
+    *("info@example.org", "ann@example.org", "staff@example.org", "everybody@example.org"),
     *(
         "bob@example.com",
         "*",
@@ -66,6 +64,16 @@ LDAP_KEYS = (
         "ann",
         "\\61nn@example.org",
     ),
+)
+
+ERRORS = (
+    ("pgsql mysql", f"{SQL[0]}\nexpansion_limit = 1", ("info@example.org", "plain")),
+    ("pgsql mysql", MISSING, ("plain",)),
+    ("ldap", f"{GROUP}\nrecursion_limit = 1", ("staff@example.org", "ann@example.org")),
+    ("ldap", f"{GROUP}\nrecursion_limit = 20", ("loop@example.org",)),
+    ("ldap", f"{GROUP}\nexpansion_limit = 1", ("staff@example.org", "info@example.org", "ann@example.org")),
+    ("ldap", f"{GROUP}\nsize_limit = 1", ("info@example.org", "ann@example.org")),
+    ("ldap", f"{GROUP}\nsearch_base = dc=missing", ("ann@example.org",)),
 )
 
 
@@ -81,7 +89,12 @@ def postmap(tmp_path_factory: pytest.TempPathFactory) -> Postmap:
     kinds = ("pgsql", "mysql", "ldap")
     (config / "dynamicmaps.cf").write_text("".join(f"{kind}\tpostfix-{kind}.so\tdict_{kind}_open\n" for kind in kinds))
 
+    for path in config.iterdir():
+        os.utime(path, (time.time() - 60, time.time() - 60))
+
     def ask(spec: str, keys: tuple[str, ...]) -> dict[str, str]:
+        if len(keys) <= 2:
+            return {key: ask_one(spec, key) for key in keys}
         done = postfix.run(["postmap", "-c", str(config), "-q", "-", spec], input="".join(f"{key}\n" for key in keys))
         if "fatal" not in done.stderr:
             found = dict(line.split("\t", 1) for line in done.stdout.splitlines())
@@ -109,11 +122,6 @@ def ours(spec: str, keys: tuple[str, ...]) -> dict[str, str]:
         return "-" if value is None else f"={value}"
 
     return {key: ask(key) for key in keys}
-
-
-def few(text: str, keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Postfix's programs wait a second before they end because of an error."""
-    return keys[:1] if "missing" in text else keys[:3] if "limit = 1" in text else keys
 
 
 def fill(server: PostgreSQL | MariaDB) -> None:
@@ -157,6 +165,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Callab
                 path = directory / f"{kind}-{abs(hash(text))}.cf"
                 path.write_text(f"{common[kind]}{text}\n")
                 path.chmod(0o600)
+                # Postfix does not trust a file that changed within the last second, and waits instead of reading it.
+                os.utime(path, (time.time() - 60, time.time() - 60))
                 return f"{kind}:{path}"
 
             return make
@@ -167,14 +177,23 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Callab
 @pytest.mark.parametrize("text", SQL)
 @pytest.mark.parametrize("kind", ["pgsql", "mysql"])
 def test_sql(files: dict[str, Callable[[str], str]], postmap: Postmap, kind: str, text: str) -> None:
-    spec, keys = files[kind](text), few(text, KEYS)
-    assert ours(spec, keys) == postmap(spec, keys)
+    spec = files[kind](text)
+    assert ours(spec, KEYS) == postmap(spec, KEYS)
 
 
 @pytest.mark.parametrize("text", LDAP)
 def test_ldap(files: dict[str, Callable[[str], str]], postmap: Postmap, text: str) -> None:
-    spec, keys = files["ldap"](text), few(text, LDAP_KEYS)
-    assert ours(spec, keys) == postmap(spec, keys)
+    spec = files["ldap"](text)
+    assert ours(spec, LDAP_KEYS) == postmap(spec, LDAP_KEYS)
+
+
+def test_temporary_errors(files: dict[str, Callable[[str], str]], postmap: Postmap) -> None:
+    """All at once: Postfix's programs wait some seconds before they end because of an error."""
+    cases = [(files[kind](text), key) for kinds, text, keys in ERRORS for kind in kinds.split() for key in keys]
+    with ThreadPoolExecutor(len(cases)) as pool:
+        theirs = list(pool.map(lambda case: postmap(case[0], (case[1],)), cases))
+    assert [ours(spec, (key,)) for spec, key in cases] == theirs
+    assert sum("!" in answers.values() for answers in theirs) >= 8
 
 
 def test_our_postmap_asks_them_too(files: dict[str, Callable[[str], str]], capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,6 +202,6 @@ def test_our_postmap_asks_them_too(files: dict[str, Callable[[str], str]], capsy
     assert main(["-q", "plain", files["pgsql"](SQL[0])]) == 0
     assert main(["-q", "nobody", files["mysql"](SQL[0])]) == 1
     assert capsys.readouterr().out == "local\n"
-    assert main(["-q", "plain", files["mysql"](SQL[11])]) == 1
+    assert main(["-q", "plain", files["mysql"](MISSING)]) == 1
     assert "mysql query failed" in capsys.readouterr().err
     assert Path(files["ldap"](LDAP[0]).partition(":")[2]).exists()
