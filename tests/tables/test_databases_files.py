@@ -219,6 +219,7 @@ def test_mistakes_are_named_with_file_and_line(tmp_path: Path, kind: str, text: 
         ("ldap", "scope = all\n", "line 1: scope: one of base, one, sub was expected"),
         ("ldap", "server_host = http://x\n", "line 1: server_host: .*ldap://, ldaps:// or ldapi:// was expected"),
         ("ldap", "bind = sasl\nsasl_mechs = GSSAPI\n", "line 2: sasl_mechs: EXTERNAL was expected"),
+        ("ldap", "chase_referrals = 1\n", "line 1: chase_referrals: 0 was expected"),
         ("ldap", "dereference = 4\n", "line 1: dereference: 0, 1, 2 or 3"),
     ],
 )

@@ -6,8 +6,9 @@ grammars, so that a key cannot widen a search.
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -57,7 +58,6 @@ class LdapDriver:
     timeout: int
     start_tls: bool
     tls: ssl.SSLContext | None
-    referrals: bool
 
     def connect(self, server: Server) -> Any:
         import ldap3
@@ -71,7 +71,6 @@ class LdapDriver:
                 tls=_tls_object(self.tls, server.host) if self.tls is not None else None,
                 get_info=ldap3.NONE,
                 connect_timeout=self.timeout,
-                allowed_referral_hosts=[("*", False)],
             )
             method = {"simple": ldap3.SIMPLE, "external": ldap3.SASL}.get(self.bind, ldap3.ANONYMOUS)
             connection = ldap3.Connection(
@@ -82,15 +81,14 @@ class LdapDriver:
                 sasl_mechanism=ldap3.EXTERNAL if self.bind == "external" else None,
                 sasl_credentials=() if self.bind == "external" else None,
                 version=3,
-                receive_timeout=self.timeout,
                 check_names=False,
                 read_only=True,
-                auto_referrals=self.referrals,
+                auto_referrals=False,
                 return_empty_attributes=False,
                 raise_exceptions=False,
             )
+            connection.strategy._open_socket = _socket_opener(connection, self.timeout)
             connection.open(read_server_info=False)
-            connection.socket.settimeout(self.timeout)
             if self.start_tls:
                 connection.start_tls(read_server_info=False)
             if self.bind != "no" and not connection.bind(read_server_info=False):
@@ -105,6 +103,25 @@ class LdapDriver:
 
 def _said(result: dict[str, Any]) -> str:
     return " ".join(filter(None, (str(result.get("description", "")), str(result.get("message") or ""))))
+
+
+def _socket_opener(connection: Any, timeout: int) -> Callable[..., None]:
+    """What opens the socket of a connection: ldap3 would bind it to an address first, which a confined process may not,
+    and would give it no time limit for what it sends."""
+
+    def open_socket(address: Any, use_ssl: bool = False, unix_socket: bool = False) -> None:
+        connection.socket = socket.socket(*address[:3])
+        try:
+            connection.socket.settimeout(timeout)
+            connection.socket.connect(address[4])
+            if use_ssl:
+                connection.server.tls.wrap_socket(connection, do_handshake=True)
+        except BaseException:
+            connection.socket.close()
+            raise
+        connection.closed = False
+
+    return open_socket
 
 
 def _tls_object(context: ssl.SSLContext, host: str) -> Any:
@@ -272,9 +289,9 @@ def _driver(settings: Settings, timeout: int, secure: bool) -> LdapDriver:
         except ValueError as error:
             raise ValueError(f"{settings.path}: {error}") from None
     user = settings.text("bind_dn") if kind == "simple" else ""
-    return LdapDriver(
-        kind, user, settings.text("bind_pw"), timeout, start_tls, context, settings.number("chase_referrals", 0) > 0
-    )
+    if settings.number("chase_referrals", 0):
+        raise settings.wrong("chase_referrals", "0 was expected: no servers are asked but those that are named here")
+    return LdapDriver(kind, user, settings.text("bind_pw"), timeout, start_tls, context)
 
 
 def open_table(spec: str, options: Options, registry: Registry) -> Table:
