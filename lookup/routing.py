@@ -1,7 +1,7 @@
 """Where an address goes: transport and next hop, as trivial-rewrite(8) of Postfix decides it.
 
-In order: the address class gives transport and next hop; transport_maps and then relocated_maps may override both, and
-suppression_maps has the last word.
+In order: the address class gives transport and next hop; transport_maps (but for virtual alias domains, where all that
+is left is unknown) and then relocated_maps may override both, and suppression_maps has the last word.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.address_rules import address_rules
 from pillarbox.lib.config.parameters.bounce import DOUBLE_BOUNCE_SENDER
 from pillarbox.lib.config.parameters.delivery import SUPPRESSION_MAPS
-from pillarbox.lib.config.parameters.general import MYHOSTNAME, MYORIGIN, RECIPIENT_DELIMITER
+from pillarbox.lib.config.parameters.general import MYHOSTNAME, RECIPIENT_DELIMITER
 from pillarbox.lib.config.parameters.lookup import (
     DEFAULT_TRANSPORT,
     LOCAL_TRANSPORT,
@@ -41,7 +41,7 @@ STEPS_LIMIT = 50
 """Systems on a way that an address names (`a%b%c@here`)."""
 
 _TRANSPORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_UNDELIVERABLE = {"error": "5.0.0 Address is undeliverable", "retry": "4.0.0 Address is unavailable"}
+_UNDELIVERABLE = {"error": "5.0.0 Address is undeliverable", "retry": "4.0.0 Address is undeliverable"}
 
 
 class Router:
@@ -49,7 +49,6 @@ class Router:
 
     def __init__(self, config: Config, tables: TableSet, classes: Classes) -> None:
         self._classes = classes
-        self._origin = config[MYORIGIN]
         self._rules = address_rules(config)
         self._nobody = config[EMPTY_ADDRESS_RECIPIENT]
         self._hostname = config[MYHOSTNAME]
@@ -81,7 +80,7 @@ class Router:
         address = self._rules.standard(address)
         if address[-1] == "@" or split_written(address)[1] is None:
             # With append_at_myorigin switched off, or of a null domain: still a user of ours.
-            return f"{address.removesuffix('@')}@{self._origin}"
+            return f"{address.removesuffix('@')}@{self._hostname}"
         return address
 
     def resolve(self, address: str, sender: str = "") -> Route:
@@ -90,7 +89,7 @@ class Router:
         domain = split_address(address)[1]
         address_class = self._classes.of(domain)
         transport, nexthop = self._by_class(address_class, domain, sender)
-        if self._transport_maps:
+        if self._transport_maps and address_class != "virtual_alias":
             transport, nexthop = self._override(address, domain, transport, nexthop)
         if self._relocated:
             moved = find_address(self._relocated, address, self._delimiters, self._classes.is_own)

@@ -60,7 +60,9 @@ class Addressing:
             rewritten = recipients
         if mapped and copies and self._copies:
             rewritten += self._blind(rewritten, sender)
-        return self.expanded(rewritten) if mapped and self._aliases else rewritten
+        if rewritten is recipients and not (mapped and self._aliases):
+            return recipients
+        return self.expanded(rewritten, aliases=mapped and self._aliases)
 
     def _rewritten(self, address: str, position: Position, mapped: bool) -> str:
         standard = self._standard(address)
@@ -103,15 +105,15 @@ class Addressing:
         add("copy", "always_bcc", self._always)
         return tuple([Recipient(address, notify=("never",)) for address in found])
 
-    def expanded(self, recipients: Iterable[Recipient]) -> tuple[Recipient, ...]:
-        """The recipients after virtual aliases, each address once."""
+    def expanded(self, recipients: Iterable[Recipient], *, aliases: bool = True) -> tuple[Recipient, ...]:
+        """The recipients after virtual aliases (or without), each address once."""
         found: dict[tuple[str, str], Recipient] = {}
         reports: dict[str, Recipient] = {}
         for recipient in recipients:
             if recipient.expanded:  # the message was requeued: others have, or had, their own places in it
                 reports[recipient.address] = recipient
                 continue
-            addresses = self._lookup.expand(recipient.address) or (recipient.address,)
+            addresses = (aliases and self._lookup.expand(recipient.address)) or (recipient.address,)
             notify = recipient.notify if len(addresses) == 1 else notify_of_members(recipient.notify)
             if notify is not recipient.notify:
                 reports[recipient.address] = Recipient(

@@ -128,6 +128,14 @@ class Desk:
         finally:
             file.close()
 
+    def recipients(self, queue_id: str) -> list[Recipient]:
+        """The recipients of a message."""
+        file = QueueFile(os.open(self.spool / "incoming" / queue_id, os.O_RDONLY))
+        try:
+            return [one.recipient for one in file.recipients()]
+        finally:
+            file.close()
+
     def content(self, queue_id: str) -> bytes:
         return self.read(queue_id)[2]
 

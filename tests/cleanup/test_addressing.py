@@ -117,6 +117,13 @@ def test_what_is_usual_comes_back_as_it_is() -> None:
     assert addressing().recipients(recipients, "s@x.example", copies=True) is recipients
 
 
+def test_two_forms_of_one_address_are_one_recipient() -> None:
+    assert arranged("ann", "ann@mx.own.example", "bob") == [
+        ("ann@mx.own.example", "ann"),
+        ("bob@mx.own.example", "bob"),
+    ]
+
+
 def test_the_order_is_canonical_then_copies_then_aliases() -> None:
     assert arranged(
         "ann@old.example",

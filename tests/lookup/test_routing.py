@@ -93,7 +93,7 @@ TRANSPORT = "inline:{%s}"
         ("far.example=six", "six:far.example"),
         ("far.example={error:5.7.1 go away}", "error:5.7.1 go away"),
         ("far.example=error:", "error:5.0.0 Address is undeliverable"),
-        ("far.example=retry:", "retry:4.0.0 Address is unavailable"),
+        ("far.example=retry:", "retry:4.0.0 Address is undeliverable"),
         ("other.example=x:", "smtp:far.example"),
     ],
 )
