@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pillarbox.lib.sieve.call import Call
+from pillarbox.lib.sieve.limits import PART
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
 from pillarbox.lib.sieve.match import Matcher, matcher
-from pillarbox.lib.sieve.node import PART
 from pillarbox.lib.sieve.parts import Entity, octets_as_text
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRINGS, Positional, Rule, TagRule

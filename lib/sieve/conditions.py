@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.errors import RuntimeFault
-from pillarbox.lib.sieve.node import TEST, Block, Stop, TestNode, run_block
+from pillarbox.lib.sieve.limits import TEST
+from pillarbox.lib.sieve.node import Block, Stop, TestNode, run_block
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRING, STRINGS, Positional, Rule
 from pillarbox.lib.sieve.text import Text

@@ -13,6 +13,7 @@ from typing import Final
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.errors import RuntimeFault
 from pillarbox.lib.sieve.header import HeaderField
+from pillarbox.lib.sieve.limits import TEST
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
 from pillarbox.lib.sieve.match import Count, Matcher, matcher
 from pillarbox.lib.sieve.message_tests import INDEX_TAGS, Index, index
@@ -38,7 +39,7 @@ class AddHeader:
         run.growth += len(name) + 2 * len(value)
         if run.growth > run.limits.header_growth:
             raise RuntimeFault(f"more than {run.limits.header_growth} octets of header fields are added")
-        run.spend(200 + len(value))
+        run.spend(TEST + len(value))
         run.header.add(name, value, last=self.last)
 
 
@@ -55,7 +56,7 @@ class DeleteHeader:
         name = _checked(self.name.get(run)).lower()
         found = run.header.named(name)
         chosen = [found[at] for at in self.index.of(len(found))]
-        run.spend(200)
+        run.spend(TEST * (len(run.header.fields) + 1))
         if name not in PROTECTED:
             run.header.remove(self._matching(run, chosen))
 

@@ -103,7 +103,7 @@ class Matches:
         keys = self.folded
         if keys is None:
             keys = tuple(map(self.comparator.fold, self.keys.get(run)))
-            run.spend(20 * sum(map(len, keys)))
+            run.spend(1000 * sum(map(len, keys)))  # an expression is made of each
         for value in values:
             text = run.fold(self.comparator, value)
             for key in keys:

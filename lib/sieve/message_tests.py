@@ -13,10 +13,10 @@ from pillarbox.lib.sieve.address_parts import ADDRESS_HEADERS, ADDRESS_TAGS, Add
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.errors import RuntimeFault
 from pillarbox.lib.sieve.header import Header
+from pillarbox.lib.sieve.limits import PART
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
 from pillarbox.lib.sieve.match import Matcher, matcher
 from pillarbox.lib.sieve.mime_options import MIME_TAGS, MimeOption, mime_option
-from pillarbox.lib.sieve.node import PART
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import NUMBER, STRINGS, Positional, Rule, TagRule
 from pillarbox.lib.sieve.text import Texts

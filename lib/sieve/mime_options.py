@@ -18,7 +18,7 @@ MIME_TAGS: Final = {
     "contenttype": TagRule("mime", group="option"),
     "param": TagRule("mime", STRINGS, group="option"),
 }
-_VALUE = re.compile(r"\s*([^\s;/]*)\s*(?:/\s*([^\s;/]*))?\s*(?:;|$)")
+_VALUE = re.compile(r"\s*+([^\s;/]*+)\s*+(?:/\s*+([^\s;/]*+)\s*+)?(?:;|$)")
 
 
 @dataclass(frozen=True, slots=True)

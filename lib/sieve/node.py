@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from pillarbox.lib.sieve.limits import COMMAND
+
 if TYPE_CHECKING:
     from pillarbox.lib.sieve.run import Run
-
-
-COMMAND = 20
-"""Work that a command is, in characters looked at."""
-
-TEST = 10
-"""Work that a test is."""
-
-PART = 20
-"""Work that going to another part of the message is."""
 
 
 class TestNode(Protocol):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.errors import RuntimeFault
-from pillarbox.lib.sieve.node import PART, Block, Break, run_block
+from pillarbox.lib.sieve.limits import PART
+from pillarbox.lib.sieve.node import Block, Break, run_block
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import NUMBER, STRING, Positional, Rule, TagRule
 from pillarbox.lib.sieve.text import Variable

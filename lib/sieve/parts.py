@@ -92,19 +92,21 @@ class Entity:
 class Content:
     """All of a message, read when it is asked for."""
 
-    __slots__ = ("_body", "_limit", "_message", "_root", "_text")
+    __slots__ = ("_body_start", "_data", "_limit", "_message", "_root", "_text")
 
     def __init__(self, message: SieveMessage, limits: Limits) -> None:
         self._message = message
         self._limit = limits.body_size
-        self._body: bytes | None = None
+        self._data: bytes | None = None
+        self._body_start = 0
         self._root: Entity | None = None
         self._text: str | None = None
 
     @property
-    def body(self) -> bytes:
-        """The body as it was sent."""
-        if self._body is None:
+    def data(self) -> bytes:
+        """Header and body."""
+        if self._data is None:
+            header = _crlf(self._message.header) + b"\r\n"
             pieces: list[bytes] = []
             size = 0
             for piece in self._message.body():
@@ -112,22 +114,23 @@ class Content:
                 size += len(pieces[-1])
                 if size >= self._limit:
                     break
-            self._body = _crlf(b"".join(pieces))
-        return self._body
+            self._body_start = len(header)
+            self._data = header + _crlf(b"".join(pieces))
+        return self._data
 
     @property
     def text(self) -> str:
         """The body as it was sent, as text."""
         if self._text is None:
-            self._text = octets_as_text(self.body)
+            data = self.data
+            self._text = octets_as_text(data[self._body_start :])
         return self._text
 
     @property
     def root(self) -> Entity:
         """The message as a part."""
         if self._root is None:
-            data = _crlf(self._message.header) + b"\r\n" + self.body
-            self._root = Entity(data, scan_message((data,)))
+            self._root = Entity(self.data, scan_message((self.data,)))
         return self._root
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+from pillarbox.lib.sieve.limits import STATE, STEP
 from pillarbox.lib.sieve.regex_syntax import (
     Assertion,
     At,
@@ -88,7 +89,7 @@ class Expression:
     def groups(self, text: str, spend: Spend) -> list[Span]:
         """The spans of the leftmost match and of its groups, (-1, -1) for one that took no part; [] for no match."""
         size = len(self._program) * (len(text) + 1)
-        spend(size if size <= PLACES else 1 << 60)
+        spend(size if size <= PLACES else 1 << 60)  # too much of it is too much work
         visited = bytearray(size)  # places that have led nowhere: none is tried twice
         for start in range(len(text) + 1):
             slots = self._follow(text, start, visited, spend)
@@ -109,8 +110,8 @@ class Expression:
                 continue
             while not visited[place := at * (length + 1) + position]:
                 visited[place] = 1
-                taken += 10
-                if taken >= 10_000:
+                taken += STATE
+                if taken >= 1000 * STATE:
                     spend(taken)
                     taken = 0
                 instruction = program[at]
@@ -232,12 +233,12 @@ class _Automaton:
         self._steps = 0
 
     def search(self, text: str, spend: Spend) -> bool:
-        spend(len(text) + 1)
+        spend(STEP * (len(text) + 1))
         state = self._state(frozenset((0,)), _OUTSIDE)
         for position, character in enumerate(text):
             following = state.get(character)
             if following is None:
-                spend(len(self._program))
+                spend(STATE * len(self._program))
                 if self._steps >= STEPS:
                     places, before = self._meaning[id(state)]
                     self._clear()

@@ -126,6 +126,10 @@ class TestParts:
     def test_there_is_nothing_to_extract_outside_of_a_loop(self) -> None:
         assert "only inside of 'foreverypart'" in run('extracttext "x";').error
 
+    def test_a_blank_value_is_read_in_linear_time(self) -> None:
+        """With going back this would not end before the tests do."""
+        assert not fits('header :mime :type "content-type" "x"', "Content-Type: x" + " " * 200_000 + "y\n\n")
+
     def test_a_message_of_very_many_parts_ends(self) -> None:
         message = b"Content-Type: multipart/mixed; boundary=a\n\n" + b"--a\n\nx\n" * 20_000
         script = 'foreverypart { if anyof (body :contains "y", header :mime :anychild "a" "b") { keep; } }'

@@ -14,7 +14,7 @@ _MESSAGE = SieveMessage(
     lambda: (b"--q\n\none\n--q\nContent-Type: text/html\n\n<b>two</b>\n--q--\n",),
     {"from": "a@example.org", "to": "b+c@example.com"},
 )
-_STATE = SieveState(now=0, mailbox_exists=bool, limits=Limits(work=200_000))
+_STATE = SieveState(now=0, mailbox_exists=bool, limits=Limits(work=5_000_000))
 
 
 def fuzz(data: bytes) -> None:
