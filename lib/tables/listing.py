@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 
+from pillarbox.lib.log import log
 from pillarbox.lib.tables.errors import LookupFailed, TableError
 from pillarbox.lib.tables.registry import STANDARD
 
@@ -15,7 +16,7 @@ BUILT = ("hash", "btree", "cdb", "lmdb")
 
 @lru_cache(maxsize=100)
 def contents(spec: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """What is wrong with the table `type:name`, or "", and its entries, as far as they can be listed.
+    """What is wrong with the table `type:name`, the first of it, or "", and its entries, as far as they can be listed.
 
     Reads it whole and remembers it: not for programs that answer somebody.
     """
@@ -26,13 +27,17 @@ def contents(spec: str) -> tuple[str, tuple[tuple[str, str], ...]]:
             if not os.path.exists(file):
                 cure = f"; build it: postmap {kind}:{name}" if kind in BUILT else ""
                 return f"{spec}: there is no file {file}{cure}", ()
-        try:
-            return "", tuple(table.items())
-        except TableError:
-            table.preload()
+        with log.capture() as said:
+            if kind != "fail":  # which nobody writes by mistake
+                table.examine()
+            try:
+                entries = tuple(table.items())
+            except TableError:
+                entries = ()
     except (TableError, LookupFailed) as error:
         return str(error), ()
-    return "", ()
+    # A line that is no entry, an expression without a result: look-ups go on, but not as it was meant.
+    return (f"{spec}: {said[0].removeprefix('warning: ')}" if said else ""), entries
 
 
 def listed(specs: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ not part of the key where nothing inside needs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pillarbox.lib.tables.lines import Warn, logical_lines
@@ -23,17 +23,29 @@ class Entry:
     value: str
 
 
-def parse_map(source: Iterable[bytes], name: str, warn: Warn, *, suffix: str = "") -> Iterator[Entry]:
+Fault = Callable[[str, str], None]
+"""Is told of a line that is no entry: the key that it is about, "" where nobody knows, and what is wrong."""
+
+
+def parse_map(
+    source: Iterable[bytes], name: str, warn: Warn, *, suffix: str = "", fault: Fault | None = None
+) -> Iterator[Entry]:
     """The entries of a table source.  `name` stands in the warnings; lines that are no entry are warned of, with
-    `suffix` appended, and skipped.  Keys are as written; folding is the builder's."""
-    for line in logical_lines(source, name, warn):
+    `suffix` appended, told to `fault`, and skipped.  Keys are as written; folding is the builder's."""
+
+    def refuse(key: str, text: str) -> None:
+        warn(text)
+        if fault is not None:
+            fault(key, text)
+
+    for line in logical_lines(source, name, lambda text: refuse("", text)):
         end = _key_end(line.text)
         if end < 0:
-            warn(f"{name}, line {line.number}: unbalanced '\"' in '{line.text}' -- ignoring this line")
+            refuse("", f"{name}, line {line.number}: unbalanced '\"' in '{line.text}' -- ignoring this line")
             continue
         key, value = line.text[:end], line.text[end:].strip(_WHITE)
         if not value:
-            warn(f"{name}, line {line.number}: expected format: key whitespace value{suffix}")
+            refuse(key, f"{name}, line {line.number}: expected format: key whitespace value{suffix}")
             continue
         if key[-1] == ":":
             warn(f'{name}, line {line.number}: record is in "key: value" format; is this an alias file?')
