@@ -3,8 +3,9 @@
     virtual   --messages messages of 4 kB to 100 hosted Maildirs
     local     the same to 100 system users, each with a uid and a Maildir of their own (--mbox: a file in the spool)
 
-The messages are accepted on hold; measured is from their release until the log has a delivery for each, and the
-processor time that the suite, and each of its programs, used meanwhile.  The two suites take turns.  Needs root.
+The messages are accepted on hold and then put into incoming/, as a queue manager finds them after a restart.  Measured
+is from the first delivery in the log until it has one for each message, and the processor time that the suite, and
+each of its programs, used meanwhile.  The two suites take turns.  Needs root.
 """
 
 from __future__ import annotations
@@ -71,11 +72,14 @@ class Contender:
         port = self._server.port
         return self._server.address, port if isinstance(port, int) else port("smtp")
 
-    def command(self, *words: str) -> None:
-        """Run one of its commands."""
-        done = self._server.run(list(words))
+    def release(self) -> None:
+        """Let the held messages go."""
+        queue = self._server.root / "spool" if isinstance(self._server, Instance) else self._server.queue
+        for name in os.listdir(queue / "hold"):
+            os.rename(queue / "hold" / name, queue / "incoming" / name)
+        done = self._server.run(["postqueue", "-f"])
         if done.returncode:
-            raise AssertionError(f"{self.name}: {words}: {done.stdout}{done.stderr}")
+            raise AssertionError(f"{self.name}: postqueue: {done.stdout}{done.stderr}")
 
     def processes(self) -> dict[int, tuple[str, float]]:
         """Its processes: what they are, and the processor time they and their ended children have used."""
@@ -154,20 +158,21 @@ def run(contender: Contender, domain: str, messages: int) -> dict[str, float]:
     contender.sent()
     before = contender.processes()
     begin = time.monotonic()
-    contender.command("postsuper", "-H", "ALL")
-    contender.command("postqueue", "-f")
-    done = 0
+    contender.release()
+    done = first = 0
     while done < each * BOXES:
         if time.monotonic() - begin > LIMIT:
             raise AssertionError(f"{contender.name}: {done} of {each * BOXES} after {LIMIT} s")
-        time.sleep(0.05)
+        time.sleep(0.02)
         done += contender.sent()
+        if not first and done:
+            begin, first = time.monotonic(), done
     elapsed = time.monotonic() - begin
     used: dict[str, float] = defaultdict(float)
     for pid, (name, cpu) in contender.processes().items():
         used[name] += cpu - before.get(pid, ("", 0.0))[1]
     total = sum(used.values())
-    figures = {"messages a second": done / elapsed, "CPU ms a message": 1000 * total / done}
+    figures = {"messages a second": (done - first) / elapsed, "CPU ms a message": 1000 * total / done}
     return figures | {f"  {name}": 1000 * cpu / done for name, cpu in sorted(used.items()) if cpu > total / 50}
 
 
