@@ -102,7 +102,8 @@ class Child:
         """Have a job done within `time_limit` seconds.  Raises ChildFailed, Stale, and what the functions raise that
         stand in `beside`."""
         try:
-            return await asyncio.wait_for(self._call(job, message, beside), time_limit)
+            async with asyncio.timeout(time_limit):  # wait_for would make a task of it
+                return await self._call(job, message, beside)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -235,7 +236,7 @@ def _send_report(channel: Channel, report: Report) -> None:
 
 def begin_deliverer(config: Config, user: User) -> Serve:
     """In the child: become `user`."""
-    drop_privileges(user.uid, user.gid, user.groups)
+    drop_privileges(user.uid, user.gid, user.all_groups())
     set_not_dumpable()
     if user.uid == 0:
         Confinement(read=(user.home,), write=(_mail_place(config, user),), fork=False, unix=False).apply()
@@ -278,7 +279,7 @@ def begin_expander(config: Config) -> Serve:
         lookup.get(ALIAS_MAPS.name, "postmaster")
         sender.connect()
     user = default_user(config)
-    drop_privileges(user.uid, user.gid, user.groups)
+    drop_privileges(user.uid, user.gid, user.all_groups())
     Confinement(fork=False).apply()
     expander = Expander(config, lookup)
 

@@ -33,7 +33,7 @@ from pillarbox.local.filters import filtered
 from pillarbox.local.forward_file import IgnoredFile, read_forward
 from pillarbox.local.include_file import include_file
 from pillarbox.local.macros import expand_macros, user_macros
-from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report
+from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report, refuse_loop
 from pillarbox.local.users import User
 
 BATCH: Final = 500
@@ -61,6 +61,7 @@ class Deliverer:
         """
         report = Report()
         try:
+            refuse_loop(message)
             targets = self._forward_targets(message, report)
         except DeliveryFailure as failure:
             report.outcomes.append(Outcome.failure(failure))

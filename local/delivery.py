@@ -18,6 +18,7 @@ from pillarbox.lib.log import log
 from pillarbox.local.children import ADDRESSES_PER_FRAME, Children
 from pillarbox.local.identities import Identities
 from pillarbox.local.mails import Mail
+from pillarbox.local.ordinary import Ordinary
 from pillarbox.local.steps import Message, Outcome, Report
 from pillarbox.local.users import User, find_user
 
@@ -53,6 +54,7 @@ class RecipientDelivery:
     message: Message
     children: Children
     identities: Identities
+    ordinary: Ordinary
     command: str
     """The command that takes the user's mail by mailbox_command_maps, "" for none."""
     outcomes: list[Outcome] = field(default_factory=list)
@@ -67,19 +69,27 @@ class RecipientDelivery:
     async def run(self) -> None:
         """Deliver."""
         try:
-            report = await self.children.expander({"do": "expand"}, self.message)
-            if report.sender is not None:
-                self.message = self.message.with_sender(report.sender)
-            await self._take(report)
-            await self._rest()
+            user = await self.ordinary.user(self.message)
+            if user is None:
+                await self._expand()
+            else:
+                self._mailbox = True
             if self._mailbox and not self._deferred:
-                await self._user()
+                await self._user(user or find_user(self.message.user))
                 await self._rest()
             if not self._deferred:
                 await self._send_on()
         finally:
             for mail in self._mails:
                 mail.close()
+
+    async def _expand(self) -> None:
+        """Have done what the name stands for, but for the mailbox and the sending."""
+        report = await self.children.expander({"do": "expand"}, self.message)
+        if report.sender is not None:
+            self.message = self.message.with_sender(report.sender)
+        await self._take(report)
+        await self._rest()
 
     @property
     def _deferred(self) -> bool:
@@ -130,9 +140,8 @@ class RecipientDelivery:
             self._lists.append(_List(path, reader, report.signature))
         self._pending.append(report)
 
-    async def _user(self) -> None:
+    async def _user(self, user: User | None) -> None:
         """Deliver to the system user that the recipient names, or to the agent that takes mailboxes over."""
-        user = find_user(self.message.user)
         if user is not None:
             self.identities.prepare_mailbox(user, self.message)
             job = {"do": "user", "command": self.command, "elsewhere": bool(self._transport)}

@@ -33,11 +33,10 @@ from pillarbox.lib.config.parameters.local import (
 from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
 from pillarbox.lib.delivery import BOUNCED, DEFERRED
 from pillarbox.lib.delivery.alias_value import AliasSyntaxError, Kind, Target, parse_targets
-from pillarbox.lib.delivery.delivered import delivered_to, has_visited
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.local.macros import expand_macros, user_macros
 from pillarbox.local.sending import Stale
-from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report
+from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report, alias_names, refuse_loop
 from pillarbox.local.users import find_user
 
 
@@ -56,8 +55,7 @@ class Expander:
         """What the recipient stands for.  Raises Stale."""
         report = Report()
         with self._failures(report):
-            if has_visited(delivered_to(message.content.header()), message.recipient):
-                raise DeliveryFailure("5.4.6", f"mail forwarding loop for {message.recipient}")
+            refuse_loop(message)
             name, value = self._alias(message)
             if value is None:
                 self._not_an_alias(message, report)
@@ -85,10 +83,7 @@ class Expander:
 
     def _alias(self, message: Message) -> tuple[str, str | None]:
         """The alias that applies: user+extension, then user (aliases(5)); the text is None where there is none."""
-        names = [message.user]
-        if message.extension:
-            names.insert(0, f"{message.user}{message.delimiter}{message.extension}".lower())
-        for name in names:
+        for name in alias_names(message):
             value = self._lookup.get(ALIAS_MAPS.name, name)
             if value is not None:
                 return name, value

@@ -19,6 +19,7 @@ from pillarbox.lib.tables.kept import open_kept
 from pillarbox.local.children import ChildFailed, Children
 from pillarbox.local.delivery import RecipientDelivery
 from pillarbox.local.identities import Identities
+from pillarbox.local.ordinary import Ordinary
 from pillarbox.local.steps import Message, Outcome, combined, message_of
 from pillarbox.local.users import find_user
 
@@ -33,6 +34,7 @@ class LocalDelivery:
         tables = config[MAILBOX_COMMAND_MAPS]
         self._commands = open_kept(MAILBOX_COMMAND_MAPS.name, tables, substitution=False)
         self._commands.preload()
+        self._ordinary = Ordinary(config)
         self.children = Children(config)
 
     async def deliver(self, request: DeliveryRequest) -> tuple[Sequence[Result], str]:
@@ -53,7 +55,7 @@ class LocalDelivery:
         outcomes: list[Outcome] = []
         try:
             command = self._commands.find(message.user) or ""
-            await RecipientDelivery(message, self.children, self._identities, command, outcomes).run()
+            await RecipientDelivery(message, self.children, self._identities, self._ordinary, command, outcomes).run()
         except LookupFailed as error:
             log.warning(f"{request.queue_id}: {error}")
             outcomes.append(Outcome(DEFERRED, "4.3.0", f"lookup failed: {error.reason}"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pillarbox.lib.delivery import (
     BOUNCED,
@@ -20,6 +21,7 @@ from pillarbox.lib.delivery import (
     Result,
     text_content,
 )
+from pillarbox.lib.delivery.delivered import delivered_to, has_visited
 from pillarbox.lib.ipc import Attributes, ProtocolError
 from pillarbox.lib.sieve_box.plan import Outgoing
 from pillarbox.lib.store.failure import DeliveryFailure
@@ -95,29 +97,23 @@ class Message:
 
     def members(self) -> dict[str, object]:
         """The members that travel; the descriptor goes beside."""
-        return {name: getattr(self, name) for name in _TEXTS} | {
-            "arrival": self.arrival,
-            "size": self.size,
-            "offset": self.offset,
-            "smtputf8": self.smtputf8,
-            "requiretls": self.requiretls,
-            "from_list": self.from_list,
-            "attributes": dict(self.attributes),
-        }
+        texts = {name: text for name in _TEXTS if (text := getattr(self, name))}
+        flags = {name: True for name in _FLAGS if getattr(self, name)}
+        place = {"arrival": self.arrival, "size": self.size, "offset": self.offset}
+        return {**texts, **flags, **place, "attributes": dict(self.attributes)}
 
     @classmethod
     def parse(cls, frame: Attributes, fd: int) -> Message:
         """The child's side.  Raises ProtocolError."""
         attributes = frame.attributes("attributes")
-        texts = {name: frame.text(name) for name in _TEXTS}
+        texts: dict[str, Any] = {name: frame.text(name, "") for name in _TEXTS}
+        flags: dict[str, Any] = {name: True for name in _FLAGS if frame.boolean(name, False)}
         return cls(
             **texts,
+            **flags,
             arrival=frame.number("arrival"),
             size=frame.integer("size"),
             offset=frame.integer("offset"),
-            smtputf8=frame.boolean("smtputf8"),
-            requiretls=frame.boolean("requiretls"),
-            from_list=frame.boolean("from_list"),
             attributes={name: value for name, value in dict.items(attributes) if isinstance(value, str)},
             fd=fd,
         )
@@ -142,6 +138,7 @@ _TEXTS = (
     "report",
     *_WISHES,
 )
+_FLAGS = ("smtputf8", "requiretls", "from_list")
 
 
 def message_of(request: DeliveryRequest, recipient: DeliveryRecipient, user: str, extension: str, rest: str) -> Message:
@@ -172,6 +169,23 @@ def message_of(request: DeliveryRequest, recipient: DeliveryRecipient, user: str
         requiretls=request.requiretls,
         attributes=request.attributes,
     )
+
+
+def refuse_loop(message: Message) -> None:
+    """Raises DeliveryFailure for a message that was delivered to this recipient before, or that cannot be read."""
+    try:
+        visited = delivered_to(message.content.header())
+    except (OSError, EOFError) as error:
+        raise DeliveryFailure("4.3.0", f"cannot read the queue file: {error}") from error
+    if has_visited(visited, message.recipient):
+        raise DeliveryFailure("5.4.6", f"mail forwarding loop for {message.recipient}")
+
+
+def alias_names(message: Message) -> tuple[str, ...]:
+    """The names that may be aliases, in their order: user+extension, then user (aliases(5))."""
+    if not message.extension:
+        return (message.user,)
+    return (f"{message.user}{message.delimiter}{message.extension}".lower(), message.user)
 
 
 @dataclass(slots=True)

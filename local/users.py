@@ -9,14 +9,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A system user; `groups` are all of the user's groups, `gid` included."""
+    """A system user; `groups` are the groups that its processes have, None: all that the group database names."""
 
     name: str
     uid: int
     gid: int
     home: str
     shell: str
-    groups: tuple[int, ...] = ()
+    groups: tuple[int, ...] | None = ()
+
+    def all_groups(self) -> tuple[int, ...]:
+        """The groups, looked up if need be: that takes longer than finding a user, and is for new processes only."""
+        if self.groups is not None:
+            return self.groups
+        return tuple(os.getgrouplist(self.name, self.gid)) if os.geteuid() == 0 else (self.gid,)
 
 
 def find_user(name: str) -> User | None:
@@ -37,5 +43,4 @@ def find_uid(uid: int) -> User | None:
 
 
 def _user(entry: pwd.struct_passwd) -> User:
-    groups = os.getgrouplist(entry.pw_name, entry.pw_gid) if os.geteuid() == 0 else [entry.pw_gid]
-    return User(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell, tuple(groups))
+    return User(entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell, None)

@@ -69,12 +69,13 @@ class Services:
     def _lookup(self, channel: Channel) -> None:
         while True:
             request = channel.receive()
+            tag: dict[str, object] = {"tag": request.integer("tag")} if "tag" in request else {}
             if self.broken:
-                channel.send({"ok": False, "why": "the alias table is broken"})
+                channel.send({"ok": False, "why": "the alias table is broken", **tag})
                 continue
             table = self.tables.get(request.text("parameter"), self.aliases)
             value = table.get(request.text("key"))
-            channel.send({"ok": True, **({"table": self.table, "value": value} if value is not None else {})})
+            channel.send({"ok": True, **({"table": self.table, "value": value} if value is not None else {}), **tag})
 
     def _cleanup(self, channel: Channel) -> None:
         number = 1000
