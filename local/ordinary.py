@@ -35,3 +35,7 @@ class Ordinary:
         except LookupFailed:
             return None
         return user
+
+    async def close(self) -> None:
+        """End the connection."""
+        await self._lookup.close()

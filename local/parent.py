@@ -37,6 +37,11 @@ class LocalDelivery:
         self._ordinary = Ordinary(config)
         self.children = Children(config)
 
+    async def close(self) -> None:
+        """Let the children end, and the connection to lookup."""
+        self.children.close()
+        await self._ordinary.close()
+
     async def deliver(self, request: DeliveryRequest) -> tuple[Sequence[Result], str]:
         """Deliver to each recipient of a request."""
         results = []

@@ -188,7 +188,7 @@ class House:
                 found, _ = await delivery.deliver(request)
                 results += found
                 request.close()
-            delivery.children.close()
+            await delivery.close()
             return results
 
         return asyncio.run(run())
