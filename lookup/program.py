@@ -14,6 +14,7 @@ from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.lib.tables import Options
 from pillarbox.lookup.callers import Callers
+from pillarbox.lookup.mistakes import mistakes
 from pillarbox.lookup.service import Lookup, Service
 
 _prepared: dict[int, tuple[Lookup, Callers]] = {}
@@ -50,4 +51,6 @@ def run(worker: Worker) -> None:
         service.close()
 
 
-PROGRAM = Program(name="lookup", owner="lookup_owner", confinement=confinement, prepare=prepare, run=run)
+PROGRAM = Program(
+    name="lookup", owner="lookup_owner", confinement=confinement, prepare=prepare, run=run, mistakes=mistakes
+)

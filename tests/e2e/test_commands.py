@@ -195,7 +195,8 @@ def test_postconf_e_changes_what_counts_after_a_reload(mail: Instance) -> None:
 
 def test_route_tells_where_mail_goes(mail: Instance, sink: SmtpSink) -> None:
     assert "virtual" in mail.run(["pillarbox", "route", BOB], check=True).stdout
-    assert sink.nexthop in mail.run(["pillarbox", "route", EVE], check=True).stdout
+    said = json.loads(mail.run(["pillarbox", "route", "--json", "-f", BOB, EVE], check=True).stdout)
+    assert {"step": "transport", "about": EVE, "decided": f"smtp:{sink.nexthop}"} in said["decisions"]
 
 
 def test_a_user_can_be_added_and_gets_mail(mail: Instance) -> None:

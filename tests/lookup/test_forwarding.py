@@ -10,6 +10,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import LookupFailed
 from pillarbox.lookup.forwarding import read_keys
+from pillarbox.lookup.mistakes import mistakes
 from pillarbox.lookup.service import Lookup
 
 
@@ -99,3 +100,11 @@ def test_keys_are_lines(tmp_path: Path) -> None:
     file.write_bytes(b"# a comment\n  first secret 0123  \n\nsecond secret 0123\n")
     file.chmod(0o600)
     assert read_keys(str(file)) == (b"first secret 0123", b"second secret 0123")
+
+
+def test_check_finds_what_is_wrong(tmp_path: Path) -> None:
+    settings = {"srs_domain": "own.example", "srs_secret_file": str(tmp_path / "no"), "always_bcc": "a b"}
+    found = list(mistakes(Config.for_tests(**settings)))
+    assert len(found) == 2
+    assert found[0].startswith("srs_secret_file: open ") and found[1].startswith("always_bcc: an address was expected")
+    assert list(mistakes(Config.for_tests(always_bcc="archive"))) == []
