@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
+AGAIN = 0.05
+"""Seconds between further signals, until the block ends: an exception in a finalizer is lost."""
+
 T = TypeVar("T")
 
 
@@ -71,7 +74,7 @@ def limited(budget: Budget) -> Iterator[None]:
     try:
         # The signal may come at any instruction, behind the block too: then it is late for the work, not for us.
         try:
-            signal.setitimer(signal.ITIMER_VIRTUAL, budget.left)
+            signal.setitimer(signal.ITIMER_VIRTUAL, budget.left, AGAIN)
             yield
         finally:
             _armed = False
@@ -79,6 +82,7 @@ def limited(budget: Budget) -> Iterator[None]:
             budget.left = min(budget.left, left)
     except OutOfTime:
         _armed = False
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         budget.left = 0
         raise
 

@@ -21,6 +21,9 @@ from pillarbox.lib.tables.query_pool import Pool, QueryFailed, Server, ServerGon
 RETRY_AFTER = 1.0
 """Seconds for which a server that could not be reached is taken to be still unreachable."""
 
+WAIT = 2.0
+"""Seconds to wait for a connection where all are in use: a server that hangs shall not hold everybody's threads."""
+
 _CHUNK = 65536
 
 A = TypeVar("A")
@@ -69,7 +72,7 @@ class Exchange:
             socket.socket.close,
             idle=patience.idle,
             retry=RETRY_AFTER,
-            wait=patience.answer,
+            wait=WAIT,
             clock=clock,
         )
 

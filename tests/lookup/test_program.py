@@ -16,10 +16,14 @@ import pytest
 
 from pillarbox.lib.clients.lookup import LookupClient, LookupUnavailable
 from pillarbox.lib.config import Config, Service
+from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
 from pillarbox.lib.ipc import Channel, ChannelClosed
+from pillarbox.lib.log import log
 from pillarbox.lib.process.worker import READY, Worker, enter
+from pillarbox.lib.tables import LookupFailed
 from pillarbox.lib.tables.build import Builder
 from pillarbox.lookup.program import PROGRAM
+from pillarbox.lookup.service import Lookup
 from tests.lookup.serving import configuration
 from tests.system.forked import in_child
 from tests.tables.answering import Answering
@@ -231,3 +235,14 @@ def test_a_hostile_key_stops_no_process_not_even_from_a_thread(folder: Path) -> 
             assert client.recipient("bob@hosted.example").status == "unknown"
             os.kill(pid, 0)
             client.close()
+
+
+def test_aliases_come_from_no_server_elsewhere(folder: Path) -> None:
+    """Whoever could answer in its place would say what is run here."""
+    with log.capture() as lines:
+        lookup = Lookup(configuration(folder, alias_maps="tcp:192.0.2.1:1234", transport_maps="tcp:192.0.2.1:1234"))
+        lookup.preload()
+        with pytest.raises(LookupFailed, match="not allowed for security-sensitive data"):
+            lookup.tables.maps(ALIAS_MAPS).find("ann")
+    assert any("alias_maps" in line for line in lines)
+    assert not any("transport_maps" in line for line in lines)

@@ -92,3 +92,18 @@ def test_a_thread_hands_its_work_over() -> None:
     assert in_thread() == []
     with pytest.raises(TookTooLong):
         taken[0]()  # type: ignore[operator]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_is_lost_in_a_finalizer_comes_again() -> None:
+    class Slow:
+        def __del__(self) -> None:
+            re.search("^(a+)+$", "a" * 60 + "b")  # ended by the first signal, whose exception Python drops here
+
+    def work() -> None:
+        Slow()
+        endless()
+
+    with pytest.raises(TookTooLong):
+        within(0.05, work)
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)

@@ -234,3 +234,20 @@ def test_a_file_that_could_never_be_read_fails_and_asks_for_nothing(
                 table.get("k")
             clock.now += 2
     assert denied == []
+
+
+def test_a_directory_that_is_closed_later_leaves_the_table_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A confined process may not even see whether the file has changed; that is no reason to stop answering."""
+    (tmp_path / "t").write_text("a b\n")
+    now = [100.0]
+    table = STANDARD.open(f"texthash:{tmp_path}/t", Options(clock=lambda: now[0]))
+    assert table.get("a") == "b"
+    now[0] += 10
+
+    def closed(path: object) -> os.stat_result:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", closed)
+    assert table.get("a") == "b"
