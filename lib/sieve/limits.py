@@ -51,6 +51,9 @@ SCRIPT_SIZE = 1024 * 1024
 NESTING = 32
 """Blocks, or tests, inside each other (RFC 5228 section 2.4.2: 15 at least)."""
 
+EXPRESSIONS = 200_000
+"""Instructions of all regular expressions of a script and those that it includes: some 20 MB."""
+
 INCLUDES = 255
 """Scripts that one script may include, in all; Pigeonhole's default."""
 

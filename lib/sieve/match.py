@@ -1,16 +1,9 @@
-"""Match types (RFC 5228 section 2.7.1, RFC 5231, the regex draft): does one of the values fit one of the keys?
-
-A wildcard expression becomes an expression of `re` that never goes back behind a `*`: since a run of characters
-without `*` has a fixed length, its first place is as good as any, and hostile keys and texts take no longer than their
-lengths multiplied.
-"""
+"""Match types (RFC 5228 section 2.7.1, RFC 5231, the regex draft): does one of the values fit one of the keys?"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 from pillarbox.lib.sieve.call import Call
@@ -20,6 +13,7 @@ from pillarbox.lib.sieve.regex import Expression, ExpressionError, compile_expre
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRING, TagRule
 from pillarbox.lib.sieve.text import MATCH_VALUES, Texts
+from pillarbox.lib.sieve.wildcards import Wildcards, compile_wildcards
 
 TAGS = {
     "is": TagRule(group="match"),
@@ -96,24 +90,25 @@ class Matches:
 
     comparator: Comparator
     keys: Texts
-    folded: tuple[str, ...] | None
+    compiled: tuple[Wildcards, ...] | None
     capture: bool
 
     def match(self, run: Run, values: Sequence[str]) -> bool:
-        keys = self.folded
-        if keys is None:
-            keys = tuple(map(self.comparator.fold, self.keys.get(run)))
-            run.spend(1000 * sum(map(len, keys)))  # an expression is made of each
+        expressions = self.compiled
+        if expressions is None:
+            keys = self.keys.get(run)
+            run.spend(500 * sum(map(len, keys)))  # to compile them
+            expressions = tuple(compile_wildcards(self.comparator.fold(key)) for key in keys)
         for value in values:
             text = run.fold(self.comparator, value)
-            for key in keys:
-                run.spend(len(value) + len(key) + 1)
-                found = wildcards(key).match(text)
-                if found is not None:
+            for expression in expressions:
+                run.spend(len(text) + 100 * len(expression.runs))
+                places = expression.places(text, run.spend)
+                if places is not None:
                     if self.capture:
                         # Folding keeps the places: the values come from the text as it is.
-                        groups = range(min(MATCH_VALUES, found.re.groups + 1))
-                        run.match_values = tuple(value[slice(*found.span(group))] for group in groups)
+                        spans = expression.spans(text, places)[:MATCH_VALUES]
+                        run.match_values = tuple(value[start:end] for start, end in spans)
                     return True
         return False
 
@@ -134,6 +129,7 @@ class Regex:
                 expressions = tuple(compile_expression(key, self.comparator.ignores_case) for key in self.keys.get(run))
             except ExpressionError as error:
                 raise RuntimeFault(f"not a regular expression: {error}") from None
+            run.spend(1000 * sum(expression.size for expression in expressions))  # to compile them
         for value in values:
             for expression in expressions:
                 if expression.search(value, run.spend):
@@ -201,34 +197,13 @@ def matcher(call: Call, keys: str) -> Matcher:
             compiled = None if constant is None else tuple(compile_expression(key, fold) for key in constant)
         except ExpressionError as error:
             raise call.error(f"expected a regular expression: {error}", keys) from None
+        if not call.scope.inclusions.room(sum(expression.size for expression in compiled or ())):
+            raise call.error("expected less of regular expressions in one script", keys)
         return Regex(comparator, texts, compiled, capture)
     folded = None if constant is None else tuple(map(comparator.fold, constant))
     if kind == "contains":
         return Contains(comparator, texts, folded)
     if kind == "matches":
-        return Matches(comparator, texts, folded, capture)
+        wildcards = None if folded is None else tuple(map(compile_wildcards, folded))
+        return Matches(comparator, texts, wildcards, capture)
     return Is(comparator, texts, None if folded is None else frozenset(folded))
-
-
-@lru_cache(maxsize=2048)
-def wildcards(key: str) -> re.Pattern[str]:
-    """The expression for a key with `*`, `?` and backslashes (RFC 5228 section 2.7.1); each wildcard is a group."""
-    runs: list[list[str]] = [[]]
-    position = 0
-    while position < len(key):
-        character = key[position]
-        position += 1
-        if character == "*":
-            runs.append([])
-        elif character == "?":
-            runs[-1].append("(.)")
-        else:
-            if character == "\\" and position < len(key):
-                character = key[position]
-                position += 1
-            runs[-1].append(re.escape(character))
-    written = ["".join(run) for run in runs]
-    if len(written) == 1:
-        return re.compile(written[0] + r"\Z", re.DOTALL)
-    middle = "".join(f"(?>(.*?){run})" for run in written[1:-1])
-    return re.compile(f"{written[0]}{middle}(.*){written[-1]}\\Z", re.DOTALL)

@@ -82,6 +82,11 @@ class Expression:
     def __reduce__(self) -> tuple[Callable[[str, bool], Expression], tuple[str, bool]]:
         return compile_expression, (self.pattern, self._fold)
 
+    @property
+    def size(self) -> int:
+        """Its length, compiled."""
+        return len(self._program)
+
     def search(self, text: str, spend: Spend) -> bool:
         """Whether it matches anywhere."""
         return self._automaton.search(text, spend)

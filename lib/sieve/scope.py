@@ -15,7 +15,7 @@ from typing import Final
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.conditions import Fail, FailedTest, If, certain
 from pillarbox.lib.sieve.errors import SieveError
-from pillarbox.lib.sieve.limits import INCLUDES
+from pillarbox.lib.sieve.limits import EXPRESSIONS, INCLUDES
 from pillarbox.lib.sieve.node import Block, CommandNode, TestNode
 from pillarbox.lib.sieve.registry import COMMANDS, TESTS
 from pillarbox.lib.sieve.signature import Rule, sort_arguments
@@ -36,6 +36,12 @@ class Inclusions:
     source: IncludeSource
     compiled: dict[tuple[str, str], Block | None] = field(default_factory=dict)
     count: int = 0
+    expressions: int = 0
+
+    def room(self, size: int) -> bool:
+        """Count a regular expression; whether there is room for it."""
+        self.expressions += size
+        return self.expressions <= EXPRESSIONS
 
     def another(self) -> bool:
         """Count one; whether it is still allowed."""

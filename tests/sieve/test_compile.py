@@ -62,6 +62,10 @@ def test_faults(script: str, column: int, expected: str) -> None:
         ('if header :count "about" "a" "1" {}', 'expected one of "gt", "ge", "lt", "le", "eq", "ne"'),
         ('if header :regex "a" "(" {}', "expected a regular expression: Unmatched ( or \\("),
         ('if header :regex "a" "(a)\\\\1" {}', "expected a regular expression: References to groups are not available"),
+        (
+            'if header :regex "a" ["' + '", "'.join(f"(.{{200}}){{40}}{n}" for n in range(30)) + '"] {}',
+            "expected less of",
+        ),
         ('if header :last "a" "b" {}', "expected ':index' beside ':last'"),
         ('if header :index 0 "a" "b" {}', "expected ':index' from 1 on"),
         ('if header :anychild "a" "b" {}', "expected ':mime' beside ':anychild'"),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pillarbox.lib.sieve.match import wildcards
 from pillarbox.lib.sieve.regex import ExpressionError, compile_expression
+from pillarbox.lib.sieve.wildcards import compile_wildcards
 
 
 class Steps:
@@ -173,7 +173,11 @@ def naive(key: str, text: str) -> bool:
 
 @given(st.text("ab*?\\", max_size=7), st.text("ab*?\\\n", max_size=8))
 def test_wildcards_by_their_definition(key: str, text: str) -> None:
-    assert (wildcards(key).match(text) is not None) is naive(key, text)
+    expression = compile_wildcards(key)
+    places = expression.places(text, Steps())
+    assert (places is not None) is naive(key, text)
+    if places is not None:
+        assert all(0 <= start <= end <= len(text) for start, end in expression.spans(text, places))
 
 
 @pytest.mark.parametrize(
@@ -190,10 +194,16 @@ def test_wildcards_by_their_definition(key: str, text: str) -> None:
     ],
 )
 def test_a_star_stands_for_as_little_as_it_can(key: str, text: str, values: list[str]) -> None:
-    found = wildcards(key).match(text)
-    assert found is not None and list(found.groups()) == values
+    expression = compile_wildcards(key)
+    places = expression.places(text, Steps())
+    assert places is not None
+    assert [text[start:end] for start, end in expression.spans(text, places)] == [text, *values]
 
 
 def test_many_stars_take_no_longer_than_their_lengths_multiplied() -> None:
     """With going back this would not end before the tests do."""
-    assert wildcards("*a" * 100 + "b").match("a" * 20_000) is None
+    steps = Steps()
+    assert compile_wildcards("*a" * 100 + "b").places("a" * 20_000, steps) is None
+    key = "*" + "a?" * 100 + "b*"
+    assert compile_wildcards(key).places("a" * 20_000, steps) is None
+    assert steps.count <= 10 * 20_000 * len(key)
