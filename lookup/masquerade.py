@@ -10,6 +10,7 @@ from pillarbox.lib.config.parameters.rewriting import (
     MASQUERADE_DOMAINS,
     MASQUERADE_EXCEPTIONS,
 )
+from pillarbox.lib.tables.table import Reach
 from pillarbox.lookup.domains import DomainList
 from pillarbox.lookup.tableset import TableSet
 
@@ -46,6 +47,10 @@ class Masquerade:
     def files(self) -> tuple[str, ...]:
         """The files that look-ups read."""
         return self._exceptions.files()
+
+    def reach(self) -> Reach:
+        """The servers that look-ups in the list ask."""
+        return self._exceptions.reach()
 
 
 def _entry(word: str) -> tuple[bool, str]:

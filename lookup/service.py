@@ -101,7 +101,7 @@ class Lookup:
 
     def reach(self) -> Reach:
         """The servers that look-ups in the tables ask."""
-        return self.tables.reach() | self.classes.reach() | self.access.reach()
+        return self.tables.reach() | self.classes.reach() | self.access.reach() | self.rewriting.masquerade.reach()
 
     def answer(self, request: Attributes) -> Reply:
         """The reply to one request.

@@ -30,6 +30,7 @@ from tests.breach.world import (
     QUEUE_DIRECTORIES,
     RELAY,
     RELAY_PASSWORDS,
+    TABLE_PASSWORD,
     VICTIM,
     VIRTUAL_ALIAS,
     World,
@@ -509,6 +510,7 @@ def _file_attacks() -> dict[str, Attack]:
     spool = "{root}/spool"
     reads = {
         "relay-passwords": f"{{root}}/{RELAY_PASSWORDS}",
+        "table-password": f"{{root}}/{TABLE_PASSWORD}",
         "tls-key": "{root}/etc/tls/key.pem",
         "accounts": "{root}/state/accounts.sqlite",
         "configuration": "{root}/etc/main.yaml",

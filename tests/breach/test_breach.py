@@ -25,7 +25,7 @@ from pillarbox.lib.system.landlock import abi_version
 from tests.breach.attacks import ATTACKS, DENIED, SUCCEEDED
 from tests.breach.rooms import BY_USER, CHILDREN, ROOMS, SERVICE_ROOMS, SINCE_ABI, Room
 from tests.breach.stage import REPOSITORY, Stage
-from tests.breach.world import ALIAS, READER, RELAY_PASSWORDS, VIRTUAL_ALIAS
+from tests.breach.world import ALIAS, READER, RELAY_PASSWORDS, TABLE_PASSWORD, VIRTUAL_ALIAS
 from tests.lab.sinks import SmtpSink
 
 SERVICES: dict[str, str] = {
@@ -125,6 +125,8 @@ def stage(sink: SmtpSink) -> Iterator[Stage]:
             "oauth_introspection_url": "https://as.example/introspect",
             "smtp_tlsrpt_enable": "yes",
             **LOGGING_IN,
+            # lookup has read the password in this file, but cannot read it again.
+            "relocated_maps": f"mysql:$instance_directory/{TABLE_PASSWORD}",
             "mail_spool_directory": "OUTSIDE/spool/",
             "virtual_alias_maps": f"inline:{{{VIRTUAL_ALIAS}=bob@example.org}}",
             "relay_domains": "by-service.example, by-option.example, out.example",

@@ -33,6 +33,7 @@ ALIAS, VIRTUAL_ALIAS = "trap", "secret-list@example.org"
 """A local and a virtual alias."""
 
 RELAY_PASSWORDS = "etc/relay_passwords"
+TABLE_PASSWORD = "etc/database.cf"
 """Whose password the SMTP client has, and the file below the instance's root with it, which is the starting user's."""
 DROPPED = ".victim"
 """In maildrop/, where pickup takes every other name."""
@@ -159,6 +160,11 @@ def _make_files(config: Config, root: str) -> None:
     passwords = Path(root, RELAY_PASSWORDS)
     passwords.touch(0o600)
     passwords.write_text(f"{RELAY} ann:secret\n")
+    table = Path(root, TABLE_PASSWORD)
+    table.touch(0o600)
+    table.write_text(
+        "hosts = unix:/nonexistent\nuser = mail\npassword = secret\nquery = SELECT 1\ndomain = database.example\n"
+    )
 
 
 def _until_the_end() -> None:

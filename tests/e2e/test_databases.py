@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import smtplib
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,7 @@ def test_aliases_in_servers(servers: Servers) -> None:
         "virtual_alias_maps": f"pgsql:{files['pgsql']}, proxy:mysql:{files['mysql']}, ldap:{files['ldap']}",
     }
     with mail:
+        assert "cf" not in mail.run(["pillarbox", "check"]).stderr
         for name in "pml":
             with smtplib.SMTP(mail.address, mail.port("smtp"), timeout=60) as client:
                 client.sendmail("ann@client.example", [f"{name}@alias.example"], f"Subject: {name}\r\n\r\nhello\r\n")
@@ -110,7 +112,9 @@ def test_aliases_in_servers(servers: Servers) -> None:
         files["pgsql"].write_text(text.replace("query", "quer"))
         mail.wait_for(lambda: rcpt(mail, "nobody@alias.example") == 451)
         line = 1 + text[: text.index("query")].count("\n")
-        assert mail.log_matching(f'{files["pgsql"]}, line {line}: unknown setting "quer"; did you mean "query"')
+        mistake = f'{files["pgsql"]}, line {line}: unknown setting "quer"; did you mean "query"'
+        assert mail.log_matching(re.escape(mistake))
+        assert mistake in mail.run(["pillarbox", "check"]).stderr
         assert not mail.log_matching("status=bounced|Traceback")
         for secret in (servers.mariadb.password, servers.openldap.password):
             assert not any(secret in line for line in mail.log_lines())
