@@ -10,6 +10,7 @@ from typing import Final
 
 from pillarbox.lib.clients import ServiceUnavailable
 from pillarbox.lib.clients.cleanup import Rejected
+from pillarbox.lib.clients.lookup import LookupUnavailable
 from pillarbox.lib.log import log
 from pillarbox.lib.queue.envelope import Recipient
 from pillarbox.lib.smtp import replies
@@ -34,6 +35,7 @@ from pillarbox.lib.smtp.events import (
     Verify,
     XClient,
 )
+from pillarbox.lib.smtp.refusals import temporary_failure
 from pillarbox.lib.smtp.reply import Reply
 from pillarbox.smtpd import proxy_filter
 from pillarbox.smtpd.checks import decide
@@ -43,6 +45,7 @@ from pillarbox.smtpd.inquiries import complete, etrn, expand, verify
 from pillarbox.smtpd.policy.driver import accept, decline
 from pillarbox.smtpd.rates import may_start_tls
 from pillarbox.smtpd.session import Handlers, Session
+from pillarbox.smtpd.submission import Questions
 from pillarbox.smtpd.transaction import Transaction
 
 
@@ -162,6 +165,26 @@ def _refuse_content(session: Session, event: Data, reply: Reply) -> None:
 def _take_content(session: Session, event: Data) -> None:
     transaction = session.transaction
     assert transaction is not None
+    questions = session.server.submission.questions(session)
+    if questions:
+        session.later(_find_listed(session, transaction, questions))
+        return
+    accept(session)
+    transaction.begin_content(session)
+    session.core.answer(replies.START_DATA)
+
+
+async def _find_listed(session: Session, transaction: Transaction, questions: Questions) -> None:
+    """Whether the client's headers are rewritten, then the content."""
+    try:
+        for tables, keys in questions:
+            found = await session.server.lookup.access(tables, keys, [False] * len(keys))
+            transaction.listed = transaction.listed or found is not None
+    except LookupUnavailable as error:
+        log.warning(f"{transaction.queue_id}: local_header_rewrite_clients: {error.reason}")
+        decline(session)
+        session.reject("DATA", temporary_failure(session.client.tag))
+        return
     accept(session)
     transaction.begin_content(session)
     session.core.answer(replies.START_DATA)

@@ -26,8 +26,9 @@ _instances = itertools.count(1)
 class Transaction:
     """What has been said since MAIL, and what policy wants to be done with the message.
 
-    `sasl_sender` is who has submitted the message, where a client that is believed says so.  `message` is there from
-    the first accepted recipient on.  `candidate` is the recipient that RCPT is deciding about, in complete form.
+    `sasl_sender` is who has submitted the message, where a client that is believed says so; `listed`: its client is in
+    a table of local_header_rewrite_clients.  `message` is there from the first accepted recipient on.  `candidate` is
+    the recipient that RCPT is deciding about, in complete form.
     `deliver_by`, `release`, `hold`, `filter`, `redirect` and `discard` are as in `Envelope`; `bcc` are recipients that
     the client did not name, `prepended` whole header fields (each with its LF) that go in front of the message; `edits`
     is what milters have changed.  `policy` is what access policy knows about the transaction, `instance` its name for
@@ -38,6 +39,7 @@ class Transaction:
     sender: str
     arrival: float
     sasl_sender: str = ""
+    listed: bool = False
     recipients: list[Recipient] = field(default_factory=list)
     message: AsyncMessage | FilteredMessage | None = None
     candidate: str = ""
@@ -110,7 +112,7 @@ class Transaction:
             sasl_username=session.sasl_username,
             origin="smtpd",
             service=session.server.service,
-            attributes=session.server.submission.attributes(session, self.sasl_sender),
+            attributes=session.server.submission.attributes(session, self.sasl_sender, listed=self.listed),
         )
 
     def trace_field(self, session: Session, queue_id: str) -> bytes:

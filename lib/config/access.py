@@ -13,6 +13,7 @@ from pillarbox.lib.config.errors import Problem, nearest
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import content, milter, smtpd_access
 from pillarbox.lib.config.parameters.rewriting import SMTP_GENERIC_MAPS, SMTP_HEADER_CHECKS, SMTP_MIME_HEADER_CHECKS
+from pillarbox.lib.config.parameters.smtpd_auth import LOCAL_HEADER_REWRITE_CLIENTS
 from pillarbox.lib.config.parameters.tls import SMTP_TLS_POLICY_MAPS
 from pillarbox.lib.config.restrictions import (
     ACCESS_TABLES,
@@ -158,6 +159,7 @@ def access_tables(config: Config) -> tuple[str, ...]:
         for parameter in (*_MAPS, *CLIENT_TABLES):
             named = view[parameter]
             found.update(dict.fromkeys(named))
+        found.update(dict.fromkeys(word for word in view[LOCAL_HEADER_REWRITE_CLIENTS] if ":" in word))
     return tuple(found)
 
 

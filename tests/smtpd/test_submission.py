@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.smtpd_auth import LOCAL_HEADER_REWRITE_CLIENTS
 from pillarbox.lib.queue import Envelope
 from tests.smtpd.stage import ID, Stage, plain, run, stage
 
@@ -94,3 +96,45 @@ def test_cleanup_is_told_what_to_mend(
             assert made.attributes == attributes
 
     run(scenario)
+
+
+TABLE = "inline:{127.0.0.1=yes}"
+
+
+@pytest.mark.parametrize("clients", ["static:all", "check_address_map static:all", "permit_mynetworks, static:all"])
+def test_tables_of_clients_are_asked_by_address(clients: str) -> None:
+    async def scenario() -> None:
+        async with stage(local_header_rewrite_clients=clients, mynetworks="") as scene:
+            scene.lookup.tables["static:all"] = {"127.0.0.1": "x"}
+            assert (await envelope(scene, "MAIL FROM:<a@b.example>")).attributes == {"rewrite": "local"}
+            scene.lookup.tables["static:all"] = {"192.0.2.1": "x"}
+            assert (await envelope(scene, "MAIL FROM:<a@b.example>")).attributes == {}
+
+    run(scenario)
+
+
+def test_who_is_permitted_anyway_is_not_looked_up() -> None:
+    async def scenario() -> None:
+        async with stage(local_header_rewrite_clients="static:all, permit_inet_interfaces") as scene:
+            assert (await envelope(scene, "MAIL FROM:<a@b.example>")).attributes == {"rewrite": "local"}
+            assert scene.lookup.looked_up == []
+
+    run(scenario)
+
+
+def test_a_table_that_cannot_be_asked_puts_the_message_off() -> None:
+    async def scenario() -> None:
+        async with stage(local_header_rewrite_clients="fail:x", mynetworks="") as scene:
+            peer = await scene.connect()
+            await peer.say("EHLO c.test", "MAIL FROM:<a@b.example>", "RCPT TO:<user@here.example>")
+            scene.lookup.broken = True
+            said = await peer.say("DATA")
+            assert said.startswith("451 4.3.0 <localhost[127.0.0.1]>: Temporary lookup failure"), said
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("clients", ["permit_nobody", "check_address_map"])
+def test_what_is_no_such_list_is_refused(clients: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Config.for_tests(local_header_rewrite_clients=clients)[LOCAL_HEADER_REWRITE_CLIENTS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, choice, networks, words
+from pillarbox.lib.config.parameter import boolean, checked_words, choice, networks
 
 SMTPD_TRUSTED_AUTH_CLIENTS = networks(
     "smtpd_trusted_auth_clients",
@@ -25,11 +25,31 @@ SUBMISSION_SENDER_HEADER = choice(
     user's own address; never.""",
     ("add", "always", "never"),
 )
-LOCAL_HEADER_REWRITE_CLIENTS = words(
+HEADER_REWRITE_WORDS = (
+    "permit_inet_interfaces",
+    "permit_mynetworks",
+    "permit_sasl_authenticated",
+    "permit_tls_clientcerts",
+    "permit_tls_all_clientcerts",
+    "check_address_map",
+)
+
+
+def _rewrite_clients(items: tuple[str, ...]) -> None:
+    for item in items:
+        if ":" not in item and item not in HEADER_REWRITE_WORDS:
+            raise ValueError(f'"{item}": one of {", ".join(HEADER_REWRITE_WORDS)}, or type:table, was expected')
+    if items and items[-1] == "check_address_map":
+        raise ValueError("check_address_map: a type:table was expected behind it")
+
+
+LOCAL_HEADER_REWRITE_CLIENTS = checked_words(
     "local_header_rewrite_clients",
     "permit_inet_interfaces",
-    """Clients in whose messages addresses without a domain are completed with $myorigin in the header:
-    permit_inet_interfaces (this machine), permit_mynetworks, permit_sasl_authenticated. Local submissions always
-    are.""",
-    options=("permit_inet_interfaces", "permit_mynetworks", "permit_sasl_authenticated"),
+    """Clients in whose messages the addresses in the header are rewritten, as in local submissions: completed with
+    $myorigin and $mydomain, replaced by canonical tables, masqueraded. permit_inet_interfaces (this machine),
+    permit_mynetworks, permit_sasl_authenticated, permit_tls_clientcerts (fingerprints in relay_clientcerts),
+    permit_tls_all_clientcerts, check_address_map type:table (client addresses; the results do not count).
+    "static:all" is every client. See remote_header_rewrite_domain for the others.""",
+    _rewrite_clients,
 )
