@@ -9,32 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
-from pillarbox.lib.clients.cleanup import CleanupClient
-from pillarbox.lib.clients.errors import ServiceUnavailable
-from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.local import COMMAND_TIME_LIMIT, HOME_MAILBOX, MAIL_SPOOL_DIRECTORY
-from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
-from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
-from pillarbox.lib.store.failure import DeliveryFailure
-from pillarbox.lib.system.confinement import Confinement
-from pillarbox.lib.system.libc import set_not_dumpable
-from pillarbox.lib.system.privileges import drop_privileges
-from pillarbox.local.deliverer import Deliverer
-from pillarbox.local.expander import Expander
-from pillarbox.local.identities import default_user
-from pillarbox.local.mails import MOST_MAILS, read_mail, send_mail, taken_mail
-from pillarbox.local.sending import Sender, Stale
-from pillarbox.local.steps import Message, Outcome, Report
+from pillarbox.lib.config.parameters.local import COMMAND_TIME_LIMIT
+from pillarbox.lib.ipc import AsyncChannel, ChannelClosed, ProtocolError
+from pillarbox.lib.store.interface import StoreError
+from pillarbox.local.jobs import Begin, begin_deliverer, begin_expander, run_child
+from pillarbox.local.mails import MOST_MAILS, taken_mail
+from pillarbox.local.sending import Stale
+from pillarbox.local.steps import Message, Report
 from pillarbox.local.users import User
 
 IDLE_TIME: Final = 10.0
@@ -43,17 +34,8 @@ MOST_COMMANDS: Final = 5
 """Commands that one forward file may run to their time limit before its process counts as stuck."""
 GRACE: Final = 120.0
 """Seconds for everything but commands: locks, a slow disk."""
-ADDRESSES_PER_FRAME: Final = 700
-"""Addresses of the greatest length that fit into a frame."""
-
 EXPANDERS: Final = 4
 """Processes that expand at once, and as many that send on."""
-
-_HIGHEST_DESCRIPTOR: Final = 1 << 20
-"""Descriptors beyond it do not exist: the kernel's default for fs.nr_open."""
-
-Serve = Callable[[Attributes, int, Channel], Report]
-"""In a child: does a job with a message's descriptor.  What belongs to the job and is long goes over the channel."""
 
 Put = Callable[[list[str]], Awaitable[None]]
 Feed = Callable[[Put], Awaitable[None]]
@@ -62,11 +44,13 @@ Feed = Callable[[Put], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class Beside:
     """What goes with a job besides the message: `descriptors`; `feed`, which gives the addresses that the job needs;
-    `put`, which takes those that it finds, as they come."""
+    `put`, which takes those that it finds, as they come; `lock`, which is held from when the child asks until its
+    report."""
 
     descriptors: Sequence[int] = ()
     feed: Feed | None = None
     put: Put | None = None
+    lock: AbstractAsyncContextManager[None] | None = None
 
 
 class ChildFailed(Exception):
@@ -80,14 +64,14 @@ class _NotTaken(Exception):
 class Child:
     """The parent's end of one child."""
 
-    def __init__(self, begin: Callable[[], Serve]) -> None:
+    def __init__(self, begin: Begin) -> None:
         """Fork.  `begin` runs in the child, gives up rights, and returns what serves its jobs."""
         ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as stack:
             stack.callback(theirs.close)
             pid = os.fork()
             if pid == 0:
-                _run_child(theirs, begin)
+                run_child(theirs, begin)
         self.pid = pid
         self.idle_since = 0.0
         self._channel = AsyncChannel(ours)
@@ -115,7 +99,8 @@ class Child:
             await self._channel.send({**job, "message": message.members()}, [message.fd, *beside.descriptors])
             if beside.feed is not None:
                 await self._feed(beside.feed)
-            return await self._report(whole, beside.put)
+            async with contextlib.AsyncExitStack() as stack:
+                return await self._report(whole, beside, stack)
         except (ChannelClosed, ProtocolError) as error:
             whole.drop_mails()
             raise ChildFailed(str(error)) from error
@@ -123,11 +108,15 @@ class Child:
             whole.drop_mails()
             raise
 
-    async def _report(self, whole: Report, put: Put | None) -> Report:
+    async def _report(self, whole: Report, beside: Beside, stack: contextlib.AsyncExitStack) -> Report:
         """What the child reports, piece by piece; its mails are those of `whole` from the moment when they come."""
-        mails = whole.mails
+        mails, lock = whole.mails, beside.lock
         while True:
             frame = await self._channel.receive()
+            if "lock" in frame:
+                await self._channel.send({"why": await _locked(lock, stack)})
+                lock = None
+                continue
             if "mail" in frame:
                 mails.append(taken_mail(frame))
                 if len(mails) > MOST_MAILS:
@@ -138,8 +127,8 @@ class Child:
             if frame.boolean("stale", False):
                 raise Stale(frame.text("why", ""))
             part = Report.parse(frame)
-            if put is not None and part.forward:
-                await put(part.forward)
+            if beside.put is not None and part.forward:
+                await beside.put(part.forward)
                 part.forward = []
             part.forward[:0] = whole.forward
             part.mails = mails
@@ -171,139 +160,14 @@ class Child:
             return True
 
 
-def _run_child(theirs: socket.socket, begin: Callable[[], Serve]) -> NoReturn:
-    status = 1
+async def _locked(lock: AbstractAsyncContextManager[None] | None, stack: contextlib.AsyncExitStack) -> str:
+    """Take the lock that a child asks for, if there is one; why it cannot be had, or ""."""
     try:
-        gc.disable()
-        for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        signal.alarm(0)
-        signal.set_wakeup_fd(-1)
-        _keep_only(theirs.fileno())
-        channel = Channel(theirs)
-        try:
-            _serve(channel, begin())
-            status = 0
-        except ChannelClosed:
-            status = 0
-        except Exception as error:
-            # This process has no log: the parent, which waits for a report, writes it down.
-            channel.send({"failed": f"{type(error).__name__}: {error}"})
-    finally:
-        os._exit(status)
-
-
-def _keep_only(descriptor: int) -> None:
-    """Close everything but `descriptor`; the standard three become /dev/null."""
-    os.closerange(3, descriptor)
-    os.closerange(descriptor + 1, _HIGHEST_DESCRIPTOR)
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    os.close(null)
-
-
-def _serve(channel: Channel, serve: Serve) -> None:
-    while True:
-        job = channel.receive()
-        fd = job.fds[0]
-        try:
-            report = serve(job, fd, channel)
-        except Stale as error:
-            channel.send({"stale": True, "why": str(error)})
-            return
-        finally:
-            for descriptor in job.fds:
-                os.close(descriptor)
-        _send_report(channel, report)
-
-
-def _send_report(channel: Channel, report: Report) -> None:
-    """In several frames where there are very many addresses, or mails."""
-    for outgoing in report.outgoing:
-        send_mail(channel, outgoing)
-    addresses = report.forward
-    while len(addresses) > ADDRESSES_PER_FRAME:
-        part = Report(forward=addresses[:ADDRESSES_PER_FRAME])
-        channel.send({**part.members(), "more": True})
-        addresses = addresses[ADDRESSES_PER_FRAME:]
-    report.forward = addresses
-    channel.send(report.members())
-
-
-# --- what children do before their first job
-
-
-def begin_deliverer(config: Config, user: User) -> Serve:
-    """In the child: become `user`."""
-    drop_privileges(user.uid, user.gid, user.all_groups())
-    set_not_dumpable()
-    if user.uid == 0:
-        Confinement(read=(user.home,), write=(_mail_place(config, user),), fork=False, unix=False).apply()
-    os.umask(0o077)
-    deliverer = Deliverer(config, user)
-
-    def serve(job: Attributes, fd: int, channel: Channel) -> Report:
-        message = Message.parse(job.attributes("message"), fd)
-        verb = job.text("do")
-        if verb == "user":
-            return deliverer.user(message, job.text("command"), elsewhere=job.boolean("elsewhere"))
-        argument = job.text("argument")
-        if verb == "members":
-            try:
-                for batch in deliverer.members(message, argument, job.text("signature")):
-                    channel.send({**Report(forward=batch).members(), "more": True})
-            except DeliveryFailure as failure:
-                return Report(outcomes=[Outcome.failure(failure)])
-            return Report()
-        if verb == "include":
-            return deliverer.include(message, argument)
-        if verb == "file":
-            return deliverer.file(message, argument)
-        if verb == "command":
-            return deliverer.command(message, argument)
-        raise ProtocolError(f'no job is called "{verb}"')
-
-    return serve
-
-
-def _mail_place(config: Config, user: User) -> str:
-    """The directory of root's mailbox."""
-    return user.home if config[HOME_MAILBOX] else config[MAIL_SPOOL_DIRECTORY]
-
-
-def begin_expander(config: Config) -> Serve:
-    """In the child: connect, become `default_privs`, be confined."""
-    lookup, sender = LookupClient(config), Sender(config, CleanupClient(config))
-    with contextlib.suppress(ServiceUnavailable):  # the job will meet it again and say so
-        lookup.get(ALIAS_MAPS.name, "postmaster")
-        sender.connect()
-    user = default_user(config)
-    drop_privileges(user.uid, user.gid, user.all_groups())
-    Confinement(fork=False).apply()
-    expander = Expander(config, lookup)
-
-    def serve(job: Attributes, fd: int, channel: Channel) -> Report:
-        def batches() -> tuple[Sequence[str], bool]:
-            frame = channel.receive()
-            return frame.texts("addresses"), frame.boolean("more")
-
-        message = Message.parse(job.attributes("message"), fd)
-        verb = job.text("do")
-        if verb == "expand":
-            return expander.expand(message)
-        if verb == "unknown":
-            return expander.unknown(message)
-        if verb == "hand over":
-            return Report(outcomes=sender.hand_over(message, job.text("transport")))
-        if verb == "forward":
-            return Report(outcomes=sender.forward(message, batches, alone=job.boolean("alone")))
-        if verb == "mail":
-            outgoing = read_mail(job, job.fds[1:])
-            return Report(outcomes=[sender.mail(message, outgoing, alone=job.boolean("alone"))])
-        raise ProtocolError(f'no job is called "{verb}"')
-
-    return serve
+        if lock is not None:
+            await stack.enter_async_context(lock)
+    except StoreError as error:
+        return str(error)
+    return ""
 
 
 class Children:
@@ -331,7 +195,7 @@ class Children:
         return await self._expander("sender", job, message, Beside(feed=feed))
 
     async def _expander(self, key: str, job: Mapping[str, object], message: Message, beside: Beside) -> Report:
-        begin: Callable[[], Serve] = lambda: begin_expander(self._config)  # noqa: E731
+        begin: Begin = lambda channel: begin_expander(self._config, channel)  # noqa: E731
         try:
             return await self._call(key, EXPANDERS, begin, job, message, beside)
         except Stale:
@@ -342,17 +206,29 @@ class Children:
                 raise ChildFailed(str(error)) from error
 
     async def deliverer(
-        self, user: User, job: Mapping[str, object], message: Message, put: Put | None = None
+        self,
+        user: User,
+        job: Mapping[str, object],
+        message: Message,
+        put: Put | None = None,
+        lock: AbstractAsyncContextManager[None] | None = None,
     ) -> Report:
         """Have `user`'s deliverer do a job.  Raises ChildFailed, and what `put` raises."""
         key = (user.uid, user.gid, user.name)
-        return await self._call(key, 1, lambda: begin_deliverer(self._config, user), job, message, Beside(put=put))
+        return await self._call(
+            key,
+            1,
+            lambda channel: begin_deliverer(self._config, user, channel),
+            job,
+            message,
+            Beside(put=put, lock=lock),
+        )
 
     async def _call(
         self,
         key: object,
         limit: int,
-        begin: Callable[[], Serve],
+        begin: Begin,
         job: Mapping[str, object],
         message: Message,
         beside: Beside,

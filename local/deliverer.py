@@ -45,11 +45,12 @@ Step = Callable[[], Outcome]
 class Deliverer:
     """The work of one deliverer process, which already runs as `user`."""
 
-    def __init__(self, config: Config, user: User) -> None:
+    def __init__(self, config: Config, user: User, lock_spool: Callable[[], None] | None = None) -> None:
+        """`lock_spool` as in Destinations."""
         self._config = config
         self._user = user
         self._origin = config[MYORIGIN]
-        self._destinations = Destinations(config, user)
+        self._destinations = Destinations(config, user, lock_spool)
 
     # --- jobs
 

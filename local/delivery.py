@@ -15,8 +15,9 @@ from typing import Final
 from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT
 from pillarbox.lib.delivery.result import ENTRUSTED, EXPANDED
 from pillarbox.lib.log import log
-from pillarbox.local.children import ADDRESSES_PER_FRAME, Children
+from pillarbox.local.children import Children
 from pillarbox.local.identities import Identities
+from pillarbox.local.jobs import ADDRESSES_PER_FRAME
 from pillarbox.local.mails import Mail
 from pillarbox.local.ordinary import Ordinary
 from pillarbox.local.steps import Message, Outcome, Report
@@ -145,7 +146,8 @@ class RecipientDelivery:
         if user is not None:
             self.identities.prepare_mailbox(user, self.message)
             job = {"do": "user", "command": self.command, "elsewhere": bool(self._transport)}
-            report = await self.children.deliverer(self.identities.of_user(user), job, self.message)
+            lock = self.identities.mailbox_lock(user)
+            report = await self.children.deliverer(self.identities.of_user(user), job, self.message, lock=lock)
             hand_over = report.mailbox and self._transport
             self._pending.append(replace(report, mailbox=False))
             if not hand_over:

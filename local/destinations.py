@@ -44,7 +44,10 @@ Chunks = Callable[[], Iterable[bytes]]
 class Destinations:
     """The ways of delivery that `user` has; the process already runs as that user."""
 
-    def __init__(self, config: Config, user: User) -> None:
+    def __init__(self, config: Config, user: User, lock_spool: Callable[[], None] | None = None) -> None:
+        """`lock_spool` has the parent lock the user's mailbox in a spool where only root may make files, until the job
+        is done.  Raises StoreError."""
+        self._lock_spool = lock_spool
         self.config = config
         self.user = user
         self._writer = MaildirWriter()
@@ -151,6 +154,7 @@ class Destinations:
             dot_lock="dotlock" in config[MAILBOX_DELIVERY_LOCK],
             lock_timeout=config[DELIVER_LOCK_ATTEMPTS] * config[DELIVER_LOCK_DELAY],
             stale_after=config[STALE_LOCK_TIME],
+            denied=self._lock_spool if path == self.inbox else None,
         )
         pieces = message.content.chunks() if chunks is None else chunks()
         deliver_to_mbox(path, message.sender, message.arrival, prepended(message), pieces, options)

@@ -5,14 +5,23 @@ or of an alias table, never by what a child says.
 from __future__ import annotations
 
 import os
+from contextlib import AbstractAsyncContextManager
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import DEFAULT_PRIVS
-from pillarbox.lib.config.parameters.local import HOME_MAILBOX, MAIL_SPOOL_DIRECTORY, MAILBOX_COMMAND
+from pillarbox.lib.config.parameters.local import (
+    DELIVER_LOCK_ATTEMPTS,
+    DELIVER_LOCK_DELAY,
+    HOME_MAILBOX,
+    MAIL_SPOOL_DIRECTORY,
+    MAILBOX_COMMAND,
+    MAILBOX_DELIVERY_LOCK,
+    STALE_LOCK_TIME,
+)
 from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
 from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
 from pillarbox.lib.tables import STANDARD, TableError
-from pillarbox.local.spool_file import ensure_spool_file
+from pillarbox.local.spool_file import ensure_spool_file, spool_lock
 from pillarbox.local.steps import Message
 from pillarbox.local.users import User, find_uid
 
@@ -27,6 +36,8 @@ class Identities:
         uses_spool = not (config[HOME_MAILBOX] or config[MAILBOX_COMMAND] or spool.endswith("/"))
         self._spool = spool if self._root and uses_spool else ""
         self._tables = config[ALIAS_MAPS]
+        self._dot_locks = "dotlock" in config[MAILBOX_DELIVERY_LOCK]
+        self._lock_timeout = config[DELIVER_LOCK_ATTEMPTS] * config[DELIVER_LOCK_DELAY]
 
     def of_user(self, user: User) -> User:
         """Who does this user's steps: the user, and in an unprivileged instance always the caller."""
@@ -55,6 +66,12 @@ class Identities:
         if not self._root or owner == 0:
             return default_user(self._config)
         return find_uid(owner) or User(str(owner), owner, owner, "/", "/bin/sh")
+
+    def mailbox_lock(self, user: User) -> AbstractAsyncContextManager[None] | None:
+        """The lock of a user's mailbox where only root may make it; None where it is the user's own to make."""
+        if not (self._spool and self._dot_locks):
+            return None
+        return spool_lock(self._spool, user, self._lock_timeout, self._config[STALE_LOCK_TIME])
 
     def prepare_mailbox(self, user: User, message: Message) -> None:
         """Make a user's mailbox file where only root may."""

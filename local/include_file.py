@@ -60,7 +60,26 @@ def include_file(path: str, uid: int) -> Iterator[IncludeFile]:
             raise DeliveryFailure("4.3.5", f":include:{path}: everybody may write it")
         if about.st_uid not in (0, uid):
             raise DeliveryFailure("4.3.5", f":include:{path}: belongs to uid {about.st_uid}")
+        if about.st_uid != 0:
+            _check_way(path, about.st_uid)
         yield IncludeFile(path, file)
+
+
+def _check_way(path: str, owner: int) -> None:
+    """See that nobody but root and the owner has a part in where `path` leads.  Raises DeliveryFailure.
+
+    A file is read with its owner's rights, and what it says shows in the fate of the message: a link of another user's
+    must not choose it.  One of root's is read by `default_privs`, who sees what everybody may see.
+    """
+    parts = path.split("/")
+    for count in range(2, len(parts) + 1):
+        part = "/".join(parts[:count])
+        try:
+            uid = os.lstat(part).st_uid
+        except OSError as error:
+            raise DeliveryFailure("4.3.5", f":include:{path}: {part}: {error.strerror}") from error
+        if uid not in (0, owner):
+            raise DeliveryFailure("4.3.5", f":include:{path}: {part} belongs to uid {uid}, the file to uid {owner}")
 
 
 def _signature(about: os.stat_result) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import struct
 import time
@@ -25,6 +26,7 @@ STALE_AFTER: Final = 120.0
 _WHOLE_FILE: Final = struct.Struct("@hhqqi4x")
 """struct flock: type, whence, start, length, pid (0 for locks of an open file)."""
 _HOST: Final = os.uname().nodename
+_numbers: Final = itertools.count()
 
 
 @contextmanager
@@ -51,30 +53,48 @@ def acquire_dot_lock(path: str, timeout: float, stale_after: float, mode: int = 
     """Make the lock file or wait for it; see `dot_lock`."""
     deadline = time.monotonic() + timeout
     delay = 0.002
-    own = f"{path}.{_HOST}.{os.getpid()}"
+    while not try_dot_lock(path, stale_after, mode):
+        if time.monotonic() >= deadline:
+            raise MailboxBusy(f"{path} is held by another process")
+        time.sleep(delay)
+        delay = min(delay * 2, 0.1)
+
+
+def try_dot_lock(path: str, stale_after: float, mode: int = 0o600) -> bool:
+    """Make the lock file if nobody holds it; true when it is ours.  Raises StoreUnavailable if it cannot be made."""
     try:
-        # Written first and then given its name: a lock without its holder's name would look alive for minutes.
-        fd = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        own = _written(path, mode)
+        try:
+            while True:
+                try:
+                    os.link(own, path)
+                    return True
+                except FileExistsError:
+                    if not _break_if_stale(path, stale_after):
+                        return False
+        finally:
+            release_dot_lock(own)
+    except OSError as error:
+        raise StoreUnavailable(f"cannot make lock file {path}: {error.strerror}") from error
+
+
+def _written(path: str, mode: int) -> str:
+    """A new file that says who we are.
+
+    It gets the lock's name when it is complete: a lock without its holder's name would look alive for minutes.  Nothing
+    that is there is opened, so that in a directory of several people's none of them can have us write elsewhere.
+    """
+    while True:
+        own = f"{path}.{_HOST}.{os.getpid()}.{next(_numbers)}"
+        try:
+            fd = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        except FileExistsError:
+            continue  # of a dead process of the same number
         try:
             os.write(fd, f"{os.getpid()}:{_HOST}\n".encode())
         finally:
             os.close(fd)
-        while True:
-            try:
-                os.link(own, path)
-                return
-            except FileExistsError:
-                pass
-            if _break_if_stale(path, stale_after):
-                continue
-            if time.monotonic() >= deadline:
-                raise MailboxBusy(f"{path} is held by another process")
-            time.sleep(delay)
-            delay = min(delay * 2, 0.1)
-    except OSError as error:
-        raise StoreUnavailable(f"cannot make lock file {path}: {error.strerror}") from error
-    finally:
-        release_dot_lock(own)
+        return own
 
 
 def _break_if_stale(path: str, stale_after: float) -> bool:

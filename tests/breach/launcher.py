@@ -30,11 +30,13 @@ from pillarbox.commands import postalias
 from pillarbox.commands.init import make_instance, set_values
 from pillarbox.lib.clients.auth import Account, AuthClient
 from pillarbox.lib.config import Config, load
+from pillarbox.lib.ipc import Channel
 from pillarbox.lib.process import Worker
 from pillarbox.lib.process.loop import preload
 from pillarbox.lib.system.confinement import Confinement, ConfinementReport
 from pillarbox.lib.system.libc import prctl
 from pillarbox.local import children
+from pillarbox.local.jobs import Serve
 from pillarbox.local.users import User
 from pillarbox.master.__main__ import run_master
 from tests.breach.attacks import attack_all, attack_apart, control, tell
@@ -132,10 +134,10 @@ def _inside(worker: Worker, world: World, report: int) -> None:
     # What follows changes this parent and thereby its children, nobody else.
     begin_deliverer, apply = children.begin_deliverer, Confinement.apply
 
-    def attacked_deliverer(config: Config, user: User) -> children.Serve:
+    def attacked_deliverer(config: Config, user: User, channel: Channel) -> Serve:
         child = f"{name}-deliverer-{user.name}"
         with _report_file(world, child) as own:
-            serve = begin_deliverer(config, user)
+            serve = begin_deliverer(config, user, channel)
             _attack(child, world, own, attack_apart)
         return serve
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pillarbox.lib.store.interface import StoreUnavailable
@@ -11,11 +11,14 @@ from pillarbox.lib.store.locks import acquire_dot_lock, release_dot_lock
 
 
 @contextmanager
-def dot_locked(path: str, timeout: float, stale_after: float) -> Iterator[None]:
-    """Hold `path`.lock.  In a directory where only root may make files (a mail spool) it is left out: the programs that
-    share such a directory use record locks as well.
+def dot_locked(
+    path: str, timeout: float, stale_after: float, denied: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Hold `path`.lock.  In a directory where only root may make files (a mail spool) `denied` is called, which has
+    someone else hold the lock for us; without that it is left out: the programs that share such a directory use record
+    locks as well.
 
-    Raises MailboxBusy, StoreUnavailable.
+    Raises MailboxBusy, StoreUnavailable, and what `denied` raises.
     """
     lock = f"{path}.lock"
     held = True
@@ -26,6 +29,8 @@ def dot_locked(path: str, timeout: float, stale_after: float) -> Iterator[None]:
         if not isinstance(cause, OSError) or cause.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         held = False
+        if denied is not None:
+            denied()
     try:
         yield
     finally:

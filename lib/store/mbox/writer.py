@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -31,7 +31,8 @@ class MboxOptions:
     """How a file is written.
 
     `size_limit` in bytes, 0 for none; `owner` the uid that the file must have, None for any; `mailbox`: it is one, so
-    that nobody cares whether it could be executed; `lock_timeout` and `stale_after` in seconds.
+    that nobody cares whether it could be executed; `lock_timeout` and `stale_after` in seconds; `denied` as in
+    `dot_locked`.
     """
 
     size_limit: int = 0
@@ -40,6 +41,7 @@ class MboxOptions:
     dot_lock: bool = True
     lock_timeout: float = 20.0
     stale_after: float = 500.0
+    denied: Callable[[], None] | None = None
 
 
 def deliver_to_mbox(
@@ -112,7 +114,7 @@ def _locked(path: str, options: MboxOptions) -> Iterator[None]:
         return
     with ExitStack() as stack:
         try:
-            stack.enter_context(dot_locked(path, options.lock_timeout, options.stale_after))
+            stack.enter_context(dot_locked(path, options.lock_timeout, options.stale_after, options.denied))
         except StoreError as error:
             raise DeliveryFailure(
                 "4.2.0", f"cannot update mailbox {path}: unable to create lock file: {error}"

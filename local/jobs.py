@@ -1,0 +1,185 @@
+"""The children's side: a child gives up rights, then does one job at a time and reports (see `children`)."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+from pillarbox.lib.clients.cleanup import CleanupClient
+from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.lookup import LookupClient
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.local import HOME_MAILBOX, MAIL_SPOOL_DIRECTORY
+from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
+from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.store.failure import DeliveryFailure
+from pillarbox.lib.store.interface import MailboxBusy
+from pillarbox.lib.system.confinement import Confinement
+from pillarbox.lib.system.libc import set_not_dumpable
+from pillarbox.lib.system.privileges import drop_privileges
+from pillarbox.local.deliverer import Deliverer
+from pillarbox.local.expander import Expander
+from pillarbox.local.identities import default_user
+from pillarbox.local.mails import read_mail, send_mail
+from pillarbox.local.sending import Sender, Stale
+from pillarbox.local.steps import Message, Outcome, Report
+from pillarbox.local.users import User
+
+ADDRESSES_PER_FRAME: Final = 700
+"""Addresses of the greatest length that fit into a frame."""
+
+_HIGHEST_DESCRIPTOR: Final = 1 << 20
+"""Descriptors beyond it do not exist: the kernel's default for fs.nr_open."""
+
+Serve = Callable[[Attributes, int], Report]
+"""In a child: does a job with a message's descriptor."""
+
+Begin = Callable[[Channel], Serve]
+"""In a child: gives up rights.  What a job needs or finds that is long goes over the channel beside."""
+
+
+def run_child(theirs: socket.socket, begin: Begin) -> NoReturn:
+    """The life of a child: `theirs` is its end of the socket pair, `begin` what it does before its first job."""
+    status = 1
+    try:
+        gc.disable()
+        for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.alarm(0)
+        signal.set_wakeup_fd(-1)
+        _keep_only(theirs.fileno())
+        channel = Channel(theirs)
+        try:
+            _serve(channel, begin(channel))
+            status = 0
+        except ChannelClosed:
+            status = 0
+        except Exception as error:
+            # This process has no log: the parent, which waits for a report, writes it down.
+            channel.send({"failed": f"{type(error).__name__}: {error}"})
+    finally:
+        os._exit(status)
+
+
+def _keep_only(descriptor: int) -> None:
+    """Close everything but `descriptor`; the standard three become /dev/null."""
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, _HIGHEST_DESCRIPTOR)
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.close(null)
+
+
+def _serve(channel: Channel, serve: Serve) -> None:
+    while True:
+        job = channel.receive()
+        fd = job.fds[0]
+        try:
+            report = serve(job, fd)
+        except Stale as error:
+            channel.send({"stale": True, "why": str(error)})
+            return
+        finally:
+            for descriptor in job.fds:
+                os.close(descriptor)
+        _send_report(channel, report)
+
+
+def _send_report(channel: Channel, report: Report) -> None:
+    """In several frames where there are very many addresses, or mails."""
+    for outgoing in report.outgoing:
+        send_mail(channel, outgoing)
+    addresses = report.forward
+    while len(addresses) > ADDRESSES_PER_FRAME:
+        part = Report(forward=addresses[:ADDRESSES_PER_FRAME])
+        channel.send({**part.members(), "more": True})
+        addresses = addresses[ADDRESSES_PER_FRAME:]
+    report.forward = addresses
+    channel.send(report.members())
+
+
+# --- what children do before their first job
+
+
+def begin_deliverer(config: Config, user: User, channel: Channel) -> Serve:
+    """In the child: become `user`."""
+
+    def lock_spool() -> None:
+        channel.send({"lock": True})
+        if why := channel.receive().text("why"):
+            raise MailboxBusy(why)
+
+    drop_privileges(user.uid, user.gid, user.all_groups())
+    set_not_dumpable()
+    if user.uid == 0:
+        Confinement(read=(user.home,), write=(_mail_place(config, user),), fork=False, unix=False).apply()
+    os.umask(0o077)
+    deliverer = Deliverer(config, user, lock_spool)
+
+    def serve(job: Attributes, fd: int) -> Report:
+        message = Message.parse(job.attributes("message"), fd)
+        verb = job.text("do")
+        if verb == "user":
+            return deliverer.user(message, job.text("command"), elsewhere=job.boolean("elsewhere"))
+        argument = job.text("argument")
+        if verb == "members":
+            try:
+                for batch in deliverer.members(message, argument, job.text("signature")):
+                    channel.send({**Report(forward=batch).members(), "more": True})
+            except DeliveryFailure as failure:
+                return Report(outcomes=[Outcome.failure(failure)])
+            return Report()
+        if verb == "include":
+            return deliverer.include(message, argument)
+        if verb == "file":
+            return deliverer.file(message, argument)
+        if verb == "command":
+            return deliverer.command(message, argument)
+        raise ProtocolError(f'no job is called "{verb}"')
+
+    return serve
+
+
+def _mail_place(config: Config, user: User) -> str:
+    """The directory of root's mailbox."""
+    return user.home if config[HOME_MAILBOX] else config[MAIL_SPOOL_DIRECTORY]
+
+
+def begin_expander(config: Config, channel: Channel) -> Serve:
+    """In the child: connect, become `default_privs`, be confined."""
+    lookup, sender = LookupClient(config), Sender(config, CleanupClient(config))
+    with contextlib.suppress(ServiceUnavailable):  # the job will meet it again and say so
+        lookup.get(ALIAS_MAPS.name, "postmaster")
+        sender.connect()
+    user = default_user(config)
+    drop_privileges(user.uid, user.gid, user.all_groups())
+    Confinement(fork=False).apply()
+    expander = Expander(config, lookup)
+
+    def batches() -> tuple[Sequence[str], bool]:
+        frame = channel.receive()
+        return frame.texts("addresses"), frame.boolean("more")
+
+    def serve(job: Attributes, fd: int) -> Report:
+        message = Message.parse(job.attributes("message"), fd)
+        verb = job.text("do")
+        if verb == "expand":
+            return expander.expand(message)
+        if verb == "unknown":
+            return expander.unknown(message)
+        if verb == "hand over":
+            return Report(outcomes=sender.hand_over(message, job.text("transport")))
+        if verb == "forward":
+            return Report(outcomes=sender.forward(message, batches, alone=job.boolean("alone")))
+        if verb == "mail":
+            outgoing = read_mail(job, job.fds[1:])
+            return Report(outcomes=[sender.mail(message, outgoing, alone=job.boolean("alone"))])
+        raise ProtocolError(f'no job is called "{verb}"')
+
+    return serve
