@@ -9,6 +9,7 @@ slow or refuses is "cannot say now", never "not there"; so is a result beyond th
 from __future__ import annotations
 
 import abc
+import threading
 from collections.abc import Callable, Iterable
 
 from pillarbox.lib.log import log
@@ -162,6 +163,11 @@ class QueryTable(FileTable[Source]):
         super().__init__(spec, path, options)
         self._registry, self._known, self._read = registry, (*COMMON, *known), read
         self._reach: Reach | None = None
+        self._lock = threading.Lock()
+
+    def _current(self) -> Source:
+        with self._lock:  # else a thread would not wait for the one that reads the file for the first time
+            return super()._current()
 
     def _load(self, descriptor: int) -> Source:
         try:

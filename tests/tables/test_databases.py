@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -487,6 +488,14 @@ def test_ldap_restart_and_silence(openldap: OpenLDAP, ldap: Make) -> None:
     assert ask(table, "bob@example.org") == "bob"
     with openldap.frozen(), pytest.raises(LookupFailed, match="ldap"):
         ask(table, "bob@example.org")
+
+
+def test_many_threads_ask_one_table(sql: Sql, ldap: Make) -> None:
+    tables = [sql.make(sql.tcp + _ECHO), ldap("query_filter = (mail=%s)\nresult_attribute = mail\n")]
+    keys = [f"{number}@example.org" for number in range(200)]
+    with ThreadPoolExecutor(24) as pool:
+        assert list(pool.map(lambda key: ask(tables[0], key), keys)) == [f"<{key}>" for key in keys]
+        assert list(pool.map(lambda key: ask(tables[1], key), keys)) == [None] * len(keys)
 
 
 def test_connections_are_kept_and_shared_by_tables_of_one_account(sql: Sql) -> None:

@@ -88,17 +88,30 @@ class LdapDriver:
                 raise_exceptions=False,
             )
             connection.strategy._open_socket = _socket_opener(connection, self.timeout)
-            connection.open(read_server_info=False)
-            if self.start_tls:
-                connection.start_tls(read_server_info=False)
-            if self.bind != "no" and not connection.bind(read_server_info=False):
-                raise ServerGone(f"bind to ldap server {server.name} as {self.user}: {_said(connection.result)}")
+            try:
+                connection.open(read_server_info=False)
+                if self.start_tls:
+                    connection.start_tls(read_server_info=False)
+                if self.bind != "no" and not connection.bind(read_server_info=False):
+                    raise ServerGone(f"bind to ldap server {server.name} as {self.user}: {_said(connection.result)}")
+            except BaseException:
+                _close_socket(connection)
+                raise
         except (LDAPException, OSError, ValueError) as error:
             raise ServerGone(f"connect to ldap server {server.name}: {error}") from None
         return connection
 
     def close(self, connection: Any) -> None:
-        connection.unbind()
+        try:
+            connection.unbind()
+        finally:
+            _close_socket(connection)
+
+
+def _close_socket(connection: Any) -> None:
+    """ldap3 leaves it open where it cannot say good-bye."""
+    if connection.socket is not None:
+        connection.socket.close()
 
 
 def _said(result: dict[str, Any]) -> str:
