@@ -91,6 +91,9 @@ _VARIABLES, _FLAGS = Positional("variables", STRINGS, optional=True), Positional
 COMMANDS = {name: Rule(_change, "imap4flags", (_VARIABLES, _FLAGS)) for name in ("setflag", "addflag", "removeflag")}
 TESTS = {
     "hasflag": Rule(
-        lambda call: HasFlag(_variables(call), matcher(call, "flags")), "imap4flags", (_VARIABLES, _FLAGS), MATCH_TAGS
+        lambda call: HasFlag(_variables(call), matcher(call, "flags", words=True)),
+        "imap4flags",
+        (_VARIABLES, _FLAGS),
+        MATCH_TAGS,
     )
 }

@@ -168,8 +168,8 @@ class Count:
         return self.value.match(run, (str(len(values)),))
 
 
-def matcher(call: Call, keys: str) -> Matcher:
-    """The matcher of a test whose keys are in this argument.  Raises SieveError."""
+def matcher(call: Call, keys: str, *, words: bool = False) -> Matcher:
+    """The matcher of a test whose keys are in this argument, where `words` several in a string.  Raises SieveError."""
     comparator = CASEMAP
     if call.has("comparator"):
         name = call.constant("comparator")
@@ -180,7 +180,7 @@ def matcher(call: Call, keys: str) -> Matcher:
             raise call.error(f'expected require "comparator-{name}"', "comparator")
         comparator = found
     kind = call.one_of("contains", "matches", "regex", "count", "value") or "is"
-    texts = call.texts(keys)
+    texts = call.texts(keys).divided() if words else call.texts(keys)
     if kind in ("count", "value"):
         relation = call.constant(kind).lower()
         if relation not in _RELATIONS:

@@ -260,8 +260,10 @@ class _Automaton:
     def _state(self, places: frozenset[int], before: int) -> _State:
         found = self._states.get((places, before))
         if found is None:
-            found = self._states[places, before] = {}
+            found = {}
+            # In this order: a limit of time may break in anywhere, and no state may be left without its meaning.
             self._meaning[id(found)] = (places, before)
+            self._states[places, before] = found
         return found
 
     def _step(self, state: _State, character: str, kind: int) -> _State | bool:

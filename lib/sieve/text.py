@@ -51,16 +51,27 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """A list of strings; `constant` is None where one of them must be made anew each time."""
+    """A list of strings; `constant` is None where one of them must be made anew each time.
+
+    `words`: each string is a list itself, divided by blanks (flags, RFC 5232 section 2).
+    """
 
     items: tuple[Text, ...]
     constant: tuple[str, ...] | None
+    words: bool = False
 
     def get(self, run: Run) -> tuple[str, ...]:
         """Their values now."""
         if self.constant is not None:
             return self.constant
-        return tuple(item.get(run) for item in self.items)
+        found = tuple(item.get(run) for item in self.items)
+        return tuple(word for each in found for word in each.split()) if self.words else found
+
+    def divided(self) -> Texts:
+        """The words in these strings."""
+        if self.constant is None:
+            return Texts(self.items, None, True)
+        return texts(tuple(Text(word) for each in self.constant for word in each.split()))
 
 
 def texts(items: tuple[Text, ...]) -> Texts:

@@ -104,6 +104,12 @@ address :is "resent-from" "r@example.org"
 address :matches "from" "*@*.org"
 address :domain :is "to" "example.com"
 address :is "to" "x@example.com"
+address :is "cc" ""
+address :is "to" ""
+address :is "from" "not an address at all"
+address :localpart "to" "broken"
+address :domain :contains "from" ""
+address :is ["bcc", "resent-cc"] ""
 envelope :is "from" "bob@example.org"
 envelope :domain "from" "example.org"
 envelope :localpart "from" "BOB"
@@ -290,6 +296,22 @@ if string :matches "aaa" "*a" { fileinto "m${1}"; }
 if string :matches "abab" "*b*" { fileinto "${1}-${2}"; }
 if string :matches ["no", "yes-1"] ["n-*", "y*-*"] { fileinto "${1}${2}"; }
 if string :matches "abc" "*" { if string :matches "x" "y" { stop; } fileinto "${1}"; }
+if string :matches "frop:frup:frop" "*:*:*" { fileinto "${0000002}"; }
+if string :matches "frop.......frop.........frop...." "?*frop*" { fileinto "${1}|${2}|${3}"; }
+if address :matches ["to", "cc"] ["me@**.com", "me+*@**.com"] { fileinto "${0}|${1}|${2}|${3}"; }
+if string :matches "zero:one:zero|three;one;zero/five" "*one?zero?five" { fileinto "${1}x${2}${3}"; }
+if string :matches "klopfropstroptop" "?*fr??*top" { fileinto ":${0}:${1}:${2}:${3}:${4}:${5}:${6}:"; }
+if string :matches "klopfropstroptop" "*?op*" { fileinto ":${0}:${1}:${2}:${3}:${4}:"; }
+if string :matches "klopfropstroptop" "*?op" { fileinto ":${0}:${1}:${2}:${3}:"; }
+if string :matches "foo1234@foobar.example.com" "*??@foobar.example.com" { fileinto "${1}|${2}|${3}"; }
+if string :matches "abcdefghijklmnopqrstuvwxyz" "??????????????????????????" { fileinto "${26}${13}${1}"; }
+setflag "x"; if hasflag "y X" { fileinto "yes"; }
+setflag "aa bb"; if hasflag :contains ["c d", "e B"] { fileinto "yes"; }
+setflag ""; if hasflag "" { fileinto "yes"; }
+setflag "  \\Seen   $a  $a \\flagged "; removeflag "$A"; keep;
+set "f" "A B A"; if hasflag :count "eq" :comparator "i;ascii-numeric" "f" "2" { fileinto "yes"; }
+if string "${0.s}${%}${doh!}" "${0.s}${%}${doh!}" { fileinto "yes"; }
+set "company" "ACME"; fileinto "${BAD${Company}"; fileinto "${President, ${Company} Inc.}";
 if string :regex "list: foo-bar" "^list: ([a-z]+)-([a-z]*)(x)?$" { fileinto "${0}.${1}.${2}.${3}"; }
 if string :regex :comparator "i;ascii-casemap" "LIST" "(l)(i|x)(s)t" { fileinto "${1}${2}${3}"; }
 if string :regex "aXbXc" "(.*)X(.*)" { fileinto "${1},${2}"; }

@@ -207,3 +207,25 @@ def test_many_stars_take_no_longer_than_their_lengths_multiplied() -> None:
     key = "*" + "a?" * 100 + "b*"
     assert compile_wildcards(key).places("a" * 20_000, steps) is None
     assert steps.count <= 10 * 20_000 * len(key)
+
+
+def test_an_automaton_that_was_broken_off_goes_on() -> None:
+    """Limits of work and of time end a search anywhere; the expression is used again for the next message."""
+
+    class Enough(Exception):
+        pass
+
+    expression = compile_expression("(a|b)[ab]{3}c", False)
+    for most in range(0, 40_000, 500):
+        left = [most]
+
+        def spend(amount: int, left: list[int] = left) -> None:
+            left[0] -= amount
+            if left[0] < 0:
+                raise Enough
+
+        try:
+            expression.search("ababab" * 5 + "aaaac", spend)
+        except Enough:
+            pass
+        assert expression.search("xabbbc", Steps()) and not expression.search("xabbb", Steps())
