@@ -24,7 +24,7 @@ UNBOUNDED = 1000
 _LONG_REPEAT = 32
 """A repetition `{m,n}` of more alternatives is taken for an open one; one of fewer multiplies the steps."""
 
-_INTRICATE = re.compile(r"\)[*+?{]|\\[1-9]|\{|\(\?[^:imsx]")
+_INTRICATE = re.compile(r"\)[*+?{]|\\[1-9]|\{|\(\?[^:aimsx!]")
 """What makes a pattern worth reading."""
 
 _REPEATS = frozenset(("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"))

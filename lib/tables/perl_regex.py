@@ -1,7 +1,7 @@
 """Perl-compatible regular expressions (pcrepattern(3)) written as Python's: for `pcre:` tables.
 
 Most of the two languages is the same.  What differs in spelling is rewritten: \\z \\Z \\h \\R \\Q..\\E \\x{...}, POSIX
-classes in sets, named groups, option settings in mid-pattern.  What Python cannot do (recursion, \\K, callouts, verbs,
+classes in sets, named groups, option settings in mid-pattern.  What Python cannot do (recursion, callouts, verbs,
 branch reset) raises ValueError, so that such a rule is reported and not misread.
 """
 
@@ -23,12 +23,34 @@ _ESCAPES = {
     "e": "\\x1b",
     "G": "\\A",
 }
-_SAME = set("AbBdDsSwWtnrfa")
-_SET_ESCAPES = {"h": " \\t\\u00a0", "v": "\\n\\v\\f\\r", "e": "\\x1b", "b": "\\x08"}
+_ESCAPES |= {
+    # Letters and digits of ASCII only, as without PCRE's option UCP.
+    "d": "[0-9]",
+    "D": "[^0-9]",
+    "s": "[ \\t\\n\\v\\f\\r]",
+    "S": "[^ \\t\\n\\v\\f\\r]",
+    "w": "[0-9A-Za-z_]",
+    "W": "[^0-9A-Za-z_]",
+    "b": "(?a:\\b)",
+    "B": "(?!(?a:\\b))",
+    "K": "(?:)",  # where the match begins: a table asks only whether there is one
+}
+_SAME = set("Atnrfa")
+_SET_ESCAPES = {
+    "h": " \\t\\u00a0",
+    "v": "\\n\\v\\f\\r",
+    "e": "\\x1b",
+    "b": "\\x08",
+    "d": "0-9",
+    "s": " \\t\\n\\v\\f\\r",
+    "w": "0-9A-Za-z_",
+}
+_QUANTIFIER = re.compile(r"(?:[*+?]|\{\d+(?:,\d*)?\})([?+]?)")
 _CODE_POINT = re.compile(r"x\{([0-9A-Fa-f]{1,6})\}|x([0-9A-Fa-f]{1,2})|o\{([0-7]{1,7})\}|(0[0-7]{0,2})")
 _REFERENCE = re.compile(r"g\{?(-?\d+)\}?|k(?:<(\w+)>|'(\w+)'|\{(\w+)\})|([1-9]\d?)")
 _OPTIONS = re.compile(r"\(\?([imsx]*)(?:-([imsx]+))?\)")
 _NAMED = re.compile(r"\(\?(?:P?<([A-Za-z_]\w*)>|'([A-Za-z_]\w*)')")
+_SAME_NAME = re.compile(r"\(\?P=\w+\)")
 _COMMENT = re.compile(r"\(\?#[^)]*\)")
 _PLAIN_OPENINGS = ("(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>")
 _SCOPED = re.compile(r"\(\?[imsx]*(?:-[imsx]+)?:")
@@ -36,14 +58,18 @@ _CONDITION = re.compile(r"\(\?\((\d+|<\w+>|'\w+')\)")
 _FOREIGN = re.compile(r"\(\?(?:R|[0-9+&C|]|P>)|\(\*")
 
 
-def translate(pattern: str) -> str:
-    """The Python spelling.  Raises ValueError with what cannot be said."""
-    return _Translation(pattern).text()
+def translate(pattern: str, *, ungreedy: bool = False) -> str:
+    """The Python spelling.  `ungreedy`: quantifiers are, but for those with `?` behind them.
+
+    Raises ValueError with what cannot be said.
+    """
+    return _Translation(pattern, ungreedy).text()
 
 
 class _Translation:
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, ungreedy: bool) -> None:
         self._pattern = pattern
+        self._ungreedy = ungreedy
         self._position = 0
         self._out: list[str] = []
         self._scopes: list[list[str]] = [[]]
@@ -67,6 +93,8 @@ class _Translation:
                 scopes = self._scopes[-1]
                 self._out.append(")" * len(scopes) + "|" + "".join(scopes))
                 self._position += 1
+            elif character in "*+?{":
+                self._quantifier()
             else:
                 self._out.append(character)
                 self._position += 1
@@ -90,6 +118,9 @@ class _Translation:
             self._scopes[-1].append(scope)
             self._take(match, scope)
             return
+        if match := _SAME_NAME.match(pattern, position):
+            self._take(match, match[0])
+            return
         self._scopes.append([])
         if match := _NAMED.match(pattern, position):
             self._groups += 1
@@ -110,6 +141,16 @@ class _Translation:
             self._groups += 1
             self._out.append("(")
             self._position += 1
+
+    def _quantifier(self) -> None:
+        match = _QUANTIFIER.match(self._pattern, self._position)
+        if match is None:
+            self._out.append("\\{")  # no quantifier: an ordinary character
+            self._position += 1
+        elif not self._ungreedy or match[1] == "+":
+            self._take(match, match[0])
+        else:
+            self._take(match, match[0][:-1] if match[1] else match[0] + "?")
 
     def _close(self) -> None:
         if len(self._scopes) == 1:
@@ -203,7 +244,7 @@ def _set_escape(pattern: str, position: int) -> tuple[str, int]:
     character = pattern[position]
     if character in _SET_ESCAPES:
         return _SET_ESCAPES[character], position + 1
-    if character in "dDsSwWtnrfa":
+    if character in "DSWtnrfa":
         return "\\" + character, position + 1
     if character.isalnum():
         raise ValueError(f"\\{character} is not supported in a character class")

@@ -1,7 +1,8 @@
 """POSIX regular expressions (regex(7)) written as Python's: for `regexp:` tables.
 
-Promises: the translation matches where the POSIX expression matches, or ValueError says what is wrong.  Extended
-(the default) and basic syntax, bracket expressions with classes, and the GNU operators \\w \\b \\< \\> \\`.
+Promises: the translation, compiled with re.ASCII, matches where the POSIX expression matches, or ValueError says what
+is wrong.  Extended (the default) and basic syntax as the GNU library reads them, bracket expressions with classes, and
+its operators \\w \\b \\< \\> \\`.
 Where alternatives of different length match, POSIX takes the longest and Python the first: `$1` may then differ,
 whether it matches does not.
 """
@@ -70,6 +71,9 @@ def translate(pattern: str, *, extended: bool = True, multiline: bool = False) -
             groups.append(len(out))
             out.append("(")
             atom = -1
+        elif kind == "close" and not groups and extended:
+            atom = len(out)
+            out.append("\\)")  # an ordinary character then
         elif kind == "close":
             if not groups:
                 raise ValueError("Unmatched ) or \\)")
@@ -126,10 +130,11 @@ def _tokens(pattern: str, extended: bool, multiline: bool) -> Iterator[Token]:
                     continue
                 if operator == "$" and not at_end:
                     yield "literal", "\\$"
+                    beginning = False
                     continue
             if operator == "{":
                 interval, position = _interval(pattern, position, extended)
-                yield ("repeat", interval) if interval else ("literal", "\\{")
+                yield "repeat", interval
             else:
                 yield _operator(operator, end)
         beginning = operator in ("(", "|", "^") and not extended
@@ -153,15 +158,13 @@ def _operator(character: str, end: str) -> Token:
 
 
 def _interval(pattern: str, position: int, extended: bool) -> tuple[str, int]:
-    """`{m,n}` whose brace was read; an empty text where the brace is an ordinary character."""
+    """`{m,n}` whose brace was read."""
     match = _INTERVAL.match(pattern, position)
     assert match is not None
     closing = "}" if extended else "\\}"
     end = match.end()
     low, comma, high = match.groups()
     if not pattern.startswith(closing, end) or not (low or comma):
-        if extended and not low:
-            return "", position
         raise ValueError("Unmatched { or invalid content of \\{\\}")
     least = int(low or "0") if len(low) < 6 else REPEAT_LIMIT + 1
     most = least if not comma else (int(high) if high and len(high) < 6 else REPEAT_LIMIT + 1 if high else least)

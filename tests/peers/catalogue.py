@@ -56,7 +56,7 @@ PEERS: dict[str, Entry] = {
             ("dovecot", "--version"),
             "2.",
         ),
-        Entry("pigeonhole", ("dovecot-core", "dovecot-sieve"), ("sieve-test", "-c", "/dev/null"), "usage:"),
+        Entry("pigeonhole", ("dovecot-core", "dovecot-sieve"), ("sieve-test", "-c", "/dev/null"), "Usage:"),
         Entry("redis", ("redis-server",), ("redis-server", "--version"), "Redis server"),
         Entry("memcached", ("memcached",), ("memcached", "--version"), "memcached", without=("perl*", "libperl*")),
         Entry("mutt", ("mutt",), ("mutt", "-v"), "Mutt"),

@@ -26,7 +26,7 @@ from pillarbox.lib.tables import perl_regex, posix_regex
         ("(a|bc)*?d", "abcd", "e"),
         ("x{2,}", "xx", "x"),
         ("^x{,1}$", "x", "xx"),
-        ("a{", "a{", "a"),
+        ("a)", "a)", "a"),
         (r"\.com$", "x.com", "xacom"),
         (r"\<word\>", "a word.", "swords"),
         (r"(a)\1", "aa", "ab"),
@@ -49,6 +49,7 @@ def test_extended_syntax(pattern: str, matching: str, other: str) -> None:
         ("*a", "*a", "b"),
         ("a^b$c", "a^b$c", "abc"),
         (r"a\|b", "b", "c"),
+        ("$*b$", "$$b", "a"),
         ("(a)", "(a)", "a"),
     ],
 )
@@ -58,7 +59,9 @@ def test_basic_syntax(pattern: str, matching: str, other: str) -> None:
     assert not compiled.search(other)
 
 
-@pytest.mark.parametrize("pattern", ["(", ")", "[a", "*a", "a{2,1}", "a{99999}", "[[:foo:]]", "[b-a]", "a\\", "(?:a)"])
+@pytest.mark.parametrize(
+    "pattern", ["(", "{", "a{", "a{x", "[a", "*a", "a{2,1}", "a{99999}", "[[:foo:]]", "[b-a]", "a\\", "(?:a)"]
+)
 def test_a_malformed_posix_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError):
         posix_regex.translate(pattern)
@@ -80,6 +83,12 @@ def test_a_malformed_posix_pattern_is_refused(pattern: str) -> None:
         ("a++$", "aa", "b"),
         (r"^(a)\g{-1}$", "aa", "a"),
         ("[[]a]", "[a]", "a"),
+        ("a{,2}$", "a{,2}", "aa"),
+        ("a{", "a{", "a"),
+        (r"^\w\d[\w-]$", "a1-", "ä1-"),
+        (r"^\B$", "", "a"),
+        ("(?P<n>a|b)(?P=n)$", "bb", "ab"),
+        (r"a\Kb", "ab", "b"),
     ],
 )
 def test_perl_syntax(pattern: str, matching: str, other: str) -> None:
@@ -90,7 +99,7 @@ def test_perl_syntax(pattern: str, matching: str, other: str) -> None:
     assert not compiled.search(other)
 
 
-@pytest.mark.parametrize("pattern", ["(?R)", "(?1)", "(*FAIL)", "(?|a)", r"a\Kb", ")", "[a", "a\\", r"\C"])
+@pytest.mark.parametrize("pattern", ["(?R)", "(?1)", "(*FAIL)", "(?|a)", ")", "[a", "a\\", r"\C"])
 def test_what_python_cannot_say_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError):
         perl_regex.translate(pattern)

@@ -125,7 +125,7 @@ def theirs(postmap: Postmap, folder: Path, servers: dict[str, Answering]) -> dic
     cases = [(option, spec) for spec in TABLES for option in ("", "-f")]
     alone = [case for case in cases if case[1].startswith(("socketmap", "tcp"))]
     together = [case for case in cases if case not in alone]
-    with ThreadPoolExecutor(16) as threads:
+    with ThreadPoolExecutor(64) as threads:
         found = dict(zip(together, threads.map(ask, together), strict=True))
     return found | {case: ask(case) for case in alone}
 

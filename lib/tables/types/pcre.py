@@ -1,7 +1,8 @@
 """`pcre:FILE`: Perl-compatible regular expressions, pcre_table(5), on Python's own engine.
 
 Flags: `i` case matters (it does not otherwise), `m` `^` and `$` match at lines, `s` the dot does not match newline, `x`
-white space and comments in the pattern, `A` the match begins at the beginning, `E` `$` matches at the very end only.
+white space and comments in the pattern, `A` the match begins at the beginning, `E` `$` matches at the very end only,
+`U` quantifiers are not greedy.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class PerlExpressions(Expressions):
 
     def compile(self, pattern: str, flags: str) -> re.Pattern[str]:
         mode = re.IGNORECASE | re.DOTALL
-        anchored = dollar_end_only = False
+        anchored = dollar_end_only = ungreedy = False
         for flag in flags:
             if flag in _MODES:
                 mode ^= _MODES[flag]
@@ -33,10 +34,10 @@ class PerlExpressions(Expressions):
             elif flag == "E":
                 dollar_end_only = not dollar_end_only
             elif flag == "U":
-                raise RuleError('regexp option "U" is not supported: write ? behind the quantifiers instead')
+                ungreedy = not ungreedy
             elif flag != "X":
                 raise RuleError(f'unknown regexp option "{flag}"')
-        text = translate(pattern)
+        text = translate(pattern, ungreedy=ungreedy)
         if dollar_end_only and not mode & re.MULTILINE:
             text = re.sub(r"(\\.)|(?<!\\)\$(?![^\[]*\])", lambda found: found[1] or "\\Z", text, flags=re.DOTALL)
         if anchored:

@@ -30,7 +30,7 @@ class PosixExpressions(Expressions):
                 multiline = not multiline
             else:
                 raise RuleError(f'unknown regexp option "{flag}"')
-        mode = re.MULTILINE if multiline else re.DOTALL
+        mode = re.ASCII | (re.MULTILINE if multiline else re.DOTALL)
         if ignore_case:
             mode |= re.IGNORECASE
         return re.compile(translate(pattern, extended=extended, multiline=multiline), mode)
