@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pillarbox.lib.tables.endpoint import parse_endpoint
 from pillarbox.lib.tables.query_pool import Server
 
 
@@ -20,23 +21,7 @@ def parse_host(word: str, default_port: int, socket: Callable[[str, int], str]) 
         if colon and port.isdigit():
             return Server(word, path=socket(path, int(port)))
         return Server(word, path=socket(place, default_port))
-    host, port_text = place, ""
-    if place.startswith("["):
-        host, bracket, rest = place[1:].partition("]")
-        port_text = rest.removeprefix(":")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(f'"{word}": "[address]:port" was expected')
-    elif place.count(":") == 1:
-        host, _, port_text = place.partition(":")
-    if not host:
-        raise ValueError(f'"{word}": a host was expected')
-    return Server(word, host=host, port=parse_port(port_text, default_port, word))
-
-
-def parse_port(text: str, default: int, word: str) -> int:
-    """A TCP port.  Raises ValueError."""
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        raise ValueError(f'"{word}": a port from 1 to 65535 was expected instead of "{text}"')
-    return int(text)
+    if place.count(":") > 1 and not place.startswith("["):
+        raise ValueError(f'"{word}": brackets were expected around an IPv6 address')
+    endpoint = parse_endpoint(place, default_port)
+    return Server(word, host=endpoint.host, port=endpoint.port)

@@ -172,7 +172,7 @@ def test_settings_are_read_as_they_are() -> None:
             'FILE, line 1: expansion_limit: a whole number, at least 0, was expected instead of "many"',
         ),
         ("result_format = %z\n", 'FILE, line 1: result_format: "%z": %%, %s,'),
-        ("hosts = :1\n", 'FILE, line 1: hosts: ":1": a host was expected'),
+        ("hosts = :1\n", 'FILE, line 1: hosts: "inet:host:port" or "unix:/path" was expected instead of ":1"'),
         ("timeout = 0\n", "FILE, line 1: timeout: a whole number, at least 1,"),
         ("domain = hush:x\n", "FILE, line 1: domain: unsupported dictionary type: hush"),
         ("domain = /nonexistent/x\n", "FILE, line 1: domain: "),
@@ -244,7 +244,7 @@ def test_a_name_that_is_no_path_is_refused(kind: str) -> None:
         ("inet:10.0.0.1:99", Server("", "10.0.0.1", 99)),
         ("[::1]:99", Server("", "::1", 99)),
         ("[::1]", Server("", "::1", 5)),
-        ("::1", Server("", "::1", 5)),
+        ("::1", None),
         ("unix:/run/db", Server("", path="/run/db|5")),
         ("/run/db:99", Server("", path="/run/db|99")),
         ("unix:run", None),
@@ -258,7 +258,7 @@ def test_a_name_that_is_no_path_is_refused(kind: str) -> None:
 )
 def test_hosts(word: str, expected: Server | None) -> None:
     if expected is None:
-        with pytest.raises(ValueError, match="was expected"):
+        with pytest.raises(ValueError, match=r"(was|were) expected"):
             parse_host(word, 5, lambda path, port: f"{path}|{port}")
         return
     found = parse_host(word, 5, lambda path, port: f"{path}|{port}")

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from pillarbox.lib.tables.endpoint import parse_endpoint
 from pillarbox.lib.tables.errors import TableError
-from pillarbox.lib.tables.query_hosts import parse_host, parse_port
+from pillarbox.lib.tables.query_hosts import parse_host
 from pillarbox.lib.tables.query_pool import QueryFailed, Server, ServerGone, ServerSilent
 from pillarbox.lib.tables.query_settings import Settings
 from pillarbox.lib.tables.query_source import SQL_SETTINGS, Rows, SqlSource
@@ -191,10 +192,9 @@ def _from_uri(uri: str) -> Server:
     if "," in address:
         raise ValueError(f'"{shown}": one host was expected; list several URIs instead')
     try:
-        port_text = str(parts.port or said.get("port", ""))
+        port = parse_endpoint(f"host:{parts.port or said.get('port', '')}", PORT).port
     except ValueError:
         raise ValueError(f'"{shown}": a port from 1 to 65535 was expected') from None
-    port = parse_port(port_text, PORT, shown)
     host = unquote(parts.hostname or said.get("host", "localhost"))
     user = unquote(parts.username or "") or said.get("user", "")
     password = unquote(parts.password or "") or said.get("password", "")
