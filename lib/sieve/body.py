@@ -61,7 +61,8 @@ def _content(part: Entity) -> Iterator[str]:
         yield from map(octets_as_text, part.around())
     elif part.part.is_message:
         child = part.children[0].part
-        yield octets_as_text(part.raw()[: child.body_start - part.part.body_start])
+        header = part.raw()[: child.body_start - part.part.body_start]
+        yield octets_as_text(header.removesuffix(b"\r\n") if header.endswith(b"\r\n\r\n") else header)
     else:
         yield part.text()
 

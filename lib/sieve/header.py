@@ -112,6 +112,10 @@ class Header:
             self.edited = True
             self._index()
 
+    def growth(self) -> int:
+        """Octets that it is longer than it came."""
+        return len(self.block() or self._raw) - len(self._raw)
+
     def block(self) -> bytes | None:
         """All of the header, None where nothing was edited."""
         return b"".join(each.raw for each in self.fields) + self._rest if self.edited else None

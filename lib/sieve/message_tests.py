@@ -141,13 +141,13 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """`size`: the message as it came is greater, or smaller."""
+    """`size`: the message, its header as it is now, is greater, or smaller."""
 
     over: bool
     limit: int
 
     def holds(self, run: Run) -> bool:
-        size = run.message.size
+        size = run.message.size + (run.header.growth() if run.header.edited else 0)
         return size > self.limit if self.over else size < self.limit
 
 

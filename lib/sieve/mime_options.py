@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pillarbox.lib.mime.fields import parse_parameters
+from pillarbox.lib.mime.parameters import decode_parameters
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.signature import STRINGS, TagRule
 
@@ -33,10 +34,8 @@ class MimeOption:
         if self.kind == "param":
             octets = value.encode("utf-8", "replace")
             start = octets.find(b";")
-            found = parse_parameters(octets, start) if start >= 0 else ()
-            return tuple(
-                text.decode("utf-8", "replace") for key, text in found if key.decode("latin-1") in self.parameters
-            )
+            found = decode_parameters(parse_parameters(octets, start)) if start >= 0 else {}
+            return tuple(text for key, text in found.items() if key in self.parameters)
         match = _VALUE.match(value)
         if match is None or name not in ("content-type", "content-disposition"):
             return ()
@@ -44,7 +43,7 @@ class MimeOption:
         if self.kind == "type":
             return (kind,)
         if name == "content-disposition":
-            return () if self.kind == "subtype" else (kind,)
+            return ("",) if self.kind == "subtype" else (kind,)
         return (subtype,) if self.kind == "subtype" else (f"{kind}/{subtype}",)
 
 

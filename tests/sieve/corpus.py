@@ -212,6 +212,11 @@ header :mime :anychild :param "filename" :matches "content-disposition" "*.exe"
 header :mime :anychild :contenttype "content-type" "text/html"
 header :mime :anychild :is "subject" "inner subject"
 header :mime :anychild :type "content-disposition" "attachment"
+header :mime :anychild :subtype "content-disposition" ""
+header :mime :anychild :contenttype "content-disposition" "attachment"
+header :mime :anychild :param "title" "content-type" "This is even more ***fun*** isn't it!"
+header :mime :anychild :param "filename" "content-disposition" "Grüße.txt"
+body :content "message/rfc822" "From: inner@example.net${hex: 0d 0a}Subject: inner subject${hex: 0d 0a}"
 exists :mime :anychild "content-disposition"
 exists :mime "content-disposition"
 address :mime :anychild :is "from" "inner@example.net"
@@ -332,6 +337,8 @@ deleteheader "received"; if exists "received" { fileinto "there"; }
 addheader :last "X-Number" "99"; if header :index 1 :last :matches "x-number" "*" { fileinto "n${1}"; }
 addheader "X-Number" "99"; if header :matches "x-number" "*" { fileinto "n${1}"; }
 addheader "bad name" "v";
+deleteheader "list-id"; if size :over 800 { fileinto "over"; }
+addheader "X-Long" "0123456789012345678901234567890123456789"; if size :over 880 { fileinto "over"; }
 addheader "X-Utf" "grün"; if header :matches "x-utf" "*" { fileinto "${1}"; }
 foreverypart { if header :mime :anychild :contenttype "content-type" "text/html" { fileinto :copy "p"; } }
 set "n" ""; foreverypart { set "n" "${n}i"; } fileinto "n${n}";

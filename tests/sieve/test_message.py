@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pillarbox.lib.message.date import parse_zoned
 from pillarbox.lib.sieve import Limits, SieveMessage, SieveState, compile_script, execute
-from pillarbox.lib.sieve.actions import FileInto, Keep, Redirect
+from pillarbox.lib.sieve.actions import Discard, FileInto, Keep, Redirect
 from pillarbox.lib.sieve.header import Header
 from pillarbox.lib.sieve.html_text import html_text
 from tests.sieve.asking import NOW, becomes, everything, fits, run
@@ -106,18 +106,18 @@ class TestParts:
             '{ set "t" "-"; } set "all" "${all} ${t}"; }'
         )
         assert becomes("${all}", PARTS, before=script) == (
-            " multipart/mixed text/plain application/octet-stream message/rfc822 - multipart/alternative "
-            "text/plain text/html"
+            " multipart/mixed text/plain application/octet-stream message/rfc822 - application/x-stuff "
+            "multipart/alternative text/plain text/html"
         )
 
     def test_without_mime_a_loop_changes_nothing_for_a_test(self) -> None:
         script = 'foreverypart { if header "subject" "parts" { set "n" "${n}i"; } }'
-        assert becomes("${n}", PARTS, before=script) == "i" * 8
+        assert becomes("${n}", PARTS, before=script) == "i" * 9
 
     def test_break_ends_the_loop_that_it_names(self) -> None:
         script = 'foreverypart :name "a" { set "n" "${n}i"; foreverypart :name "b" { break :name "a"; } }'
         assert becomes("${n}", PARTS, before=script) == "i"
-        assert becomes("${n}", PARTS, before=script.replace(':name "a"; }', ':name "b"; }')) == "i" * 8
+        assert becomes("${n}", PARTS, before=script.replace(':name "a"; }', ':name "b"; }')) == "i" * 9
 
     def test_text_is_extracted_from_the_part(self) -> None:
         script = 'foreverypart { if header :mime :subtype "content-type" "html" { extracttext :first 6 :upper "t"; } }'
@@ -224,6 +224,12 @@ class TestEditing:
         assert isinstance(one, FileInto) and one.header is None
         assert isinstance(two, Redirect) and two.header == b"X: 1\n" + self.BLOCK
         assert isinstance(three, FileInto) and three.header == self.BLOCK
+
+    def test_size_is_that_of_the_edited_message(self) -> None:
+        message = b"A: 1\nB: 2\n\nbody\n"
+        for script, size in (('deleteheader "b";', len(message) - 5), ('addheader "XY" "z";', len(message) + 6)):
+            tests = f"allof (not size :over {size}, not size :under {size})"
+            assert run(f"{script} if {tests} {{ discard; }}", message).actions == (Discard(),)
 
     def test_line_ends_are_those_of_the_header(self) -> None:
         header = Header(b"A: 1\r\n")
