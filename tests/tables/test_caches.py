@@ -190,6 +190,7 @@ def test_a_mistake_names_file_line_and_what_was_expected(
     assert expected in reason
 
 
-def test_what_decides_about_rights_is_not_asked_of_a_cache_elsewhere(make: Make) -> None:
-    table = make("memcache", Options(authentic=True), memcache="192.0.2.1:11211")
+@pytest.mark.parametrize(("kind", "setting"), [("memcache", "memcache"), ("redis", "host")])
+def test_what_decides_about_rights_is_not_asked_of_a_cache_elsewhere(make: Make, kind: str, setting: str) -> None:
+    table = make(kind, Options(authentic=True), **{setting: "192.0.2.1:11211"})
     assert "a server on this host was expected" in failure(table)

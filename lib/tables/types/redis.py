@@ -48,6 +48,8 @@ class RedisSource(Source):
             endpoint = parse_endpoint(settings.text("host", "inet:localhost"), PORT)
         except ValueError as error:
             raise settings.wrong("host", error) from None
+        if options.authentic and not endpoint.on_this_host:
+            raise settings.wrong("host", "for security-sensitive data a server on this host was expected")
         patience = Patience(settings.number("timeout", TIMEOUT, minimum=1), self.idle)
         self._exchange = Exchange(endpoint, patience, _greeting(settings), options.clock)
 
