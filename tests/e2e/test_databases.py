@@ -41,14 +41,14 @@ class Servers:
             )
 
     def files(self, directory: Path) -> dict[str, Path]:
-        sql = "query = SELECT goto FROM alias WHERE address = '%s'\nretry_interval = 1\ntimeout = 2\n"
+        sql = "query = SELECT goto FROM alias WHERE address = '%s'\nretry_interval = 1\ntimeout = 1\n"
         one, two, three = self.postgresql, self.mariadb, self.openldap
         texts = {
             "pgsql": f"hosts = unix:{one.directory}:{one.port}\nuser = {one.user}\npassword = {one.password}\n"
             f"dbname = postgres\n{sql}",
             "mysql": f"hosts = 127.0.0.1:{two.port}\nuser = {two.user}\npassword = {two.password}\n"
             f"dbname = mail\n{sql}",
-            "ldap": f"server_host = ldap://127.0.0.1:{three.port}\nsearch_base = {three.base}\nbind_dn = {three.user}\n"
+            "ldap": f"server_host = ldap://localhost:{three.port}\nsearch_base = {three.base}\nbind_dn = {three.user}\n"
             f"bind_pw = {three.password}\nquery_filter = (mail=%s)\nresult_attribute = description\n",
         }
         found = {}
@@ -90,7 +90,7 @@ def test_aliases_in_servers(servers: Servers) -> None:
         assert rcpt(mail, "x'or'1'='1@alias.example") == 550
 
         # Nobody knows any more whether she exists; who is found before that server is asked is not touched by it.
-        servers.mariadb.stop()
+        servers.mariadb.kill()
         assert rcpt(mail, "nobody@alias.example") == 451
         assert rcpt(mail, "m@alias.example") == 451
         assert rcpt(mail, "p@alias.example") == 250
