@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from pillarbox.lib.address.header import parse_address_list
 from pillarbox.lib.sieve.address_parts import address_of
 from pillarbox.lib.sieve.parts import octets_as_text
 
@@ -42,7 +43,7 @@ _IGNORED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Mailto:
-    """What the URI says; `fields` are those besides To, Cc, Subject, in order, with values as text."""
+    """What the URI says, no address twice; `fields` are those besides To, Cc, Subject, in order, values as text."""
 
     to: tuple[str, ...]
     cc: tuple[str, ...] = ()
@@ -77,6 +78,8 @@ def parse_mailto(uri: str) -> Mailto:
             subject = " ".join(text.split())
         elif lower not in _IGNORED and len(fields) < FIELDS:
             fields.append((name, " ".join(text.split())))
+    to = list(dict.fromkeys(to))
+    cc = [each for each in dict.fromkeys(cc) if each not in to]
     if not to + cc:
         raise ValueError("expected an address in a mailto: URI")
     if len(to + cc) > RECIPIENTS:
@@ -89,10 +92,9 @@ def _text(written: str) -> str:
 
 
 def _addresses(written: str) -> list[str]:
-    found = []
-    for each in filter(None, written.split(",")):
-        address = address_of(_text(each))
-        if address is None:
-            raise ValueError(f'expected an address with domain in a mailto: URI, not "{each[:100]}"')
-        found.append(address)
-    return found
+    """The addresses of a list; a comma that is escaped divides too, as it did in RFC 2368."""
+    found = parse_address_list(_text(written))
+    wrong = [*found.invalid, *(each.address for each in found.mailboxes if address_of(each.address) is None)]
+    if wrong:
+        raise ValueError(f'expected an address with domain in a mailto: URI, not "{wrong[0][:100]}"')
+    return [each.address for each in found.mailboxes]

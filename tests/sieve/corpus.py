@@ -406,3 +406,29 @@ if header :value "x" "1" { keep; }
 if header "bad:name" "x" { keep; }
 """
 """One script a line, `\n` in it a line end."""
+
+INCLUDING: tuple[tuple[str, dict[str, str]], ...] = (
+    ('include "one"; fileinto "x";', {"one": 'return; fileinto "y";'}),
+    ('include "one"; fileinto "x";', {"one": 'stop; fileinto "y";'}),
+    ("return; discard;", {}),
+    ('include :global "one"; discard;', {"one": 'fileinto "y";'}),
+    ('include :optional "none"; discard;', {}),
+    ('discard; include "none";', {}),
+    ('include "one"; include "one";', {"one": 'setflag "a"; keep;'}),
+    ('include :once "one"; include :once "one"; discard;', {"one": 'addflag "a"; fileinto "f${x}";'}),
+    ('include "one"; include :once "one"; discard;', {"one": 'fileinto "f${x}"; set "x" "y";'}),
+    ('set "v" "out"; include "one"; fileinto "${v}";', {"one": 'fileinto "in${v}"; set "v" "x";'}),
+    ('global "v"; set "v" "out"; include "one"; fileinto "${v}";', {"one": 'global ["v"]; set "v" "${v}x";'}),
+    ('include "one"; fileinto "${global.v}";', {"one": 'global "v"; set "v" "in";'}),
+    ('set "global.v" "out"; include "one";', {"one": 'fileinto "${global.v}";'}),
+    (
+        'if string :matches "out" "*" {} include "one"; fileinto "${1}";',
+        {"one": 'fileinto "a${1}"; if string :matches "in" "*" {} fileinto "${1}";'},
+    ),
+    ('include "one";', {"one": 'include "two";', "two": 'include "one";'}),
+    ('include "one"; keep;', {"one": "frobnicate;"}),
+    ('setflag "x"; include "one"; keep;', {"one": 'addflag "y"; if hasflag "x" { fileinto "a"; }'}),
+    ('global "a"; set "a" "x"; set "A" "${a}y"; fileinto "${global.A}";', {}),
+    ('include "${x}";', {}),
+)
+"""Scripts, and those that they include."""

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +69,18 @@ class Pigeonhole:
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.directory)
 
+    def place(self, scripts: Mapping[str, str]) -> None:
+        """Make these the scripts that may be included, as personal ones and as global ones."""
+        for directory in (self.directory / "scripts", self.directory / "global"):
+            for path in directory.iterdir():
+                path.unlink()
+            for name, text in scripts.items():
+                path = directory / f"{name}.sieve"
+                path.write_text(text)
+                os.chown(path, _UID, _UID)
+
     def run(self, script: str, message: bytes, sender: str, recipient: str) -> Outcome:
-        """What it does with a message; the script may include those that lie in `scripts` and `global`."""
+        """What it does with a message; the script may include those that were placed."""
         paths = [self.directory / "script.sieve", self.directory / "message.eml"]
         paths[0].write_text(script)
         paths[1].write_bytes(message)

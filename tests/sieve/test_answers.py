@@ -91,6 +91,7 @@ class TestNotify:
             ("mailto:a@b.c", Mailto(("a@b.c",))),
             ("MAILTO:a@b.c,d%40e.f?to=g@h.i&cc=j@k.l", Mailto(("a@b.c", "d@e.f", "g@h.i"), ("j@k.l",))),
             ("mailto:?to=a@b.c", Mailto(("a@b.c",))),
+            ("mailto:a@b.c%2cd@e.f?cc=d@e.f,a@b.c,g@h.i", Mailto(("a@b.c", "d@e.f"), ("g@h.i",))),
             ("mailto:a@b.c?Subject=x%C3%A4%0d%0aBcc:%20e", Mailto(("a@b.c",), subject="xä Bcc: e")),
             ("mailto:a@b.c?body=1%0D%0A2", Mailto(("a@b.c",), body="1\r\n2")),
             ("mailto:a@b.c?From=x&bcc=y@z.w&X-A=1%0a2&in-reply-to=%3C1@2%3E",

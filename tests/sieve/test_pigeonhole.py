@@ -9,7 +9,7 @@ import pytest
 
 from pillarbox.lib.sieve import Limits, SieveError, SieveState, compile_script, execute
 from tests.sieve.asking import ENVELOPE, as_message
-from tests.sieve.corpus import MESSAGES, REQUIRE, SCRIPTS, TESTS
+from tests.sieve.corpus import INCLUDING, MESSAGES, REQUIRE, SCRIPTS, TESTS
 from tests.sieve.pigeonhole import Outcome, Pigeonhole, ours
 
 _REQUIRE = "require [" + ", ".join(f'"{name}"' for name in REQUIRE.split()) + "];\n"
@@ -111,3 +111,20 @@ def test_scripts_made_by_chance(pigeonhole: Pigeonhole, seed: int) -> None:
     message = MESSAGES[("plain", "encoded", "parts", "crlf")[seed % 4]]
     asked = theirs(pigeonhole, script, message)
     assert our_own(script, message) == (Outcome((), failed=True) if asked.failed else asked), script + pigeonhole.said
+
+
+@pytest.mark.parametrize("script, scripts", INCLUDING)
+def test_the_same_scripts_are_included(pigeonhole: Pigeonhole, script: str, scripts: dict[str, str]) -> None:
+    need = 'require ["include", "variables", "fileinto", "imap4flags"];\n'
+    pigeonhole.place({name: need + text for name, text in scripts.items()})
+    asked = theirs(pigeonhole, need + script, MESSAGES["plain"])
+    try:
+        compiled = compile_script(
+            need + script, name="s", include=lambda _location, name: need + scripts[name] if name in scripts else None
+        )
+    except SieveError:
+        assert asked.failed
+        return
+    result = execute(compiled, as_message(MESSAGES["plain"]), _STATE)
+    assert bool(result.error) == asked.failed, pigeonhole.said
+    assert asked.failed or ours(result.actions, False) == asked
