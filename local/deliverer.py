@@ -25,6 +25,7 @@ from pillarbox.lib.config.parameters.local import (
     FORWARD_PATH,
     MAILBOX_COMMAND,
 )
+from pillarbox.lib.config.parameters.lookup import PROPAGATE_UNMATCHED_EXTENSIONS
 from pillarbox.lib.delivery import BOUNCED, DEFERRED
 from pillarbox.lib.delivery.alias_value import Kind, Target
 from pillarbox.lib.store.failure import DeliveryFailure
@@ -33,7 +34,7 @@ from pillarbox.local.filters import filtered
 from pillarbox.local.forward_file import IgnoredFile, read_forward
 from pillarbox.local.include_file import include_file
 from pillarbox.local.macros import expand_macros, user_macros
-from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report, refuse_loop
+from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report, completed, refuse_loop
 from pillarbox.local.users import User
 
 BATCH: Final = 500
@@ -63,12 +64,12 @@ class Deliverer:
         report = Report()
         try:
             refuse_loop(message)
-            targets = self._forward_targets(message, report)
+            found = self._forward_file(message, report)
+            targets = found[1] if found is not None else None
+            if found is not None:
+                self._do(self._forward(found, message, report), report)
         except DeliveryFailure as failure:
-            report.outcomes.append(Outcome.failure(failure))
-            return report
-        if targets is not None:
-            self._follow(targets, message, report)
+            return Report(outcomes=[Outcome.failure(failure)], warnings=report.warnings)
         if targets is None or report.mailbox:
             report.mailbox = elsewhere
             if not elsewhere and not report.deferred:
@@ -103,7 +104,7 @@ class Deliverer:
                 raise DeliveryFailure("4.3.0", f":include:{path}: the file changes while it is read")
             for target in self._once(file.targets()):
                 if target.kind is Kind.ADDRESS and not self._is_self(target, message):
-                    batch.append(self._complete(target.value))
+                    batch.append(completed(target.value, self._origin))
                     if len(batch) >= BATCH:
                         yield batch
                         batch = []
@@ -124,8 +125,8 @@ class Deliverer:
 
     # --- targets
 
-    def _forward_targets(self, message: Message, report: Report) -> tuple[Target, ...] | None:
-        """The targets of the first forward file that is there and may be used; None where there are none."""
+    def _forward_file(self, message: Message, report: Report) -> tuple[str, tuple[Target, ...]] | None:
+        """The first forward file that is there and may be used, with its targets; None where there are none."""
         macros = user_macros(message, self._user, self._config[FORWARD_EXPANSION_FILTER])
         # Split before macros are replaced: an extension is an outsider's text, and must not name a path.
         templates = self._config[FORWARD_PATH].replace(",", " ").split()
@@ -138,12 +139,24 @@ class Deliverer:
                 report.warnings.append(f"{message.queue_id}: forward file ignored: {error}")
                 continue
             if targets is not None:
-                return targets or None  # an empty one says that nothing is forwarded
+                return (path, targets) if targets else None  # an empty one says that nothing is forwarded
         return None
 
-    def _follow(self, targets: Iterable[Target], message: Message, report: Report) -> None:
-        """Do what the user's forward file says, or put it into the report."""
-        self._do(self._sorted(targets, "forward", message, report, report.forward.append), report)
+    def _forward(self, found: tuple[str, tuple[Target, ...]], message: Message, report: Report) -> list[Step]:
+        """What the user's forward file says is put into the report, but for the steps that are done here.
+
+        The extension of the address goes on to its targets where propagate_unmatched_extensions says so and the file is
+        not the extension's own.
+        """
+        path, targets = found
+        delimited = f"{message.delimiter}{message.extension}"
+        propagates = "forward" in self._config[PROPAGATE_UNMATCHED_EXTENSIONS] and not path.endswith(delimited)
+        extension = delimited if message.extension and propagates else ""
+
+        def take(address: str) -> None:
+            report.forward.append(completed(address, self._origin, extension))
+
+        return self._sorted(targets, "forward", message, report, take)
 
     def _sorted(
         self, targets: Iterable[Target], source: str, message: Message, report: Report, take: Callable[[str], None]
@@ -161,7 +174,7 @@ class Deliverer:
                 if self._is_self(target, message):
                     report.mailbox = True
                 else:
-                    take(self._complete(value))
+                    take(value)
                 continue
             if len(steps) + len(report.includes) + len(report.files) + len(report.commands) >= STEP_LIMIT:
                 raise DeliveryFailure("4.3.5", f"more than {STEP_LIMIT} files, commands and lists in one place")
@@ -192,9 +205,6 @@ class Deliverer:
             if len(seen) < limit:
                 seen.add(target)
             yield target
-
-    def _complete(self, address: str) -> str:
-        return address if "@" in address.rpartition('"')[2] else f"{address}@{self._origin}"
 
     def _is_self(self, target: Target, message: Message) -> bool:
         address = parse_mailbox(target.value, allow_bare=True)

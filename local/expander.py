@@ -30,13 +30,13 @@ from pillarbox.lib.config.parameters.local import (
     MAILBOX_TRANSPORT,
     MAILBOX_TRANSPORT_MAPS,
 )
-from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
+from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS, PROPAGATE_UNMATCHED_EXTENSIONS
 from pillarbox.lib.delivery import BOUNCED, DEFERRED
 from pillarbox.lib.delivery.alias_value import AliasSyntaxError, Kind, Target, parse_targets
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.local.macros import expand_macros, user_macros
 from pillarbox.local.sending import Stale
-from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report, alias_names, refuse_loop
+from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report, alias_names, completed, refuse_loop
 from pillarbox.local.users import find_user
 
 
@@ -50,6 +50,7 @@ class Expander:
         self._commands = "alias" in config[ALLOW_MAIL_TO_COMMANDS]
         self._files = "alias" in config[ALLOW_MAIL_TO_FILES]
         self._limit = config[DUPLICATE_FILTER_LIMIT]
+        self._propagates = "alias" in config[PROPAGATE_UNMATCHED_EXTENSIONS]
 
     def expand(self, message: Message) -> Report:
         """What the recipient stands for.  Raises Stale."""
@@ -105,7 +106,7 @@ class Expander:
             except AliasSyntaxError:
                 targets = ()
             if len(targets) == 1 and targets[0].kind is Kind.ADDRESS:
-                return self._complete(targets[0].value)
+                return completed(targets[0].value, self._origin)
         return f"owner-{name}@{message.domain or self._origin}"
 
     def _sort(self, name: str, value: str, message: Message, report: Report) -> None:
@@ -118,6 +119,8 @@ class Expander:
         if not targets:
             raise DeliveryFailure("4.3.5", f'alias "{name}" has no value')
         seen: set[Target] = set()
+        unmatched = self._propagates and message.extension and name == message.user
+        extension = f"{message.delimiter}{message.extension}" if unmatched else ""
         for target in targets:
             if target in seen:
                 continue
@@ -127,7 +130,7 @@ class Expander:
                 if self._is_self(target, name, message):
                     report.mailbox = True
                 else:
-                    report.forward.append(self._complete(target.value))
+                    report.forward.append(completed(target.value, self._origin, extension))
                 continue
             if len(report.includes) + len(report.files) + len(report.commands) >= STEP_LIMIT:
                 raise DeliveryFailure("4.3.5", f'alias "{name}": more than {STEP_LIMIT} files, commands and lists')
@@ -154,9 +157,6 @@ class Expander:
             return False
         return not address.domain or address.domain.lower() == message.domain.lower() or target.literal
 
-    def _complete(self, address: str) -> str:
-        return address if "@" in address.rpartition('"')[2] else f"{address}@{self._origin}"
-
     def _not_an_alias(self, message: Message, report: Report) -> None:
         report.transport = self._mailbox_transport(message)
         if report.transport or find_user(message.user) is not None:
@@ -182,7 +182,7 @@ class Expander:
         try:
             # The local part may be what a sender wrote: it is quoted where it has to be.
             address = Address(local, domain) if at and local else parse_mailbox(domain, allow_bare=True)
-            report.forward.append(self._complete(str(parse_mailbox(str(address), allow_bare=True))))
+            report.forward.append(completed(str(parse_mailbox(str(address), allow_bare=True)), self._origin))
         except AddressSyntaxError as error:
             raise DeliveryFailure("4.3.5", f"luser_relay: {error}") from error
 

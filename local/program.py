@@ -5,7 +5,7 @@ from __future__ import annotations
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import LOCAL_CONCURRENCY_LIMIT, MAILBOX_COMMAND_MAPS
 from pillarbox.lib.process import Program, Worker, serve_async_agent
-from pillarbox.lib.sieve_box import site
+from pillarbox.local.mistakes import mistakes, obstacles
 from pillarbox.local.parent import LocalDelivery
 
 
@@ -21,4 +21,12 @@ def tables(config: Config) -> dict[str, tuple[str, ...]]:
     return {MAILBOX_COMMAND_MAPS.name: config[MAILBOX_COMMAND_MAPS]}
 
 
-PROGRAM = Program(name="local", owner="", run=run, callers=("mail_owner",), tables=tables, mistakes=site.mistakes)
+PROGRAM = Program(
+    name="local",
+    owner="",
+    run=run,
+    callers=("mail_owner",),
+    tables=tables,
+    mistakes=mistakes,
+    obstacles=obstacles,
+)

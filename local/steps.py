@@ -181,6 +181,17 @@ def refuse_loop(message: Message) -> None:
         raise DeliveryFailure("5.4.6", f"mail forwarding loop for {message.recipient}")
 
 
+def completed(address: str, origin: str, extension: str = "") -> str:
+    """An address with a domain, and with `extension` (its delimiter before it) where it has none of its own."""
+    local, at, domain = address.rpartition("@")
+    if not at or '"' in domain:
+        local, domain = address, origin
+    if extension and extension[0] not in local:
+        quoted = local.endswith('"')
+        local = f'{local[:-1]}{extension}"' if quoted else f"{local}{extension}"
+    return f"{local}@{domain}"
+
+
 def alias_names(message: Message) -> tuple[str, ...]:
     """The names that may be aliases, in their order: user+extension, then user (aliases(5))."""
     if not message.extension:

@@ -17,6 +17,7 @@ from tests.local.conftest import FIRST_UID, NOBODY_UID, House, needs_root
 
 def one(house: House, address: str) -> tuple[str, str, str]:
     (result,) = house.deliver(address)
+    print(result)  # for whom it fails
     return result.status, result.dsn, result.text
 
 

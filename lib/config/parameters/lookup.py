@@ -132,7 +132,8 @@ RECIPIENT_CANONICAL_MAPS = tables(
 PROPAGATE_UNMATCHED_EXTENSIONS = words(
     "propagate_unmatched_extensions",
     "canonical, virtual",
-    "The kinds of table that pass an address extension, which the key did not have, on to their result.",
+    """The kinds of table that pass an address extension, which the key did not have, on to their result: canonical,
+    virtual, alias, forward.""",
 )
 VIRTUAL_ALIAS_RECURSION_LIMIT = integer(
     "virtual_alias_recursion_limit", "1000", "How deep virtual aliases may refer to virtual aliases.", minimum=1
