@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.delivery import Content, DeliveryRecipient, DeliveryRequest
@@ -128,6 +130,21 @@ def test_the_flag_x_says_that_the_command_is_the_end_of_the_way(
     ((_, (result,), _),) = PipeDelivery(Config.for_tests(), "f", command, lambda: None).deliver([request])
     os.close(fd)
     assert result.handed == handed
+
+
+@given(st.text(alphabet="ab {}'\"$\\\\= ", max_size=30))
+def test_any_text_is_a_command_or_a_mistake(text: str) -> None:
+    try:
+        command = parse_pipe_command(f"flags=R argv={text}")
+    except CommandSyntaxError:
+        return
+    assert command.argv
+
+
+@given(st.lists(st.from_regex(r"[ab=]([ab= ]{0,6}[ab=])?", fullmatch=True), min_size=1, max_size=5))
+def test_words_in_braces_are_what_stands_in_them(words: list[str]) -> None:
+    text = " ".join(f"{{ {word} }}" for word in words)
+    assert parse_pipe_command(f"argv={text}").argv == tuple(words)
 
 
 @pytest.mark.parametrize("original", ["", "No address at all@@", "A.B@Example.com"])
