@@ -50,7 +50,7 @@ def _parts(
         if extension:
             yield unquote_local(user), extension
     if domains:
-        yield f"@{domain}", extension
+        yield f"@{domain}", ""  # nobody's name was found that the extension could belong to
 
 
 def split_local(local: str, delimiters: str) -> tuple[str, str]:

@@ -32,7 +32,8 @@ CASES: dict[str, dict[str, str]] = {
     "nothing": {},
     "dots": {"append_dot_mydomain": "yes"},
     "canonical": {
-        "canonical_maps": "inline:{ann@own.example=ann.smith@new.example, @old.example=@new.example, bob=robert}",
+        "canonical_maps": "inline:{ann@own.example=ann.smith@new.example, @old.example=@new.example, bob=robert, "
+        "@catch.example=all@far.example}",
         "recipient_canonical_maps": "inline:{carl@far.example=karl@far.example, ann.smith@new.example=x@y.example}",
         "sender_canonical_maps": "inline:{carl@far.example=charles@far.example}",
     },
@@ -63,7 +64,8 @@ CASES: dict[str, dict[str, str]] = {
     },
     "aliases": {
         "virtual_alias_maps": "inline:{{ann@own.example = ann@far.example, bob+list@own.example, ann@own.example}, "
-        "bob=robert, robert@own.example=rob@far.example, @old.example=@new.example, {carl@far.example = a, b, c}}",
+        "bob=robert, robert@own.example=rob@far.example, @old.example=@new.example, "
+        "{carl@far.example = a, b, c}, @catch.example=all@far.example}",
     },
     "extensions": {
         "virtual_alias_maps": "inline:{bob@own.example=rob@far.example, bob+keep@own.example=kept@far.example}",
@@ -115,7 +117,7 @@ text
 """.replace(b"\n", b"\r\n")
 TRANSACTIONS = (
     ("ann", ["bob", "carl@far.example", "ann@old.example"]),
-    ("", ["bob+keep@own.example", "bob+x@own.example", "ann+y@own.example"]),
+    ("", ["x+y@catch.example", "x+y@old.example", "bob+keep@own.example", "bob+x@own.example", "ann+y@own.example"]),
     ("s@host.far.example", ["root@host.own.example", "ann@own.example", "h@host", "bob@own.example", "bob"]),
     ("root@a.own.example", ["far.example!eve@far.example", '"odd name"@own.example', "BOB@Own.Example"]),
     ("carl@far.example", ["carl@far.example", "gina@keep.own.example"]),

@@ -184,7 +184,7 @@ BASIS = {
 }
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     values=st.fixed_dictionaries({}, optional=PARAMETERS),
     address=addresses | odd_addresses,

@@ -29,7 +29,7 @@ class TrivialRewrite:
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(20)
+        self._socket.settimeout(60)
         self._socket.connect(str(path))
         self._data = b""
         self._reply()  # the greeting
