@@ -98,7 +98,9 @@ def _sieve_message(message: bytes, sender: str | None, recipient: str | None) ->
     header = message[: header_end(message)]
 
     def body() -> Iterator[bytes]:
-        yield message[body_start(message) :]
+        start = body_start(message)
+        if start > header_end(message) or start < len(message):
+            yield message[start:]
 
     envelope = {
         "from": _address(header, b"return-path", b"from") if sender is None else sender.strip("<>"),

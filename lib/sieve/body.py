@@ -33,6 +33,8 @@ class BodyTest:
         return held
 
     def _values(self, run: Run) -> Iterator[str]:
+        if not run.content.has_body:
+            return
         if self.raw:
             yield run.content.text
         elif self.types is None:

@@ -92,13 +92,14 @@ class Entity:
 class Content:
     """All of a message, read when it is asked for."""
 
-    __slots__ = ("_body_start", "_data", "_limit", "_message", "_root", "_text")
+    __slots__ = ("_body_start", "_data", "_limit", "_message", "_root", "_text", "_there")
 
     def __init__(self, message: SieveMessage, limits: Limits) -> None:
         self._message = message
         self._limit = limits.body_size
         self._data: bytes | None = None
         self._body_start = 0
+        self._there = False
         self._root: Entity | None = None
         self._text: str | None = None
 
@@ -110,6 +111,7 @@ class Content:
             pieces: list[bytes] = []
             size = 0
             for piece in self._message.body():
+                self._there = True
                 pieces.append(piece[: self._limit - size])
                 size += len(pieces[-1])
                 if size >= self._limit:
@@ -117,6 +119,11 @@ class Content:
             self._body_start = len(header)
             self._data = header + _crlf(b"".join(pieces))
         return self._data
+
+    @property
+    def has_body(self) -> bool:
+        """Whether there is one, if only an empty one (RFC 5173 section 4)."""
+        return bool(self.data) and self._there
 
     @property
     def text(self) -> str:

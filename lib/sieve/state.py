@@ -15,7 +15,8 @@ class SieveMessage:
     """A message at delivery.
 
     `header`: the header block, without the empty line behind it; `size`: octets of the message, header and body;
-    `body`: gives the octets behind that empty line, called at most once and only where a test looks there;
+    `body`: gives the octets behind that empty line, called at most once and only where a test looks there; nothing, not
+    even an empty piece, where there is no such line;
     `envelope`: `from` ("" is the null reverse-path), `to`, and `auth` where the client was authenticated.
     """
 

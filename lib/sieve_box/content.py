@@ -12,7 +12,8 @@ from pillarbox.lib.message.header import HeaderReader
 def split(content: Content) -> tuple[bytes, Iterator[bytes]]:
     """The header block, without the empty line that ends it, and the pieces of the body behind that line.
 
-    The pieces can be had once.  Raises OSError, EOFError where the file cannot be read.
+    The pieces can be had once; there is none without that line, an empty one where nothing is behind it.  Raises
+    OSError, EOFError where the file cannot be read.
     """
     reader = HeaderReader(HEADER_LIMIT)
     chunks = iter(content.chunks())
@@ -21,14 +22,14 @@ def split(content: Content) -> tuple[bytes, Iterator[bytes]]:
             break
     else:
         reader.close()
-    rest = reader.rest
+    rest, ended = reader.rest, False
     for empty in (b"\n", b"\r\n"):
         if rest.startswith(empty):
-            rest = rest[len(empty) :]
+            rest, ended = rest[len(empty) :], True
             break
 
     def body() -> Iterator[bytes]:
-        if rest:
+        if rest or ended:
             yield rest
         yield from chunks
 

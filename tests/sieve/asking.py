@@ -20,8 +20,8 @@ def everything() -> str:
 def as_message(octets: bytes, envelope: Mapping[str, str] = ENVELOPE) -> SieveMessage:
     """A message in the form that delivery gives it."""
     text = octets.replace(b"\r\n", b"\n")
-    header, _, body = text.partition(b"\n\n")
-    return SieveMessage(header + b"\n", len(octets), lambda: (body,), envelope)
+    header, empty, body = text.partition(b"\n\n")
+    return SieveMessage(header + b"\n", len(octets), lambda: (body,) if empty else (), envelope)
 
 
 def run(

@@ -133,6 +133,7 @@ anyof (false, header :contains "subject" "parts", not true)
 allof (true, not anyof (false, false))
 true
 false
+body :matches "*"
 body :contains "two lines"
 body :contains "TWO LINES"
 body :raw :contains "=FC"

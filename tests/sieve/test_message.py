@@ -44,6 +44,11 @@ class TestBody:
     def test_where_it_looks(self, test: str, held: bool) -> None:
         assert fits(test, PARTS) is held
 
+    def test_a_message_without_body_is_none_with_an_empty_one(self) -> None:
+        """RFC 5173 section 4."""
+        assert not fits('body :raw :contains ""', "A: b\n") and not fits('body :matches "*"', "A: b\n")
+        assert fits('body :raw ""', "A: b\n\n")
+
     def test_line_ends_are_those_of_mail(self) -> None:
         for message in (b"A: b\n\none\ntwo\n", b"A: b\r\n\r\none\r\ntwo\r\n"):
             assert fits('body :raw "one\r\ntwo\r\n"', message)
