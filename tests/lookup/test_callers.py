@@ -58,6 +58,23 @@ def test_expn_is_asked_about_only_where_clients_may(tmp_path: Path, config: Conf
     assert asks(NET_UID, "members", configuration(tmp_path, **users(smtpd_expn_networks="192.0.2.0/24")))
 
 
+@pytest.mark.parametrize(
+    ("verb", "parameter", "value"),
+    [
+        ("generic", "smtp_generic_maps", "static:x@y.example"),
+        ("generic", "lmtp_generic_maps", "static:x@y.example"),
+        ("forwarded", "srs_domain", "own.example"),
+    ],
+)
+def test_names_outside_are_asked_about_only_where_there_are_some(
+    tmp_path: Path, config: Config, verb: str, parameter: str, value: str
+) -> None:
+    assert not asks(NET_UID, verb, config)
+    assert asks(NET_UID, verb, configuration(tmp_path, **users(**{parameter: value})))
+    for kept in ("canonical", "expand", "copy", "returned"):
+        assert not asks(NET_UID, kept, configuration(tmp_path, **users(**{parameter: value})))
+
+
 def test_an_option_of_one_service_is_enough(config: Config) -> None:
     config.services["inside"] = Service("inside", "smtpd", options={"smtpd_expn_networks": "192.0.2.0/24"})
     assert asks(NET_UID, "members", config)

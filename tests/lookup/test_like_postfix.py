@@ -61,6 +61,11 @@ CASES: dict[str, dict[str, str]] = {
         "default_transport": "retry:4.4.1 later",
     },
     "hub": {"relayhost": "hub.example", "relay_transport": "relay", "mydestination": "", "local_transport": "relay:x"},
+    "overlap": {
+        "relay_domains": "relay.example, hosted.example, alias.example, own.example, !sub.relay.example",
+        "virtual_mailbox_domains": "hosted.example, alias.example, own.example",
+        "virtual_alias_domains": "inline:{alias.example=x, own.example=x, far.example=x}",
+    },
     "silent": {"show_user_unknown_table_name": "no", "recipient_delimiter": "-+"},
 }
 LOCALS = ("ann", "bob", "ann+x", "far.example!ann", "ann%far.example", "a%b%far.example", '"a b"', '"ann@far.example"')

@@ -214,3 +214,7 @@ def test_the_rights_are_small() -> None:
     assert not rights.write
     assert confinement(Config.for_tests(smtp_client_ports="25")).connect_tcp == (25, 53)
     assert confinement(Config.for_tests(smtp_bind_address="192.0.2.1")).bind_tcp == (0,)
+    alone = {"smtp_mta_sts": "no", "smtp_tlsrpt_enable": "no", "notify_classes": ""}
+    assert not confinement(Config.for_tests(**alone)).unix
+    for names in ({"smtp_generic_maps": "static:x@y.test"}, {"srs_domain": "own.test"}):
+        assert confinement(Config.for_tests(**alone, **names)).unix, "lookup is asked"
