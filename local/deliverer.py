@@ -50,6 +50,7 @@ class Deliverer:
         """`lock_spool` as in Destinations."""
         self._config = config
         self._user = user
+        self._paths: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._origin = config[MYORIGIN]
         self._destinations = Destinations(config, user, lock_spool)
 
@@ -127,12 +128,7 @@ class Deliverer:
 
     def _forward_file(self, message: Message, report: Report) -> tuple[str, tuple[Target, ...]] | None:
         """The first forward file that is there and may be used, with its targets; None where there are none."""
-        macros = user_macros(message, self._user, self._config[FORWARD_EXPANSION_FILTER])
-        # Split before macros are replaced: an extension is an outsider's text, and must not name a path.
-        templates = self._config[FORWARD_PATH].replace(",", " ").split()
-        for path in dict.fromkeys(expand_macros(template, macros, self._config) for template in templates):
-            if "/../" in path or "\0" in path:
-                continue
+        for path in self._forward_paths(message):
             try:
                 targets = read_forward(path, self._user.uid)
             except IgnoredFile as error:
@@ -141,6 +137,17 @@ class Deliverer:
             if targets is not None:
                 return (path, targets) if targets else None  # an empty one says that nothing is forwarded
         return None
+
+    def _forward_paths(self, message: Message) -> tuple[str, ...]:
+        """Where forward files may lie, kept for the next message to the same recipient."""
+        key = (message.recipient, message.user, message.extension, message.delimiter, message.domain)
+        if key != self._paths[0]:
+            macros = user_macros(message, self._user, self._config[FORWARD_EXPANSION_FILTER])
+            # Split before macros are replaced: an extension is an outsider's text, and must not name a path.
+            templates = self._config[FORWARD_PATH].replace(",", " ").split()
+            paths = dict.fromkeys(expand_macros(template, macros, self._config) for template in templates)
+            self._paths = key, tuple(path for path in paths if "/../" not in path and "\0" not in path)
+        return self._paths[1]
 
     def _forward(self, found: tuple[str, tuple[Target, ...]], message: Message, report: Report) -> list[Step]:
         """What the user's forward file says is put into the report, but for the steps that are done here.

@@ -130,7 +130,7 @@ DUPLICATE_FILTER_LIMIT = integer(
 )
 LOCAL_CONCURRENCY_LIMIT = integer(
     "local_concurrency_limit",
-    "50",
+    "100",
     "How many messages one local process delivers at once; each recipient user has at most one at a time.",
     minimum=1,
     maximum=200,
