@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.local import COMMAND_TIME_LIMIT
+from pillarbox.lib.config.parameters.local import COMMAND_TIME_LIMIT, LOCAL_CONCURRENCY_LIMIT
 from pillarbox.lib.ipc import AsyncChannel, ChannelClosed, ProtocolError
 from pillarbox.lib.store.interface import StoreError
 from pillarbox.local.jobs import Begin, begin_deliverer, begin_expander, run_child
@@ -28,8 +28,10 @@ from pillarbox.local.sending import Stale
 from pillarbox.local.steps import Message, Report
 from pillarbox.local.users import User
 
-IDLE_TIME: Final = 10.0
-"""Seconds for which a child waits for its next job: mail for one user comes in bursts."""
+IDLE_TIME: Final = 60.0
+"""Seconds for which a child waits for its next job: mail for one user comes in bursts.  A fork costs as much as ten
+deliveries, the copying of what parent and child touch afterwards included.  No more wait than work at most at once
+(`local_concurrency_limit`): those that have waited longest end."""
 MOST_COMMANDS: Final = 5
 """Commands that one forward file may run to their time limit before its process counts as stuck."""
 GRACE: Final = 120.0
@@ -180,6 +182,8 @@ class Children:
         self._idle: dict[object, list[Child]] = {}
         self._turns: dict[object, asyncio.Semaphore] = {}
         self._waiting: dict[object, int] = {}
+        self._most_idle = config[LOCAL_CONCURRENCY_LIMIT]
+        self._idle_count = 0
         self._ended: list[Child] = []
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -214,9 +218,9 @@ class Children:
         lock: AbstractAsyncContextManager[None] | None = None,
     ) -> Report:
         """Have `user`'s deliverer do a job.  Raises ChildFailed, and what `put` raises."""
-        key = (user.uid, user.gid, user.name)
+        # All of the user is the key: who got another home directory gets another child.
         return await self._call(
-            key,
+            user,
             1,
             lambda channel: begin_deliverer(self._config, user, channel),
             job,
@@ -237,9 +241,8 @@ class Children:
         self._waiting[key] = self._waiting.get(key, 0) + 1
         try:
             async with turns:
-                idle = self._idle.get(key)
                 try:
-                    child = idle.pop() if idle else Child(begin)
+                    child = self._pop_idle(key) or Child(begin)
                 except OSError as error:
                     raise ChildFailed(f"cannot fork: {error.strerror}") from error
                 try:
@@ -248,7 +251,7 @@ class Children:
                     self._end(child)
                     raise
                 child.idle_since = self._clock()
-                self._idle.setdefault(key, []).append(child)
+                self._keep_idle(key, child)
                 return report
         finally:
             self._waiting[key] -= 1
@@ -256,8 +259,32 @@ class Children:
                 del self._waiting[key], self._turns[key]
             self._sweep_later()
 
+    def _pop_idle(self, key: object) -> Child | None:
+        children = self._idle.get(key)
+        if not children:
+            return None
+        child = children.pop()
+        if not children:
+            del self._idle[key]
+        self._idle_count -= 1
+        return child
+
+    def _keep_idle(self, key: object, child: Child) -> None:
+        """Let it wait; the keys stand in the order in which the last child of each began to wait."""
+        children = self._idle.pop(key, [])
+        children.append(child)
+        self._idle[key] = children
+        self._idle_count += 1
+        while self._idle_count > self._most_idle:
+            longest = next(iter(self._idle))
+            self._end(self._idle[longest].pop(0))
+            self._idle_count -= 1
+            if not self._idle[longest]:
+                del self._idle[longest]
+
     def _drop_idle(self, key: object) -> None:
         for child in self._idle.pop(key, []):
+            self._idle_count -= 1
             self._end(child)
 
     def _end(self, child: Child) -> None:
@@ -276,6 +303,7 @@ class Children:
             keep = []
             for child in children:
                 if child.idle_since < oldest:
+                    self._idle_count -= 1
                     self._end(child)
                 else:
                     keep.append(child)
