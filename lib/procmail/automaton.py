@@ -68,6 +68,8 @@ class Automaton:
         self._entry = self._build(node, 0)
         self._rows: dict[frozenset[int], Row] = {}
         self._first: Row | None = None
+        self.made = 0
+        """States made so far, forgotten ones as well."""
 
     # --- the expression as places
 
@@ -112,6 +114,7 @@ class Automaton:
         if row is None:
             if len(self._rows) >= STATE_LIMIT:
                 self._forget()
+            self.made += 1
             row = self._rows[places] = Row(places, 0 in places)
         return row
 

@@ -52,8 +52,6 @@ class _Frame:
     index: int = 0
     matched: bool = False
     executed: bool = False
-    succeeded: bool = False
-    failed: bool = False
 
 
 class _Delivered(Exception):
@@ -71,6 +69,8 @@ class Interpreter:
         self._carrier = carrier
         self._session = Session(carrier, variables, mail, directory)
         self._frames: list[_Frame] = []
+        self._succeeded = True
+        """Whether the last action that was tried, on whatever level, went well."""
         self._counts = {"steps": 0, "clones": 0}
 
     def run(self, rcfile: RcFile) -> Verdict:
@@ -227,23 +227,25 @@ class Interpreter:
 
     def _recipe(self, recipe: Recipe, frame: _Frame) -> None:
         flags = recipe.flags
-        if not _may_run(flags.chained, frame):
+        if not _may_run(flags.chained, frame, self._succeeded):
             # What was executed before an else is no reason for the else after it.
             frame.executed = flags.chained == "E"
-            frame.succeeded = frame.failed = False
             if flags.chained in ("E", "e"):
                 frame.matched = False
+            self._session.variables.score = "0"
             return
         matched = Evaluation(self._session, recipe).holds()
         if flags.chained not in ("A", "a"):
             frame.matched = matched
         frame.executed = matched
-        frame.succeeded = frame.failed = False
         if not matched:
+            # `$=` is that of the recipe that was read last, and what is passed over is read.
+            if isinstance(recipe.action, Block) and any(isinstance(each, Recipe) for each in recipe.action.statements):
+                self._session.variables.score = "0"
             return
         if isinstance(recipe.action, Block):
-            frame.succeeded = True
-            block = _Frame(recipe.action.statements, matched=True)
+            self._succeeded = True
+            block = _Frame(recipe.action.statements, matched=True, executed=True)
             if flags.copy:
                 self._clone(block, recipe.line)
             else:
@@ -252,15 +254,15 @@ class Interpreter:
         try:
             delivers = Actions(self._session, recipe).carry_out()
         except CarrierError as error:
-            frame.failed = True
+            self._succeeded = False
             if str(error):
                 self._session.complain(str(error))
             return
         except Overflow:
-            frame.failed = True
+            self._succeeded = False
             self._exceeded(recipe.line)
             return
-        frame.succeeded = True
+        self._succeeded = True
         if delivers:
             raise _Delivered
 
@@ -274,17 +276,18 @@ class Interpreter:
         clone._session = self._session.clone()
         clone._frames = [replace(frame) for frame in self._frames] + [block]
         clone._counts = self._counts
+        clone._succeeded = self._succeeded
         clone._to_the_end()
 
 
-def _may_run(chained: str, frame: _Frame) -> bool:
+def _may_run(chained: str, frame: _Frame, succeeded: bool) -> bool:
     match chained:
         case "A":
             return frame.matched
         case "a":
-            return frame.matched and frame.succeeded
+            return frame.matched and succeeded
         case "E":
             return not frame.executed
         case "e":
-            return frame.failed
+            return frame.executed and not succeeded
     return True
