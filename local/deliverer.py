@@ -78,8 +78,9 @@ class Deliverer:
                     self._mailbox(message, report, command)
         return report
 
-    def include(self, message: Message, path: str) -> Report:
-        """Look through an include file that belongs to the user, and do what it says besides addresses.
+    def include(self, message: Message, path: str, *, named: bool = False) -> Report:
+        """Look through an include file that belongs to the user, or that something of the user's has `named`, and do
+        what it says besides addresses.
 
         Nothing is done of a file that has an error: what stands before it would be done again and again.
         """
@@ -89,7 +90,7 @@ class Deliverer:
             report.listed += 1
 
         try:
-            with include_file(path, self._user.uid) as file:
+            with include_file(path, None if named else self._user.uid) as file:
                 steps = self._sorted(file.targets(), "include", message, report, count)
                 report.signature = file.signature
         except DeliveryFailure as failure:
@@ -97,10 +98,10 @@ class Deliverer:
         self._do(steps, report)
         return report
 
-    def members(self, message: Message, path: str, signature: str) -> Iterator[list[str]]:
+    def members(self, message: Message, path: str, signature: str, *, named: bool = False) -> Iterator[list[str]]:
         """The addresses in an include file, in batches.  Raises DeliveryFailure where it is not what it was."""
         batch: list[str] = []
-        with include_file(path, self._user.uid) as file:
+        with include_file(path, None if named else self._user.uid) as file:
             if file.signature != signature:
                 raise DeliveryFailure("4.3.0", f":include:{path}: the file changes while it is read")
             for target in self._once(file.targets()):

@@ -45,6 +45,8 @@ class _List:
 
     path: str
     reader: User
+    named: bool
+    """Whether something of the reader's names the file, whoever owns it."""
     signature: str
 
 
@@ -62,7 +64,7 @@ class RecipientDelivery:
     _addresses: list[str] = field(default_factory=list)
     _lists: list[_List] = field(default_factory=list)
     _included: set[str] = field(default_factory=set)
-    _pending: list[Report] = field(default_factory=list)
+    _pending: list[tuple[Report, User | None]] = field(default_factory=list)
     _mails: list[Mail] = field(default_factory=list)
     _mailbox: bool = False
     _transport: str = ""
@@ -89,7 +91,7 @@ class RecipientDelivery:
         report = await self.children.expander({"do": "expand"}, self.message)
         if report.sender is not None:
             self.message = self.message.with_sender(report.sender)
-        await self._take(report)
+        await self._take(report, self.identities.owner_of_table(report.table) if report.includes else None)
         await self._rest()
 
     @property
@@ -98,10 +100,15 @@ class RecipientDelivery:
 
     async def _rest(self) -> None:
         while self._pending:
-            await self._take(self._pending.pop())
+            await self._take(*self._pending.pop())
 
-    async def _take(self, report: Report) -> None:
-        """Have done what a report leaves to do, but for the mailbox and the sending."""
+    async def _take(self, report: Report, rights: User | None) -> None:
+        """Have done what a report leaves to do, but for the mailbox and the sending.
+
+        `rights`: with whose rights the lists in it are read, None for those of each list's owner.  What a user's file
+        names is read as that user: nobody makes things happen with another's rights by including a file of the
+        other's.
+        """
         for warning in report.warnings:
             log.warning(warning)
         self.outcomes += report.outcomes
@@ -120,26 +127,32 @@ class RecipientDelivery:
             for verb, arguments in (("file", report.files), ("command", report.commands)):
                 for argument in arguments:
                     job = {"do": verb, "argument": argument}
-                    self._pending.append(await self.children.deliverer(runner, job, self.message))
+                    self._pending.append((await self.children.deliverer(runner, job, self.message), None))
         for path in report.includes:
-            await self._include(path)
+            await self._include(path, rights)
 
-    async def _include(self, path: str) -> None:
+    async def _include(self, path: str, rights: User | None) -> None:
         if path in self._included:
             return
         if len(self._included) >= INCLUDE_LIMIT:
             self.outcomes.append(Outcome(BOUNCED, "5.4.6", "recipient nesting limit exceeded"))
             return
         self._included.add(path)
-        try:
-            reader = self.identities.of_include(os.stat(path).st_uid)
-        except OSError as error:
-            self.outcomes.append(Outcome(DEFERRED, "4.3.5", f":include:{path}: {error.strerror}"))
-            return
-        report = await self.children.deliverer(reader, {"do": "include", "argument": path}, self.message)
+        named = rights is not None
+        reader = rights
+        if reader is None:
+            try:
+                owner = os.stat(path).st_uid
+            except OSError as error:
+                self.outcomes.append(Outcome(DEFERRED, "4.3.5", f":include:{path}: {error.strerror}"))
+                return
+            reader = self.identities.of_include(owner)
+            rights = reader if owner else None
+        job = {"do": "include", "argument": path, "named": named}
+        report = await self.children.deliverer(reader, job, self.message)
         if report.listed:
-            self._lists.append(_List(path, reader, report.signature))
-        self._pending.append(report)
+            self._lists.append(_List(path, reader, named, report.signature))
+        self._pending.append((report, rights))
 
     async def _user(self, user: User | None) -> None:
         """Deliver to the system user that the recipient names, or to the agent that takes mailboxes over."""
@@ -149,13 +162,13 @@ class RecipientDelivery:
             lock = self.identities.mailbox_lock(user)
             report = await self.children.deliverer(self.identities.of_user(user), job, self.message, lock=lock)
             hand_over = report.mailbox and self._transport
-            self._pending.append(replace(report, mailbox=False))
+            self._pending.append((replace(report, mailbox=False), self.identities.of_forward(user)))
             if not hand_over:
                 return
         if self._transport:
             await self._hand_over(self._transport)
         else:
-            self._pending.append(await self.children.expander({"do": "unknown"}, self.message))
+            self._pending.append((await self.children.expander({"do": "unknown"}, self.message), None))
 
     async def _hand_over(self, transport: str) -> None:
         report = await self.children.expander({"do": "hand over", "transport": transport}, self.message)
@@ -195,7 +208,7 @@ class RecipientDelivery:
         for start in range(0, len(self._addresses), ADDRESSES_PER_FRAME):
             await put(self._addresses[start : start + ADDRESSES_PER_FRAME])
         for each in self._lists:
-            job = {"do": "members", "argument": each.path, "signature": each.signature}
+            job = {"do": "members", "argument": each.path, "signature": each.signature, "named": each.named}
             report = await self.children.deliverer(each.reader, job, self.message, put)
             if report.outcomes:
                 raise ListFailed(report.outcomes)

@@ -63,7 +63,7 @@ class Expander:
             else:
                 report.sender = self._owner(name, message)
                 self._sort(name, value, message, report)
-                if report.files or report.commands:
+                if report.files or report.commands or report.includes:
                     table = self._lookup.locate(ALIAS_MAPS.name, name)
                     report.table = -1 if table is None else table
                 if report.mailbox:

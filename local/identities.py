@@ -47,20 +47,30 @@ class Identities:
         return User(user.name, me.uid, me.gid, user.home, user.shell)
 
     def of_include(self, owner: int) -> User:
-        """Who reads an include file of this owner and does what it says; for one of root's `default_privs`."""
+        """Who reads an include file of this owner, which something of root's names, and does what it says; for one of
+        root's `default_privs`."""
         return self._of_owner(owner)
+
+    def of_forward(self, user: User) -> User | None:
+        """Who reads the include files that a user's forward file names; None for root's: their owners."""
+        return self.of_user(user) if user.uid else None
 
     def of_alias(self, table: int) -> User:
         """Who does what an alias says: the owner of the table that has it, number `table` of alias_maps; for one of
         root's, and one that has no file, `default_privs` (aliases(5))."""
+        return self.owner_of_table(table) or default_user(self._config)
+
+    def owner_of_table(self, table: int) -> User | None:
+        """The owner of table number `table` of alias_maps where that is not root; None also where there is no file."""
         if not (self._root and 0 <= table < len(self._tables)):
-            return default_user(self._config)
+            return None
         try:
             files = STANDARD.open(self._tables[table]).files()
             owners = {os.stat(file).st_uid for file in files}
         except (OSError, TableError):
             owners = set()
-        return self._of_owner(owners.pop()) if len(owners) == 1 else default_user(self._config)
+        owner = owners.pop() if len(owners) == 1 else 0
+        return self._of_owner(owner) if owner else None
 
     def _of_owner(self, owner: int) -> User:
         if not self._root or owner == 0:

@@ -130,13 +130,13 @@ def begin_deliverer(config: Config, user: User, channel: Channel) -> Serve:
         argument = job.text("argument")
         if verb == "members":
             try:
-                for batch in deliverer.members(message, argument, job.text("signature")):
+                for batch in deliverer.members(message, argument, job.text("signature"), named=job.boolean("named")):
                     channel.send({**Report(forward=batch).members(), "more": True})
             except DeliveryFailure as failure:
                 return Report(outcomes=[Outcome.failure(failure)])
             return Report()
         if verb == "include":
-            return deliverer.include(message, argument)
+            return deliverer.include(message, argument, named=job.boolean("named"))
         if verb == "file":
             return deliverer.file(message, argument)
         if verb == "command":

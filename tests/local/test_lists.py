@@ -100,8 +100,8 @@ def test_a_list_that_changes_between_its_readings_is_sent_to_nobody(
     house.services.aliases["all"] = f":include:{path}"
     real = deliverer.Deliverer.include
 
-    def include(self: deliverer.Deliverer, *arguments: object) -> object:
-        report = real(self, *arguments)  # type: ignore[arg-type]
+    def include(self: deliverer.Deliverer, *arguments: object, **how: bool) -> object:
+        report = real(self, *arguments, **how)  # type: ignore[arg-type]
         path.write_text("a@far.example\nb@far.example\n")
         return report
 

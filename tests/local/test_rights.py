@@ -93,3 +93,45 @@ def test_root_is_known_by_its_number_not_its_name(house: House, monkeypatch: pyt
     assert pwd.getpwnam("toor").pw_uid == 0
     assert one(house, "toor@example.com")[0] == "sent"
     assert int((out / "command").read_text()) == NOBODY_UID
+
+
+def _secret(house: House) -> Path:
+    """A list of bob's that only bob can read."""
+    path = house.write("bob", "list", "bobs@far.example\n", mode=0o600)
+    house.people["bob"].home.chmod(0o700)
+    return path
+
+
+@pytest.mark.parametrize("named_by", ["forward", "list", "table"])
+def test_naming_anothers_list_gives_nobody_the_others_rights(house: House, named_by: str) -> None:
+    path = _secret(house)
+    address = "all@example.com"
+    if named_by == "forward":
+        house.write("ann", ".forward", f":include:{path}\n")
+        address = "ann@example.com"
+    elif named_by == "list":
+        house.services.aliases["all"] = f":include:{house.write('ann', 'list', f':include:{path}')}"
+    else:
+        table = house.write("ann", "aliases", "all: x\n")
+        house.options["alias_maps"] = f"texthash:{table}"
+        house.services.aliases["all"] = f":include:{path}"
+    status, dsn, text = one(house, address)
+    assert (status, dsn) == ("deferred", "4.3.5") and "Permission denied" in text
+    assert house.services.received == []
+
+
+def test_what_a_list_of_anothers_says_is_done_as_who_names_it(house: House) -> None:
+    out = place(house)
+    house.options["allow_mail_to_commands"] = "alias, forward, include"
+    path = house.write("bob", "list", f'"|id -u > {out}/who"\nx@far.example\n')
+    house.write("ann", ".forward", f":include:{path}\n")
+    assert one(house, "ann@example.com")[0] == "sent"
+    assert int((out / "who").read_text()) == FIRST_UID
+    assert house.services.received[0][0]["recipients"] == ["x@far.example"]
+
+
+def test_a_list_of_roots_that_names_a_users_list_leaves_it_to_its_owner(house: House) -> None:
+    outer = house.write("ann", "outer", f":include:{_secret(house)}\n", uid=0)
+    house.services.aliases["all"] = f":include:{outer}"
+    assert one(house, "all@example.com")[0] == "sent"
+    assert house.services.received[0][0]["recipients"] == ["bobs@far.example"]
