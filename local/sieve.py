@@ -70,14 +70,16 @@ def sieve(destinations: Destinations, message: Message, report: Report) -> bool:
     if stored and plan.redirects:
         filter_.undone(owner, incoming, stored, [])
     for outgoing, memory in plan.replies:
-        report.outgoing.append(outgoing)
-        filter_.note(owner, memory)
+        if trouble := filter_.note(owner, memory):
+            report.warnings.append(f"{message.queue_id}: sieve: no reply that cannot be remembered: {trouble}")
+        else:
+            report.outgoing.append(outgoing)
     for outgoing in plan.redirects:
         if outgoing.head is None and outgoing.sender == message.sender:
             report.forward += outgoing.recipients
         else:
             report.outgoing.append(outgoing)
-    filter_.done(owner, plan)
+    filter_.done(owner, plan, incoming if plan.redirects else None)
     if plan.rejection is not None:
         report.outcomes.append(Outcome(BOUNCED, "5.7.1", plan.rejection))
     elif stored or not plan.redirects:

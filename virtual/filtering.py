@@ -98,12 +98,14 @@ class Filtering:
     def _finish(self, letter: Letter, owner: Owner, incoming: Incoming, plan: Plan) -> None:
         """Send the replies and remember what is to be remembered; nothing that fails here makes the message wait."""
         for outgoing, memory in plan.replies:
+            if trouble := self._filter.note(owner, memory):
+                log.warning(f"{incoming.queue_id}: sieve: no reply that cannot be remembered: {trouble}")
+                continue
             try:
                 self._submission.send(outgoing, letter.content, incoming.recipient, Wishes())
             except (ServiceUnavailable, Rejected, OSError, EOFError) as error:
                 log.warning(f"{incoming.queue_id}: sieve: reply to <{outgoing.recipients[0]}> is lost: {error}")
-            else:
-                _trouble(incoming, self._filter.note(owner, memory))
+                _trouble(incoming, self._filter.forget(owner, memory))
         _trouble(incoming, self._filter.done(owner, plan))
 
     def _undone(self, owner: Owner, incoming: Incoming, puts: list[Put], redirects: list[Outgoing]) -> None:

@@ -25,7 +25,7 @@ from pillarbox.lib.sieve_box.folders import Folders, special_use_of
 from pillarbox.lib.sieve_box.plan import INBOX, Memory, Outgoing, Plan, Put
 from pillarbox.lib.sieve_box.remembered import Remembered
 from pillarbox.lib.sieve_box.replies import Letterhead, error_notice, notification, vacation_reply
-from pillarbox.lib.sieve_box.running import Incoming, Owner, Ran, Runner, Scripts
+from pillarbox.lib.sieve_box.running import Incoming, Owner, Ran, Runner, Scripts, first_mark
 from pillarbox.lib.sieve_box.vacation import period, response_key, why_not
 
 DAY: Final = 86400.0
@@ -69,9 +69,18 @@ class Filter:
         """What the filter of a user remembers."""
         return Remembered(self._scripts.place(parameters.SIEVE_REMEMBERED.name, owner), self._clock())
 
-    def done(self, owner: Owner, plan: Plan) -> str:
-        """All has been carried out: remember what is to be remembered.  Gives what went wrong with that, or ""."""
-        return self._note(owner, plan.remember)
+    def done(self, owner: Owner, plan: Plan, unsent: Incoming | None = None) -> str:
+        """All has been carried out: remember what is to be remembered.  Gives what went wrong with that, or "".
+
+        `unsent`: but for the redirects of this message, which others are to send.  Where they cannot it comes again,
+        and must not find itself to be a duplicate.
+        """
+        wanted = plan.remember
+        if unsent is not None and wanted:
+            memory = self.memory(owner)
+            new = [item.value for item in wanted if not memory.knows(item.kind, item.value)]
+            wanted = [Memory("first", first_mark(unsent, value), ATTEMPTS_LAST) for value in new] + wanted
+        return self._note(owner, wanted)
 
     def undone(self, owner: Owner, incoming: Incoming, puts: list[Put], redirects: list[Outgoing]) -> str:
         """Only this has been carried out, and the message will come again: do not do it twice."""
@@ -80,8 +89,12 @@ class Filter:
         return self._note(owner, [Memory("done", value, ATTEMPTS_LAST) for value in done])
 
     def note(self, owner: Owner, memory: Memory | None) -> str:
-        """Remember one thing."""
+        """Remember one thing.  Gives what went wrong with that, or ""."""
         return self._note(owner, [memory] if memory is not None else [])
+
+    def forget(self, owner: Owner, memory: Memory | None) -> str:
+        """The opposite."""
+        return self.note(owner, replace(memory, lifetime=0.0) if memory is not None else None)
 
     def _note(self, owner: Owner, wanted: list[Memory]) -> str:
         if not wanted:
@@ -269,9 +282,12 @@ class _Planner:
         """Log it; tell the user, once a day."""
         incoming, plan = self._incoming, self._plan
         plan.warnings.append(f"{incoming.queue_id}: sieve: to=<{incoming.recipient}>: {text}")
-        if not self._filter.tells or self._memory.knows("told", ""):
-            return
+        if not self._filter.tells or not incoming.sender or self._memory.knows("told", ""):
+            return  # what has the null sender may be such a notice itself
         self._memory.note("told", "", DAY)
+        if self._memory.trouble:
+            plan.warnings.append(f"{incoming.queue_id}: sieve: the user is not told: {self._memory.trouble}")
+            return
         head = self._letterhead(incoming.recipient)
         letter = error_notice(replace(head, from_=incoming.recipient), to=incoming.recipient, error=text)
         plan.replies.append((Outgoing("", (incoming.recipient,), letter), None))

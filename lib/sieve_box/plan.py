@@ -51,7 +51,8 @@ class Plan:
     """What is to be done, in this order: the puts, the redirects, the replies.
 
     Where a put fails nothing else is done; where a redirect fails, what has been done is remembered (`undone`), so that
-    the next attempt does the rest.  A reply that cannot be sent is left out.
+    the next attempt does the rest.  A reply that cannot be sent is left out, and so is one that cannot be remembered:
+    nothing would end the replies to another program that replies.
     """
 
     puts: list[Put] = field(default_factory=list)

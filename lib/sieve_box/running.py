@@ -58,6 +58,11 @@ class Incoming:
     """Of the delivery request: client_name, client_address, sasl_username ..."""
 
 
+def first_mark(incoming: Incoming, identification: str) -> str:
+    """By which it is known that it was this message for which `identification` was remembered first."""
+    return f"{incoming.queue_id}\0{incoming.recipient}\0{identification}"
+
+
 @dataclass(slots=True)
 class Ran:
     """What the scripts of one message said: actions in order, without implicit decisions left to make."""
@@ -239,7 +244,10 @@ class Runner:
             delimiters=self._delimiters or "+",
             mailbox_exists=folders.exists,
             special_use=with_attribute,
-            duplicate_seen=lambda identification, seconds: memory.knows("duplicate", identification),
+            duplicate_seen=lambda identification, seconds: (
+                memory.knows("duplicate", identification)
+                and not memory.knows("first", first_mark(incoming, identification))
+            ),
             spam_score=lambda: self._scores.spam(header),
             virus_score=lambda: self._scores.virus(header),
             limits=self._limits,

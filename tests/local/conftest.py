@@ -153,6 +153,7 @@ class House:
         sender: str = "s@example.org",
         recipients: tuple[DeliveryRecipient, ...] = (),
         original: str = "",
+        queue_id: str = "4jXFYl6dnjzKD6m",
         **conditions: Any,
     ) -> list[Result]:
         """Deliver one message to each address in turn; the results."""
@@ -174,7 +175,7 @@ class House:
                 fd = os.open(queue_file, os.O_RDONLY)
                 request = DeliveryRequest(
                     tag=number,
-                    queue_id="4jXFYl6dnjzKD6m",
+                    queue_id=queue_id,
                     sender=sender,
                     recipients=recipients or (DeliveryRecipient(0, address, original),),
                     content=Content(fd, 8, len(content)),

@@ -111,6 +111,30 @@ def test_what_is_stored_is_not_stored_again_where_sending_fails(house: House) ->
     assert len(house.services.received) == 1
 
 
+def test_a_message_whose_sending_failed_is_no_duplicate_of_itself(house: House) -> None:
+    """It was remembered before it was sent on, and is nowhere yet."""
+    house.write(
+        "ann", ".dovecot.sieve", 'require "duplicate"; if duplicate { discard; stop; } redirect "b@example.org";'
+    )
+    content = b"Message-ID: <1@x>\n" + CONTENT
+    house.services.refusal = (451, "4.3.0", "try again later")
+    assert [house.deliver("ann@example.com", content=content)[0].status for _ in range(2)] == ["deferred"] * 2
+    house.services.refusal = None
+    assert house.deliver("ann@example.com", content=content)[0].status == "sent"
+    assert len(house.services.received) == 1
+    (result,) = house.deliver("ann@example.com", content=content, queue_id="4jXFYl6dnjzKD6n")
+    assert result.text == "sieve: discarded"
+
+
+def test_nobody_is_answered_or_told_by_who_cannot_remember_it(house: House) -> None:
+    (home(house) / ".sieve-remembered").mkdir()
+    with log.capture() as lines:
+        assert deliver(house, "keep;\nnonsense;")[0] == "sent"
+        assert deliver(house, 'require "vacation"; vacation "away";')[0] == "sent"
+    assert house.services.received == []
+    assert sum(".sieve-remembered: " in line for line in lines) >= 2
+
+
 def test_reject_goes_back(house: House) -> None:
     assert deliver(house, 'require "reject"; reject "no";') == ("bounced", "5.7.1", "no")
     assert not (house.spool / "ann").exists() or (house.spool / "ann").read_bytes() == b""

@@ -236,6 +236,14 @@ class TestErrors:
         assert (sender, recipients) == ("", [ANN])
         assert b"Auto-Submitted: auto-generated" in content and b".dovecot.sieve:1:" in content
 
+    @pytest.mark.parametrize("how", ["cannot be remembered", "is about a notice"])
+    def test_notices_make_no_notices(self, agent: Filtered, how: str) -> None:
+        agent.script("keep")
+        if how == "cannot be remembered":
+            (agent.home / ".sieve-remembered").mkdir()
+        assert agent.deliver(sender="" if how == "is about a notice" else "bob@example.org")[0] == "sent"
+        assert agent.sent == [] and len(agent.names()) == 1
+
     def test_a_broken_script_of_the_site_makes_mail_wait(self, tmp_path: Path) -> None:
         agent = Filtered(tmp_path, sieve_before=str(tmp_path / "before.sieve"))
         assert agent.deliver()[:2] == ("deferred", "4.3.5")
@@ -349,6 +357,13 @@ class TestReplies:
         agent.services.refusal = None
         agent.deliver(PERSON, sender="bob@example.org")
         assert len(agent.sent) == 1
+
+    def test_who_cannot_be_remembered_is_not_answered(self, agent: Filtered) -> None:
+        """Two programs that answer each other's answers would never end."""
+        agent.script(AWAY)
+        (agent.home / ".sieve-remembered").mkdir()
+        assert agent.deliver(PERSON, sender="bob@example.org")[2] == "sieve: delivered to mailbox"
+        assert agent.sent == []
 
     def test_another_reply_is_another(self, agent: Filtered) -> None:
         path = agent.script(AWAY)
