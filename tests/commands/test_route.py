@@ -184,7 +184,11 @@ BASIS = {
 }
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+"""Where a queue that lives for a moment waits for no disk."""
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     values=st.fixed_dictionaries({}, optional=PARAMETERS),
     address=addresses | odd_addresses,
@@ -192,7 +196,7 @@ BASIS = {
 )
 def test_it_is_what_happens(values: dict[str, str], address: str, sender: str) -> None:
     config = Config.for_tests(**(BASIS | values))
-    with tempfile.TemporaryDirectory() as folder, log.capture():
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder, log.capture():
         assert foretold(config, address, sender) == happens(config, Path(folder), address, sender)
 
 
