@@ -47,7 +47,7 @@ class Destinations:
     def __init__(self, config: Config, user: User, lock_spool: Callable[[], None] | None = None) -> None:
         """`lock_spool` has the parent lock the user's mailbox in a spool where only root may make files, until the job
         is done.  Raises StoreError."""
-        self._lock_spool = lock_spool
+        self.lock_spool = lock_spool
         self.config = config
         self.user = user
         self._writer = MaildirWriter()
@@ -154,7 +154,7 @@ class Destinations:
             dot_lock="dotlock" in config[MAILBOX_DELIVERY_LOCK],
             lock_timeout=config[DELIVER_LOCK_ATTEMPTS] * config[DELIVER_LOCK_DELAY],
             stale_after=config[STALE_LOCK_TIME],
-            denied=self._lock_spool if path == self.inbox else None,
+            denied=self.lock_spool if path == self.inbox else None,
         )
         pieces = message.content.chunks() if chunks is None else chunks()
         deliver_to_mbox(path, message.sender, message.arrival, prepended(message), pieces, options)

@@ -119,7 +119,8 @@ def _carried_out(destinations: Destinations, message: Message, report: Report, r
         umask=0o077,
     )
     host = socket.gethostname()
-    carrier = LocalCarrier(rcfile.name, options, host, time.monotonic() + config[COMMAND_TIME_LIMIT])
+    deadline = time.monotonic() + config[COMMAND_TIME_LIMIT]
+    carrier = LocalCarrier(rcfile.name, options, host, deadline, destinations.lock_spool)
     try:
         mail = carrier.keep(command_input(message))
         variables = _variables(destinations, message, host)
@@ -141,11 +142,9 @@ def _variables(destinations: Destinations, message: Message, host: str) -> Varia
 
 
 def own_sendmail() -> str:
-    """The suite's own command: beside the interpreter where it is installed, else its file."""
-    installed = Path(sys.executable).with_name("sendmail")
-    if installed.exists():
-        return str(installed)
-    return str(Path(__file__).resolve().parents[1] / "commands" / "sendmail.py")
+    """The suite's own command: its file where that can be executed, as in a checkout, else what was installed."""
+    file = Path(__file__).resolve().parents[1] / "commands" / "sendmail.py"
+    return str(file) if os.access(file, os.X_OK) else str(Path(sys.executable).with_name("sendmail"))
 
 
 def _judged(verdict: Verdict, carrier: LocalCarrier, rcfile: RcFile) -> Outcome:

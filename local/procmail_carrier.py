@@ -46,7 +46,15 @@ def octets(text: str) -> str:
 class LocalCarrier:
     """Carries out one message's recipes.  `deadline` in the seconds of time.monotonic."""
 
-    def __init__(self, name: str, folders: FolderOptions, host: str, deadline: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        folders: FolderOptions,
+        host: str,
+        deadline: float,
+        lock_spool: Callable[[], None] | None = None,
+    ) -> None:
+        """`lock_spool` as in `Destinations`."""
         self.host = host
         self.process = os.getpid()
         self.failure: DeliveryFailure | None = None
@@ -54,6 +62,7 @@ class LocalCarrier:
         self._name = name
         self._folders = folders
         self._deadline = deadline
+        self._lock_spool = lock_spool
         self._kept: list[int] = []
         self._locks: set[str] = set()
 
@@ -231,10 +240,19 @@ class LocalCarrier:
         except StoreError as error:
             cause = error.__cause__
             refused = isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-            if refused and name == self._folders.inbox + ".lock":
-                return  # a spool in which only root makes files: the record lock will do
-            raise CarrierError(str(error)) from error
+            if not refused or name != self._folders.inbox + ".lock":
+                raise CarrierError(str(error)) from error
+            self._locked_by_parent()
+            return
         self._locks.add(name)
+
+    def _locked_by_parent(self) -> None:
+        """The lock of the inbox in a spool in which only root makes files; it is held until the job is done."""
+        if self._lock_spool is not None:
+            try:
+                self._lock_spool()
+            except StoreError as error:
+                raise CarrierError(str(error)) from error
 
     def unlock(self, path: str, place: Place) -> None:
         name = native(path)

@@ -334,3 +334,28 @@ def test_the_environment_has_nothing_of_the_suites(house: House, home: Path, mon
     monkeypatch.setenv("SECRET_OF_THE_SUITE", "1")
     deliver(house, ":0\n| env > env; cat > /dev/null\n")
     assert "SECRET_OF_THE_SUITE" not in (home / "env").read_text()
+
+
+@needs_root
+def test_the_inbox_in_the_spool_is_locked_by_the_parent(house: House, home: Path) -> None:
+    """In a directory where only root may make files the lock file is there all the same, and gone afterwards."""
+    recipes = "DEFAULT=$ORGMAIL\nTRAP='ls $ORGMAIL.lock > seen; cat > /dev/null'\n"
+    assert deliver(house, recipes)[0] == "sent"
+    assert (home / "seen").read_text() == f"{house.spool}/ann.lock\n"
+    assert not (house.spool / "ann.lock").exists()
+
+
+def test_without_sendmail_path_it_is_our_own_command(house: House, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    etc = house.path / "etc"
+    etc.mkdir()
+    (etc / "main.yaml").write_text(f"queue_directory: {house.path}\n")
+    maildrop = house.path / "maildrop"
+    maildrop.mkdir()
+    maildrop.chmod(0o1733)
+    monkeypatch.setenv("MAIL_CONFIG", str(etc))
+    assert deliver(house, ":0 w\n! carol@far.example\n")[0] == "sent"
+    (submission,) = maildrop.iterdir()
+    text = submission.read_text()
+    assert "\nrecipient carol@far.example\n" in text
+    assert "Subject: hi\n\nHello\n" in text
+    assert not spool(house)
