@@ -49,6 +49,8 @@ class VirtualDelivery:
         self._mailboxes = Mailboxes(config, lookup)
         self._mbox = MboxOptions(size_limit=config[VIRTUAL_MAILBOX_LIMIT])
         self._writer = MaildirWriter()
+        self._remembering: set[str] = set()
+        """The Maildirs for which a filing of the batch will remember something."""
         self._filtering = Filtering(config)
         self._warnings = Warnings(config, CleanupClient(config, service=SERVICE))
 
@@ -56,6 +58,7 @@ class VirtualDelivery:
         """Deliver; yields each request with a result for each of its recipients, logged."""
         rows: list[list[Result]] = []
         waiting: list[Waiting] = []
+        self._remembering.clear()
         for request in batch:
             row: list[Result] = []
             rows.append(row)
@@ -75,7 +78,7 @@ class VirtualDelivery:
                     row.append(self._recipient(request, recipient, content, visited, row, waiting))
                 except DeliveryFailure as failure:
                     row.append(failed(recipient, failure))
-        for _ in range(REFILINGS):
+        for _ in range(REFILINGS * len(waiting)):
             if waiting:
                 waiting = self._carry_out(waiting)
         for row, position, letter, _ in waiting:
@@ -106,14 +109,24 @@ class VirtualDelivery:
         return letter.sent()
 
     def _filing(self, letter: Letter) -> Filing:
-        """What to do with the message.  Raises DeliveryFailure."""
-        return self._filtering.filing(letter) or plain(letter)
+        """What to do with the message.  Raises DeliveryFailure.
+
+        Where an earlier message of the batch will leave something in the memory of the user's filter, it waits for
+        that: two copies that come together are duplicates too, and one sender is answered once.
+        """
+        if letter.maildir in self._remembering:
+            return Filing((), lambda _: self._filing(letter))
+        filing = self._filtering.filing(letter) or plain(letter)
+        if filing.remembers:
+            self._remembering.add(letter.maildir)
+        return filing
 
     def _carry_out(self, waiting: list[Waiting]) -> list[Waiting]:
         """Do the writes and conclude; gives the filings that come of it."""
         outcomes = iter(self._writer.deliver([write for *_, filing in waiting for write in filing.writes]))
         again: list[Waiting] = []
         came: dict[str, Letter] = {}
+        self._remembering.clear()
         for row, position, letter, filing in waiting:
             own = [next(outcomes) for _ in filing.writes]
             try:
@@ -122,6 +135,8 @@ class VirtualDelivery:
                 concluded = failed(letter.recipient, failure)
             if isinstance(concluded, Filing):
                 again.append((row, position, letter, concluded))
+                if concluded.remembers:
+                    self._remembering.add(letter.maildir)
             else:
                 row[position] = concluded
                 if letter.quota.limits and concluded.status == SENT:

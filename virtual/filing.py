@@ -78,6 +78,8 @@ class Filing:
     writes: tuple[MaildirDelivery, ...]
     conclude: Callable[[Outcomes], Result | Filing]
     """Called once, after the writes; another filing is carried out in turn.  Raises DeliveryFailure for a failure."""
+    remembers: bool = False
+    """Whether something will be remembered then that the next message for this mailbox has to know."""
 
 
 def plain(letter: Letter) -> Filing:

@@ -52,7 +52,9 @@ class Filtering:
         for warning in plan.warnings:
             log.warning(warning)
         writes = tuple(_write(letter, put) for put in plan.puts)
-        return Filing(writes, lambda outcomes: self._conclude(letter, owner, incoming, plan, outcomes))
+        return Filing(
+            writes, lambda outcomes: self._conclude(letter, owner, incoming, plan, outcomes), _remembers(plan)
+        )
 
     def _owner(self, letter: Letter) -> Owner:
         local, _, domain = letter.recipient.address.rpartition("@")
@@ -93,7 +95,11 @@ class Filtering:
     def _kept(self, letter: Letter, owner: Owner, incoming: Incoming, plan: Plan) -> Filing:
         put = Put(incoming.folder, create=bool(incoming.folder))
         kept = Plan(puts=[put], replies=plan.replies, remember=plan.remember)
-        return Filing((_write(letter, put),), lambda outcomes: self._conclude(letter, owner, incoming, kept, outcomes))
+        return Filing(
+            (_write(letter, put),),
+            lambda outcomes: self._conclude(letter, owner, incoming, kept, outcomes),
+            _remembers(kept),
+        )
 
     def _finish(self, letter: Letter, owner: Owner, incoming: Incoming, plan: Plan) -> None:
         """Send the replies and remember what is to be remembered; nothing that fails here makes the message wait."""
@@ -110,6 +116,10 @@ class Filtering:
 
     def _undone(self, owner: Owner, incoming: Incoming, puts: list[Put], redirects: list[Outgoing]) -> None:
         _trouble(incoming, self._filter.undone(owner, incoming, puts, redirects))
+
+
+def _remembers(plan: Plan) -> bool:
+    return bool(plan.remember) or any(memory is not None for _, memory in plan.replies)
 
 
 def _trouble(incoming: Incoming, trouble: str) -> None:

@@ -358,6 +358,12 @@ class TestReplies:
         agent.deliver(PERSON, sender="bob@example.org")
         assert len(agent.sent) == 1
 
+    def test_a_sender_is_answered_once_in_a_batch(self, agent: Filtered) -> None:
+        agent.script(AWAY)
+        requests = [replace(agent.request(ANN, content=PERSON), sender="bob@example.org") for _ in range(6)]
+        assert {status for _, status, _, _ in agent.results(*requests)} == {"sent"}
+        assert len(agent.sent) == 1 and len(agent.names()) == 6
+
     def test_who_cannot_be_remembered_is_not_answered(self, agent: Filtered) -> None:
         """Two programs that answer each other's answers would never end."""
         agent.script(AWAY)
@@ -417,6 +423,23 @@ class TestDuplicate:
     def test_the_second_is_seen(self, agent: Filtered) -> None:
         agent.script(self.SCRIPT)
         assert [agent.deliver(PERSON)[2] for _ in range(2)] == ["sieve: delivered to mailbox", "sieve: discarded"]
+
+    def test_so_is_one_that_comes_in_the_same_batch(self, agent: Filtered) -> None:
+        agent.script(self.SCRIPT)
+        requests = [agent.request(ANN, content=PERSON) for _ in range(5)]
+        texts = [text for *_, text in agent.results(*requests)]
+        assert texts == ["sieve: delivered to mailbox", *["sieve: discarded"] * 4]
+        assert len(agent.names()) == 1
+
+    def test_one_that_comes_in_the_same_batch_counts_where_the_first_failed(self, agent: Filtered) -> None:
+        agent.script(self.SCRIPT.replace("}", '} else { redirect "bob@example.org"; }'))
+        agent.services.refusal = (550, "5.7.1", "no")
+        requests = [agent.request(ANN, content=PERSON) for _ in range(3)]
+        texts = [text for *_, text in agent.results(*requests)]
+        assert texts == ["sieve: delivered to mailbox", *["sieve: discarded"] * 2]
+        agent.services.refusal = (451, "4.7.1", "later")
+        requests = [agent.request(ANN, content=PERSON.replace(b"<", b"<2")) for _ in range(3)]
+        assert [status for _, status, _, _ in agent.results(*requests)] == ["deferred"] * 3
 
     def test_what_failed_was_not_seen(self, agent: Filtered) -> None:
         agent.script(self.SCRIPT)
