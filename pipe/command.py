@@ -73,6 +73,14 @@ class PipeCommand:
                 arguments.append(_expand(word, message))
         return arguments
 
+    def check(self, recipient: Mapping[str, str]) -> None:
+        """See that a recipient's macros make no option of an argument.  Raises UnsafeAddress."""
+        for word in self.argv:
+            if match := _MACRO.match(word):
+                name = match[1] or match[2] or match[3]
+                if name in RECIPIENT_MACROS:
+                    _expand(match[0], recipient)
+
 
 def macros_in(word: str) -> set[str]:
     """The macro names in one word of the command."""

@@ -59,12 +59,24 @@ class PipeDelivery:
             groups = [request.recipients]
             if self._command.one_at_a_time:
                 groups = [(recipient,) for recipient in request.recipients]
-            results: list[Result] = []
-            for group in groups:
-                results += self._run(request, group)
+            refused = {recipient.n: why for recipient in request.recipients if (why := self._refused(recipient))}
+            groups = [tuple(each for each in group if each.n not in refused) for group in groups]
+            found = {result.n: result for group in groups if group for result in self._run(request, group)}
+            results = [found.get(each.n) or self._bad(each.n, refused[each.n]) for each in request.recipients]
             for recipient, result in zip(request.recipients, results, strict=True):
                 log_result(request, recipient, result)
             yield request, results, ""
+
+    def _refused(self, recipient: DeliveryRecipient) -> str:
+        """Why the command cannot be given this recipient, which is nobody's fault beside it; "" where it can."""
+        try:
+            self._command.check(self._recipient_macros(recipient))
+        except (UnsafeAddress, AddressSyntaxError) as error:
+            return str(error)
+        return ""
+
+    def _bad(self, number: int, why: str) -> Result:
+        return Result(number, BOUNCED, "5.1.3", f"bad address: {why}", self._service)
 
     def _run(self, request: DeliveryRequest, recipients: Sequence[DeliveryRecipient]) -> list[Result]:
         status, dsn, text = SENT, "2.0.0", f"delivered via {self._service} service"

@@ -98,6 +98,15 @@ def test_an_address_that_looks_like_an_option_is_refused(tmp_path: Path) -> None
         parse_pipe_command("argv=x ${sender}").arguments({"sender": "-oQ/tmp"}, [])
 
 
+def test_an_address_that_is_refused_is_nobody_elses_trouble(tmp_path: Path) -> None:
+    command = f"argv=/usr/bin/touch ${{user}}-{tmp_path.name} {tmp_path}/ran ${{nexthop}}${{recipient}}"
+    command = f"directory={tmp_path} {command}"
+    results = run(tmp_path, command, "ann@example.com", "-x@example.com", "bob@example.com")
+    assert [(status, dsn) for status, dsn, _ in results] == [("sent", "2.0.0"), ("bounced", "5.1.3"), ("sent", "2.0.0")]
+    made = {path.name for path in tmp_path.iterdir()}
+    assert {f"ann-{tmp_path.name}", f"bob-{tmp_path.name}", "ran"} <= made and not any("x@" in name for name in made)
+
+
 def test_flags_prepend_the_header_lines(tmp_path: Path) -> None:
     run(tmp_path, f"flags=DFOR argv=/bin/sh -c 'cat >> {tmp_path}/got'", "ann@example.com")
     lines = (tmp_path / "got").read_text().splitlines()
