@@ -169,6 +169,31 @@ def test_an_alias_to_a_command(mail: UserInstance, label: bytes) -> None:
     mail.wait_for(lambda: mail.log_matching(r"to=<robot@mx\.example\.org>.*status=sent \(delivered to command: "))
 
 
+def test_each_member_of_a_long_list_has_a_fate_of_its_own(mail: UserInstance, sink: SmtpSink, label: bytes) -> None:
+    """A few thousand members: one message, and of those who fail one by one."""
+    members = [f"member{number}@far.example" for number in range(2500)]
+    path = mail.write("ann", "long-list", "".join(f"{member}\n" for member in members))
+    sink.replies["rcpt"] = {members[7]: "550 5.1.1 no such member", members[1999]: "450 4.2.1 later"}
+    try:
+        alias(mail, f"long: :include:{path}", f"owner-long: {BOB}")
+        send(mail, f"long@{HOST}", marked(label))
+
+        def reached() -> set[str]:
+            return {each for message in sink.messages if label in message.content for each in message.recipients}
+
+        mail.wait_for(lambda: len(reached()) == len(members) - 2)
+        assert reached() == set(members) - {members[7], members[1999]}
+        (line,) = mail.log_matching(rf"to=<long@{HOST}>, relay=local, .*status=sent \(forwarded as \w+\)")
+        queue_id = line.rpartition(" ")[2].rstrip(")")
+        mail.wait_for(lambda: mail.log_matching(rf"{queue_id}: to=<{members[7]}>, .*dsn=5\.1\.1, status=bounced"))
+        mail.wait_for(lambda: mail.log_matching(rf"{queue_id}: to=<{members[1999]}>, .*dsn=4\.2\.1, status=deferred"))
+        only(lambda: [each for each in mail.mailbox(BOB) if members[7].encode() in each], mail)
+        assert {message.sender for message in sink.messages if label in message.content} == {f"owner-long@{HOST}"}
+        mail.run(["postsuper", "-d", queue_id], check=True)
+    finally:
+        sink.replies.clear()
+
+
 def test_an_alias_to_an_include_file(mail: UserInstance, sink: SmtpSink, label: bytes) -> None:
     members = mail.directory / "members"
     members.write_text(f"# the list\nann\n{EVE}, {BOB}\n")
