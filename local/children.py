@@ -22,10 +22,10 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import COMMAND_TIME_LIMIT, LOCAL_CONCURRENCY_LIMIT
 from pillarbox.lib.ipc import AsyncChannel, ChannelClosed, ProtocolError
 from pillarbox.lib.store.interface import StoreError
-from pillarbox.local.jobs import Begin, begin_deliverer, begin_expander, run_child
+from pillarbox.local.jobs import ADDRESSES_PER_FRAME, Begin, begin_deliverer, begin_expander, run_child
 from pillarbox.local.mails import MOST_MAILS, taken_mail
 from pillarbox.local.sending import Stale
-from pillarbox.local.steps import Message, Report
+from pillarbox.local.steps import ADDRESS_LIMIT, Message, Report
 from pillarbox.local.users import User
 
 IDLE_TIME: Final = 60.0
@@ -133,6 +133,8 @@ class Child:
                 await beside.put(part.forward)
                 part.forward = []
             part.forward[:0] = whole.forward
+            if len(part.forward) > ADDRESS_LIMIT + ADDRESSES_PER_FRAME:
+                raise ProtocolError(f"a child reports {ADDRESS_LIMIT} addresses at most")
             part.mails = mails
             whole = part
             if not frame.boolean("more", False):

@@ -34,7 +34,7 @@ from pillarbox.local.filters import filtered
 from pillarbox.local.forward_file import IgnoredFile, read_forward
 from pillarbox.local.include_file import include_file
 from pillarbox.local.macros import expand_macros, user_macros
-from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report, completed, refuse_loop
+from pillarbox.local.steps import ADDRESS_LIMIT, STEP_LIMIT, Message, Outcome, Report, completed, refuse_loop
 from pillarbox.local.users import User
 
 BATCH: Final = 500
@@ -56,26 +56,25 @@ class Deliverer:
 
     # --- jobs
 
-    def user(self, message: Message, command: str = "", *, elsewhere: bool = False) -> Report:
-        """Deliver to the user: `.forward`, else the mailbox.
+    def user(self, message: Message, command: str = "", *, elsewhere: bool = False, mailbox: bool = False) -> Report:
+        """Deliver to the user: `.forward`, else the mailbox; with `mailbox` to nothing but that.
 
         `command`: what takes the mail in place of mailbox_command, "" for none; `elsewhere`: the mailbox is another
-        agent's, so that `mailbox` of the report says whether it is to get the message.
+        agent's.  `mailbox` of the report says whether it was to get the message.
         """
         report = Report()
         try:
             refuse_loop(message)
-            found = self._forward_file(message, report)
+            found = None if mailbox else self._forward_file(message, report)
             targets = found[1] if found is not None else None
             if found is not None:
                 self._do(self._forward(found, message, report), report)
         except DeliveryFailure as failure:
             return Report(outcomes=[Outcome.failure(failure)], warnings=report.warnings)
-        if targets is None or report.mailbox:
-            report.mailbox = elsewhere
-            if not elsewhere and not report.deferred:
-                with _failures(report):
-                    self._mailbox(message, report, command)
+        report.mailbox = report.mailbox or targets is None
+        if report.mailbox and not elsewhere and not report.deferred:
+            with _failures(report):
+                self._mailbox(message, report, command)
         return report
 
     def include(self, message: Message, path: str, *, named: bool = False) -> Report:
@@ -183,6 +182,8 @@ class Deliverer:
                     report.mailbox = True
                 else:
                     take(value)
+                    if len(report.forward) > ADDRESS_LIMIT:
+                        raise DeliveryFailure("4.3.5", f"more than {ADDRESS_LIMIT} addresses without :include:")
                 continue
             if len(steps) + len(report.includes) + len(report.files) + len(report.commands) >= STEP_LIMIT:
                 raise DeliveryFailure("4.3.5", f"more than {STEP_LIMIT} files, commands and lists in one place")

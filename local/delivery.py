@@ -20,14 +20,11 @@ from pillarbox.local.identities import Identities
 from pillarbox.local.jobs import ADDRESSES_PER_FRAME
 from pillarbox.local.mails import Mail
 from pillarbox.local.ordinary import Ordinary
-from pillarbox.local.steps import Message, Outcome, Report
+from pillarbox.local.steps import ADDRESS_LIMIT, Message, Outcome, Report
 from pillarbox.local.users import User, find_user
 
 INCLUDE_LIMIT: Final = 100
 """Include files that one recipient may lead to; a ring of them ends here."""
-ADDRESS_LIMIT: Final = 10_000
-"""Addresses that one recipient may become without a list; whoever wants more uses `:include:`."""
-
 Put = Callable[[list[str]], Awaitable[None]]
 
 
@@ -50,6 +47,16 @@ class _List:
     signature: str
 
 
+def _bounded(report: Report, user: User) -> Report:
+    """What a process with `user`'s rights may leave to others: addresses, lists and mail.
+
+    Not files and commands, which it does itself, but for root; nor whose rights they have, nor a transport.
+    """
+    if user.uid == 0:
+        return replace(report, mailbox=False, transport="", sender=None, table=-1)
+    return replace(report, mailbox=False, transport="", sender=None, table=-1, files=[], commands=[])
+
+
 @dataclass(slots=True)
 class RecipientDelivery:
     """The delivery to one recipient; `run` fills `outcomes`.  May raise ChildFailed, PrivilegeError."""
@@ -67,6 +74,11 @@ class RecipientDelivery:
     _pending: list[tuple[Report, User | None]] = field(default_factory=list)
     _mails: list[Mail] = field(default_factory=list)
     _mailbox: bool = False
+    """Whether the user is to get the message."""
+    _asked: bool = False
+    """Whether the user's forward file and mailbox have had their turn."""
+    _stored: bool = False
+    """Whether that was the mailbox."""
     _transport: str = ""
 
     async def run(self) -> None:
@@ -78,8 +90,12 @@ class RecipientDelivery:
             else:
                 self._mailbox = True
             if self._mailbox and not self._deferred:
-                await self._user(user or find_user(self.message.user))
+                user = user or find_user(self.message.user)
+                await self._user(user)
                 await self._rest()
+                if self._mailbox and not self._stored and not self._deferred:
+                    await self._user(user)  # a list that the forward file names has the user in it
+                    await self._rest()
             if not self._deferred:
                 await self._send_on()
         finally:
@@ -118,7 +134,7 @@ class RecipientDelivery:
             del self._addresses[ADDRESS_LIMIT:]
             self.outcomes.append(Outcome(DEFERRED, "4.3.5", f"more than {ADDRESS_LIMIT} addresses without :include:"))
         if report.mailbox:
-            self._mailbox = True
+            self._mailbox = not self._stored
             self._transport = self._transport or report.transport
         elif report.transport:
             await self._hand_over(report.transport)
@@ -127,7 +143,8 @@ class RecipientDelivery:
             for verb, arguments in (("file", report.files), ("command", report.commands)):
                 for argument in arguments:
                     job = {"do": verb, "argument": argument}
-                    self._pending.append((await self.children.deliverer(runner, job, self.message), None))
+                    report = await self.children.deliverer(runner, job, self.message)
+                    self._pending.append((_bounded(report, runner), None))
         for path in report.includes:
             await self._include(path, rights)
 
@@ -152,18 +169,21 @@ class RecipientDelivery:
         report = await self.children.deliverer(reader, job, self.message)
         if report.listed:
             self._lists.append(_List(path, reader, named, report.signature))
-        self._pending.append((report, rights))
+        self._pending.append((replace(_bounded(report, reader), mailbox=report.mailbox), rights))
 
     async def _user(self, user: User | None) -> None:
-        """Deliver to the system user that the recipient names, or to the agent that takes mailboxes over."""
+        """Deliver to the system user that the recipient names, or to the agent that takes mailboxes over; the second
+        time past the forward file."""
+        second, self._asked, self._mailbox = self._asked, True, False
         if user is not None:
             self.identities.prepare_mailbox(user, self.message)
-            job = {"do": "user", "command": self.command, "elsewhere": bool(self._transport)}
+            elsewhere = bool(self._transport)
+            job = {"do": "user", "command": self.command, "elsewhere": elsewhere, "mailbox": second}
             lock = self.identities.mailbox_lock(user)
             report = await self.children.deliverer(self.identities.of_user(user), job, self.message, lock=lock)
-            hand_over = report.mailbox and self._transport
-            self._pending.append((replace(report, mailbox=False), self.identities.of_forward(user)))
-            if not hand_over:
+            self._stored = report.mailbox
+            self._pending.append((_bounded(report, user), self.identities.of_forward(user)))
+            if not (self._stored and self._transport):
                 return
         if self._transport:
             await self._hand_over(self._transport)

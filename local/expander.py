@@ -36,7 +36,16 @@ from pillarbox.lib.delivery.alias_value import AliasSyntaxError, Kind, Target, p
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.local.macros import expand_macros, user_macros
 from pillarbox.local.sending import Stale
-from pillarbox.local.steps import STEP_LIMIT, Message, Outcome, Report, alias_names, completed, refuse_loop
+from pillarbox.local.steps import (
+    ADDRESS_LIMIT,
+    STEP_LIMIT,
+    Message,
+    Outcome,
+    Report,
+    alias_names,
+    completed,
+    refuse_loop,
+)
 from pillarbox.local.users import find_user
 
 
@@ -131,6 +140,8 @@ class Expander:
                     report.mailbox = True
                 else:
                     report.forward.append(completed(target.value, self._origin, extension))
+                    if len(report.forward) > ADDRESS_LIMIT:
+                        raise DeliveryFailure("4.3.5", f"more than {ADDRESS_LIMIT} addresses without :include:")
                 continue
             if len(report.includes) + len(report.files) + len(report.commands) >= STEP_LIMIT:
                 raise DeliveryFailure("4.3.5", f'alias "{name}": more than {STEP_LIMIT} files, commands and lists')

@@ -126,7 +126,8 @@ def begin_deliverer(config: Config, user: User, channel: Channel) -> Serve:
         message = Message.parse(job.attributes("message"), fd)
         verb = job.text("do")
         if verb == "user":
-            return deliverer.user(message, job.text("command"), elsewhere=job.boolean("elsewhere"))
+            elsewhere, mailbox = job.boolean("elsewhere"), job.boolean("mailbox")
+            return deliverer.user(message, job.text("command"), elsewhere=elsewhere, mailbox=mailbox)
         argument = job.text("argument")
         if verb == "members":
             try:

@@ -29,6 +29,9 @@ from pillarbox.local.mails import Mail
 
 RELAY = "local"
 
+ADDRESS_LIMIT = 10_000
+"""Addresses that one recipient may become without a list; whoever wants more uses `:include:`."""
+
 STEP_LIMIT = 100
 """Files, commands and lists that one alias or file may name."""
 

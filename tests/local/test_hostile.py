@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from pillarbox.lib.log import log
+from pillarbox.local import deliverer
+from pillarbox.local.steps import Outcome, Report
 from tests.local.conftest import FIRST_UID, House, needs_root
 
 pytestmark = needs_root
@@ -273,3 +275,30 @@ def _runs(pid: str, uid: int, program: bytes) -> bool:
         return os.stat(f"/proc/{pid}").st_uid == uid and program in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+class TestAChildThatWasBrokenInto:
+    """What the process of a user reports is a user's word."""
+
+    def report(self, monkeypatch: pytest.MonkeyPatch, **members: object) -> None:
+        def user(self: object, message: object, command: str = "", **options: object) -> Report:
+            return Report(outcomes=[Outcome.sent("so it says")], **members)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(deliverer.Deliverer, "user", user)
+
+    def test_has_nothing_done_with_the_rights_of_others(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        out = house.path / "out"
+        out.mkdir()
+        out.chmod(0o777)
+        self.report(monkeypatch, commands=[f"touch {out}/ran"], files=[f"{out}/file"], table=0)
+        assert one(house, "ann@example.com")[2] == "so it says"
+        assert list(out.iterdir()) == []
+
+    def test_sends_mail_to_no_agent(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.report(monkeypatch, transport="pipe:x", sender="boss@example.com")
+        assert one(house, "ann@example.com")[2] == "so it says"
+        assert house.services.received == []
+
+    def test_fills_no_memory(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.report(monkeypatch, forward=["x@far.example"] * 20_000)
+        assert one(house, "ann@example.com") == ("deferred", "4.3.0", "local delivery process failed")

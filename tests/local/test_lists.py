@@ -84,6 +84,32 @@ def test_members_that_come_twice_get_one_copy(house: House) -> None:
     assert house.services.received[0][0]["recipients"] == ["a@far.example", "b@far.example"]
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_user_in_a_list_of_the_own_forward_file_gets_the_mailbox(house: House, alone: bool) -> None:
+    path = house.write("ann", "list", "ann\n" if alone else "ann, x@far.example\n")
+    house.write("ann", ".forward", f":include:{path}\n")
+    assert one(house, "ann@example.com")[0] == "sent"
+    assert (house.spool / "ann").read_text().count("Subject: hi") == 1
+    assert len(house.services.received) == (0 if alone else 1)
+
+
+def test_the_mailbox_gets_one_copy_wherever_the_user_is_named(house: House) -> None:
+    path = house.write("ann", "list", "ann\n")
+    house.write("ann", ".forward", f"\\ann, :include:{path}\n")
+    house.services.aliases["ann"] = f"ann, :include:{path}"
+    assert one(house, "ann@example.com")[0] == "sent"
+    assert (house.spool / "ann").read_text().count("Subject: hi") == 1
+
+
+def test_many_addresses_want_a_list(house: House) -> None:
+    many = ", ".join(f"m{number}@far.example" for number in range(10_001))
+    house.write("ann", ".forward", many)
+    house.services.aliases["many"] = many
+    for address in ("ann@example.com", "many@example.com"):
+        assert one(house, address) == ("deferred", "4.3.5", "more than 10000 addresses without :include:")
+    assert house.services.received == []
+
+
 def test_an_error_in_a_list_names_file_and_line_and_nothing_is_sent(house: House) -> None:
     path = house.write("ann", "list", "good@far.example\n\n# fine\n<unclosed\nbad bad@x\n")
     house.services.aliases["all"] = f"other@far.example, :include:{path}"
