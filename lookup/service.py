@@ -42,6 +42,9 @@ THREADS = 16
 """Requests that may wait for other processes at once: more than the connections that one server is asked over, so that
 a server that does not answer leaves threads for the others."""
 
+WAITING_LIMIT = 1000
+"""Requests of one connection that wait for other processes; beyond it no more are read until one is answered."""
+
 MAIN_THREAD_WAIT = 30.0
 """Seconds for which a thread waits until the main one has tried its expressions; it waits for the event loop only."""
 
@@ -213,6 +216,10 @@ class Service:
                     task = asyncio.get_running_loop().create_task(self._answer_later(channel, request, tag, outbox))
                     waiting.add(task)
                     task.add_done_callback(waiting.discard)
+                    if len(waiting) >= WAITING_LIMIT:
+                        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    if outbox.full:
+                        await outbox.flushed()
                     continue
                 except TableChanged as error:
                     raise ChannelClosed(str(error)) from None
@@ -235,6 +242,9 @@ class Service:
         except TableChanged:
             channel.close()
             return
+        except BaseException:  # a fault of ours: whoever asked learns at once that there will be no answer
+            channel.close()
+            raise
         reply["tag"] = tag
         outbox.put(encode_frame(reply))
 

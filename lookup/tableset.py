@@ -22,12 +22,14 @@ from pillarbox.lib.tables.table import Reach
 SENSITIVE = frozenset(
     (
         "address_verify_sender_dependent_default_transport_maps",
+        "address_verify_sender_dependent_relayhost_maps",
         "address_verify_transport_maps",
         "alias_maps",
         "fallback_transport_maps",
         "mailbox_command_maps",
         "mailbox_transport_maps",
         "sender_dependent_default_transport_maps",
+        "sender_dependent_relayhost_maps",
         "transport_maps",
         "virtual_gid_maps",
         "virtual_mailbox_maps",

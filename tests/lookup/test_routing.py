@@ -168,3 +168,17 @@ def test_a_user_who_moved_away() -> None:
     moved = {"relocated_maps": "inline:{{ann@hosted.example = ann@new.example}}"}
     assert way("ann@hosted.example", **moved) == "error:5.1.6 User has moved to ann@new.example"
     assert way("bob@hosted.example", **moved) == "virtual:hosted.example"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("sender_dependent_relayhost_maps", "[\\$1]"),
+        ("sender_dependent_default_transport_maps", "smtp:\\$1"),
+        ("transport_maps", "smtp:\\$1"),
+    ],
+)
+def test_a_sender_does_not_choose_where_mail_goes(parameter: str, value: str) -> None:
+    table = {parameter: f"regexp:{{ {{ /@(.*)$/ {value.replace(chr(92), '')} }} }}"}
+    with pytest.raises(LookupFailed, match="substitution is not allowed"):
+        lookup(**table).router.resolve("ann@far.example", "eve@evil.example")

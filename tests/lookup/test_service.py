@@ -25,7 +25,7 @@ from pillarbox.lib.ipc import Channel, ChannelClosed
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import LookupFailed, TableChanged
 from pillarbox.lib.tables.blocking import about_to_wait
-from pillarbox.lookup import accounts
+from pillarbox.lookup import accounts, service
 from tests.lookup.serving import Accounts, configuration, served
 
 
@@ -324,6 +324,54 @@ def test_odd_addresses_get_an_answer_or_a_failure(tmp_path: Path, people: Accoun
             except LookupUnavailable:
                 pass
         assert client.get("alias_maps", "postmaster") == "root"
+
+
+@pytest.mark.parametrize("client", [blocking, concurrent])
+def test_a_fault_of_ours_while_others_are_asked_ends_the_connection_instead_of_leaving_it_without_answer(
+    tmp_path: Path, people: Accounts, client: Callable[[Config], Ask]
+) -> None:
+    config = configuration(tmp_path)
+    faults = iter([ValueError("a driver's"), None])
+
+    def verdict(address: str) -> RecipientVerdict:
+        about_to_wait()
+        fault = next(faults)
+        if fault is not None:
+            raise fault
+        return RecipientVerdict("ok", "local")
+
+    with served(config) as lookup:
+        lookup.recipients.verdict = verdict  # type: ignore[method-assign]
+        assert client(config)("recipient", ("ann@localhost",)).status == "ok"
+
+
+def test_requests_of_one_connection_that_wait_have_a_limit(
+    tmp_path: Path, people: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "WAITING_LIMIT", 5)
+    config = configuration(tmp_path)
+    people.gate = threading.Event()
+    asked = 0
+
+    def verdict(address: str) -> RecipientVerdict:
+        nonlocal asked
+        asked += 1  # before it waits: as often as requests are read
+        about_to_wait()
+        people._answer(address)
+        return RecipientVerdict("ok", "local")
+
+    with served(config) as lookup:
+        lookup.recipients.verdict = verdict  # type: ignore[method-assign]
+        channel = Channel.connect(config.socket_path("lookup"), 20)
+        for tag in range(1, 21):
+            channel.send({"do": "recipient", "address": f"u{tag}@hosted.example", "tag": tag})
+        other = LookupClient(config)
+        assert other.get("alias_maps", "postmaster") == "root", "other connections are served"
+        assert other.get("alias_maps", "postmaster") == "root"
+        assert asked <= 5 * 2  # each is tried at once, and again where it may wait
+        people.gate.set()
+        assert sorted(channel.receive().integer("tag") for _ in range(20)) == list(range(1, 21))
+        channel.close()
 
 
 @pytest.mark.parametrize("client", [blocking, concurrent])
