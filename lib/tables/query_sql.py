@@ -20,7 +20,7 @@ from pillarbox.lib.tables.query_template import Quote, Slot, Template, Values, p
 class Dialect:
     """What differs between the languages.
 
-    `strings` are the quotes of literals, `names` those of names; `backslash` says whether a backslash escapes in a
+    `strings` are the quotes of literals, `names` those of names, which may be brackets; `backslash` says whether a backslash escapes in a
     literal, `dollar` whether `$$...$$` is one; `hash_comment` whether `#` begins a comment.
     """
 
@@ -33,7 +33,7 @@ class Dialect:
 
 POSTGRESQL = Dialect("'", '"', dollar=True)
 MYSQL = Dialect("'\"", "`", backslash=True, hash_comment=True)
-SQLITE = Dialect("'", '"`')
+SQLITE = Dialect("'", '"`[')
 
 _DOLLAR = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][\w]*)?\$")
 _PREFIX = re.compile(r"(?:[eEbBxXnN]|[uU]&|\b_\w+\s*)\Z")
@@ -141,6 +141,11 @@ def _parts(text: str, dialect: Dialect) -> list[tuple[str, str]]:
 def _closing(text: str, start: int, *, backslash: bool) -> int:
     """Behind the quote that closes the one at `start`; two in a row stand for one."""
     quote, position = text[start], start + 1
+    if quote == "[":
+        end = text.find("]", position)
+        if end < 0:
+            raise ValueError(f"] was expected at the end of {text[start:]}")
+        return end + 1
     while position < len(text):
         if backslash and text[position] == "\\":
             position += 2

@@ -147,6 +147,15 @@ def test_what_the_backup_has_is_remembered(memcached: Memcached, make: Make, tmp
     assert table.get("ann@x.example") == "from-the-file"
 
 
+@pytest.mark.parametrize("key", ['"ann b"@x.example', "x" * 251])
+def test_a_key_that_the_cache_cannot_have_is_asked_of_the_backup(memcached: Memcached, make: Make, key: str) -> None:
+    server = f"inet:127.0.0.1:{memcached.port}"
+    assert make("memcache", memcache=server, backup=f"inline:{{ {{{key} = there}} }}").get(key) == "there"
+    assert make("memcache", memcache=server, backup="inline:{other=there}").get(key) is None
+    failure(make("memcache", memcache=server, backup="fail:always"), key)
+    assert make("memcache", memcache=server).get(key) is None
+
+
 def test_a_dead_cache_is_a_failure_without_backup_only(make: Make) -> None:
     assert "Connection refused" in failure(make("memcache", memcache="127.0.0.1:1"))
     with log.capture() as lines:

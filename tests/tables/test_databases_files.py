@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import STANDARD, LookupFailed, Options, TableChanged, TableError
-from pillarbox.lib.tables.blocking import WouldBlock
+from pillarbox.lib.tables.blocking import WouldBlock, waiting_allowed
 from pillarbox.lib.tables.query_hosts import parse_host
 from pillarbox.lib.tables.query_pool import Server
 from pillarbox.lib.tables.query_settings import parse_settings
@@ -103,6 +103,7 @@ def test_a_percent_sign_that_means_nothing_is_an_error(text: str) -> None:
         (MYSQL, "SELECT '\\'', \"%d\" # it's", "SELECT '\\'', <x.org> # it's"),
         (MYSQL, "SELECT 'a\\'\\n\\%%%d' FROM `t'`", "SELECT <a'\n\\%x.org> FROM `t'`"),
         (SQLITE, "SELECT '%2' FROM [t]", "SELECT <x> FROM [t]"),
+        (SQLITE, "SELECT '%2' FROM [it's], [t], '%2'", "SELECT <x> FROM [it's], [t], <x>"),
     ],
 )
 def test_literals_with_slots_are_written_by_the_client(dialect: Dialect, text: str, expected: str) -> None:
@@ -127,6 +128,8 @@ def test_literals_with_slots_are_written_by_the_client(dialect: Dialect, text: s
         (MYSQL, "SELECT '%s\\'", "' was expected at the end"),
         (MYSQL, "SELECT /* '%s'", r'"\*/" was expected'),
         (MYSQL, " ", "a query was expected"),
+        (SQLITE, "SELECT a FROM [t_%d] WHERE k = '%s'", "a key cannot stand in the name"),
+        (SQLITE, "SELECT a FROM [t WHERE k = '%s'", "was expected at the end"),
     ],
 )
 def test_a_key_may_not_stand_where_it_would_not_be_safe(dialect: Dialect, text: str, reason: str) -> None:
@@ -228,6 +231,36 @@ def test_mistakes_of_one_type(tmp_path: Path, kind: str, text: str, reason: str)
     path.write_text(text)
     with pytest.raises(LookupFailed, match=reason):
         STANDARD.open(f"{kind}:{path}").examine()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://u:sec+ret@h/x?sslmode=y",
+        "postgresql://u:sec+ret@h/x?nothing=y",
+        "postgresql://h/x?user=u&password=sec+ret&sslmode=y",
+        "postgresql://h/x?nothing=y&password=sec+ret",
+        "postgresql://u:sec+ret/sl?ash@h/x",
+        "postgresql://u:sec+ret#@h/x?sslmode=y",
+        "postgresql://u:p@sec+ret@h,i/x",
+        "postgresql://h:99999/x?password=sec+ret",
+    ],
+)
+def test_mistakes_in_a_uri_do_not_show_its_password(tmp_path: Path, uri: str) -> None:
+    path = tmp_path / "t.cf"
+    path.write_text(f"query = SELECT 1\nhosts = {uri}\n")
+    with log.capture() as said, pytest.raises(LookupFailed, match="line 2: hosts: ") as failed:
+        STANDARD.open(f"pgsql:{path}").examine()
+    assert "sec" not in failed.value.reason + "".join(said)
+
+
+def test_a_server_that_cannot_be_reached_is_named_without_its_password(tmp_path: Path) -> None:
+    path = tmp_path / "t.cf"
+    path.write_text("query = SELECT '%s'\nhosts = postgresql://127.0.0.1:1/x?user=u&password=secret&sslmode=disable\n")
+    table = STANDARD.open(f"pgsql:{path}")
+    with log.capture() as said, waiting_allowed(), pytest.raises(LookupFailed, match="127.0.0.1:1/x") as failed:
+        table.get("key")
+    assert "secret" not in failed.value.reason + "".join(said)
 
 
 @pytest.mark.parametrize("kind", KINDS)

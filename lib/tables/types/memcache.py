@@ -69,6 +69,7 @@ class MemcacheSource(Source):
     def find(self, values: Values, result: Result) -> None:
         name = encode(self._key_format.fill(values))
         if not memcache.is_key(name):
+            self._ask_backup(values, result)  # the cache cannot have it, but the backup may
             return
         protocol = memcache.got(name, line_limit=self._line_limit, data_limit=self._data_limit)
         try:
@@ -82,11 +83,14 @@ class MemcacheSource(Source):
             self._away = False
         if found is not None:
             result.add(decode(found))
-        elif self._backup is not None:
-            value = self._backup.get(values["S"])
-            if value is not None:
-                result.add(value)
-                self._remember(name, encode(value))
+        elif (value := self._ask_backup(values, result)) is not None:
+            self._remember(name, encode(value))
+
+    def _ask_backup(self, values: Values, result: Result) -> str | None:
+        value = self._backup.get(values["S"]) if self._backup is not None else None
+        if value is not None:
+            result.add(value)
+        return value
 
     def _remember(self, name: bytes, value: bytes) -> None:
         if self._away or len(value) > self._data_limit:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import ssl
 import struct
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pillarbox.lib.tables.endpoint import parse_endpoint
-from pillarbox.lib.tables.errors import TableError
+from pillarbox.lib.tables.errors import LookupFailed, TableError
 from pillarbox.lib.tables.query_hosts import parse_host
 from pillarbox.lib.tables.query_pool import QueryFailed, Server, ServerGone, ServerSilent
 from pillarbox.lib.tables.query_settings import Settings
@@ -132,7 +133,8 @@ def _connection_class() -> Any:
         def handle_DATA_ROW(self, data: bytes, context: Any) -> None:
             context.size = getattr(context, "size", 0) + len(data)
             if context.size > TEXT_LIMIT:
-                raise pg8000.native.InterfaceError(f"a result of at most {TEXT_LIMIT} bytes was expected")
+                # The rest is not worth reading: the connection ends, but neither it nor the server has failed.
+                raise LookupFailed(f"pgsql query failed: a result of at most {TEXT_LIMIT} bytes was expected")
             super().handle_DATA_ROW(data, context)
 
     _classes.append(Connection)
@@ -183,7 +185,7 @@ def _socket(place: str, port: int) -> str:
 def _from_uri(uri: str) -> Server:
     """postgresql://user:password@host:port/database?setting=value.  Raises ValueError."""
     parts = urlsplit(uri)
-    shown = uri.replace(f":{parts.password}@", ":...@") if parts.password else uri
+    shown = _without_secrets(uri)
     said = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in said:
         if name not in _URI_SETTINGS:
@@ -205,6 +207,11 @@ def _from_uri(uri: str) -> Server:
     tls = False if path else _tls(said, shown)
     options = Account(user, password, database, tls)
     return Server(shown, host="" if path else host, port=port, path=path, options=options)
+
+
+def _without_secrets(uri: str) -> str:
+    """For messages: a password may stand before the host, with any characters in it, or among the settings."""
+    return re.sub(r"(://[^:@]*):.*@", r"\1:...@", uri, flags=re.DOTALL).partition("?")[0]
 
 
 def _tls(said: dict[str, str], shown: str) -> ssl.SSLContext | bool | None:
