@@ -20,8 +20,8 @@ from pillarbox.lib.tables.query_template import Quote, Slot, Template, Values, p
 class Dialect:
     """What differs between the languages.
 
-    `strings` are the quotes of literals, `names` those of names, which may be brackets; `backslash` says whether a backslash escapes in a
-    literal, `dollar` whether `$$...$$` is one; `hash_comment` whether `#` begins a comment.
+    `strings` are the quotes of literals, `names` those of names, a bracket for both of them; `backslash` says whether
+    a backslash escapes in a literal, `dollar` whether `$$...$$` is one; `hash_comment` whether `#` begins a comment.
     """
 
     strings: str

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
 from pillarbox.lib.log import log
+from pillarbox.lib.tables.errors import LookupFailed
 from pillarbox.lib.tables.query_pool import (
     CONNECTIONS,
     Pool,
@@ -18,6 +20,9 @@ from pillarbox.lib.tables.query_pool import (
     ServerSilent,
     shared_pool,
 )
+from pillarbox.lib.tables.query_sql import POSTGRESQL, parse_sql
+from pillarbox.lib.tables.query_table import TEXT_LIMIT
+from pillarbox.lib.tables.types.pgsql import PostgresDriver, _connection_class
 
 ONE, TWO, SOCKET = (
     Server("one", host="10.0.0.1", port=1),
@@ -215,3 +220,28 @@ def test_what_is_equal_shares_one_pool(farm: Farm) -> None:
 )
 def test_which_servers_need_the_dns(host: str, asked: bool) -> None:
     assert Server("x", host=host).is_name is asked
+
+
+def test_a_result_that_is_too_large_takes_no_server_out_of_service() -> None:
+    driver = PostgresDriver("UTF8", 10)
+
+    class Connection:
+        """Gets rows as pg8000 does."""
+
+        rows = ()
+
+        def __init__(self, size: int) -> None:
+            self.context = SimpleNamespace(size=size, input_funcs=(), rows=[], row_count=0)
+
+        def execute_simple(self, query: str) -> Connection:
+            kind = _connection_class()
+            kind.handle_DATA_ROW(object.__new__(kind), b"\0\0", self.context)
+            return self
+
+    sizes, closed = iter((TEXT_LIMIT, 0)), []
+    pool = Pool((ONE,), lambda server: Connection(next(sizes)), closed.append, idle=60, retry=60, wait=1)
+    query = parse_sql("SELECT 1", POSTGRESQL)
+    with pytest.raises(LookupFailed, match="at most"):
+        pool.ask(lambda connection: driver.rows(connection, query, {}))
+    assert len(closed) == 1, "what is left of the result is not read"
+    assert pool.ask(lambda connection: driver.rows(connection, query, {})) == ()
