@@ -143,8 +143,8 @@ class RecipientDelivery:
             for verb, arguments in (("file", report.files), ("command", report.commands)):
                 for argument in arguments:
                     job = {"do": verb, "argument": argument}
-                    report = await self.children.deliverer(runner, job, self.message)
-                    self._pending.append((_bounded(report, runner), None))
+                    done = await self.children.deliverer(runner, job, self.message)
+                    self._pending.append((_bounded(done, runner), None))
         for path in report.includes:
             await self._include(path, rights)
 

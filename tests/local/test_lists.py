@@ -152,6 +152,13 @@ def test_a_step_that_fails_for_good_keeps_nothing_from_anyone(house: House) -> N
     assert house.services.received[0][0]["recipients"] == ["copy@far.example"]
 
 
+def test_a_list_beside_a_command_is_not_forgotten(house: House) -> None:
+    path = house.write("ann", "list", "a@far.example\n")
+    house.services.aliases["all"] = f'"|cat >/dev/null", :include:{path}, b@far.example'
+    assert one(house, "all@example.com")[0] == "sent"
+    assert sorted(house.services.received[-1][0]["recipients"]) == ["a@far.example", "b@far.example"]  # type: ignore[call-overload]
+
+
 @needs_root
 def test_a_list_is_read_by_its_owner(house: House) -> None:
     hidden = house.people["ann"].home / "hidden"
