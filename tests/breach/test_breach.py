@@ -125,8 +125,8 @@ def stage(sink: SmtpSink) -> Iterator[Stage]:
             "oauth_introspection_url": "https://as.example/introspect",
             "smtp_tlsrpt_enable": "yes",
             **LOGGING_IN,
-            # lookup has read the password in this file, but cannot read it again.
-            "relocated_maps": f"mysql:$instance_directory/{TABLE_PASSWORD}",
+            # lookup has read the password in this file, but cannot read it again; no user here needs the table.
+            "fallback_transport_maps": f"mysql:$instance_directory/{TABLE_PASSWORD}",
             "mail_spool_directory": "OUTSIDE/spool/",
             "virtual_alias_maps": f"inline:{{{VIRTUAL_ALIAS}=bob@example.org}}",
             "relay_domains": "by-service.example, by-option.example, out.example",
