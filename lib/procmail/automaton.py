@@ -29,7 +29,7 @@ START: Final = 256
 END: Final = 257
 """The marks that an Anchor matches and everything else passes over."""
 
-STATE_LIMIT: Final = 1000
+STATE_LIMIT: Final = 200
 PLACE_LIMIT: Final = 20000
 """Places of one expression: what `LINEBUF` octets can hold even where every macro is in it."""
 

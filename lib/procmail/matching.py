@@ -16,7 +16,7 @@ from pillarbox.lib.procmail.pattern import NEWLINE, Pattern, Sequence, parse_pat
 
 EXTRACT_LIMIT: Final = 256 * 1024
 """Octets in which a text for MATCH is looked for: it is taken from a header, or the beginning of a body."""
-KEPT: Final = 64
+KEPT: Final = 256
 """Expressions that are remembered with their automata, between messages too."""
 
 Text = Callable[[], Iterable[bytes]]
