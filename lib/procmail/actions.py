@@ -127,7 +127,7 @@ class Actions:
         if ran.overflow:
             session.complain(f'Excessive output quenched from "{action.command.strip()}"')
             session.variables.values["PROCMAIL_OVERFLOW"] = "yes"
-        output = ran.output.decode("latin-1")
+        output = ran.output.partition(b"\0")[0].decode("latin-1")
         session.assign(action.variable, output[:-1] if output.endswith("\n") else output)
 
 

@@ -154,7 +154,7 @@ class Session:
             argv = [variables.get("SHELL") or "/bin/sh", *variables.get("SHELLFLAGS").split(), command]
         else:
             try:
-                argv = self.fields(read_words(command))
+                argv = self.fields(read_words(command, comments=True))
             except WordError as error:
                 raise CarrierError(f'"{command.strip()}": {error} is expected') from None
         if not argv:
@@ -175,7 +175,7 @@ class Session:
         if ran.overflow:
             self.complain(f'Excessive output quenched from "{command.strip()}"')
             self.variables.values["PROCMAIL_OVERFLOW"] = "yes"
-        return ran.output.decode("latin-1")
+        return ran.output.partition(b"\0")[0].decode("latin-1")
 
     def _output(self, command: str) -> str:
         try:
