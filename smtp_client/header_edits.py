@@ -2,18 +2,22 @@
 
 Here it is too late to refuse, to hold or to redirect a message: such an action is reported in the log and does nothing,
 as in Postfix.  The tables are opened before the process gives up its rights, and go on in their former content when
-they change, until the next reload.
+they change, until the next reload.  Tables that ask servers hold up the message, but no other one.
 """
 
 from __future__ import annotations
 
-from pillarbox.lib.clients.through_lookup import through_lookup
+from functools import partial
+
+from pillarbox.lib.clients.lookup import AsyncLookupClient
+from pillarbox.lib.clients.through_lookup import Answers, through_lookup
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters.rewriting import SMTP_HEADER_CHECKS, SMTP_MIME_HEADER_CHECKS
 from pillarbox.lib.log import log
 from pillarbox.lib.message.header import scan
-from pillarbox.lib.tables import Maps, Options
+from pillarbox.lib.system.processor_time import Budget, OutOfTime, limited
+from pillarbox.lib.tables import LookupFailed, Maps, Options
 from pillarbox.lib.tables.lines import decode, encode
 
 _MIME_FIELDS = frozenset(
@@ -27,11 +31,17 @@ _DROPS = frozenset(("IGNORE", "STRIP"))
 _REPORTED = {"INFO": "info", "WARN": "warning", "STRIP": "strip", "REPLACE": "replace", "PREPEND": "prepend"}
 
 
+TIME_LIMIT = 1.0
+"""Seconds of processor time that the expressions may take for one header: all deliveries of the process stand still."""
+
+
 class HeaderEdits:
     """The tables of one service.  Raises TableError."""
 
-    def __init__(self, config: Config) -> None:
-        options, registry = Options(keep=True), through_lookup(config)
+    def __init__(self, config: Config, lookup: AsyncLookupClient) -> None:
+        self._lookup = lookup
+        self._answers = Answers()
+        options, registry = Options(keep=True), through_lookup(config, self._answers)
 
         def opened(parameter: Parameter[tuple[str, ...]]) -> Maps:
             specs: tuple[str, ...] = config[parameter]
@@ -45,8 +55,9 @@ class HeaderEdits:
     def __bool__(self) -> bool:
         return bool(self._header) or bool(self._mime)
 
-    def apply(self, header: bytes, queue_id: str, parties: str) -> bytes:
+    async def apply(self, header: bytes, queue_id: str, parties: str) -> bytes:
         """The header block as it is sent; `parties` are for the log.  Raises LookupFailed: the message waits."""
+        budget = Budget(TIME_LIMIT)
         pieces: list[bytes] = []
         done = 0
         for field in scan(header):
@@ -55,7 +66,7 @@ class HeaderEdits:
                 continue
             raw = header[field.start : field.end]
             key = decode(raw.replace(b"\r\n", b"\n").removesuffix(b"\n"))
-            value = maps.find(key)
+            value = await self._find(maps, key, budget)
             if value is None:
                 continue
             new = _edited(raw, key, value, maps.title, queue_id, parties)
@@ -63,6 +74,16 @@ class HeaderEdits:
                 pieces += (header[done : field.start], new)
                 done = field.end
         return b"".join((*pieces, header[done:])) if pieces else header
+
+    async def _find(self, maps: Maps, key: str, budget: Budget) -> str | None:
+        try:
+            return await self._answers.find(maps, key, self._lookup, partial(limited, budget))
+        except OutOfTime:
+            field = key.partition(":")[0][:100]
+            raise LookupFailed(
+                f"{maps.title}: {TIME_LIMIT:g} s of processor time were used up at the header field {field}; "
+                "expressions that decide faster were expected"
+            ) from None
 
 
 def _edited(raw: bytes, key: str, value: str, title: str, queue_id: str, parties: str) -> bytes:

@@ -63,8 +63,8 @@ class Outgoing:
         """Opens the tables of the header.  Raises TableError."""
         self._generic = config[SMTP_GENERIC_MAPS]
         self._sends_on = _sends_on(config)
-        self._edits = HeaderEdits(config)
         self._lookup = AsyncLookupClient(config)
+        self._edits = HeaderEdits(config, self._lookup)
 
     @classmethod
     def configured(cls, config: Config) -> Outgoing | None:
@@ -99,7 +99,7 @@ class Outgoing:
             return content
         before = header = content.header()
         if self._edits:
-            header = self._edits.apply(header, request.queue_id, _parties(request))
+            header = await self._edits.apply(header, request.queue_id, _parties(request))
         if self._generic:
             header = _replaced(header, await self._names(_addresses(header)))
         return content if header == before else EditedContent(content, len(before), header)

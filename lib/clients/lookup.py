@@ -297,6 +297,11 @@ class AsyncLookupClient:
             kept, await self._call(access_request(tables, keys, partial))
         )
 
+    async def in_table(self, table: str, key: str) -> str | None:
+        """The value of `key` in one table that the configuration names for content checks; never kept."""
+        reply = await self._call(access_request((table,), (key,), (False,)))
+        return reply.text("value") if "value" in reply else None
+
     async def owners(self, tables: Sequence[str], address: str) -> AccessValue | None:
         """What such tables have for an address, in the order of virtual(5): for login names that own it."""
         questions = self._questions

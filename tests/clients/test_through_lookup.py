@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pillarbox.cleanup.checks import Checks
+from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.clients.through_lookup import through_lookup
+from pillarbox.lib.config import Config
 from pillarbox.lib.log import log
 from pillarbox.lib.tables import LookupFailed, Maps, Table
 from pillarbox.lib.tables.registry import MODULES
 from pillarbox.lib.tables.remote import REMOTE, remote_parts
+from pillarbox.smtp_client import header_edits
 from pillarbox.smtp_client.header_edits import HeaderEdits
 from pillarbox.smtp_client.tables import asks_lookup
 from tests.lookup.serving import configuration, served
@@ -78,8 +84,43 @@ def test_the_smtp_client_edits_by_such_tables_and_may_then_ask(tmp_path: Path) -
     assert asks_lookup(config)
     assert not asks_lookup(configuration(tmp_path, smtp_header_checks="pcre:{{/^X-Secret:/ IGNORE}}"))
     with served(config):
-        edits = HeaderEdits(config)
-        assert edits.apply(b"X-Secret: a\nSubject: b\n", "ID", "") == b"Subject: b\n"
+        assert asyncio.run(_edited(config, b"X-Secret: a\nSubject: b\n")) == b"Subject: b\n"
+
+
+async def _edited(config: Config, header: bytes, meanwhile: Callable[[], None] = lambda: None) -> bytes:
+    lookup = AsyncLookupClient(config)
+    try:
+        task = asyncio.get_running_loop().create_task(HeaderEdits(config, lookup).apply(header, "ID", ""))
+        await asyncio.sleep(0)
+        meanwhile()
+        return await task
+    finally:
+        await lookup.close()
+
+
+def test_a_server_that_takes_its_time_holds_up_no_other_delivery(tmp_path: Path) -> None:
+    others_went_on = threading.Event()
+
+    def slow(received: bytes) -> bytes:
+        if not received.endswith(b"\n"):
+            return b""
+        return b"200 IGNORE\n" if others_went_on.wait(5) else b"400 nobody%20else%20got%20anywhere\n"
+
+    with Answering(slow) as server:
+        spec = (
+            f"pipemap:{{pcre:{{ {{/^X-(.*):/ $1}} }}, unionmap:{{tcp:127.0.0.1:{server.port}, inline:{{none=x}} }} }}"
+        )
+        config = configuration(tmp_path, smtp_header_checks=spec)
+        with served(config):
+            header = b"X-One: a\nSubject: b\nX-Two: c\n"
+            assert asyncio.run(_edited(config, header, others_went_on.set)) == b"Subject: b\n"
+
+
+def test_all_fields_of_a_header_share_the_processor_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(header_edits, "TIME_LIMIT", 0.1)
+    config = configuration(tmp_path, smtp_header_checks="pcre:{{/^X: (a|aa)+$/ IGNORE}}")
+    with pytest.raises(LookupFailed, match=r"0\.1 s of processor time were used up at the header field X"):
+        asyncio.run(_edited(config, (b"X: " + b"a" * 28 + b"b\n") * 200))
 
 
 def test_every_type_that_needs_lookup_is_known() -> None:
