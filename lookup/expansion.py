@@ -38,6 +38,7 @@ class Expansion:
         if first is None:
             return None
         final: dict[str, None] = {}
+        done: set[str] = set()  # aliases that were looked at: lists of lists may name each of them very often
         # A stack of addresses still to look at, each with the chain of aliases that led to it.
         pending: list[tuple[str, Chain]] = [(each, (address, None, 1)) for each in reversed(first)]
         while pending:
@@ -47,10 +48,13 @@ class Expansion:
                 continue
             if chain[2] > self._depth_limit or _in_chain(current, chain):
                 raise self._unreasonable("nesting", address)
+            if (folded := current.casefold()) in done:
+                continue
             members = self._alias(current)
             if members is None:
                 final[current] = None
             else:
+                done.add(folded)
                 inner = (current, chain, chain[2] + 1)
                 pending += [(each, inner) for each in reversed(members)]
             if len(final) + len(pending) > self._size_limit:

@@ -242,9 +242,10 @@ class Service:
         except TableChanged:
             channel.close()
             return
-        except BaseException:  # a fault of ours: whoever asked learns at once that there will be no answer
+        except Exception as error:  # a fault of ours: whoever asked learns at once that there will be no answer
+            log.panic(f"{request.text('do')}: {type(error).__name__}: {error}")
             channel.close()
-            raise
+            return
         reply["tag"] = tag
         outbox.put(encode_frame(reply))
 

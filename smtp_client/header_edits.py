@@ -7,6 +7,7 @@ they change, until the next reload.  Tables that ask servers hold up the message
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from pillarbox.lib.clients.lookup import AsyncLookupClient
@@ -26,6 +27,7 @@ _MIME_FIELDS = frozenset(
         *(b"content-type", b"mime-version"),
     )
 )
+_FIELD = re.compile(r"[!-9;-~]+[ \t]*:")
 _QUIET = frozenset(("DUNNO", "OK", "IGNORE"))
 _DROPS = frozenset(("IGNORE", "STRIP"))
 _REPORTED = {"INFO": "info", "WARN": "warning", "STRIP": "strip", "REPLACE": "replace", "PREPEND": "prepend"}
@@ -92,6 +94,10 @@ def _edited(raw: bytes, key: str, value: str, title: str, queue_id: str, parties
     action, text = word.upper(), value[len(word) :].strip()
     if action in ("REPLACE", "PREPEND") and not text:
         log.warning(f"{action} action without text in {title} map")
+        return raw
+    if action in ("REPLACE", "PREPEND") and not _FIELD.match(text):
+        # It would end the header: what follows would be text.
+        log.warning(f'bad {action} header text "{text}" in {title} map -- need "headername: headervalue"')
         return raw
     if action in _REPORTED:
         log.info(

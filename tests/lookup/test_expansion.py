@@ -108,3 +108,20 @@ def test_a_value_that_is_no_list_of_addresses_waits(value: str) -> None:
 def test_a_failing_table_is_not_the_lack_of_an_alias() -> None:
     with pytest.raises(LookupFailed):
         lookup(virtual_alias_maps="fail:x").expansion.expand("a@x.example")
+
+
+def test_lists_that_name_each_other_again_and_again_are_looked_at_once() -> None:
+    levels = [f"{{{side}{n}@a.example = l{n + 1}@a.example, R{n + 1}@a.example}}" for n in range(30) for side in "lr"]
+    table = f"inline:{{ {', '.join(levels)}, r30@a.example=end@b.example }}"
+    lookup = Lookup(Config.for_tests(myhostname="mx.own.example", virtual_alias_maps=table))
+    questions = 0
+    ask = lookup.expansion._alias
+
+    def counted(address: str) -> list[str] | None:
+        nonlocal questions
+        questions += 1
+        assert questions < 200
+        return ask(address)
+
+    lookup.expansion._alias = counted  # type: ignore[method-assign]
+    assert lookup.expansion.expand("l0@a.example") == ("l30@a.example", "end@b.example")

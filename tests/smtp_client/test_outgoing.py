@@ -124,6 +124,15 @@ def test_fields_change_on_the_way_out_and_nothing_else_does(client: ClientUnderT
     assert "replace: header Subject: ann@inner.test; from=<a@a.test> to=<b@b.test>: Subject: none" in lines
 
 
+@pytest.mark.parametrize("action", ["REPLACE no field", "PREPEND no field", "REPLACE", "PREPEND :x"])
+def test_what_is_no_field_does_not_end_the_header(client: ClientUnderTest, action: str) -> None:
+    client.parameters["smtp_header_checks"] = f"inline:{{ {{X-Host: secret.inner.test = {action}}} }}"
+    with fake_server() as server:
+        outcome = client.deliver_one(server.nexthop, content=MESSAGE)
+        assert server.messages == [MESSAGE.replace(b"\n", b"\r\n")]
+    assert f"{action.split()[0]} " in "".join(line for line in outcome.log if "smtp_header_checks map" in line)
+
+
 def test_mime_fields_have_a_table_of_their_own(client: ClientUnderTest) -> None:
     client.parameters["smtp_mime_header_checks"] = CHECKS % "IGNORE"
     with fake_server() as server:
