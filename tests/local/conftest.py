@@ -114,6 +114,8 @@ class Services:
 
     def close(self) -> None:
         for listener in self._sockets:
+            # A thread that waits in accept() would go on with whatever gets the number next: the next test's listener.
+            listener.shutdown(socket.SHUT_RDWR)
             listener.close()
 
 
