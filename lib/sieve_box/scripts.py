@@ -19,6 +19,8 @@ SUFFIX: Final = ".sieve"
 CACHED: Final = 2 * 1024 * 1024
 """Characters of the scripts that a process keeps compiled, which takes some ten times as many octets; those that were
 not used for longest make room."""
+TOGETHER: Final = 2 * 1024 * 1024
+"""Characters of a script and all that it includes, some seconds of compiling: the process is everybody's."""
 _LEAST_WEIGHT: Final = 500
 """What a script counts for beside its text."""
 _NAME_LIMIT: Final = 200
@@ -87,6 +89,8 @@ class ScriptCache:
             nonlocal weight
             text = read_script(file, self._size_limit)
             weight += len(text)
+            if weight > TOGETHER:
+                raise ScriptTrouble(f"{path}: with all that it includes at most {TOGETHER} characters were expected")
             return text
 
         def include(location: str, name: str) -> str | None:

@@ -35,6 +35,30 @@ def test_a_script_is_compiled_once(tmp_path: Path, compiled: list[str]) -> None:
     assert compiled == ["a"]
 
 
+def test_what_a_script_includes_is_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """255 scripts of a megabyte each would take minutes, and gigabytes, of a process that all users share."""
+    monkeypatch.setattr(scripts, "TOGETHER", 5000)
+    read: list[str] = []
+    real = scripts.read_script
+
+    def counting(path: str, limit: int) -> str:
+        read.append(path)
+        return real(path, limit)
+
+    monkeypatch.setattr(scripts, "read_script", counting)
+    for number in range(20):
+        write(tmp_path, f"part{number}.sieve", "#" * 998 + "\nkeep;")
+    includes = "".join(f'include "part{number}";' for number in range(20))
+    path = write(tmp_path, "a", f'require "include"; {includes}')
+    cache = ScriptCache()
+    for _ in range(2):
+        with pytest.raises(ScriptTrouble, match="/a: with all that it includes at most 5000 "):
+            cache.get(path, str(tmp_path))
+    assert len(read) < 7
+    few = write(tmp_path, "b", 'require "include"; include "part0"; include "part1";')
+    assert cache.get(few, str(tmp_path)) is not None
+
+
 def test_a_wrong_one_too(tmp_path: Path, compiled: list[str]) -> None:
     cache, path = ScriptCache(), write(tmp_path, "a", "nonsense")
     for _ in range(2):
