@@ -60,7 +60,7 @@ class Addressing:
             rewritten = recipients
         if mapped and copies and self._copies:
             rewritten += self._blind(rewritten, sender)
-        if rewritten is recipients and not (mapped and self._aliases):
+        if rewritten is recipients and not (mapped and self._aliases) and not _repeated(recipients):
             return recipients
         return self.expanded(rewritten, aliases=mapped and self._aliases)
 
@@ -123,13 +123,21 @@ class Addressing:
                 if address != recipient.address:
                     self._note("alias", recipient.address, address)
                 original = recipient.original or (recipient.address if address != recipient.address else "")
-                key = (address, recipient.orcpt)
+                key = (address.casefold(), recipient.orcpt)
                 before = found.get(key)
                 if before is None:
                     found[key] = Recipient(address, original, recipient.orcpt, notify)
                 elif before.notify != notify:
-                    found[key] = Recipient(address, before.original, recipient.orcpt, _united(before.notify, notify))
+                    found[key] = Recipient(
+                        before.address, before.original, recipient.orcpt, _united(before.notify, notify)
+                    )
         return (*found.values(), *reports.values())
+
+
+def _repeated(recipients: tuple[Recipient, ...]) -> bool:
+    """Whether an address is there more than once, in whatever case: as in Postfix it gets the message once."""
+    count = len(recipients)
+    return count > 1 and len({(one.address.casefold(), one.orcpt) for one in recipients}) < count
 
 
 def _united(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:

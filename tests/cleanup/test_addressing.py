@@ -194,3 +194,19 @@ def test_arranging_twice_changes_nothing(address: str) -> None:
     rules = addressing(masquerade_domains="a.b")
     once = rules.sender(address)
     assert rules.sender(once) == once
+
+
+def test_an_address_gets_a_message_once_however_often_and_in_whatever_case_it_is_named() -> None:
+    named = ("Ann@y.test", "bob@y.test", "ann@Y.test", "bob@y.test")
+    recipients = tuple(Recipient(address, notify=("failure",) if address[0] == "A" else ()) for address in named)
+    config = Config.for_tests(inet_interfaces="loopback-only")
+    rules = Addressing(config, direct(config))
+    arranged = rules.recipients(recipients, "s@x.test")
+    assert [one.address for one in arranged] == ["Ann@y.test", "bob@y.test"]
+    assert arranged[0].notify == ("failure", "delay")
+    members = expanded(
+        [Recipient("all@y.test"), Recipient("Carl@y.test")], all=("ann@y.test", "Ann@y.test", "carl@y.test")
+    )
+    assert [one.address for one in members] == ["ann@y.test", "carl@y.test"]
+    apart = (Recipient("ann@y.test", orcpt="rfc822;a@x.test"), Recipient("ann@y.test", orcpt="rfc822;b@x.test"))
+    assert rules.recipients(apart, "s@x.test") is apart
