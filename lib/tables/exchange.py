@@ -9,6 +9,7 @@ are needed; it raises ProtocolFault for what is no answer, Refused for one that 
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -100,6 +101,9 @@ class Exchange:
         end = self._clock() + self._patience.answer
         received = b""
         try:
+            if _has_news(connection):
+                # The end of the connection, or words that would be taken for the answer to this request.
+                raise ServerGone(f"{self.endpoint}: the server spoke or went before it was asked")
             connection.settimeout(self._patience.answer)
             connection.sendall(request)
             while chunk := connection.recv(_CHUNK):
@@ -122,6 +126,12 @@ class Exchange:
             # What comes unasked would be taken for the answer to the next request.
             raise ProtocolFault("more than one answer came")
         return answer
+
+
+def _has_news(connection: socket.socket) -> bool:
+    poller = select.poll()
+    poller.register(connection, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _said(error: Exception) -> str:

@@ -97,7 +97,7 @@ def parse_settings(content: bytes, path: str, known: Iterable[str]) -> Settings:
     values: dict[str, tuple[int, str]] = {}
 
     def refuse(text: str) -> None:
-        raise ValueError(text)
+        raise ValueError(text.partition(': "')[0])  # not the line itself: it may be a password
 
     for line in logical_lines(content.split(b"\n"), path, refuse):
         name, equals, value = line.text.partition("=")

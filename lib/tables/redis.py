@@ -35,8 +35,14 @@ def answer(received: bytes) -> tuple[Answer, int] | None:
     if count > ITEMS_LIMIT:
         raise ProtocolFault(f"at most {ITEMS_LIMIT} values were expected instead of {count}")
     texts: list[bytes] = []
-    for _ in range(count):
-        found = _one(received, position)
+    for number in range(count):
+        try:
+            found = _one(received, position)
+        except Refused as error:
+            if number == count - 1:
+                raise
+            # The rest of the answer is still to come: it must not be taken for that to the next request.
+            raise ProtocolFault(str(error)) from None
         if found is None:
             return None
         item, position = found

@@ -57,6 +57,11 @@ class Answering:
             except OSError:
                 return
 
+    def say(self, unasked: bytes) -> None:
+        """Send this on every connection."""
+        for connection in self._open:
+            connection.sendall(unasked)
+
     def hang_up(self) -> None:
         """Close the connections that are open, as a server does that is started anew."""
         while self._open:

@@ -83,6 +83,7 @@ def test_what_stands_behind_an_answer_is_not_part_of_it(protocol: Protocol, data
         (redis.answer, b"$1048577\r\n"),
         (redis.answer, b"*10001\r\n"),
         (redis.answer, b"*1\r\n*1\r\n"),
+        (redis.answer, b"*2\r\n-ERR half of it\r\n"),
         (redis.answer, b"$1\r\nab"),
         (redis.answer, b"$" + b"1" * 1024),
     ],

@@ -353,3 +353,9 @@ def test_a_password_that_everybody_may_read_is_warned_of(tmp_path: Path, mode: i
     with log.capture() as lines:
         STANDARD.open(f"pgsql:{path}").preload()
     assert any("everybody may read it" in line for line in lines) == (mode == 0o644)
+
+
+def test_a_mistake_in_a_line_does_not_show_what_may_be_a_password(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="whitespace") as failed:
+        parse_settings(b"  password = secret\nhosts = h\n", "t.cf", ("password", "hosts"))
+    assert "secret" not in str(failed.value)

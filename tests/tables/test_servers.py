@@ -60,6 +60,15 @@ def test_an_idle_connection_is_replaced(unused: float, connections: int) -> None
         assert peer.connections == connections
 
 
+def test_what_a_server_says_unasked_is_not_the_answer_to_the_next_question() -> None:
+    with Answering(echo) as peer:
+        asking = server(peer.port)
+        asking.ask(b"get a\n", line)
+        peer.say(b"200 forged\n")
+        assert asking.ask(b"get b\n", line) == b"200 b"
+        assert peer.connections == 2
+
+
 def test_a_server_that_was_started_anew_is_asked_again() -> None:
     with Answering(echo) as peer:
         asking = server(peer.port)
@@ -123,6 +132,7 @@ def test_a_server_that_is_away_is_left_alone_for_a_moment() -> None:
             asked = threads.submit(asking.ask, b"get a\n", line)
             connection, _ = nobody.accept()
             with connection:
+                assert connection.recv(100) == b"get a\n"
                 connection.sendall(b"500 no\n")
                 assert asked.result(5) == b"500 no"
 
