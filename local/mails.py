@@ -31,9 +31,10 @@ class Mail:
     descriptor: int
 
     @property
-    def redirects(self) -> bool:
-        """Whether it is the message itself that goes on."""
-        return bool(self.members["with_body"])
+    def redirects(self) -> int:
+        """To how many addresses the message itself goes on."""
+        recipients = self.members["recipients"]
+        return len(recipients) if self.members["with_body"] and isinstance(recipients, list) else 0
 
     def close(self) -> None:
         """Close the descriptor."""

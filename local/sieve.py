@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Final
 
@@ -18,7 +19,7 @@ from pillarbox.lib.delivery import BOUNCED
 from pillarbox.lib.sieve_box.content import with_header
 from pillarbox.lib.sieve_box.filter import Filter
 from pillarbox.lib.sieve_box.folders import Folders, MaildirFolders, StoreFolders
-from pillarbox.lib.sieve_box.plan import INBOX, Plan, Put
+from pillarbox.lib.sieve_box.plan import INBOX, Outgoing, Plan, Put
 from pillarbox.lib.sieve_box.running import Incoming, Owner
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.failure import DeliveryFailure
@@ -74,11 +75,16 @@ def sieve(destinations: Destinations, message: Message, report: Report) -> bool:
             report.warnings.append(f"{message.queue_id}: sieve: no reply that cannot be remembered: {trouble}")
         else:
             report.outgoing.append(outgoing)
+    others: dict[tuple[str, bytes | None], Outgoing] = {}
     for outgoing in plan.redirects:
         if outgoing.head is None and outgoing.sender == message.sender:
             report.forward += outgoing.recipients
         else:
-            report.outgoing.append(outgoing)
+            # What is alike is one mail: it is sent to all or to none, who then get it once.
+            key = (outgoing.sender, outgoing.head)
+            former = others[key].recipients if key in others else ()
+            others[key] = replace(outgoing, recipients=(*former, *outgoing.recipients))
+    report.outgoing += others.values()
     filter_.done(owner, plan, incoming if plan.redirects else None)
     if plan.rejection is not None:
         report.outcomes.append(Outcome(BOUNCED, "5.7.1", plan.rejection))

@@ -198,7 +198,18 @@ class _Planner:
         ]
         if len(plan.puts) + len(plan.redirects) > 1:
             self._leave_out_what_is_done()
+        if plan.redirects:
+            self._mark_replies()
         return plan
+
+    def _mark_replies(self) -> None:
+        """Where sending on may have to be repeated, a notification is not."""
+        marked: list[tuple[Outgoing, Memory | None]] = []
+        for number, (outgoing, memory) in enumerate(self._plan.replies):
+            memory = memory or Memory("done", reply_mark(self._incoming, number, outgoing), ATTEMPTS_LAST)
+            if not self._memory.knows(memory.kind, memory.value):
+                marked.append((outgoing, memory))
+        self._plan.replies = marked
 
     def _inbox(self, flags: tuple[str, ...], header: bytes | None) -> Put:
         folder = self._incoming.folder
@@ -296,6 +307,11 @@ class _Planner:
 def put_mark(incoming: Incoming, put: Put) -> str:
     """By which it is known that a message is in a folder."""
     return f"{incoming.queue_id}\0{incoming.recipient}\0folder\0{put.folder}"
+
+
+def reply_mark(incoming: Incoming, number: int, outgoing: Outgoing) -> str:
+    """By which it is known that a reply was sent."""
+    return f"{incoming.queue_id}\0{incoming.recipient}\0reply\0{number}\0{','.join(outgoing.recipients)}"
 
 
 def redirect_mark(incoming: Incoming, address: str) -> str:

@@ -34,6 +34,8 @@ class Services:
     def __init__(self, directory: Path, cleanup: str = "cleanup") -> None:
         directory.mkdir(exist_ok=True)
         self.refusal: tuple[int, str, str] | None = None
+        self.refused_for = ""
+        """Mail to this address is refused for the time being."""
         self.aliases: dict[str, str] = {}
         self.table = 0
         """The number of the table that has the alias."""
@@ -105,8 +107,9 @@ class Services:
                 "orcpts": [item.text("orcpt", "") for item in groups],
             }
             number += 1
-            if self.refusal is not None:
-                code, enhanced, text = self.refusal
+            refusal = (451, "4.3.0", "later") if self.refused_for in recipients else self.refusal
+            if refusal is not None:
+                code, enhanced, text = refusal
                 reply = {"ok": False, "code": code, "enhanced": enhanced, "text": text, "prepared": number}
                 continue
             self.received.append((envelope, content))

@@ -126,6 +126,27 @@ def test_a_message_whose_sending_failed_is_no_duplicate_of_itself(house: House) 
     assert result.text == "sieve: discarded"
 
 
+def test_sending_that_is_repeated_repeats_no_notification(house: House) -> None:
+    script = 'require "enotify"; notify :message "New" "mailto:m@phone.example"; redirect "b@example.org";'
+    house.services.refused_for = "b@example.org"
+    assert [deliver(house, script)[0] for _ in range(3)] == ["deferred"] * 3
+    house.services.refused_for = ""
+    assert deliver(house, script)[0] == "sent"
+    assert [each["recipients"] for each, _ in house.services.received] == [["m@phone.example"], ["b@example.org"]]
+
+
+def test_one_header_for_several_addresses_is_one_mail(house: House) -> None:
+    addresses = ["b@example.org", "c@example.org"]
+    script = 'require ["editheader", "copy"]; addheader "X-A" "b"; redirect "b@example.org"; redirect "c@example.org";'
+    house.services.refused_for = "c@example.org"
+    assert deliver(house, script)[0] == "deferred" and house.services.received == []
+    house.services.refused_for = ""
+    recipient = DeliveryRecipient(0, "ann@example.com", "", "", ("success",))
+    assert deliver(house, script, recipients=(recipient,))[0] == "sent"
+    ((envelope, _),) = house.services.received
+    assert envelope["recipients"] == addresses and envelope["notify"] == [("never",)] * 2
+
+
 def test_nobody_is_answered_or_told_by_who_cannot_remember_it(house: House) -> None:
     (home(house) / ".sieve-remembered").mkdir()
     with log.capture() as lines:
@@ -172,7 +193,8 @@ def test_a_probe_runs_no_script(house: House) -> None:
 def test_no_descriptor_is_left_open(house: House) -> None:
     house.options["sieve_redirect_envelope_from"] = "recipient"
     before = len(os.listdir("/proc/self/fd"))
+    two = 'redirect "bob@example.org"; addheader "X-A" "b"; redirect "eve@example.org";'
     for _ in range(3):
-        deliver(house, 'redirect "bob@example.org"; redirect "eve@example.org";')
+        deliver(house, f'require ["editheader", "copy"]; {two}')
     assert len(house.services.received) == 6
     assert len(os.listdir("/proc/self/fd")) - before <= 6, "the test's own services hold one each"
