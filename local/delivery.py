@@ -15,7 +15,7 @@ from typing import Final
 from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT
 from pillarbox.lib.delivery.result import ENTRUSTED, EXPANDED
 from pillarbox.lib.log import log
-from pillarbox.local.children import Children
+from pillarbox.local.children import ChildFailed, Children
 from pillarbox.local.identities import Identities
 from pillarbox.local.jobs import ADDRESSES_PER_FRAME
 from pillarbox.local.mails import Mail
@@ -209,7 +209,12 @@ class RecipientDelivery:
         """Send a mail of a filter's.  A reply that cannot be sent is no reason for the message to wait."""
         descriptors = [mail.descriptor] if mail.descriptor >= 0 else []
         job: dict[str, object] = {"do": "mail", "alone": alone, **mail.members}
-        (sent,) = (await self.children.expander(job, self.message, descriptors)).outcomes
+        try:
+            (sent,) = (await self.children.expander(job, self.message, descriptors)).outcomes
+        except ChildFailed as error:
+            if mail.redirects:
+                raise
+            sent = Outcome(DEFERRED, "4.3.0", str(error))
         if mail.redirects:
             self.outcomes.append(replace(sent, handed=handed) if sent.status == SENT else sent)
         elif sent.status != SENT:

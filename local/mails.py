@@ -19,8 +19,9 @@ from pillarbox.lib.system.files import write_all
 MOST_MAILS: Final = 64
 """Mails of one report: the actions of the scripts are limited already, by sieve_max_actions."""
 MOST_RECIPIENTS: Final = 20
-HEAD_LIMIT: Final = 2 * HEADER_LIMIT
-"""Octets of what stands in the file: a header that scripts have edited, or a whole reply, as long as its script."""
+HEAD_LIMIT: Final = 4 * HEADER_LIMIT
+"""Octets of what stands in the file: a header that scripts have edited, or a whole reply, as long as its script, three
+times as long in quoted-printable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pillarbox.lib.delivery import DeliveryRecipient
 from pillarbox.lib.log import log
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import SEEN
+from pillarbox.local import mails
 from tests.local.conftest import House, needs_root
 
 CONTENT = b"To: ann@example.com\nSubject: hi\n\nHello\n"
@@ -145,6 +146,19 @@ def test_one_header_for_several_addresses_is_one_mail(house: House) -> None:
     assert deliver(house, script, recipients=(recipient,))[0] == "sent"
     ((envelope, _),) = house.services.received
     assert envelope["recipients"] == addresses and envelope["notify"] == [("never",)] * 2
+
+
+@pytest.mark.parametrize("too_large", [False, True])
+def test_a_reply_as_long_as_a_script_is_sent_and_a_longer_one_lost(
+    house: House, monkeypatch: pytest.MonkeyPatch, too_large: bool
+) -> None:
+    if too_large:
+        monkeypatch.setattr(mails, "HEAD_LIMIT", 3_000_000)
+    reason = "\N{EURO SIGN}" * 340_000  # three times as long in quoted-printable
+    with log.capture() as lines:
+        assert deliver(house, f'require "vacation"; vacation "{reason}";')[0] == "sent"
+    assert len(house.services.received) == (not too_large)
+    assert any("a reply is lost" in line for line in lines) == too_large
 
 
 def test_nobody_is_answered_or_told_by_who_cannot_remember_it(house: House) -> None:
