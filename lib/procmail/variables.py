@@ -136,10 +136,11 @@ class Variables:
         return (disarm(text) if part.disarmed else text), not part.quoted
 
     def _special(self, name: str) -> str | None:
-        if name.isdigit():
-            if name == "0":
+        if name.isascii() and name.isdigit():
+            digits = name.lstrip("0")
+            if not digits:
                 return "procmail"
-            index = int(name[:6]) - 1
+            index = int(digits[:6]) - 1  # there are not so many
             return self.arguments[index] if index < len(self.arguments) else None
         match name:
             case "$":

@@ -236,7 +236,7 @@ class Test:
     def _pregreet(self) -> Verdict:
         session = self._session
         said = session.core.input.rest()
-        text = said[:PREGREET_SHOWN].decode("latin-1").encode("unicode_escape").decode("ascii")
+        text = ascii(said[:PREGREET_SHOWN].decode("latin-1"))[1:-1]
         log.info(f"PREGREET {len(said)} after {self._elapsed()} from {_tag(session)}: {text}")
         self._early = self._failed = True
         action = self._settings.greeting.action

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,8 +57,11 @@ class Parent:
         for path in (folder, *folder.parents):
             if path.stat().st_uid == os.getuid() and str(path).startswith("/tmp/"):
                 path.chmod(0o755)
-        (folder / "spool" / "private").mkdir(parents=True)
-        self.config = Config.for_tests(queue_directory=str(folder / "spool"))
+        # A socket's path has 107 characters at most; that of a test's own folder may have more.
+        self._spool = Path(tempfile.mkdtemp(prefix="imap-"))
+        self._spool.chmod(0o755)
+        (self._spool / "private").mkdir()
+        self.config = Config.for_tests(queue_directory=str(self._spool))
         mail = f"maildir:{home}/Maildir"
         self.accounts = {
             "good": Account(user.pw_name, user.pw_uid, user.pw_gid, str(home), mail, True),
@@ -116,6 +121,7 @@ class Parent:
         self.stop()
         for each in (self._auth, self._listener, self.status):
             each.close()
+        shutil.rmtree(self._spool)
 
 
 @pytest.fixture
