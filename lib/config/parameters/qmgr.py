@@ -165,7 +165,8 @@ DESTINATION_CONCURRENCY_LIMIT = family(
         """The most deliveries at once to one destination; 0: no limit.
         For one service: SERVICE_destination_concurrency_limit.""",
     ),
-    {"local": "2"},
+    # virtual stores a batch of messages for the price of one: its window must not be what keeps batches small.
+    {"local": "2", "virtual": "100"},
 )
 DESTINATION_RECIPIENT_LIMIT = family(
     integer(
