@@ -119,12 +119,21 @@ def test_steps_are_bounded_by_the_lengths_multiplied(pattern: str, text: str) ->
     assert steps.count < 500 * len(text) * len(pattern)
 
 
+def _never_empty(pattern: str) -> bool:
+    """Whether it finds nothing that is empty: how often that is repeated differs from engine to engine."""
+    return all(
+        found.end() > found.start() for found in re.finditer(pattern.replace("$", r"\Z"), "a b\nc ab", re.DOTALL)
+    )
+
+
 _PATTERN = st.recursive(
     st.sampled_from(["a", "b", ".", "[ab]", "[^a]", "^", "$", r"\b", "c"]),
     lambda inner: st.one_of(
         st.tuples(inner, inner).map("".join),
         st.tuples(inner, inner).map(lambda two: f"({two[0]}|{two[1]})"),
-        st.tuples(inner, st.sampled_from(["*", "+", "?", "{1,2}"])).map(lambda two: f"({two[0]}){two[1]}"),
+        st.tuples(inner.filter(_never_empty), st.sampled_from(["*", "+", "?", "{1,2}"])).map(
+            lambda two: f"({two[0]}){two[1]}"
+        ),
     ),
     max_leaves=8,
 )
