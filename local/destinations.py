@@ -65,18 +65,15 @@ class Destinations:
         """Deliver into a mailbox of the user's: a Maildir where `path` ends in "/", else an mbox file."""
         if message.report:
             return Outcome.sent("delivers to maildir" if path.endswith("/") else "delivers to mailbox")
-        if path.endswith("/"):
-            self._maildir(message, path)
-            return Outcome.sent("delivered to maildir")
-        self._mbox(message, path)
-        return Outcome.sent("delivered to mailbox")
+        self.put(message, path)
+        return Outcome.sent("delivered to maildir" if path.endswith("/") else "delivered to mailbox")
 
     def file(self, message: Message, path: str) -> Outcome:
         """Deliver into a file or Maildir that an alias or a forward file names."""
         if message.report:
             return Outcome.sent(f"delivers to file: {path}")
         if path.endswith("/"):
-            self._maildir(message, path)
+            self.put(message, path)
             return Outcome.sent("delivered to maildir")
         if path != _DISCARD:
             self._mbox(message, path, mailbox=False)
@@ -119,21 +116,9 @@ class Destinations:
 
         An mbox file keeps no flags.
         """
-        if path.endswith("/"):
-            self._maildir(message, path, chunks, folder, flags, create=create)
-        else:
+        if not path.endswith("/"):
             self._mbox(message, path, chunks)
-
-    def _maildir(
-        self,
-        message: Message,
-        path: str,
-        chunks: Chunks | None = None,
-        folder: str = "",
-        flags: tuple[str, ...] = (),
-        *,
-        create: bool = False,
-    ) -> None:
+            return
         content = message.content
         if chunks is None and not content.in_file:
             chunks = content.chunks

@@ -401,6 +401,18 @@ def test_what_succeeds_when_the_queue_manager_is_gone_is_left_to_the_next_one(
         until(lambda: not is_locked(path), "the message was not let go")
 
 
+def order_one(manager: Manager, path: str) -> tuple[int, int]:
+    """Have a queue file with one recipient delivered; the places of its record and of the end of all records."""
+    with open(path, "rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        file = QueueFile(stream.fileno())
+        (only,) = file.recipients()
+        members = [{"n": only.n, "address": only.recipient.address}]
+        frame = request_frame(1, "ID", "a@x.test", file.offset, file.length, "agent", "there", 1.0, 2.0, members, {})
+        manager.channel.send(frame, [stream.fileno()])
+        return only.n, file.offset
+
+
 def test_what_a_queue_manager_was_told_and_has_not_recorded_is_left_to_the_next_one(tmp_path: Path) -> None:
     """The answer lies unread in its socket when it dies."""
     queue = Queue(str(tmp_path / "spool"))
@@ -408,22 +420,12 @@ def test_what_a_queue_manager_was_told_and_has_not_recorded_is_left_to_the_next_
     path = queue.path("incoming", put_message(tmp_path / "spool", "incoming", recipients=(Recipient("a@y.test"),)))
     with running(Program("agent", with_events), PATIENT, tmp_path / "agent"):
         manager = Manager(tmp_path / "agent")
-        with open(path, "rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            file = QueueFile(stream.fileno())
-            (only,) = file.recipients()
-            frame = request_frame(
-                1, "ID", "a@x.test", file.offset, file.length, "agent", "there", 1.0, 2.0,
-                [{"n": only.n, "address": only.recipient.address}],
-                {},
-            )  # fmt: skip
-            manager.channel.send(frame, [stream.fileno()])
-            end = file.offset
+        only, end = order_one(manager, path)
         select.select([manager.channel.socket], [], [], 20)  # it is there
         manager.channel.close()
         until(lambda: record_claims(path, end) == 1, "nothing was claimed")
         with open(path, "rb") as stream:
-            assert is_done(stream.fileno(), only.n)
+            assert is_done(stream.fileno(), only)
         until(lambda: not is_locked(path), "the message was not let go")
 
 
@@ -433,14 +435,7 @@ def test_the_messages_of_answers_are_let_go_by_themselves(tmp_path: Path) -> Non
     path = queue.path("incoming", put_message(tmp_path / "spool", "incoming", recipients=(Recipient("a@y.test"),)))
     with running(Program("agent", with_events), PATIENT, tmp_path / "agent"):
         manager = Manager(tmp_path / "agent")
-        with open(path, "rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            file = QueueFile(stream.fileno())
-            members = [{"n": each.n, "address": each.recipient.address} for each in file.recipients()]
-            frame = request_frame(
-                1, "ID", "a@x.test", file.offset, file.length, "agent", "there", 1.0, 2.0, members, {}
-            )
-            manager.channel.send(frame, [stream.fileno()])
+        order_one(manager, path)
         assert list(manager.answers(1)) == [1]
         until(lambda: not is_locked(path), "the message was not let go")
         manager.channel.close()
