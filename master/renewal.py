@@ -241,7 +241,9 @@ def require_usable(stations: Iterable[Station], signals: Iterable[signal.Signals
     if not due or (check := RenewalWatch().begin(due, signals)) is None:
         return
     try:
-        while select.select([check.answer], [], [], RELOAD_PATIENCE)[0]:
+        poller = select.poll()  # select.select() takes no number above 1023, and master may have many sockets
+        poller.register(check.answer, select.POLLIN)
+        while poller.poll(RELOAD_PATIENCE * 1000):
             if not (data := os.read(check.answer, 65536)):
                 break
             check.text += data

@@ -161,26 +161,31 @@ async def receive_session(connection: socket.socket, auth: AsyncAuthClient, serv
     Where the client came as a descriptor, `connection` is closed.
     """
     channel = AsyncChannel(connection)
-    frame = await channel.receive(REQUEST_TIMEOUT)
-    fds = frame.fds
+    fds: list[int] = []
     try:
+        frame = await channel.receive(REQUEST_TIMEOUT)
+        fds = frame.fds
         request = SessionRequest.decode(frame)
-        account = await auth.redeem(request.token, service)
-        why = refusal(account, system=False)
-    except ServiceUnavailable as error:
-        log.warning(error.reason)
-        account, why = None, "authentication is unavailable"
+        try:
+            account = await auth.redeem(request.token, service)
+            why = refusal(account, system=False)
+        except ServiceUnavailable as error:
+            log.warning(error.reason)
+            account, why = None, "authentication is unavailable"
+        if account is None or why:
+            close_all(fds)
+            fds = []
+            log.warning(f"{service}: session of user=<{request.username}> refused: {why}")
+            await channel.send({"ok": False, "why": why})
+            channel.close()
+            return None
+        channel.detach()
+        await channel.send({"ok": True})
     except BaseException:
         close_all(fds)
-        raise
-    if account is None or why:
-        close_all(fds)
-        log.warning(f"{service}: session of user=<{request.username}> refused: {why}")
-        await channel.send({"ok": False, "why": why})
+        # Not left to who closes the socket: the loop would go on watching its number, which the next connection gets.
         channel.close()
-        return None
-    channel.detach()
-    await channel.send({"ok": True})
+        raise
     return SessionStart(_stream(connection, fds), account, request)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
+import selectors
 import signal
 import socket
 import time
@@ -95,8 +95,7 @@ class _Parent:
             sources: Sequence[socket.socket] = [waker, worker.status]
             if not worker.at_ceiling:
                 sources = [*sources, *worker.listeners]
-            ready, _, _ = select.select(sources, [], [], TICK)
-            for source in ready:
+            for source in _readable(sources):
                 if source is waker:
                     with contextlib.suppress(BlockingIOError):
                         waker.recv(64)
@@ -192,6 +191,14 @@ class _Parent:
             log.error(f"{self._service}: session of user=<{request.username}>: {type(error).__name__}: {error}")
         finally:
             os._exit(status)
+
+
+def _readable(sources: Sequence[socket.socket]) -> list[socket.socket]:
+    """Those that have something to say; waits up to `TICK`.  By poll(2): select(2) takes no number above 1023."""
+    with selectors.PollSelector() as selector:
+        for source in sources:
+            selector.register(source, selectors.EVENT_READ, source)
+        return [key.data for key, _ in selector.select(TICK)]
 
 
 def _cannot_become(account: Account | None) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import datetime
 import imaplib
+import os
 import re
 import socket
 import ssl
@@ -13,10 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from pillarbox.lib.ipc import Channel
+from pillarbox.lib.clients.auth import AsyncAuthClient
+from pillarbox.lib.ipc import Channel, ProtocolError
 from pillarbox.lib.log import log
+from pillarbox.lib.login import receive_session
 from pillarbox.lib.login.handover import SessionRequest
 from pillarbox.lib.tls.certificate import write_certificate
+from tests.auth.service import configuration
 from tests.imap.dialogue import MESSAGE
 from tests.imap.server import ACCOUNT, PASSWORD, Server
 
@@ -157,6 +163,33 @@ def test_session_service_survives_nonsense(server: Server) -> None:
             channel.send(frame)
             channel.close()
     assert b"a OK" in server.say(b"a " + LOGIN + b"\r\nb LOGOUT\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [{"do": "session"}, {"do": "x"}, {"do": "session", "token": 1}, SessionRequest("", "", "", "", "", True).encode()],
+)
+def test_a_connection_that_was_not_taken_over_is_watched_no_more(tmp_path: Path, frame: dict[str, object]) -> None:
+    """The next connection has its number: a loop that still watched that one would never see what the new one says."""
+
+    async def scenario() -> None:
+        ours, theirs = socket.socketpair()
+        number = ours.fileno()
+        reader, writer = os.pipe()
+        with theirs, open(reader, "rb") as client:
+            with log.capture(), open(writer, "wb") as passed:
+                auth = AsyncAuthClient(configuration(tmp_path))
+                taking = asyncio.ensure_future(receive_session(ours, auth, "imap"))
+                for _ in range(5):  # until it waits for what we say
+                    await asyncio.sleep(0)
+                Channel(theirs).send(frame, [passed.fileno()])
+                with contextlib.suppress(ProtocolError):
+                    assert await taking is None
+            assert client.read() == b"", "the client's descriptor was left open"
+            assert not asyncio.get_running_loop().remove_reader(number), "its number is still watched"
+            assert ours.fileno() == -1
+
+    asyncio.run(scenario())
 
 
 # --- refusals

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import pwd
+import resource
 import shutil
 import signal
 import socket
 import tempfile
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +53,7 @@ def fake_auth(listener: socket.socket, accounts: dict[str, Account]) -> None:
 class Parent:
     """The parent as a process, with tokens `good`, `hosted`, `root` and `other` waiting to be redeemed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lowest_descriptor: int = 0) -> None:
         user = system_user()
         home = folder / "home"
         home.mkdir(parents=True)
@@ -74,29 +78,35 @@ class Parent:
         self._auth.listen()
         self._thread = threading.Thread(target=fake_auth, args=(self._auth, self.accounts), daemon=True)
         self._thread.start()
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self.config.socket_path("imap-system"))
-        self._listener.listen()
-        self._listener.setblocking(False)
+        with socket.socket(socket.AF_UNIX) as first:
+            listener = socket.socket(fileno=fcntl.fcntl(first, fcntl.F_DUPFD_CLOEXEC, lowest_descriptor))
+        listener.bind(self.config.socket_path("imap-system"))
+        listener.listen()
+        listener.setblocking(False)
         self.status, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
             self.status.close()
-            self._run(theirs)
+            self._run(listener, theirs)
         theirs.close()
+        listener.close()  # so that a parent that has died refuses clients, instead of letting them wait
         self.status.settimeout(20)
         assert self.status.recv(1) == b"R", "the parent did not become ready"
 
-    def _run(self, status: socket.socket) -> None:
+    def _run(self, listener: socket.socket, status: socket.socket) -> None:
+        code = 1
         try:
             program = Program(name="imap-system", run=lambda worker: None)
             service = Service("imap-system", "imapd.system", confine=False)
-            worker = Worker(program, service, self.config, [self._listener], status)
+            worker = Worker(program, service, self.config, [listener], status)
             signal.signal(signal.SIGTERM, lambda *_: worker.stop())
 
             serve_system_sessions(worker, "imap", lambda start: serve(worker, start))
+            code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
-            os._exit(0)
+            os._exit(code)
 
     def start_session(self, token: str) -> tuple[Attributes, socket.socket]:
         """Bring a client with that token; gives the reply and the client's end."""
@@ -114,14 +124,20 @@ class Parent:
         """End the parent."""
         if self.pid:
             os.kill(self.pid, signal.SIGTERM)
-            os.waitpid(self.pid, 0)
+            _, status = os.waitpid(self.pid, 0)
             self.pid = 0
+            assert os.waitstatus_to_exitcode(status) == 0, "the parent ended by a fault of its own"
 
     def close(self) -> None:
-        self.stop()
-        for each in (self._auth, self._listener, self.status):
-            each.close()
-        shutil.rmtree(self._spool)
+        try:
+            self.stop()
+        finally:
+            with contextlib.suppress(OSError):  # wakes the thread that waits in accept()
+                self._auth.shutdown(socket.SHUT_RDWR)
+            self._auth.close()
+            self._thread.join(20)
+            self.status.close()
+            shutil.rmtree(self._spool)
 
 
 @pytest.fixture
@@ -167,6 +183,19 @@ def test_nonsense_does_not_end_the_parent(parent: Parent) -> None:
             sock.connect(parent.config.socket_path("imap-system"))
             sock.sendall(data)
     assert parent.start_session("good")[0].boolean("ok")
+
+
+def test_the_numbers_of_its_sockets_do_not_matter(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    try:
+        running = Parent(tmp_path / "instance", lowest_descriptor=1500)
+        try:
+            assert running.start_session("good")[0].boolean("ok")
+        finally:
+            running.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_stop_ends_the_children_too(parent: Parent) -> None:

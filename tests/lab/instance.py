@@ -35,7 +35,7 @@ from typing import Self
 
 from pillarbox.lib.ipc import encode_frame
 from tests.lab.clock import VirtualClock, seconds
-from tests.lab.ports import LOOPBACK, SERVICE_PORTS, base_port
+from tests.lab.ports import LOOPBACK, SERVICE_PORTS, base_port, give_back
 from tests.lab.processes import alive, end_tree, in_a_test, tree
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -163,6 +163,7 @@ class Instance:
         self._master = None
         if self.clock is not None and self.wake in self.clock.on_advance:
             self.clock.on_advance.remove(self.wake)
+        give_back(self.base_port)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # Settings

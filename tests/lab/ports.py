@@ -1,18 +1,19 @@
 """Free places to listen on: single ports, base ports for whole instances, and loopback addresses.
 
-Parallel test workers must not meet, so what is given out is also reserved, by a lock on a file that the operating
-system releases when the process ends, however it ends.
+Parallel test workers must not meet, also not while a server is stopped that will start again.  So what is given out is
+reserved, by a lock that the operating system releases when the process ends, however it ends; and no port is one that
+the kernel gives to outgoing connections, which would take it away, or be connected with itself where nobody listens.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import random
 import socket
 import tempfile
 import time
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,29 +34,38 @@ SERVICE_PORTS = {
 }
 
 # Below the range from which the kernel takes ports for outgoing connections (32768 and up), above the well-known ones.
-_FIRST_BASE, _LAST_BASE, _BASE_STEP = 5000, 28000, 10
+_FIRST, _LAST = 5000, 32767
 
-_reservations: dict[str, int] = {}
+# Base ports are multiples of this: divided by it no two service ports leave the same rest, so that no port of one
+# instance is one of another's.  The rests that are left over are those of single ports.
+_STEP = 18
+_SERVICE_RESTS = {port % _STEP for port in SERVICE_PORTS.values()}
+
+_reserved: set[str] = set()
+_locks = -1  # the file whose bytes are locked
 
 
 def free_port(address: str = LOOPBACK) -> int:
-    """A TCP and UDP port that is free at `address` now."""
+    """A TCP and UDP port that is free at `address` now; reserved for this process."""
     while True:
-        with socket.socket() as probe:
-            probe.bind((address, 0))
-            port: int = probe.getsockname()[1]
-        if _free(address, [port], udp=True):
+        port = random.randint(_FIRST, _LAST)
+        if port % _STEP not in _SERVICE_RESTS and reserve(f"port-{port}") and _free(address, [port], udp=True):
             return port
 
 
 def base_port(address: str = LOOPBACK) -> int:
     """A base port such that every service port of an instance is free at `address`; reserved for this process."""
-    candidates = list(range(_FIRST_BASE, _LAST_BASE, _BASE_STEP))
+    candidates = [base for base in range(0, _LAST - max(SERVICE_PORTS.values()), _STEP) if base >= _FIRST]
     random.shuffle(candidates)
     for base in candidates:
         if reserve(f"base-{base}") and _free(address, [base + offset for offset in SERVICE_PORTS.values()]):
             return base
     raise AssertionError("no base port is free on this machine")
+
+
+def give_back(base: int) -> None:
+    """The instance that had this base port is gone."""
+    release(f"base-{base}")
 
 
 def loopback_address() -> str:
@@ -68,24 +78,32 @@ def loopback_address() -> str:
 
 def reserve(name: str) -> bool:
     """Take `name` for this process; False when another process (or an earlier call here) has it."""
-    if name in _reservations:
+    global _locks
+    if name in _reserved:
         return False
-    directory = Path(tempfile.gettempdir()) / f"pillarbox-lab-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if _locks < 0:
+        path = Path(tempfile.gettempdir()) / f"pillarbox-lab-{os.getuid()}"
+        path.mkdir(mode=0o700, exist_ok=True)
+        _locks = os.open(path / "reservations", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        # Locks of this kind belong to a process, not to the open file: children that it forks do not hold them.
+        fcntl.lockf(_locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(name))
+    except OSError:
         return False
-    _reservations[name] = descriptor
+    _reserved.add(name)
     return True
 
 
 def release(name: str) -> None:
     """Give back what `reserve` took."""
-    with contextlib.suppress(KeyError):
-        os.close(_reservations.pop(name))
+    if name in _reserved:
+        _reserved.discard(name)
+        fcntl.lockf(_locks, fcntl.LOCK_UN, 1, _place(name))
+
+
+def _place(name: str) -> int:
+    """Which byte stands for a name.  Where two have the same, the second seems to be taken, which does no harm."""
+    return zlib.crc32(name.encode())
 
 
 def wait_for_port(address: str, port: int, timeout: float = 30, alive: object = None) -> None:

@@ -49,6 +49,15 @@ def test_base_ports_differ_and_leave_room_for_every_service() -> None:
     assert max(first, second) + max(SERVICE_PORTS.values()) < 32768
 
 
+def test_no_port_of_an_instance_is_one_of_another_or_a_single_one() -> None:
+    """Else a test that finds a stopped instance's port open, or a restarted server's taken, has met another test."""
+    bases = [base_port() for _ in range(40)]
+    singles = [free_port() for _ in range(400)]
+    every = [base + port for base in bases for port in SERVICE_PORTS.values()] + singles
+    assert len(set(every)) == len(every)
+    assert max(every) < int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+
 def test_a_free_port_can_be_bound() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", free_port()))
