@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import binascii
 import re
+import string
 from collections.abc import Iterable, Iterator
 
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
+_BASE64 = (string.ascii_letters + string.digits + "+/").encode()
+_NOT_BASE64 = bytes(octet for octet in range(256) if octet not in _BASE64)
 _PADDING_STOP = re.compile(rb"=[^A-Za-z0-9+/]*")
 IDENTITY = frozenset({b"7bit", b"8bit", b"binary"})
 KNOWN = IDENTITY | {b"base64", b"quoted-printable"}
@@ -21,10 +23,10 @@ def decode_base64(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         *runs, last = _PADDING_STOP.split(chunk)
         for run in runs:
-            rest += _NOT_BASE64.sub(b"", run)
+            rest += run.translate(None, _NOT_BASE64)
             yield _base64(rest, flush=True)
             rest = b""
-        rest += _NOT_BASE64.sub(b"", last)
+        rest += last.translate(None, _NOT_BASE64)
         usable = len(rest) & ~3
         if usable:
             yield binascii.a2b_base64(rest[:usable])

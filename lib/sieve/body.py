@@ -5,14 +5,14 @@ The wildcards of a body test leave the match values alone (RFC 5173 section 6).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.limits import PART
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
 from pillarbox.lib.sieve.match import Matcher, matcher
-from pillarbox.lib.sieve.parts import Entity, octets_as_text
+from pillarbox.lib.sieve.parts import Entity
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRINGS, Positional, Rule, TagRule
 from pillarbox.lib.sieve.text import Texts
@@ -28,26 +28,22 @@ class BodyTest:
 
     def holds(self, run: Run) -> bool:
         before = run.match_values
-        held = self.matcher.match(run, tuple(self._values(run)))
+        held = self.matcher.match(run, self._values(run))
         run.match_values = before
         return held
 
-    def _values(self, run: Run) -> Iterator[str]:
-        if not run.content.has_body:
-            return
+    def _values(self, run: Run) -> Sequence[str]:
+        content = run.content
+        if not content.has_body:
+            return ()
         if self.raw:
-            yield run.content.text
-        elif self.types is None:
-            for part in run.content.root.walk():
-                run.spend(PART)
-                if part.part.type == b"text":
-                    yield part.readable()
-        else:
-            wanted = [written.lower() for written in self.types.get(run)]
-            for part in run.content.root.walk():
-                run.spend(PART * len(wanted))
-                if any(_is_of(part, each) for each in wanted):
-                    yield from _content(part)
+            return (content.text,)
+        if self.types is None:
+            run.spend(PART * len(content.parts))
+            return content.readable
+        wanted = [written.lower() for written in self.types.get(run)]
+        run.spend(PART * len(wanted) * len(content.parts))
+        return [text for part in content.parts if any(_is_of(part, each) for each in wanted) for text in part.own()]
 
 
 def _is_of(part: Entity, wanted: str) -> bool:
@@ -58,18 +54,8 @@ def _is_of(part: Entity, wanted: str) -> bool:
     return wanted == (f"{kind}/{subtype}" if "/" in wanted else kind)
 
 
-def _content(part: Entity) -> Iterator[str]:
-    if part.part.is_multipart:
-        yield from map(octets_as_text, part.around())
-    elif part.part.is_message:
-        child = part.children[0].part
-        header = part.raw()[: child.body_start - part.part.body_start]
-        yield octets_as_text(header.removesuffix(b"\r\n") if header.endswith(b"\r\n\r\n") else header)
-    else:
-        yield part.text()
-
-
 def _body(call: Call) -> BodyTest:
+    call.scope.inclusions.body_keys += len(call.texts("keys").items)
     types = call.texts("content") if call.has("content") else None
     return BodyTest(call.has("raw"), types, matcher(call, "keys"))
 

@@ -6,41 +6,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 _DIGITS = re.compile("[0-9]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Comparator:
-    """One comparator, by name; `substrings`: whether it can look inside of strings."""
-
-    name: str
-    substrings: bool = True
-
-    @property
-    def ignores_case(self) -> bool:
-        return self.name == "i;ascii-casemap"
-
-    def fold(self, text: str) -> str:
-        """The string that is the same for all strings which are equal."""
-        if self.name == "i;octet":
-            return text
-        if self.name == "i;ascii-numeric":
-            number = numeric(text)
-            return "" if number is None else str(number)
-        return fold_ascii(text)
-
-    def order(self, left: str, right: str) -> int:
-        """Below, equal or above 0, as left is before, equal to, or behind right."""
-        if self.name == "i;ascii-numeric":
-            first, second = numeric(left), numeric(right)
-            if first is None or second is None:
-                return (first is None) - (second is None)
-            return (first > second) - (first < second)
-        one, other = self.fold(left), self.fold(right)
-        return (one > other) - (one < other)  # code points are in the order of their octets in UTF-8
 
 
 def fold_ascii(text: str) -> str:
@@ -57,10 +27,42 @@ def numeric(text: str) -> int | None:
     return int(match[0][:1000]) if match else None
 
 
-CASEMAP: Final = Comparator("i;ascii-casemap")
+def _number(text: str) -> str:
+    number = numeric(text)
+    return "" if number is None else str(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparator:
+    """One comparator, by name; `substrings`: whether it can look inside of strings.
+
+    `fold`: gives the string that is the same for all strings which are equal.
+    """
+
+    name: str
+    fold: Callable[[str], str]
+    substrings: bool = True
+
+    @property
+    def ignores_case(self) -> bool:
+        return self.name == "i;ascii-casemap"
+
+    def order(self, left: str, right: str) -> int:
+        """Below, equal or above 0, as left is before, equal to, or behind right."""
+        if self.name == "i;ascii-numeric":
+            first, second = numeric(left), numeric(right)
+            if first is None or second is None:
+                return (first is None) - (second is None)
+            return (first > second) - (first < second)
+        one, other = self.fold(left), self.fold(right)
+        return (one > other) - (one < other)  # code points are in the order of their octets in UTF-8
+
+
+CASEMAP: Final = Comparator("i;ascii-casemap", fold_ascii)
 """The comparator where a script names none (RFC 5228 section 2.7.3)."""
 
 COMPARATORS: Final = {
-    each.name: each for each in (CASEMAP, Comparator("i;octet"), Comparator("i;ascii-numeric", False))
+    each.name: each
+    for each in (CASEMAP, Comparator("i;octet", str), Comparator("i;ascii-numeric", _number, substrings=False))
 }
 """Those that scripts may name; the first two without `require`."""

@@ -19,11 +19,13 @@ class Script:
     """A script that was found to be right, in its internal form.  It does not change, and can be pickled.
 
     `includes`: the scripts that it includes, as (location, name): when one of them changes it is to be compiled anew.
+    `body_keys`: how many keys its tests look for in the body.
     """
 
     name: str
     block: Block
     includes: tuple[tuple[str, str], ...] = ()
+    body_keys: int = 0
 
 
 def compile_script(
@@ -40,7 +42,7 @@ def compile_script(
         block = scope.script(parse(text, name))
     except RecursionError:
         raise SieveError(name, 1, 1, "expected less nesting of blocks in scripts that include each other") from None
-    return Script(name, block, tuple(inclusions.compiled))
+    return Script(name, block, tuple(inclusions.compiled), inclusions.body_keys)
 
 
 def execute(script: Script, message: SieveMessage, state: SieveState) -> Result:
@@ -49,7 +51,7 @@ def execute(script: Script, message: SieveMessage, state: SieveState) -> Result:
     It raises nothing, and looks at nothing but its arguments.  When the script fails, nothing that it wanted is done
     and the message is kept as if there were no script (RFC 5228 section 2.10.6).
     """
-    run = Run(message, state)
+    run = Run(message, state, body_keys=script.body_keys)
     try:
         try:
             run_block(script.block, run)

@@ -9,6 +9,7 @@ from typing import Protocol
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.comparators import CASEMAP, COMPARATORS, Comparator
 from pillarbox.lib.sieve.errors import RuntimeFault
+from pillarbox.lib.sieve.haystack import LONG
 from pillarbox.lib.sieve.regex import Expression, ExpressionError, compile_expression
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRING, TagRule
@@ -75,11 +76,12 @@ class Contains:
         keys = self.folded
         if keys is None:
             keys = tuple(map(self.comparator.fold, self.keys.get(run)))
+        run.spend((sum(map(len, values)) + len(values)) * len(keys))
+        fold = self.comparator.fold
         for value in values:
-            run.spend((len(value) + 1) * len(keys))
-            text = run.fold(self.comparator, value)
+            has = fold(value).__contains__ if len(value) < LONG else run.search_in(self.comparator, value)
             for key in keys:
-                if key in text:
+                if has(key):
                     return True
         return False
 
@@ -100,9 +102,11 @@ class Matches:
             run.spend(500 * sum(map(len, keys)))  # to compile them
             expressions = tuple(compile_wildcards(self.comparator.fold(key)) for key in keys)
         for value in values:
-            text = run.fold(self.comparator, value)
+            text, has = run.fold(self.comparator, value), run.search_in(self.comparator, value)
             for expression in expressions:
                 run.spend(len(text) + 100 * len(expression.runs))
+                if expression.needle and not has(expression.needle):
+                    continue
                 places = expression.places(text, run.spend)
                 if places is not None:
                     if self.capture:
@@ -131,7 +135,11 @@ class Regex:
                 raise RuntimeFault(f"not a regular expression: {error}") from None
             run.spend(1000 * sum(expression.size for expression in expressions))  # to compile them
         for value in values:
+            has = run.search_in(self.comparator, value)
             for expression in expressions:
+                run.spend(len(value) * len(expression.needles))
+                if expression.needles and not any(map(has, expression.needles)):
+                    continue
                 if expression.search(value, run.spend):
                     if self.capture:
                         spans = expression.groups(value, run.spend)[:MATCH_VALUES]

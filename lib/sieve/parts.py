@@ -21,7 +21,7 @@ from pillarbox.lib.sieve.state import SieveMessage
 class Entity:
     """The message, or one of its parts."""
 
-    __slots__ = ("_children", "_data", "_header", "_readable", "_text", "part")
+    __slots__ = ("_children", "_data", "_header", "_own", "_readable", "_text", "part")
 
     def __init__(self, data: bytes, part: Part) -> None:
         self._data = data
@@ -30,6 +30,7 @@ class Entity:
         self._text: str | None = None
         self._readable: str | None = None
         self._children: tuple[Entity, ...] | None = None
+        self._own: tuple[str, ...] | None = None
 
     @property
     def header(self) -> Header:
@@ -78,7 +79,20 @@ class Entity:
             self._readable = html_text(text) if self.part.subtype == b"html" else text
         return self._readable
 
-    def around(self) -> tuple[bytes, bytes]:
+    def own(self) -> tuple[str, ...]:
+        """What of its body is in no other part, as texts (RFC 5173 section 5.2)."""
+        if self._own is None:
+            if self.part.is_multipart:
+                self._own = tuple(map(octets_as_text, self._around()))
+            elif self.part.is_message:
+                child = self.children[0].part
+                header = self.raw()[: child.body_start - self.part.body_start]
+                self._own = (octets_as_text(header.removesuffix(b"\r\n") if header.endswith(b"\r\n\r\n") else header),)
+            else:
+                self._own = (self.text(),)
+        return self._own
+
+    def _around(self) -> tuple[bytes, bytes]:
         """What stands before the first and behind the last part of a multipart."""
         children = self.part.children
         if not children:
@@ -92,7 +106,7 @@ class Entity:
 class Content:
     """All of a message, read when it is asked for."""
 
-    __slots__ = ("_body_start", "_data", "_limit", "_message", "_root", "_text", "_there")
+    __slots__ = ("_body_start", "_data", "_limit", "_message", "_parts", "_readable", "_root", "_text", "_there")
 
     def __init__(self, message: SieveMessage, limits: Limits) -> None:
         self._message = message
@@ -101,6 +115,8 @@ class Content:
         self._body_start = 0
         self._there = False
         self._root: Entity | None = None
+        self._parts: tuple[Entity, ...] = ()
+        self._readable: tuple[str, ...] | None = None
         self._text: str | None = None
 
     @property
@@ -139,6 +155,20 @@ class Content:
         if self._root is None:
             self._root = Entity(self.data, scan_message((self.data,)))
         return self._root
+
+    @property
+    def parts(self) -> tuple[Entity, ...]:
+        """The message and all that is in it, in the order of the message."""
+        if not self._parts:
+            self._parts = tuple(self.root.walk())
+        return self._parts
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """The texts of its parts that are text, as people see them."""
+        if self._readable is None:
+            self._readable = tuple(part.readable() for part in self.parts if part.part.type == b"text")
+        return self._readable
 
 
 def octets_as_text(data: bytes) -> str:

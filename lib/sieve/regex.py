@@ -1,6 +1,7 @@
 """Regular expressions that cannot run away: a pattern and a text take at most their lengths multiplied.
 
     expression = compile_expression("(a+)+b", True)
+    expression.needles                   # one of these stands in all that matches, () where none is known
     expression.search(text, spend)       # whether it matches, by an automaton that is built as texts need it
     expression.groups(text, spend)       # where the match and its groups lie
 
@@ -16,6 +17,7 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from pillarbox.lib.sieve.limits import STATE, STEP
+from pillarbox.lib.sieve.needles import needles
 from pillarbox.lib.sieve.regex_syntax import (
     Assertion,
     At,
@@ -66,11 +68,12 @@ _OUTSIDE, _WORD, _OTHER = 0, 1, 2  # kinds of what stands beside a place
 class Expression:
     """A compiled expression.  Not for several threads at a time."""
 
-    __slots__ = ("_automaton", "_fold", "_program", "_slots", "pattern")
+    __slots__ = ("_automaton", "_fold", "_program", "_slots", "needles", "pattern")
 
     def __init__(self, pattern: str, fold: bool) -> None:
         tree, groups = read(pattern, fold)
         self.pattern = pattern
+        self.needles = needles(tree)
         self._fold = fold
         program: list[_Instruction] = []
         _emit(Group(0, tree), program)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
+from pillarbox.lib.sieve.comparators import fold_ascii
 from pillarbox.lib.tables.posix_regex import bracket
 
 REPEATS: Final = 255
@@ -41,6 +42,13 @@ class Characters:
 
     written: str
     fold: bool
+
+    @property
+    def literal(self) -> str:
+        """The character, in lower case where `fold`, if it can be only one; "" otherwise."""
+        if self.written == "." or self.written.startswith("["):
+            return ""
+        return fold_ascii(self.written[-1]) if self.fold else self.written[-1]
 
     def has(self, character: str) -> bool:
         """Whether the set has the character."""

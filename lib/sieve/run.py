@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pillarbox.lib.sieve.actions import Action, Discard, FileInto, Keep, Notify, Redirect, Reject, Remember, Vacation
-from pillarbox.lib.sieve.comparators import Comparator, fold_ascii
+from pillarbox.lib.sieve.comparators import Comparator
 from pillarbox.lib.sieve.errors import RuntimeFault
+from pillarbox.lib.sieve.haystack import LONG, MANY, Haystack
 from pillarbox.lib.sieve.header import Header
 from pillarbox.lib.sieve.parts import Content, Entity
 from pillarbox.lib.sieve.state import SieveMessage, SieveState
 from pillarbox.lib.sieve.text import Piece, Variable
 
-_FOLDED_AT_LEAST = 16
-"""Characters of a string whose other case is worth keeping."""
+HAYSTACKS = 1024
+"""Long texts that are kept in the form in which keys are looked for in them."""
 
 
 class Run:
     """One message going through one script."""
 
     __slots__ = (
-        "_folded",
+        "_haystacks",
+        "_many",
         "_work",
         "actions",
         "cancelled",
@@ -38,7 +42,8 @@ class Run:
         "variables",
     )
 
-    def __init__(self, message: SieveMessage, state: SieveState) -> None:
+    def __init__(self, message: SieveMessage, state: SieveState, *, body_keys: int = 0) -> None:
+        """`body_keys`: how many are looked for in the body, about."""
         self.message = message
         self.state = state
         self.limits = state.limits
@@ -56,7 +61,8 @@ class Run:
         self.included: set[tuple[str, str]] = set()
         self.growth = 0
         self._work = state.limits.work
-        self._folded: dict[str, str] = {}
+        self._many = body_keys >= MANY
+        self._haystacks: dict[tuple[str, str], Haystack] = {}
 
     # --- limits
     def spend(self, amount: int) -> None:
@@ -92,16 +98,19 @@ class Run:
         space[variable.name] = value[: self.limits.variable_size]
 
     def fold(self, comparator: Comparator, text: str) -> str:
-        """What the comparator makes of a text; the one of a long text is kept for the next test that looks at it."""
-        if not comparator.ignores_case:
-            return comparator.fold(text)
-        if len(text) < _FOLDED_AT_LEAST:
-            return fold_ascii(text)
-        found = self._folded.get(text)
+        """What the comparator makes of a text; that of a long one is kept for the next test that looks at it."""
+        return comparator.fold(text) if len(text) < LONG else self._long(comparator, text).text
+
+    def search_in(self, comparator: Comparator, text: str) -> Callable[[str], bool]:
+        """Whether keys, folded as the comparator folds, stand in a text; a long one is prepared for the next test."""
+        return comparator.fold(text).__contains__ if len(text) < LONG else self._long(comparator, text).has
+
+    def _long(self, comparator: Comparator, text: str) -> Haystack:
+        found = self._haystacks.get((comparator.name, text))
         if found is None:
-            if len(self._folded) >= 1024:
-                self._folded.clear()
-            found = self._folded[text] = fold_ascii(text)
+            if len(self._haystacks) >= HAYSTACKS:
+                self._haystacks.clear()
+            found = self._haystacks[comparator.name, text] = Haystack(comparator.fold(text), many=self._many)
         return found
 
     # --- where tests look

@@ -37,6 +37,7 @@ class Inclusions:
     compiled: dict[tuple[str, str], Block | None] = field(default_factory=dict)
     count: int = 0
     expressions: int = 0
+    body_keys: int = 0
 
     def room(self, size: int) -> bool:
         """Count a regular expression; whether there is room for it."""

@@ -53,9 +53,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Wildcards:
-    """A whole expression, ready to be matched."""
+    """A whole expression, ready to be matched.
+
+    `needle`: the longest text between two stars, without which nothing fits; "" where there is none.
+    """
 
     runs: tuple[Run, ...]
+    needle: str
 
     def places(self, text: str, spend: Callable[[int], None]) -> list[int] | None:
         """Where each run stands; None where the text does not fit."""
@@ -107,4 +111,4 @@ def compile_wildcards(key: str) -> Wildcards:
                 pieces = []
         else:
             piece.append(character)
-    return Wildcards(tuple(runs))
+    return Wildcards(tuple(runs), max((piece for run in runs[1:-1] for piece in run.pieces), key=len, default=""))
