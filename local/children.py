@@ -1,4 +1,4 @@
-"""The children of the local parent: forked when needed, kept warm for a while, each with the rights of one user.
+"""The children of the local parent (`lib.process.children`), and what they are asked.
 
 A child serves one job at a time over a socket pair.  A deliverer has given up every right but its user's before it
 reads its first job; `drop_privileges` verifies that.  The expander is confined as well.  A child that dies, or says
@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -20,7 +17,9 @@ from typing import Final
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import COMMAND_TIME_LIMIT, LOCAL_CONCURRENCY_LIMIT
-from pillarbox.lib.ipc import AsyncChannel, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import ChannelClosed, ProtocolError
+from pillarbox.lib.process.children import Child as PooledChild
+from pillarbox.lib.process.children import ChildFailed, Pool
 from pillarbox.lib.store.interface import StoreError
 from pillarbox.local.jobs import ADDRESSES_PER_FRAME, Begin, begin_deliverer, begin_expander, run_child
 from pillarbox.local.mails import MOST_MAILS, taken_mail
@@ -28,10 +27,6 @@ from pillarbox.local.sending import Stale
 from pillarbox.local.steps import ADDRESS_LIMIT, Message, Report
 from pillarbox.local.users import User
 
-IDLE_TIME: Final = 60.0
-"""Seconds for which a child waits for its next job: mail for one user comes in bursts.  A fork costs as much as ten
-deliveries, the copying of what parent and child touch afterwards included.  No more wait than work at most at once
-(`local_concurrency_limit`): those that have waited longest end."""
 MOST_COMMANDS: Final = 5
 """Commands that one forward file may run to their time limit before its process counts as stuck."""
 GRACE: Final = 120.0
@@ -55,28 +50,16 @@ class Beside:
     lock: AbstractAsyncContextManager[None] | None = None
 
 
-class ChildFailed(Exception):
-    """A child could not be made, died, or gave no proper report; nothing is known about its job."""
-
-
 class _NotTaken(Exception):
     """A child has ended while it was fed."""
 
 
-class Child:
+class Child(PooledChild):
     """The parent's end of one child."""
 
     def __init__(self, begin: Begin) -> None:
-        """Fork.  `begin` runs in the child, gives up rights, and returns what serves its jobs."""
-        ours, theirs = socket.socketpair()
-        with contextlib.ExitStack() as stack:
-            stack.callback(theirs.close)
-            pid = os.fork()
-            if pid == 0:
-                run_child(theirs, begin)
-        self.pid = pid
-        self.idle_since = 0.0
-        self._channel = AsyncChannel(ours)
+        """Fork.  `begin` runs in the child, gives up rights, and returns what serves its jobs.  Raises ChildFailed."""
+        super().__init__(lambda theirs: run_child(theirs, begin))
 
     async def call(
         self,
@@ -91,14 +74,13 @@ class Child:
             async with asyncio.timeout(time_limit):  # wait_for would make a task of it
                 return await self._call(job, message, beside)
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            self.kill()
             raise ChildFailed(f"no report within {time_limit:g} seconds") from None
 
     async def _call(self, job: Mapping[str, object], message: Message, beside: Beside) -> Report:
         whole = Report()
         try:
-            await self._channel.send({**job, "message": message.members()}, [message.fd, *beside.descriptors])
+            await self.channel.send({**job, "message": message.members()}, [message.fd, *beside.descriptors])
             if beside.feed is not None:
                 await self._feed(beside.feed)
             async with contextlib.AsyncExitStack() as stack:
@@ -114,9 +96,9 @@ class Child:
         """What the child reports, piece by piece; its mails are those of `whole` from the moment when they come."""
         mails, lock = whole.mails, beside.lock
         while True:
-            frame = await self._channel.receive()
+            frame = await self.channel.receive()
             if "lock" in frame:
-                await self._channel.send({"why": await _locked(lock, stack)})
+                await self.channel.send({"why": await _locked(lock, stack)})
                 lock = None
                 continue
             if "mail" in frame:
@@ -143,25 +125,14 @@ class Child:
     async def _feed(self, feed: Feed) -> None:
         async def put(addresses: list[str]) -> None:
             try:
-                await self._channel.send({"addresses": addresses, "more": True})
+                await self.channel.send({"addresses": addresses, "more": True})
             except ChannelClosed:
                 raise _NotTaken from None
 
         with contextlib.suppress(_NotTaken):  # it has said why, perhaps
             await feed(put)
             with contextlib.suppress(ChannelClosed):
-                await self._channel.send({"addresses": [], "more": False})
-
-    def close(self) -> None:
-        """Let it end; it has no job."""
-        self._channel.close()
-
-    def reaped(self) -> bool:
-        """Whether it has ended (and is off the process table)."""
-        try:
-            return os.waitpid(self.pid, os.WNOHANG)[0] != 0
-        except ChildProcessError:
-            return True
+                await self.channel.send({"addresses": [], "more": False})
 
 
 async def _locked(lock: AbstractAsyncContextManager[None] | None, stack: contextlib.AsyncExitStack) -> str:
@@ -174,20 +145,13 @@ async def _locked(lock: AbstractAsyncContextManager[None] | None, stack: context
     return ""
 
 
-class Children:
+class Children(Pool[Child]):
     """The pool: one deliverer at a time per uid, a few expanders."""
 
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(config[LOCAL_CONCURRENCY_LIMIT], clock)
         self._config = config
-        self._clock = clock
         self._time_limit = config[COMMAND_TIME_LIMIT] * MOST_COMMANDS + GRACE
-        self._idle: dict[object, list[Child]] = {}
-        self._turns: dict[object, asyncio.Semaphore] = {}
-        self._waiting: dict[object, int] = {}
-        self._most_idle = config[LOCAL_CONCURRENCY_LIMIT]
-        self._idle_count = 0
-        self._ended: list[Child] = []
-        self._sweeping: asyncio.TimerHandle | None = None
 
     async def expander(self, job: Mapping[str, object], message: Message, descriptors: Sequence[int] = ()) -> Report:
         """Have an expander do a job; `descriptors` go with it.  Raises ChildFailed."""
@@ -206,7 +170,7 @@ class Children:
             return await self._call(key, EXPANDERS, begin, job, message, beside)
         except Stale:
             try:
-                self._drop_idle(key)
+                self.drop_idle(key)
                 return await self._call(key, EXPANDERS, begin, job, message, beside)
             except Stale as error:
                 raise ChildFailed(str(error)) from error
@@ -239,85 +203,6 @@ class Children:
         message: Message,
         beside: Beside,
     ) -> Report:
-        turns = self._turns.setdefault(key, asyncio.Semaphore(limit))
-        self._waiting[key] = self._waiting.get(key, 0) + 1
-        try:
-            async with turns:
-                try:
-                    child = self._pop_idle(key) or Child(begin)
-                except OSError as error:
-                    raise ChildFailed(f"cannot fork: {error.strerror}") from error
-                try:
-                    report = await child.call(job, message, self._time_limit, beside)
-                except BaseException:
-                    self._end(child)
-                    raise
-                child.idle_since = self._clock()
-                self._keep_idle(key, child)
-                return report
-        finally:
-            self._waiting[key] -= 1
-            if not self._waiting[key]:
-                del self._waiting[key], self._turns[key]
-            self._sweep_later()
-
-    def _pop_idle(self, key: object) -> Child | None:
-        children = self._idle.get(key)
-        if not children:
-            return None
-        child = children.pop()
-        if not children:
-            del self._idle[key]
-        self._idle_count -= 1
-        return child
-
-    def _keep_idle(self, key: object, child: Child) -> None:
-        """Let it wait; the keys stand in the order in which the last child of each began to wait."""
-        children = self._idle.pop(key, [])
-        children.append(child)
-        self._idle[key] = children
-        self._idle_count += 1
-        while self._idle_count > self._most_idle:
-            longest = next(iter(self._idle))
-            self._end(self._idle[longest].pop(0))
-            self._idle_count -= 1
-            if not self._idle[longest]:
-                del self._idle[longest]
-
-    def _drop_idle(self, key: object) -> None:
-        for child in self._idle.pop(key, []):
-            self._idle_count -= 1
-            self._end(child)
-
-    def _end(self, child: Child) -> None:
-        child.close()
-        self._ended.append(child)
-
-    def _sweep_later(self) -> None:
-        if self._sweeping is None:
-            self._sweeping = asyncio.get_running_loop().call_later(1.0, self._sweep)
-
-    def _sweep(self) -> None:
-        """End children that were idle for long, and take ended ones off the process table."""
-        self._sweeping = None
-        oldest = self._clock() - IDLE_TIME
-        for key, children in list(self._idle.items()):
-            keep = []
-            for child in children:
-                if child.idle_since < oldest:
-                    self._idle_count -= 1
-                    self._end(child)
-                else:
-                    keep.append(child)
-            if keep:
-                self._idle[key] = keep
-            else:
-                del self._idle[key]
-        self._ended = [child for child in self._ended if not child.reaped()]
-        if self._idle or self._ended:
-            self._sweep_later()
-
-    def close(self) -> None:
-        """Let all idle children end."""
-        for key in list(self._idle):
-            self._drop_idle(key)
+        return await self.use(
+            key, limit, lambda: Child(begin), lambda child: child.call(job, message, self._time_limit, beside)
+        )

@@ -15,7 +15,8 @@ from typing import Final
 from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT
 from pillarbox.lib.delivery.result import ENTRUSTED, EXPANDED
 from pillarbox.lib.log import log
-from pillarbox.local.children import ChildFailed, Children
+from pillarbox.lib.process.children import ChildFailed
+from pillarbox.local.children import Children
 from pillarbox.local.identities import Identities
 from pillarbox.local.jobs import ADDRESSES_PER_FRAME
 from pillarbox.local.mails import Mail

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 import socket
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
@@ -17,6 +16,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import HOME_MAILBOX, MAIL_SPOOL_DIRECTORY
 from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
 from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.process.children import leave_parent
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.interface import MailboxBusy
 from pillarbox.lib.system.confinement import Confinement
@@ -33,9 +33,6 @@ from pillarbox.local.users import User
 ADDRESSES_PER_FRAME: Final = 700
 """Addresses of the greatest length that fit into a frame."""
 
-_HIGHEST_DESCRIPTOR: Final = 1 << 20
-"""Descriptors beyond it do not exist: the kernel's default for fs.nr_open."""
-
 Serve = Callable[[Attributes, int], Report]
 """In a child: does a job with a message's descriptor."""
 
@@ -48,12 +45,7 @@ def run_child(theirs: socket.socket, begin: Begin) -> NoReturn:
     status = 1
     try:
         gc.disable()
-        for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        signal.alarm(0)
-        signal.set_wakeup_fd(-1)
-        _keep_only(theirs.fileno())
-        channel = Channel(theirs)
+        channel = leave_parent(theirs)
         try:
             _serve(channel, begin(channel))
             status = 0
@@ -64,16 +56,6 @@ def run_child(theirs: socket.socket, begin: Begin) -> NoReturn:
             channel.send({"failed": f"{type(error).__name__}: {error}"})
     finally:
         os._exit(status)
-
-
-def _keep_only(descriptor: int) -> None:
-    """Close everything but `descriptor`; the standard three become /dev/null."""
-    os.closerange(3, descriptor)
-    os.closerange(descriptor + 1, _HIGHEST_DESCRIPTOR)
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    os.close(null)
 
 
 def _serve(channel: Channel, serve: Serve) -> None:

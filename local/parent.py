@@ -13,10 +13,11 @@ from pillarbox.lib.config.parameters.general import RECIPIENT_DELIMITER
 from pillarbox.lib.config.parameters.local import MAILBOX_COMMAND_MAPS
 from pillarbox.lib.delivery import BOUNCED, DEFERRED, DeliveryRecipient, DeliveryRequest, Result, log_result
 from pillarbox.lib.log import log
+from pillarbox.lib.process.children import ChildFailed
 from pillarbox.lib.system.privileges import PrivilegeError
 from pillarbox.lib.tables import LookupFailed
 from pillarbox.lib.tables.kept import open_kept
-from pillarbox.local.children import ChildFailed, Children
+from pillarbox.local.children import Children
 from pillarbox.local.delivery import RecipientDelivery
 from pillarbox.local.identities import Identities
 from pillarbox.local.ordinary import Ordinary

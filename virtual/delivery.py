@@ -7,11 +7,10 @@ alone; a look-up that cannot be answered defers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Protocol
 
 from pillarbox.lib.clients.cleanup import CleanupClient
-from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_LIMIT
 from pillarbox.lib.delivery import (
@@ -25,7 +24,8 @@ from pillarbox.lib.delivery import (
     text_content,
 )
 from pillarbox.lib.delivery.delivered import delivered_lines, delivered_to
-from pillarbox.lib.hosted.mailboxes import Mailboxes
+from pillarbox.lib.hosted.mailboxes import Place
+from pillarbox.lib.ipc import Channel
 from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
 from pillarbox.lib.store.maildir.directories import make_directory
 from pillarbox.lib.store.maildir.writer import MaildirWriter
@@ -37,6 +37,16 @@ from pillarbox.virtual.warning import Warnings
 REFILINGS: Final = 3
 """Filings that may follow each other for one recipient; a filter that wants more defers."""
 
+Connect = Callable[[str, float], Channel]
+
+
+class Finder(Protocol):
+    """Knows the mailboxes."""
+
+    def find(self, address: str, visited: frozenset[bytes]) -> Place:
+        """See `Mailboxes.find`."""
+
+
 Outcome = tuple[DeliveryRequest, list[Result], str]
 Waiting = tuple[list[Result], int, Letter, Filing]
 """A filing to be carried out: its result belongs at this place of the row."""
@@ -45,14 +55,16 @@ Waiting = tuple[list[Result], int, Letter, Filing]
 class VirtualDelivery:
     """The agent's work; one per process."""
 
-    def __init__(self, config: Config, lookup: LookupClient) -> None:
-        self._mailboxes = Mailboxes(config, lookup)
+    def __init__(self, config: Config, mailboxes: Finder, connect: Connect = Channel.connect) -> None:
+        """`connect` is how cleanup is reached (`CleanupClient`)."""
+        self._mailboxes = mailboxes
         self._mbox = MboxOptions(size_limit=config[VIRTUAL_MAILBOX_LIMIT])
         self._writer = MaildirWriter()
         self._remembering: set[str] = set()
         """The Maildirs for which a filing of the batch will remember something."""
-        self._filtering = Filtering(config)
-        self._warnings = Warnings(config, CleanupClient(config, service=SERVICE))
+        cleanup = CleanupClient(config, service=SERVICE, connect=connect)
+        self._filtering = Filtering(config, cleanup)
+        self._warnings = Warnings(config, cleanup)
 
     def deliver(self, batch: Sequence[DeliveryRequest]) -> Iterator[Outcome]:
         """Deliver; yields each request with a result for each of its recipients, logged."""

@@ -34,10 +34,10 @@ SERVICE = "cleanup-virtual"
 class Filtering:
     """The filters of all hosted users; one per process."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, cleanup: CleanupClient) -> None:
         self._filter = Filter(config)
         self._delimiters = config[RECIPIENT_DELIMITER]
-        self._submission = Submission(config, CleanupClient(config, service=SERVICE))
+        self._submission = Submission(config, cleanup)
 
     def filing(self, letter: Letter) -> Filing | None:
         """What the user's filter makes of a message; None: there is none.  Raises DeliveryFailure."""

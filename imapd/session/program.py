@@ -25,9 +25,10 @@ SERVICE = "imap"
 class SessionServer:
     """The sessions of one process."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, apart: bool = False) -> None:
+        """`apart`: the process is that of one session (`imapd.system`)."""
         self._config = config
-        self._quotas = QuotaPolicy(config)
+        self._quotas = QuotaPolicy(config, apart=apart)
         self._auth: AsyncAuthClient | None = None
         self._watcher: Watcher | None = None
         self._sessions: set[SessionLoop] = set()

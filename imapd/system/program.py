@@ -1,6 +1,7 @@
 """The program `imap-system`: a root parent of a few lines (see `pillarbox.lib.login.system`).
 
-In the child, as the user: the session of `imap`, with the user's home and the mail spool in reach and nothing else.
+In the child, as the user: the session of `imap`, with the user's home and the mail spool, or the hosted mailbox, in
+reach and nothing else.
 Started by an ordinary user it serves that user only.
 """
 
@@ -13,7 +14,7 @@ from pillarbox.imapd.session.program import SERVICE, SessionServer
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import MAIL_SPOOL_DIRECTORY
 from pillarbox.lib.log import log
-from pillarbox.lib.login import SessionStart, serve_system_sessions, system_users_log_in
+from pillarbox.lib.login import SessionStart, serve_system_sessions, sessions_apart
 from pillarbox.lib.process import Program, Worker
 from pillarbox.lib.process.loop import new_event_loop
 from pillarbox.lib.system.confinement import Confinement
@@ -21,7 +22,7 @@ from pillarbox.lib.system.confinement import Confinement
 
 def session_confinement(config: Config, start: SessionStart) -> Confinement:
     """What the user owns; inside, the kernel keeps the user's rights."""
-    return Confinement(write=(start.account.home, config[MAIL_SPOOL_DIRECTORY]), unix=False, fork=False)
+    return Confinement(write=start.reach(config[MAIL_SPOOL_DIRECTORY]), unix=False, fork=False)
 
 
 def serve(worker: Worker, start: SessionStart) -> None:
@@ -38,7 +39,7 @@ def serve(worker: Worker, start: SessionStart) -> None:
 
 
 async def _serve(config: Config, start: SessionStart) -> None:
-    server = SessionServer(config)
+    server = SessionServer(config, apart=True)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     await server.serve(start)
 
@@ -49,5 +50,5 @@ def run(worker: Worker) -> None:
 
 
 PROGRAM = Program(
-    name="imap-system", owner="", confinement=None, run=run, callers=("net_owner",), needed=system_users_log_in
+    name="imap-system", owner="", confinement=None, run=run, callers=("net_owner",), needed=sessions_apart
 )

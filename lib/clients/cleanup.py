@@ -317,8 +317,17 @@ class Message(_Outgoing):
 class CleanupClient:
     """A blocking client; keeps its connection from one message to the next."""
 
-    def __init__(self, config: Config, clock: Callable[[], float] = time.time, service: str = "cleanup") -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Callable[[], float] = time.time,
+        service: str = "cleanup",
+        connect: Callable[[str, float], Channel] = Channel.connect,
+    ) -> None:
+        """`connect` makes a connection to a path within some seconds, for who may not do that itself; it raises
+        ChannelClosed."""
         self._path = config.socket_path(service)
+        self._connect = connect
         self._timeout = config[IPC_TIMEOUT]
         self._clock = clock
         self._idle: list[tuple[Channel, int]] = []
@@ -331,7 +340,7 @@ class CleanupClient:
                 return Message(self, channel, inode, self._clock)
             channel.close()
         try:
-            channel = Channel.connect(self._path, CONNECT_TIMEOUT)
+            channel = self._connect(self._path, CONNECT_TIMEOUT)
         except ChannelClosed as error:
             raise ServiceUnavailable(f"cleanup: {error}") from None
         try:

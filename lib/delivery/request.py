@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pillarbox.lib.delivery.content import Content
@@ -146,6 +146,33 @@ def _recipient(item: Attributes) -> DeliveryRecipient:
         original=item.text("original", ""),
         orcpt=item.text("orcpt", ""),
         notify=item.texts("notify", []),
+    )
+
+
+def _recipient_members(recipient: DeliveryRecipient) -> dict[str, object]:
+    members: dict[str, object] = {"n": recipient.n, "address": recipient.address}
+    if recipient.original or recipient.orcpt or recipient.notify:
+        members |= {"original": recipient.original, "orcpt": recipient.orcpt, "notify": list(recipient.notify)}
+    return members
+
+
+def passed_on(request: DeliveryRequest, recipients: Iterable[DeliveryRecipient], tag: int) -> dict[str, object]:
+    """The members of a frame by which an agent has a request done for some of its recipients; the descriptor goes with
+    it, and stays this agent's."""
+    content = request.content
+    options = {name: value for name in _OPTIONAL if (value := getattr(request, name))}
+    return request_frame(
+        tag,
+        request.queue_id,
+        request.sender,
+        content.offset,
+        content.size,
+        request.transport,
+        request.nexthop,
+        request.arrival,
+        request.active,
+        [_recipient_members(recipient) for recipient in recipients],
+        {**options, "attributes": dict(request.attributes)},
     )
 
 

@@ -41,6 +41,11 @@ def split_address(address: str, delimiters: str) -> Parts:
     return Parts(local.lower(), normalize_domain(parsed.domain), extension or "")
 
 
+def map_keys(address: str, parts: Parts) -> tuple[str, ...]:
+    """What tables of hosted mailboxes are asked for: user+extension@domain, user@domain, @domain (virtual(8))."""
+    return tuple(dict.fromkeys((address, f"{parts.local}@{parts.domain}", f"@{parts.domain}")))
+
+
 def directory_name(text: str) -> str:
     """`text` if it is safe as one level of a path.  Raises UnusableAddress."""
     if not text or text[0] == "." or "/" in text or not text.isprintable():

@@ -112,6 +112,14 @@ class Logger:
         """A fault of the program itself."""
         self._line("panic", text)
 
+    def send_lines(self, write: Destination) -> None:
+        """Hand finished lines to `write` from now on: a child that holds no log gives them to its parent."""
+        self._write = write
+
+    def relay(self, line: str) -> None:
+        """Write a line that a child has finished; it is one line whatever the child says."""
+        self._write(_UNPRINTABLE.sub("?", line.rstrip("\n"))[: 4 * LINE_LIMIT].encode("utf-8", "replace") + b"\n")
+
     def _line(self, level: str, text: str) -> None:
         if not text.isprintable():
             text = _UNPRINTABLE.sub("?", text)

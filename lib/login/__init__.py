@@ -30,7 +30,7 @@ In a session program:
 from pillarbox.lib.login.connection import ClientConnection, ClientGone, LineTooLong
 from pillarbox.lib.login.front import Login, LoginFront, LoginProtocol
 from pillarbox.lib.login.handover import HandOverFailed, SessionStart, receive_session
-from pillarbox.lib.login.system import serve_system_sessions, system_users_log_in
+from pillarbox.lib.login.system import serve_system_sessions, sessions_apart
 
 __all__ = [
     "ClientConnection",
@@ -43,5 +43,5 @@ __all__ = [
     "SessionStart",
     "receive_session",
     "serve_system_sessions",
-    "system_users_log_in",
+    "sessions_apart",
 ]

@@ -25,6 +25,7 @@ from pillarbox.lib.config.parameters.login import (
     LOGIN_TLS_SECURITY_LEVEL,
     LOGIN_TLS_WRAPPERMODE,
 )
+from pillarbox.lib.hosted.owners import owners_differ
 from pillarbox.lib.log import log
 from pillarbox.lib.login.connection import ClientConnection, ClientGone
 from pillarbox.lib.login.handover import HandOverFailed, SessionRequest, hand_over
@@ -240,6 +241,8 @@ class LoginFront:
         self.tls_required = level == "encrypt"
         self.auth = AsyncAuthClient(config)
         self.label = f"{protocol.service}-login"
+        self._apart = owners_differ(config)
+        """Whether every session has a process of its own, as whose mailbox it is."""
         self._wrapper = config[LOGIN_TLS_WRAPPERMODE]
         self._waiting: dict[Login, asyncio.TimerHandle] = {}
         self._stopping = False
@@ -249,11 +252,13 @@ class LoginFront:
 
         A wrong answer harms nobody: the session part redeems the token itself and serves its own kind of account only.
         """
-        account = None
-        with contextlib.suppress(ServiceUnavailable):
-            account = await self.auth.account(username)
+        apart = self._apart
+        if not apart:
+            with contextlib.suppress(ServiceUnavailable):
+                account = await self.auth.account(username)
+                apart = account is not None and account.system
         service = self.protocol.service
-        return self.config.socket_path(f"{service}-system" if account is not None and account.system else service)
+        return self.config.socket_path(f"{service}-system" if apart else service)
 
     async def handle(self, sock: socket.socket) -> None:
         """Serve one connection to its end (the handler for `serve_connections`)."""

@@ -1,4 +1,5 @@
-"""The root parent of sessions of system users: it becomes the user in a child and starts the session there.
+"""The root parent of sessions of system users: it becomes the user in a child and starts the session there; and of
+those of hosted accounts, where `virtual_uid_maps` gives mailboxes to users of their own.
 
 It reads one small frame of the login part, redeems its token and forks; it never reads a byte of a client.  The child
 gives up the parent's rights for good before it takes the client over.  Started by an ordinary user it can serve that
@@ -20,8 +21,13 @@ from typing import NoReturn, Protocol
 
 from pillarbox.lib.clients.auth import Account, AuthClient
 from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.auth import AUTH_SYSTEM_USERS
+from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
+from pillarbox.lib.hosted.making import make_place
+from pillarbox.lib.hosted.owners import Owners, owners_differ, usual_owner
+from pillarbox.lib.hosted.search import ask
 from pillarbox.lib.ipc import Channel, ChannelClosed, ProtocolError, close_all
 from pillarbox.lib.log import log
 from pillarbox.lib.login.handover import (
@@ -32,6 +38,7 @@ from pillarbox.lib.login.handover import (
     refusal,
     take_stream,
 )
+from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.system.privileges import drop_privileges
 
 TICK = 1.0
@@ -62,9 +69,9 @@ class Parent(Protocol):
 Serve = Callable[[SessionStart], None]
 
 
-def system_users_log_in(config: Config) -> bool:
-    """Whether auth knows the system users at all."""
-    return config[AUTH_SYSTEM_USERS] != "no"
+def sessions_apart(config: Config) -> bool:
+    """Whether there are sessions of others than `vmail_owner`: of system users, or of mailboxes with owners."""
+    return config[AUTH_SYSTEM_USERS] != "no" or owners_differ(config)
 
 
 def serve_system_sessions(worker: Parent, service: str, serve: Serve) -> None:
@@ -78,6 +85,7 @@ class _Parent:
         self._service = service
         self._serve = serve
         self._auth = AuthClient(worker.config)
+        self._apart = owners_differ(worker.config)
         self._children: set[int] = set()
         self._own: tuple[socket.socket, ...] = ()
         """Sockets by which the parent wakes itself."""
@@ -155,7 +163,8 @@ class _Parent:
     def _start(self, connection: socket.socket, request: SessionRequest, fds: list[int]) -> None:
         try:
             account = self._auth.redeem(request.token, self._service)
-            why = refusal(account, system=True) or _cannot_become(account)
+            hosted = account is not None and not account.system and self._apart
+            why = "" if hosted else refusal(account, system=True) or _cannot_become(account)
         except ServiceUnavailable as error:
             log.warning(error.reason)
             account, why = None, "authentication is unavailable"
@@ -180,12 +189,14 @@ class _Parent:
             for inherited in (*self._worker.listeners, self._worker.status, *self._own):
                 inherited.close()
             self._auth.close()
-            if os.getuid() == 0 and account.uid is not None and account.gid is not None:
-                drop_privileges(account.uid, account.gid, _groups(account))
-            connection.sendall(encode_reply())
-            stream = take_stream(connection, fds)
-            stream.setblocking(False)
-            self._serve(SessionStart(stream, account, request))
+            if why := _become(self._worker.config, account):
+                log.warning(f"{self._service}: session of user=<{request.username}> refused: {why}")
+                connection.sendall(encode_reply(why))
+            else:
+                connection.sendall(encode_reply())
+                stream = take_stream(connection, fds)
+                stream.setblocking(False)
+                self._serve(SessionStart(stream, account, request))
             status = 0
         except Exception as error:  # the last line of defence of a process: say what happened
             log.error(f"{self._service}: session of user=<{request.username}>: {type(error).__name__}: {error}")
@@ -199,6 +210,28 @@ def _readable(sources: Sequence[socket.socket]) -> list[socket.socket]:
         for source in sources:
             selector.register(source, selectors.EVENT_READ, source)
         return [key.data for key, _ in selector.select(TICK)]
+
+
+def _become(config: Config, account: Account) -> str:
+    """In the child: have the user's rights for good; for a hosted account those of its mailbox's owner, as delivery
+    has them.  Gives why that cannot be, or "".  Raises PrivilegeError."""
+    if os.getuid() != 0:
+        return ""
+    if account.system:
+        assert account.uid is not None and account.gid is not None
+        drop_privileges(account.uid, account.gid, _groups(account))
+        return ""
+    lookup = LookupClient(config)
+    try:
+        owner = ask(Owners(config).search(account.address), lookup)
+        make_place(config[VIRTUAL_MAILBOX_BASE].rstrip("/"), account.home, owner, usual_owner(config), is_maildir=True)
+    except DeliveryFailure as failure:
+        return failure.text
+    finally:
+        lookup.close()
+    drop_privileges(owner.uid, owner.gid)
+    os.umask(0o077)
+    return ""
 
 
 def _cannot_become(account: Account | None) -> str:

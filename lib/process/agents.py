@@ -49,7 +49,7 @@ def _hello(worker: Worker, capacity: int, waiting: int = 0) -> dict[str, object]
     return {"hello": worker.service.name, "capacity": capacity, "waiting": waiting}
 
 
-def _reply(request: DeliveryRequest, results: Sequence[Result], site: str) -> bytes:
+def reply_frame(request: DeliveryRequest, results: Sequence[Result], site: str) -> bytes:
     """The frame of an answer.  Where a remote host has said more than fits, its words are cut: it must arrive."""
     if request.soft_bounce and not request.probe:
         results = [softened(result) for result in results]
@@ -119,12 +119,12 @@ class _AgentRounds:
             outcomes: list[Outcome] = []
             try:
                 for request, results, site in self._deliver([request for _, request in batch]):
-                    replies.setdefault(channels[id(request)], []).append(_reply(request, results, site))
+                    replies.setdefault(channels[id(request)], []).append(reply_frame(request, results, site))
                     outcomes.append((request, results, site))
                     del open_requests[id(request)]
             except Exception as error:
                 for request in open_requests.values():
-                    frame = _reply(request, _fault(request, error), "")
+                    frame = reply_frame(request, _fault(request, error), "")
                     replies.setdefault(channels[id(request)], []).append(frame)
             for channel, frames in replies.items():
                 try:
@@ -198,7 +198,7 @@ def serve_async_agent(
                 else:
                     answered.keep(request, results)
                 worker.request_ended()
-            outbox.put(_reply(request, results, site))
+            outbox.put(reply_frame(request, results, site))
 
         async def tell_site(tag: int, nexthop: str) -> None:
             assert site is not None

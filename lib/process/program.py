@@ -23,6 +23,10 @@ def _none(config: Config) -> Iterable[str]:
     return ()
 
 
+def _never(config: Config) -> bool:
+    return False
+
+
 def _always(config: Config) -> bool:
     return True
 
@@ -34,6 +38,8 @@ class Program:
     `owner` names the parameter that names the user to run as; "" keeps the starting user (the root parents).
     `confinement` computes what the process may still reach once it is running; None leaves the process unconfined and
     is for root parents only, which never read an outside byte.
+    `parent` says of a configuration that it makes the program a root parent, whose children do the work: `owner` and
+    `confinement` then do not hold for it.  Where the suite does not run as root they hold all the same.
     `prepare` runs after the fork as the starting user: load TLS keys here, open what confinement will forbid.
     `run` runs as the owner, confined, until the worker is told to stop.
     `tls` says how a service of the program uses TLS as a server: master then keeps the keys of its session tickets
@@ -56,6 +62,7 @@ class Program:
     run: Callable[[Worker], None]
     owner: str = "mail_owner"
     confinement: Callable[[Config], Confinement] | None = None
+    parent: Callable[[Config], bool] = _never
     prepare: Callable[[Worker], None] = _nothing
     callers: tuple[str, ...] = ()
     tls: Callable[[Config], ServerRole | None] | None = None

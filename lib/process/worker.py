@@ -60,6 +60,8 @@ class Worker:
         """Whether this process is beyond the warm ones of its service and may end when idle."""
         self.tickets = tickets
         """The keys of the service's TLS session tickets, where it has any."""
+        self.is_parent = False
+        """Whether it has kept the rights of root, for its children to be other users (`Program.parent`)."""
         self.started = False
         self.stopping = False
         self.retiring = False
@@ -258,6 +260,9 @@ def _begin(worker: Worker, announce: bool) -> None:
     log.set_program(f"{tag}/{program.name}")
     setproctitle.setproctitle(worker.title())
     program.prepare(worker)
+    worker.is_parent = os.getuid() == 0 and not worker.service.user and program.parent(config)
+    if worker.is_parent:
+        return
     if os.getuid() == 0 and (owner := owner_of(worker)):
         identity = resolve_identity(owner)
         drop_privileges(identity.uid, identity.gid, suite_groups(config))

@@ -71,7 +71,9 @@ def grant_text(mailbox: Limits, domain: Limits) -> str:
 class QuotaPolicy:
     """The quotas of one configuration."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, apart: bool = False) -> None:
+        """`apart`: the mailboxes of a domain may belong to several users, none of whom can count for the domain."""
+        self._shared = not apart
         self._rules = config[QUOTA_RULES] or ()
         self._tempfail = config[QUOTA_FULL_TEMPFAIL]
         self._default = config[MAILBOX_QUOTA]
@@ -80,13 +82,14 @@ class QuotaPolicy:
     def granted(self, text: str) -> Quota:
         """The quota that `grant_text` says.  Raises ValueError."""
         if not text:
-            return HOSTED
+            return HOSTED if self._shared else FROM_FILE
         mailbox, _, domain = text.partition("/")
-        return Quota(parse_limits(mailbox), parse_limits(domain) or None, True, self._rules, self._tempfail)
+        whole = parse_limits(domain) or None if self._shared else None
+        return Quota(parse_limits(mailbox), whole, self._shared, self._rules, self._tempfail)
 
     def session(self, own: str, hosted: bool) -> Quota:
         """That of a mail session, which knows no tables: `own` is the account's own quota, "" where it has none."""
         if not hosted:
             return FROM_FILE
         limits = parse_limits(own) if own else None if self._mapped else self._default or None
-        return Quota(limits, None, True, self._rules, self._tempfail)
+        return Quota(limits, None, self._shared, self._rules, self._tempfail)

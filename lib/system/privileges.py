@@ -25,7 +25,8 @@ _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _LAST_CAPABILITY = 63
-_HIGHEST_ID = 0xFFFFFFFE  # 0xFFFFFFFF means "leave as it is" to the kernel
+HIGHEST_ID = 0xFFFFFFFE
+"""The highest uid or gid: 0xFFFFFFFF means "leave as it is" to the kernel."""
 
 
 class PrivilegeError(Exception):
@@ -78,7 +79,7 @@ def _group_id(group: str) -> int:
 
 
 def _checked_id(digits: str) -> int:
-    if len(digits) > 10 or int(digits) > _HIGHEST_ID:
+    if len(digits) > 10 or int(digits) > HIGHEST_ID:
         raise PrivilegeError(f"numeric id out of range: {digits[:20]}")
     return int(digits)
 

@@ -13,7 +13,7 @@ from pillarbox.lib.log import log
 from pillarbox.lib.login import SessionStart, receive_session
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import StoreError
-from pillarbox.lib.store.quota import FROM_FILE, Quota, QuotaPolicy
+from pillarbox.lib.store.quota import Quota, QuotaPolicy
 from pillarbox.pop3d.protocol import replies
 from pillarbox.pop3d.session.session import Session
 
@@ -28,7 +28,6 @@ class SessionService:
 
     def __init__(self, config: Config, limit: int) -> None:
         self._config = config
-        self._quotas = QuotaPolicy(config)
         self._auth = AsyncAuthClient(config)
         self._threads = ThreadPoolExecutor(limit, "session")
         self._sessions: set[Session] = set()
@@ -41,8 +40,7 @@ class SessionService:
         session = make_session(self._config, start)
         self._sessions.add(session)
         try:
-            account = start.account
-            quota = self._quotas.session(account.quota, hosted=not account.system)
+            quota = session_quota(self._config, start)
             await asyncio.get_running_loop().run_in_executor(self._threads, run_session, session, start, quota)
         finally:
             self._sessions.discard(session)
@@ -67,7 +65,13 @@ def make_session(config: Config, start: SessionStart) -> Session:
     )
 
 
-def run_session(session: Session, start: SessionStart, quota: Quota = FROM_FILE) -> None:
+def session_quota(config: Config, start: SessionStart, *, apart: bool = False) -> Quota:
+    """What holds for the client's mailbox; `apart`: in a process of its own (`pop3d.system`)."""
+    account = start.account
+    return QuotaPolicy(config, apart=apart).session(account.quota, hosted=not account.system)
+
+
+def run_session(session: Session, start: SessionStart, quota: Quota) -> None:
     """Run it to its end, in this thread; closes the client's stream."""
     with start.stream:
         try:

@@ -7,15 +7,15 @@ import signal
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import MAIL_SPOOL_DIRECTORY
 from pillarbox.lib.log import log
-from pillarbox.lib.login import SessionStart, serve_system_sessions, system_users_log_in
+from pillarbox.lib.login import SessionStart, serve_system_sessions, sessions_apart
 from pillarbox.lib.process import Program, Worker
 from pillarbox.lib.system.confinement import Confinement
-from pillarbox.pop3d.session.service import SERVICE, make_session, run_session
+from pillarbox.pop3d.session.service import SERVICE, make_session, run_session, session_quota
 
 
 def confinement(config: Config, start: SessionStart) -> Confinement:
     """The user's home and the mail spool; the kernel keeps the user's rights there."""
-    return Confinement(write=(start.account.home, config[MAIL_SPOOL_DIRECTORY]), unix=False, fork=False)
+    return Confinement(write=start.reach(config[MAIL_SPOOL_DIRECTORY]), unix=False, fork=False)
 
 
 def run(worker: Worker) -> None:
@@ -26,9 +26,9 @@ def run(worker: Worker) -> None:
         log.set_program(f"{log.program.rpartition('/')[0]}/pop3")
         if worker.service.confine:
             confinement(worker.config, start).apply()
-        run_session(make_session(worker.config, start), start)
+        run_session(make_session(worker.config, start), start, session_quota(worker.config, start, apart=True))
 
     serve_system_sessions(worker, SERVICE, serve)
 
 
-PROGRAM = Program(name="pop3-system", owner="", run=run, callers=("net_owner",), needed=system_users_log_in)
+PROGRAM = Program(name="pop3-system", owner="", run=run, callers=("net_owner",), needed=sessions_apart)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.process.children import IDLE_TIME
 from pillarbox.local import children as module
-from pillarbox.local.children import IDLE_TIME, Children
+from pillarbox.local.children import Children
 from pillarbox.local.steps import Message, Report
 from pillarbox.local.users import User
 

@@ -14,7 +14,7 @@ from pillarbox.lib.accounts.names import normalize_address
 from pillarbox.lib.clients.lookup import LookupUnavailable, RecipientVerdict
 from pillarbox.lib.config import Config
 from pillarbox.lib.delivery import Content, DeliveryRecipient, DeliveryRequest
-from pillarbox.lib.hosted.mailboxes import FOLDERS_BY_ADDRESS
+from pillarbox.lib.hosted.mailboxes import FOLDERS_BY_ADDRESS, Mailboxes
 from pillarbox.lib.hosted.place import UnusableAddress, default_place, mapped_place, split_address
 from pillarbox.lib.log import log
 from pillarbox.lib.store.maildir.writer import NoSuchFolder
@@ -49,7 +49,7 @@ class Agent:
         self.path = path
         self.lookup = Lookup()
         config = Config.for_tests(mail_directory=str(self.base), **options)
-        self.delivery = VirtualDelivery(config, self.lookup)  # type: ignore[arg-type]
+        self.delivery = VirtualDelivery(config, Mailboxes(config, self.lookup))  # type: ignore[arg-type]
         self._number = 0
 
     def request(self, *addresses: str, content: bytes = b"Subject: x\n\nbody\n") -> DeliveryRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import choice, integer, path, size
+from pillarbox.lib.config.parameter import choice, integer, path, size, tables
 
 VIRTUAL_MAILBOX_BASE = path(
     "virtual_mailbox_base",
@@ -12,6 +12,16 @@ VIRTUAL_MAILBOX_BASE = path(
 )
 VIRTUAL_MAILBOX_LIMIT = size(
     "virtual_mailbox_limit", "51200000", "The largest hosted mbox file, in bytes; 0: no limit. Not used for Maildirs."
+)
+VIRTUAL_UID_MAPS = tables(
+    "virtual_uid_maps",
+    "",
+    """Tables by address (user+extension@domain, user@domain, @domain) of the uid that a hosted mailbox belongs to, as
+    "static:5000": it is delivered to and read by a process with that uid. Empty: that of vmail_owner.""",
+)
+VIRTUAL_GID_MAPS = tables("virtual_gid_maps", "", "The same for the gid. Empty: the group of vmail_owner.")
+VIRTUAL_MINIMUM_UID = integer(
+    "virtual_minimum_uid", "100", "The least uid that virtual_uid_maps may give; below it mail waits.", minimum=1
 )
 VIRTUAL_BATCH_LIMIT = integer(
     "virtual_batch_limit",
