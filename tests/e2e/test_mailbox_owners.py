@@ -15,7 +15,8 @@ import pytest
 from tests.e2e.wire import send
 from tests.lab.instance import Instance
 
-ANN, BOB, TWIN, ROOT, LOW, NOBODY, BAD = (f"{name}@example.org" for name in "ann bob twin root low nobody bad".split())
+NAMES = ("ann", "bob", "twin", "root", "low", "nobody", "bad")
+ANN, BOB, TWIN, ROOT, LOW, NOBODY, BAD = (f"{name}@example.org" for name in NAMES)
 ANNS, BOBS, GROUP = 20001, 20002, 20009
 UIDS = f"{{ {ANN}={ANNS}, {BOB}={BOBS}, {TWIN}={ANNS}, {ROOT}=0, {LOW}=99, {BAD}=20001x }}"
 
