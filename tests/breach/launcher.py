@@ -126,7 +126,7 @@ def _inside(worker: Worker, world: World, report: int) -> None:
     """What runs in each worker, confined as it is."""
     name = worker.service.name
     room = room_of(name, worker.service.command)
-    if room is None or not room.parent:
+    if room is None or not (room.parent or worker.is_parent):
         _attack(name, world, report, None if room is None else attack_all)
         return
     _describe_to(report, name)

@@ -167,6 +167,9 @@ CHILDREN: dict[str, Room] = {
     "pop3-system-child": _SESSION,
 }
 
+OWNERS_CHILD = _may()
+"""A child of `virtual` where mailboxes have owners: nothing of the suite or of another owner, not even the log."""
+
 SINCE_ABI = {"truncate-held-message": 3, "connect-tcp": 4, "connect-abstract": 6}
 """What nothing but Landlock denies, and only since this ABI (landlock(7)); all else holds on older kernels too."""
 

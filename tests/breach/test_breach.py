@@ -23,7 +23,7 @@ from pillarbox.lib.ipc import Channel
 from pillarbox.lib.login.handover import SessionRequest
 from pillarbox.lib.system.landlock import abi_version
 from tests.breach.attacks import ATTACKS, DENIED, SUCCEEDED
-from tests.breach.rooms import BY_USER, CHILDREN, ROOMS, SERVICE_ROOMS, SINCE_ABI, Room
+from tests.breach.rooms import BY_USER, CHILDREN, OWNERS_CHILD, ROOMS, SERVICE_ROOMS, SINCE_ABI, Room
 from tests.breach.stage import REPOSITORY, Stage
 from tests.breach.world import ALIAS, READER, RELAY_PASSWORDS, TABLE_PASSWORD, VIRTUAL_ALIAS
 from tests.lab.sinks import SmtpSink
@@ -48,8 +48,8 @@ SERVICES |= dict.fromkeys(ALONE, "smtp_client")
 ROOM_OF = {name: SERVICE_ROOMS.get(name, ROOMS[command]) for name, command in SERVICES.items()}
 ATTACKED = [name for name, room in ROOM_OF.items() if not room.parent]
 
-PIPE_USER, SESSION_USER, NOBODY, STARTER = 61501, 61502, 65534, 61503
-"""Users without a name; the last starts an instance of its own."""
+PIPE_USER, SESSION_USER, NOBODY, STARTER, MAILBOX_OWNER = 61501, 61502, 65534, 61503, 61504
+"""Users without a name; STARTER starts an instance of its own."""
 PORTS = {
     "smtpd": 25,
     "submission": 587,
@@ -369,6 +369,42 @@ def test_workers_after_a_reload_hold_no_more(children: Stage) -> None:
     )
     for service in SERVICES:
         _check_descriptors(children, service)
+
+
+# --- an instance whose mailboxes have owners
+
+
+@pytest.fixture(scope="module")
+def owned() -> Iterator[Stage]:
+    """The stage when the process that delivers as a mailbox's owner has been attacked."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can deliver as several users")
+    maps = {"virtual_uid_maps": f"inline:{{{READER}={MAILBOX_OWNER}}}", "virtual_gid_maps": f"static:{MAILBOX_OWNER}"}
+    with Stage(["virtual"], main=maps, users=[MAILBOX_OWNER]) as made:
+        _send(made, READER)
+        made.wait_for_child("virtual-child")
+        yield made
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_inside_the_delivery_of_a_mailboxs_owner(owned: Stage, attack: str) -> None:
+    _judge("virtual-child", OWNERS_CHILD, attack, owned.outcomes["virtual-child"][attack])
+
+
+def test_the_delivery_of_a_mailboxs_owner_is_that_user_and_holds_a_socket_only(owned: Stage) -> None:
+    for ids, groups in zip(
+        owned.reported("virtual-child", "ids"), owned.reported("virtual-child", "groups"), strict=True
+    ):
+        assert (ids, groups) == ([MAILBOX_OWNER] * 6, [])
+    for descriptors in owned.reported("virtual-child", "descriptors"):
+        assert [kind for number, kind, *_ in descriptors if number > 2] == ["socket"]
+
+
+def test_after_the_attacks_it_delivers(owned: Stage) -> None:
+    owned.wait_for(lambda: f"to=<{READER}>" in owned.log() and "status=sent" in owned.log())
+    local, _, domain = READER.partition("@")
+    (file,) = (owned.root / "mail" / domain / local / "new").iterdir()
+    assert file.stat().st_uid == MAILBOX_OWNER
 
 
 # --- an instance of an ordinary user

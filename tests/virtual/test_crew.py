@@ -1,0 +1,176 @@
+"""What the parent believes of its children: results for what it asked, lines for the log, and a connection or two."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pillarbox.lib.config import Config
+from pillarbox.lib.delivery import Content, DeliveryRecipient, DeliveryRequest, Result
+from pillarbox.lib.delivery.request import parse_request, passed_on
+from pillarbox.lib.hosted.mailboxes import Found
+from pillarbox.lib.hosted.owners import MailboxOwner
+from pillarbox.lib.ipc import Attributes, Channel, encode_frame
+from pillarbox.lib.log import log
+from pillarbox.lib.process.children import ChildFailed, leave_parent
+from pillarbox.virtual import crew as module
+from pillarbox.virtual.crew import MOST_CONNECTIONS, Crew
+
+OWNER = MailboxOwner(20001, 20001)
+Talk = Callable[[Channel, Attributes], None]
+
+
+def request(path: Path, *addresses: str, **more: Any) -> DeliveryRequest:
+    file = path / "message"
+    file.write_bytes(b"Subject: x\n\nx\n")
+    return DeliveryRequest(
+        tag=7,
+        queue_id="4jXFYl6dnjz0001",
+        sender="s@example.org",
+        recipients=tuple(DeliveryRecipient(n + 3, address) for n, address in enumerate(addresses)),
+        content=Content(os.open(file, os.O_RDONLY), 0, 14),
+        transport="virtual",
+        nexthop="example.com",
+        arrival=1.0,
+        active=2.0,
+        taken=3.0,
+        **more,
+    )
+
+
+def deliver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, talk: Talk, **options: str) -> list[Result]:
+    """What the parent makes of a child that talks like this about a message to two recipients."""
+
+    def live(theirs: socket.socket, *_: object, **__: object) -> None:
+        try:
+            channel = leave_parent(theirs)
+            talk(channel, channel.receive())
+            time.sleep(60)
+        finally:
+            os._exit(0)
+
+    monkeypatch.setattr(module, "live", live)
+    asked = request(tmp_path, "a@example.com", "b@example.com")
+    found = Found("/nowhere", True)
+
+    async def run() -> list[Result]:
+        crew = Crew(Config.for_tests(**options), confine=False)
+        try:
+            return await crew.deliver(OWNER, asked, [(recipient, found) for recipient in asked.recipients])
+        finally:
+            crew.close()
+            for child in crew._pool._ended:
+                child.kill()
+                os.waitpid(child.pid, 0)
+
+    try:
+        return asyncio.run(run())
+    finally:
+        asked.close()
+
+
+def results(*numbers: int) -> list[dict[str, object]]:
+    return [Result(number, "sent", "2.0.0", "delivered to maildir", "virtual").frame() for number in numbers]
+
+
+def test_results_for_what_was_asked_are_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def talk(channel: Channel, frame: Attributes) -> None:
+        assert [place.text("path") for place in frame.groups("places")] == ["/nowhere"] * 2
+        channel.send({"tag": frame.integer("tag"), "results": results(3, 4)})
+
+    assert [result.n for result in deliver(tmp_path, monkeypatch, talk)] == [3, 4]
+
+
+@pytest.mark.parametrize("numbers", [(3,), (3, 5), (4, 3), (3, 4, 5), ()])
+def test_results_for_others_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: tuple[int, ...]) -> None:
+    def talk(channel: Channel, frame: Attributes) -> None:
+        channel.send({"tag": frame.integer("tag"), "results": results(*numbers)})
+
+    with pytest.raises(ChildFailed, match="other recipients"):
+        deliver(tmp_path, monkeypatch, talk)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"tag": 99, "results": []}, "not made"),
+        ({"failed": "PrivilegeError: no"}, "PrivilegeError: no"),
+        ({"other": 1}, "tag"),
+    ],
+)
+def test_what_is_no_report_costs_a_deferral(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, object], why: str
+) -> None:
+    with pytest.raises(ChildFailed, match=why):
+        deliver(tmp_path, monkeypatch, lambda channel, _: channel.send(said))
+
+
+def test_a_child_that_dies_costs_a_deferral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ChildFailed, match="closed"):
+        deliver(tmp_path, monkeypatch, lambda *_: os._exit(1))
+
+
+def test_one_that_says_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ChildFailed, match="no report within 1 seconds"):
+        deliver(tmp_path, monkeypatch, lambda *_: None, daemon_timeout="1s")
+
+
+def test_its_connections_to_cleanup_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def talk(channel: Channel, frame: Attributes) -> None:
+        for _ in range(MOST_CONNECTIONS):
+            assert not channel.call({"connect": True}).boolean("connected"), "there is no cleanup here"
+        channel.send({"connect": True})
+
+    with pytest.raises(ChildFailed, match="connections at most"):
+        deliver(tmp_path, monkeypatch, talk, queue_directory=str(tmp_path))
+
+
+def test_a_line_for_the_log_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def talk(channel: Channel, frame: Attributes) -> None:
+        channel.send({"log": ["x y z: first\nNov 11 forged[1]: line\n", "x y z: second\n"]})
+        channel.send({"tag": frame.integer("tag"), "results": results(3, 4)})
+
+    written: list[bytes] = []
+    before = log._write
+    log.send_lines(written.append)
+    try:
+        deliver(tmp_path, monkeypatch, talk)
+    finally:
+        log.send_lines(before)
+    assert written == [b"x y z: first?Nov 11 forged[1]: line\n", b"x y z: second\n"]
+
+
+def test_a_request_that_is_passed_on_arrives_as_it_was(tmp_path: Path) -> None:
+    full = request(
+        tmp_path,
+        "a@example.com",
+        envid="e",
+        ret="hdrs",
+        body="8bitmime",
+        smtputf8=True,
+        requiretls=True,
+        deliver_by="x",
+        probe=True,
+        attributes={"client_name": "c"},
+    )
+    recipients = (DeliveryRecipient(3, "a@example.com", "o@example.com", "rfc822;o", ("success",)), *full.recipients)
+    frame = encode_frame(passed_on(full, recipients, 7))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(frame)
+        got = Channel(theirs).receive()
+    got.fds = [full.content.fd]
+    arrived = parse_request(got, 3.0)
+    assert arrived.recipients == recipients
+    assert (arrived.content.offset, arrived.content.size) == (0, 14)
+    for name in DeliveryRequest.__slots__:
+        if name not in ("content", "recipients", "standing"):
+            assert getattr(arrived, name) == getattr(full, name), name
+    full.close()
