@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pillarbox.cleanup.actions import Context, Outcome, act
@@ -16,7 +16,18 @@ from pillarbox.cleanup.checks import Check, Checks, may_match
 from pillarbox.cleanup.reports import origin, parties
 from pillarbox.lib.clients.cleanup import Rejected
 from pillarbox.lib.log import log
-from pillarbox.lib.mime.sections import NAME, Body, Event, Fault, Field, Kind, Sections
+from pillarbox.lib.mime.sections import (
+    Body,
+    Event,
+    Fault,
+    Field,
+    Kind,
+    Sections,
+    checked_as,
+    line_end,
+    line_pieces,
+    lines,
+)
 from pillarbox.lib.system.processor_time import OutOfTime, limited
 from pillarbox.lib.tables.errors import LookupFailed
 from pillarbox.lib.tables.lines import decode, encode
@@ -29,12 +40,8 @@ NOT_NOW: Final = Rejected(451, "4.3.0", "Error: queue file write error")
 """What Postfix says where a table cannot be asked."""
 TIME_IS_UP: Final = Rejected(451, "4.3.0", "Error: content checks take too long")
 
-_MIME_FIELDS: Final = frozenset(
-    f"content-{name}".encode() for name in ("description", "disposition", "id", "transfer-encoding", "type")
-) | {b"mime-version"}
 _FIELDS: Final = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
 _BLANKS_BEFORE_COLON: Final = re.compile(r"^([!-9;-~]+)[ \t]+:", re.MULTILINE)
-_LINE_END: Final = re.compile(rb"\r?\n\Z")
 _FAULTS: Final = {
     "nesting": "MIME nesting exceeds safety limit",
     "header": "improper use of 8-bit data in message header",
@@ -140,10 +147,10 @@ class Inspector:
         return self._literals[check.title]
 
     def _check_for(self, field: bytes, kind: Kind) -> Check | None:
-        name = NAME.match(field)
-        if kind == "multipart" or (name is not None and name[1].lower() in _MIME_FIELDS):
-            return self._checks.mime_header
-        return self._checks.header if kind == "primary" else self._checks.nested_header
+        checks = self._checks
+        return {"header": checks.header, "mime": checks.mime_header, "nested": checks.nested_header}[
+            checked_as(field, kind)
+        ]
 
     def _field(self, field: bytes, kind: Kind) -> bytes:
         """One field, as it goes on."""
@@ -183,29 +190,18 @@ class Inspector:
             if not literals:
                 return data
         done: list[bytes] = []
-        for line in looked_at.splitlines(keepends=True) if b"\r" not in looked_at else _split_lines(looked_at):
-            done += self._pieces(line, check, literals)
+        for line in lines(looked_at):
+            done += (self._piece(piece, check, literals) for piece in line_pieces(line, self._checks.line_limit))
         done.append(data[len(looked_at) :])
         return b"".join(done)
-
-    def _pieces(self, line: bytes, check: Check, literals: frozenset[str] | None) -> Iterator[bytes]:
-        """A line as it goes on, in pieces of at most line_length_limit, which are looked at one by one."""
-        limit = self._checks.line_limit or len(line)
-        for start in range(0, len(line), limit):
-            piece = line[start : start + limit]
-            if start + limit < len(line) <= start + limit + 2 and _LINE_END.match(line, start + limit):
-                piece = line[start:]  # the line end is not a piece
-            elif start and _LINE_END.match(line, start):
-                return
-            yield self._piece(piece, check, literals)
 
     def _piece(self, piece: bytes, check: Check, literals: frozenset[str] | None) -> bytes:
         if not self._message.disposition.inspected:
             return piece
-        ending = _LINE_END.search(piece)
-        end = ending[0] if ending is not None else b""
+        end = line_end(piece)
         key = decode(piece[: len(piece) - len(end)])
-        if not may_match(literals, key) or (value := check.find(key)) is None:
+        # Nobody looks up an empty key: no rule takes away the line between header and body.
+        if not key or not may_match(literals, key) or (value := check.find(key)) is None:
             return piece
         outcome = act(self._message, "body", key, value, check.title)
         text = piece if outcome.instead is None else encode(outcome.instead) + end
@@ -238,10 +234,3 @@ def _as_field(text: str) -> bytes:
     return (
         encode("\n".join([lines[0], *(line if line[:1] in (" ", "\t") else f"\t{line}" for line in lines[1:])])) + b"\n"
     )
-
-
-def _split_lines(data: bytes) -> list[bytes]:
-    """Lines that end in LF only, unlike bytes.splitlines."""
-    lines = data.split(b"\n")
-    ended = [line + b"\n" for line in lines[:-1]]
-    return [*ended, lines[-1]] if lines[-1] else ended

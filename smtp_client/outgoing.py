@@ -13,18 +13,14 @@ from dataclasses import dataclass, field
 from pillarbox.lib.address.header_rewriting import rewrite_addresses
 from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.access import CLIENT_CHECKS
 from pillarbox.lib.config.client_services import is_lmtp
 from pillarbox.lib.config.parameters.general import SERVICE_NAME
-from pillarbox.lib.config.parameters.rewriting import (
-    SMTP_GENERIC_MAPS,
-    SMTP_HEADER_CHECKS,
-    SMTP_MIME_HEADER_CHECKS,
-    SRS_DOMAIN,
-)
+from pillarbox.lib.config.parameters.rewriting import SMTP_GENERIC_MAPS, SRS_DOMAIN
 from pillarbox.lib.delivery import Content, DeliveryRecipient, DeliveryRequest
-from pillarbox.lib.delivery.content import EditedContent
+from pillarbox.lib.delivery.content import Edit, EditedContent
 from pillarbox.lib.message.address_fields import is_text, rewrite_fields
-from pillarbox.smtp_client.header_edits import HeaderEdits
+from pillarbox.smtp_client.content_edits import ContentEdits
 
 QUESTIONS_AT_ONCE = 50
 """Addresses of a header that lookup is asked about at the same time."""
@@ -64,12 +60,12 @@ class Outgoing:
         self._generic = config[SMTP_GENERIC_MAPS]
         self._sends_on = _sends_on(config)
         self._lookup = AsyncLookupClient(config)
-        self._edits = HeaderEdits(config, self._lookup)
+        self._edits = ContentEdits(config, self._lookup)
 
     @classmethod
     def configured(cls, config: Config) -> Outgoing | None:
         """None where there is nothing to do.  Raises TableError."""
-        wanted = asks_about_names(config) or config[SMTP_HEADER_CHECKS] or config[SMTP_MIME_HEADER_CHECKS]
+        wanted = asks_about_names(config) or any(config[parameter] for parameter in CLIENT_CHECKS)
         return cls(config) if wanted else None
 
     async def told(self, request: DeliveryRequest) -> Told:
@@ -93,16 +89,20 @@ class Outgoing:
         return Told(sender, senders, addresses)
 
     async def content(self, request: DeliveryRequest) -> Content:
-        """The content with its header as others see it.  Raises LookupFailed, OSError, EOFError."""
+        """The content as others see it.  Raises LookupFailed, OSError, EOFError."""
         content = request.content
         if not self._generic and not self._edits:
             return content
         before = header = content.header()
+        edits: list[Edit] = []
         if self._edits:
-            header = await self._edits.apply(header, request.queue_id, _parties(request))
+            header = await self._edits.header(before, request.queue_id, _parties(request))
+            edits = await self._edits.rest(content, before, request.queue_id, _parties(request))
         if self._generic:
             header = _replaced(header, await self._names(_addresses(header)))
-        return content if header == before else EditedContent(content, len(before), header)
+        if header != before:
+            edits.insert(0, Edit(0, len(before), header))
+        return EditedContent(content, edits) if edits else content
 
     async def _names(self, addresses: Iterable[str]) -> dict[str, str]:
         """What others see in place of each address."""

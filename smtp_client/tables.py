@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.access import CLIENT_TABLES
+from pillarbox.lib.config.access import CLIENT_CHECKS, CLIENT_TABLES
 from pillarbox.lib.config.parameter import Parameter
-from pillarbox.lib.config.parameters.rewriting import SMTP_HEADER_CHECKS, SMTP_MIME_HEADER_CHECKS
 from pillarbox.lib.tables.remote import remote_parts
 
 
 def asks_lookup(config: Config) -> bool:
     """Whether a service with this configuration has questions."""
-    checks = (*config[SMTP_HEADER_CHECKS], *config[SMTP_MIME_HEADER_CHECKS])
+    checks = (spec for parameter in CLIENT_CHECKS for spec in config[parameter])
     return any(config[parameter] for parameter in CLIENT_TABLES) or any(map(remote_parts, checks))
 
 

@@ -7,7 +7,7 @@ must not wait they raise `NotAsked`, and are made again when there is an answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -49,18 +49,25 @@ class Answers:
             raise NotAsked(table, key) from None
 
     async def find(
-        self, maps: Maps, key: str, lookup: AsyncLookupClient, within: Callable[[], AbstractContextManager[None]]
-    ) -> str | None:
-        """The value of `key` in `maps`, whose registry has these answers.  Each try is made `within` something.
+        self,
+        maps: Maps,
+        keys: Iterable[str],
+        lookup: AsyncLookupClient,
+        within: Callable[[], AbstractContextManager[None]],
+    ) -> list[str | None]:
+        """The values of `keys` in `maps`, whose registry has these answers.  Each try is made `within` something.
 
         Raises LookupFailed.
         """
         known: dict[tuple[str, str], str | None] = {}
+        wanted, values = tuple(keys), list[str | None]()
         while True:
             self._known = known  # others may have looked up meanwhile
             try:
                 with within():
-                    return maps.find(key)
+                    while len(values) < len(wanted):
+                        values.append(maps.find(wanted[len(values)]))
+                return values
             except NotAsked as question:
                 known[question.table, question.key] = await lookup.in_table(question.table, question.key)
 

@@ -12,7 +12,13 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pillarbox.lib.config.errors import Problem, nearest
 from pillarbox.lib.config.parameter import Parameter
 from pillarbox.lib.config.parameters import content, milter, smtpd_access
-from pillarbox.lib.config.parameters.rewriting import SMTP_GENERIC_MAPS, SMTP_HEADER_CHECKS, SMTP_MIME_HEADER_CHECKS
+from pillarbox.lib.config.parameters.rewriting import (
+    SMTP_BODY_CHECKS,
+    SMTP_GENERIC_MAPS,
+    SMTP_HEADER_CHECKS,
+    SMTP_MIME_HEADER_CHECKS,
+    SMTP_NESTED_HEADER_CHECKS,
+)
 from pillarbox.lib.config.parameters.smtpd_auth import LOCAL_HEADER_REWRITE_CLIENTS
 from pillarbox.lib.config.parameters.tls import SMTP_TLS_POLICY_MAPS
 from pillarbox.lib.config.restrictions import (
@@ -49,14 +55,16 @@ CLIENT_TABLES = (SMTP_TLS_POLICY_MAPS, SMTP_GENERIC_MAPS)
 """What the SMTP client asks about, by service.  Its passwords are not among it: smtpd, whose user is the same, could
 ask too."""
 
+CLIENT_CHECKS = (SMTP_HEADER_CHECKS, SMTP_MIME_HEADER_CHECKS, SMTP_NESTED_HEADER_CHECKS, SMTP_BODY_CHECKS)
+"""What the SMTP client looks up in content."""
+
 CONTENT_CHECKS = (
     content.HEADER_CHECKS,
     content.MIME_HEADER_CHECKS,
     content.NESTED_HEADER_CHECKS,
     content.BODY_CHECKS,
     milter.MILTER_HEADER_CHECKS,
-    SMTP_HEADER_CHECKS,
-    SMTP_MIME_HEADER_CHECKS,
+    *CLIENT_CHECKS,
 )
 """Tables that cleanup and the SMTP client open themselves; lookup is asked about those that ask servers."""
 

@@ -6,7 +6,9 @@ Only `pread` is used: the file offset belongs to all holders of the descriptor.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from pillarbox.lib.mime.downgrade import Target, Unconvertible, convert
 from pillarbox.lib.store.failure import DeliveryFailure
@@ -113,16 +115,40 @@ class ConvertedContent(Content):
         return self._source.header()
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What stands from `start` to `end` of a content becomes `text`."""
+
+    start: int
+    end: int
+    text: bytes
+
+
 class EditedContent(Content):
-    """Content with another header block: `header` (each line with its LF) in place of the first `length` bytes."""
+    """Content with edits, which are in the order of the content and do not touch the same bytes twice."""
 
-    __slots__ = ("_block", "_length", "_source")
+    __slots__ = ("_pieces", "_source", "_starts")
 
-    def __init__(self, source: Content, length: int, header: bytes) -> None:
-        super().__init__(source.fd, source.offset, source.size - length + len(header))
+    def __init__(self, source: Content, edits: Iterable[Edit]) -> None:
         self._source = source
-        self._length = length
-        self._block = header
+        self._starts: list[int] = []  # where each piece begins in the result
+        self._pieces: list[tuple[int, bytes]] = []  # where it is taken from, or the text itself (-1)
+        size = position = 0
+        for edit in edits:
+            if edit.start > position:
+                self._starts.append(size)
+                self._pieces.append((position, b""))
+                size += edit.start - position
+            if edit.text:
+                self._starts.append(size)
+                self._pieces.append((-1, edit.text))
+                size += len(edit.text)
+            position = edit.end
+        if position < source.size or not self._starts:
+            self._starts.append(size)
+            self._pieces.append((position, b""))
+            size += source.size - position
+        super().__init__(source.fd, source.offset, size)
 
     @property
     def in_file(self) -> bool:
@@ -131,9 +157,20 @@ class EditedContent(Content):
 
     def read(self, start: int, count: int) -> bytes:
         """Up to `count` bytes from `start`; see `Content.read`."""
-        if start < len(self._block):
-            return self._block[start : start + count]
-        return self._source.read(start - len(self._block) + self._length, count)
+        end = min(start + count, self.size)
+        number = bisect_right(self._starts, start) - 1
+        parts: list[bytes] = []
+        while start < end:
+            place, text = self._pieces[number]
+            begin = start - self._starts[number]
+            upto = self._starts[number + 1] if number + 1 < len(self._starts) else self.size
+            wanted = min(end, upto) - start
+            part = text[begin : begin + wanted] if place < 0 else self._source.read(place + begin, wanted)
+            parts.append(part)
+            start += len(part)
+            if start == upto:
+                number += 1
+        return b"".join(parts)
 
 
 def text_content(content: Content, body: str) -> Content:

@@ -17,7 +17,8 @@ Content-Type, the delimiters of outer parts too, message/rfc822 and message/glob
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from pillarbox.lib.mime.fields import loose_content_type
@@ -28,7 +29,11 @@ Kind: TypeAlias = Literal["primary", "multipart", "nested"]
 NAME: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
 """The beginning of a header field (RFC 5322 section 2.2, with the obsolete blanks before the colon)."""
 
+_MIME_FIELDS: Final = frozenset(
+    f"content-{name}".encode() for name in ("description", "disposition", "id", "transfer-encoding", "type")
+) | {b"mime-version"}
 _EMPTY: Final = (b"\n", b"\r\n")
+_LINE_END: Final = re.compile(rb"\r?\n\Z")
 _TOKEN: Final = re.compile(rb"[ \t\r\n]*([^\x00-\x20()<>@,;:\\\"/\[\]?=]+)")
 _IDENTITY: Final = frozenset((b"7bit", b"8bit", b"binary"))
 _ENCODINGS: Final = _IDENTITY | {b"quoted-printable", b"base64"}
@@ -52,22 +57,26 @@ class SectionLimits:
 
 @dataclass(slots=True)
 class Field:
-    """A header field with its continuation lines and line ends."""
+    """A header field with its continuation lines and line ends; it stands from `start` to `end` of what was fed."""
 
     kind: Kind
     raw: bytes
+    start: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
 
 
 @dataclass(slots=True)
 class Body:
     """Whole lines of a body, or a piece of a line that is longer than a line may be.
 
-    `offset` counts the bytes of the section before it; `encoding` is what the header announced, lower case.
+    `offset` counts the bytes of the section before it; `encoding` is what the header announced, lower case; `start` is
+    its place in what was fed, -1 for the empty line that was missing there.
     """
 
     data: bytes
     offset: int
     encoding: bytes
+    start: int = field(default=0, compare=False)
 
 
 @dataclass(slots=True)
@@ -89,6 +98,8 @@ class Sections:
         self._kind: Kind | None = "primary"  # None in a body
         self._field = b""
         self._rest = b""
+        self._fed = 0  # bytes, before those that wait
+        self._field_start = 0
         self._within_line = False  # in the middle of a body line that is longer than a line may be
         self._skipping = False  # in the part of a header line that is not kept
         self._offset = 0
@@ -117,6 +128,7 @@ class Sections:
             if used == _WAIT:
                 break
             position += used
+            self._fed += used
         self._rest = data[position:] if position else data
         return self._take()
 
@@ -134,8 +146,8 @@ class Sections:
         events, self._events = self._events, []
         return events
 
-    def _emit(self, data: bytes) -> None:
-        self._events.append(Body(data, self._offset, self._encoding))
+    def _emit(self, data: bytes, start: int) -> None:
+        self._events.append(Body(data, self._offset, self._encoding, start))
         self._offset += len(data)
 
     # --- headers
@@ -156,16 +168,16 @@ class Sections:
                 self._field = (self._field + line)[:limit]
         elif NAME.match(line) and not self._delimiter(line, 0):
             self._end_field()
-            self._field = line[:limit]
+            self._field, self._field_start = line[:limit], self._fed
         else:
             self._end_field()
             if line in _EMPTY:
                 self._end_header()
-                self._emit(line)
+                self._emit(line, self._fed)
                 return len(line)
             self._kind, self._offset = None, 0
             if not self._delimiter(line, 0):
-                self._emit(b"\n")
+                self._emit(b"\n", -1)
             return 0
         self._skipping = not line.endswith(b"\n")
         return len(line)
@@ -177,7 +189,7 @@ class Sections:
                 field += b"\n"
             self._heed(field)
             assert self._kind is not None
-            self._events.append(Field(self._kind, field))
+            self._events.append(Field(self._kind, field, self._field_start, self._fed))
 
     def _heed(self, field: bytes) -> None:
         """What a field says about the structure."""
@@ -235,13 +247,13 @@ class Sections:
             while at >= 0:
                 if self._delimiter(data, at):
                     if at > position:
-                        self._emit(data[position:at])
+                        self._emit(data[position:at], self._fed)
                     self._pass_delimiter(data, at)
                     after = data.find(b"\n", at) + 1
-                    self._emit(data[at:after])
+                    self._emit(data[at:after], self._fed + at - position)
                     return after - position
                 at = data.find(b"\n--", at, end) + 1 or -1
-        self._emit(data[position:end])
+        self._emit(data[position:end], self._fed)
         return end - position
 
     def _delimiter(self, data: bytes, position: int) -> bool:
@@ -267,3 +279,38 @@ class Sections:
         else:
             self._kind = "multipart"
             self._begin_entity(digest=digest)
+
+
+def checked_as(field: bytes, kind: Kind) -> Literal["header", "mime", "nested"]:
+    """Which tables of header_checks(5) look at a field: those for MIME are asked about all in the headers of parts."""
+    name = NAME.match(field)
+    if kind == "multipart" or (name is not None and name[1].lower() in _MIME_FIELDS):
+        return "mime"
+    return "header" if kind == "primary" else "nested"
+
+
+def lines(data: bytes) -> list[bytes]:
+    """Lines with their ends, which are LF only, unlike those of bytes.splitlines."""
+    if b"\r" not in data:
+        return data.splitlines(keepends=True)
+    found = data.split(b"\n")
+    ended = [line + b"\n" for line in found[:-1]]
+    return [*ended, found[-1]] if found[-1] else ended
+
+
+def line_pieces(line: bytes, limit: int) -> Iterator[bytes]:
+    """A line in pieces of at most so many bytes (0: whole), to be looked at one by one; the line end is no piece."""
+    limit = limit or len(line)
+    for start in range(0, len(line), limit):
+        piece = line[start : start + limit]
+        if start + limit < len(line) <= start + limit + 2 and _LINE_END.match(line, start + limit):
+            piece = line[start:]
+        elif start and _LINE_END.match(line, start):
+            return
+        yield piece
+
+
+def line_end(piece: bytes) -> bytes:
+    """How it ends: CR LF, LF or nothing."""
+    found = _LINE_END.search(piece)
+    return found[0] if found is not None else b""

@@ -17,8 +17,8 @@ from pillarbox.lib.log import log
 from pillarbox.lib.tables import LookupFailed, Maps, Table
 from pillarbox.lib.tables.registry import MODULES
 from pillarbox.lib.tables.remote import REMOTE, remote_parts
-from pillarbox.smtp_client import header_edits
-from pillarbox.smtp_client.header_edits import HeaderEdits
+from pillarbox.smtp_client import content_edits
+from pillarbox.smtp_client.content_edits import ContentEdits
 from pillarbox.smtp_client.tables import asks_lookup
 from tests.lookup.serving import configuration, served
 from tests.tables.answering import Answering
@@ -90,7 +90,7 @@ def test_the_smtp_client_edits_by_such_tables_and_may_then_ask(tmp_path: Path) -
 async def _edited(config: Config, header: bytes, meanwhile: Callable[[], None] = lambda: None) -> bytes:
     lookup = AsyncLookupClient(config)
     try:
-        task = asyncio.get_running_loop().create_task(HeaderEdits(config, lookup).apply(header, "ID", ""))
+        task = asyncio.get_running_loop().create_task(ContentEdits(config, lookup).header(header, "ID", ""))
         await asyncio.sleep(0)
         meanwhile()
         return await task
@@ -117,7 +117,7 @@ def test_a_server_that_takes_its_time_holds_up_no_other_delivery(tmp_path: Path)
 
 
 def test_all_fields_of_a_header_share_the_processor_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(header_edits, "TIME_LIMIT", 0.1)
+    monkeypatch.setattr(content_edits, "TIME_LIMIT", 0.1)
     config = configuration(tmp_path, smtp_header_checks="pcre:{{/^X: (a|aa)+$/ IGNORE}}")
     with pytest.raises(LookupFailed, match=r"0\.1 s of processor time were used up at the header field X"):
         asyncio.run(_edited(config, (b"X: " + b"a" * 28 + b"b\n") * 200))

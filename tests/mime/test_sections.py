@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pillarbox.lib.mime.sections import Body, Event, Fault, Field, SectionLimits, Sections
+from pillarbox.lib.mime.sections import Body, Event, Fault, Field, SectionLimits, Sections, line_pieces
 from tests.feeding import splits, truncations, with_trailing
 
 LIMITS = SectionLimits(header_size=200, line_length=40, nesting=5, boundary_length=20)
@@ -63,6 +63,42 @@ def test_fields_and_bodies_of_all_parts() -> None:
         ("multipart", b"Content-Transfer-Encoding: BASE64\n"),
         ("body", b"\nAAAA\n--in--\nepilogue\n--out--\nend\n"),
     ]
+
+
+@given(
+    st.lists(st.sampled_from([*MESSAGE.splitlines(keepends=True), b"x" * 90, b"Y: " + b"z" * 250, b"\r\n"])),
+    st.integers(1, 50),
+)
+def test_fields_and_lines_know_where_they_stand(lines: list[bytes], step: int) -> None:
+    data = b"\n" + b"".join(lines)
+    done = 0
+    for event in read([data[start : start + step] for start in range(0, len(data), step)], TYPE):
+        if isinstance(event, Field):
+            assert event.start == done
+            done = min(event.end, len(data))
+            cut = len(event.raw) >= LIMITS.header_size
+            assert cut or data[event.start : event.end] == event.raw[: len(data) - event.start]
+        elif isinstance(event, Body) and event.start >= 0:
+            assert event.start == done
+            done += len(event.data)
+            assert data[event.start : done] == event.data
+    assert done == len(data)
+
+
+@pytest.mark.parametrize(
+    "line, pieces",
+    [
+        (b"abcdef\n", [b"abc", b"def\n"]),
+        (b"abcdef\r\n", [b"abc", b"def\r\n"]),
+        (b"abcdef", [b"abc", b"def"]),
+        (b"abcd\n", [b"abc", b"d\n"]),
+        (b"ab\n", [b"ab\n"]),
+        (b"\n", [b"\n"]),
+    ],
+)
+def test_long_lines_are_looked_at_in_pieces(line: bytes, pieces: list[bytes]) -> None:
+    assert list(line_pieces(line, 3)) == pieces
+    assert list(line_pieces(line, 0)) == [line]
 
 
 def test_the_pieces_do_not_matter() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -138,6 +139,117 @@ def test_mime_fields_have_a_table_of_their_own(client: ClientUnderTest) -> None:
     with fake_server() as server:
         client.deliver_one(server.nexthop, content=MESSAGE)
         assert server.messages == [MESSAGE.replace(b"Content-Type: text/plain\n", b"").replace(b"\n", b"\r\n")]
+
+
+PARTS = b"""\
+Subject: parts
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=b
+
+--b
+Content-Type: text/plain
+X-Part: one
+
+secret line
+kept
+
+--b
+Content-Type: message/rfc822
+
+Subject: inside
+Content-Type: text/plain; name=inside
+
+secret too
+last secret
+--b--
+"""
+
+
+@pytest.mark.parametrize(
+    "checks, edits",
+    [
+        ({"smtp_body_checks": "/^secret/ IGNORE"}, [(b"secret line\n", b""), (b"secret too\n", b"")]),
+        ({"smtp_body_checks": "/^(.*) secret$/ REPLACE $1 word"}, [(b"last secret", b"last word")]),
+        ({"smtp_body_checks": "/^kept/ PREPEND no: field"}, [(b"kept", b"no: field\nkept")]),
+        ({"smtp_body_checks": "/^/ WARN every line"}, []),
+        ({"smtp_body_checks": "/^$/ REPLACE empty"}, []),
+        ({"smtp_body_checks": "/^(Subject|X-Part|Content-Type):/ IGNORE"}, []),
+        ({"smtp_body_checks": "/secret/ REJECT no"}, []),
+        ({"smtp_nested_header_checks": "/./ IGNORE"}, [(b"Subject: inside\n", b"")]),
+        ({"smtp_mime_header_checks": "/^X-Part/ IGNORE"}, [(b"X-Part: one\n", b"")]),
+        (
+            {"smtp_mime_header_checks": "/name=inside/ REPLACE Content-Type: x/y"},
+            [(b"text/plain; name=inside", b"x/y")],
+        ),
+        ({"smtp_header_checks": "/./ IGNORE"}, [(b"Subject: parts\n", b"")]),
+        (
+            {"smtp_header_checks": "/^Subject/ IGNORE", "smtp_body_checks": "/^kept/ IGNORE"},
+            [(b"Subject: parts\n", b""), (b"kept\n", b"")],
+        ),
+    ],
+)
+def test_parts_and_bodies_change_on_the_way_out(
+    client: ClientUnderTest, checks: dict[str, str], edits: list[tuple[bytes, bytes]]
+) -> None:
+    for name, rule in checks.items():
+        client.parameters[name] = f"regexp:{{ {{{rule}}} }}"
+    with fake_server() as server:
+        outcome = client.deliver_one(server.nexthop, content=PARTS)
+    expected = PARTS
+    for old, new in edits:
+        assert expected.count(old) == 1
+        expected = expected.replace(old, new)
+    assert server.messages == [expected.replace(b"\n", b"\r\n")]
+    if edits:
+        size = f" SIZE={len(expected)}"
+        assert size in server.commands[1]
+    lines = "".join(outcome.log)
+    if "WARN" in str(checks):
+        assert "warning: body secret line; from=<a@a.test> to=<b@b.test>: every line" in lines
+    assert ("smtp_body_checks" in lines) is ("REJECT" in str(checks))
+
+
+def test_lines_of_a_long_body_change_where_they_stand(client: ClientUnderTest) -> None:
+    body = b"".join(b"line %d\n" % number for number in range(30_000)) + b"y" * 5000
+    client.parameters["smtp_body_checks"] = "pcre:{ {/^line (\\d*77)$/ REPLACE number $1}, {/^y*$/ REPLACE z} }"
+    with fake_server() as server:
+        assert client.deliver_one(server.nexthop, content=b"From: a@inner.test\n\n" + body).one.status == "sent"
+    changed = re.sub(rb"(?m)^line (\d*77)$", rb"number \1", body).replace(b"y" * 5000, b"zzz")
+    assert server.messages == [(b"From: a@inner.test\n\n" + changed + b"\n").replace(b"\n", b"\r\n")]
+
+
+def test_where_too_much_would_change_mail_waits(client: ClientUnderTest) -> None:
+    body = b"a\nb\n" * 30_000
+    client.parameters["smtp_body_checks"] = "regexp:{ {/a/ REPLACE c} }"
+    with fake_server() as server:
+        outcome = client.deliver_one(server.nexthop, content=b"From: a@inner.test\n\n" + body)
+        assert (outcome.one.status, outcome.one.dsn) == ("deferred", "4.3.0")
+        assert server.messages == []
+    assert "would have to be remembered of what changes in the message" in "".join(outcome.log)
+
+
+def test_lines_that_go_side_by_side_are_one_change(client: ClientUnderTest) -> None:
+    body = b"a\n" * 60_000 + b"b\n"
+    client.parameters["smtp_body_checks"] = "regexp:{ {/a/ IGNORE} }"
+    with fake_server() as server:
+        assert client.deliver_one(server.nexthop, content=b"From: x@y.test\n\n" + body).one.status == "sent"
+        assert server.messages == [b"From: x@y.test\r\n\r\nb\r\n"]
+
+
+def test_a_body_of_octets_changes_too(client: ClientUnderTest) -> None:
+    client.parameters["smtp_body_checks"] = "regexp:{ {/^old/ REPLACE new} }"
+    with fake_server() as server:
+        outcome = client.deliver_one(server.nexthop, content=b"From: x@y.test\n\n\xe4\nold\n", body="8bitmime")
+        assert outcome.one.status == "sent"
+        assert b"new" in server.messages[0] and b"old" not in server.messages[0]
+
+
+@pytest.mark.parametrize("parameter", ["smtp_body_checks", "smtp_nested_header_checks"])
+def test_a_table_of_the_body_that_fails_lets_mail_wait(client: ClientUnderTest, parameter: str) -> None:
+    client.parameters[parameter] = "fail:x"
+    with fake_server() as server:
+        assert client.deliver_one(server.nexthop, content=PARTS).one.status == "deferred"
+        assert server.commands == []
 
 
 def test_a_check_that_fails_lets_mail_wait(client: ClientUnderTest) -> None:

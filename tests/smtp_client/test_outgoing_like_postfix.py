@@ -38,6 +38,15 @@ CASES = {
         "smtp_mime_header_checks": "regexp:RULES",
         "smtp_generic_maps": "inline:{@inner.example=@outer.example}",
     },
+    "parts": {
+        "smtp_mime_header_checks": "regexp:RULES",
+        "smtp_nested_header_checks": "regexp:RULES",
+        "smtp_body_checks": "regexp:RULES",
+    },
+    "bodies": {
+        "smtp_body_checks": "regexp:RULES",
+        "smtp_header_checks": "regexp:RULES",
+    },
 }
 RULES = """\
 /^X-One:/ IGNORE
@@ -47,6 +56,18 @@ RULES = """\
 /^Subject: names/ PREPEND X-Subject: yes
 /^MIME-Version:/ REPLACE MIME-Version: 1.0 (ours)
 /^Content-Type:/ WARN look
+/^Content-Description: (.*)/ REPLACE Content-Description: my $1
+/^Body: gone/ IGNORE
+/^Body: strip/ STRIP no
+/^Body: (other)/ REPLACE $1
+/^Body: before/ PREPEND behind what
+/^Body: reject/ REJECT no
+/^Body: hold/ HOLD
+/^Body: bare/ REPLACE
+/^long y*$/ REPLACE long
+/^y*$/ REPLACE piece
+/^X-Nested:/ REPLACE no field
+/^--inner/ IGNORE
 """
 CONTENT = b"""\
 From: Ann <ann@own.example>
@@ -68,6 +89,55 @@ Date: Thu, 26 Nov 2026 12:00:00 +0000
 
 ann@own.example
 """
+PARTS = b"""\
+From: ann@own.example
+Subject: names
+X-One: 1
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary="outer"
+Content-Description: all
+Message-Id: <2@own.example>
+Date: Thu, 26 Nov 2026 12:00:00 +0000
+
+X-One: preamble
+--outer
+Content-Type: text/plain
+Content-Description: text
+X-One: 1
+X-Five: 5
+
+Body: gone
+Body: strip
+Body: other
+Body: before
+Body: reject
+Body: hold
+Body: bare
+Body: kept
+X-One: 1
+Subject: names
+%s
+
+--outer
+Content-Type: message/rfc822
+
+From: ann@own.example
+Subject: names
+X-Two: 2
+X-Nested: 1
+Content-Type: multipart/alternative; boundary="inner"
+Content-Description: nested
+
+--inner
+X-Two: 2
+
+Body: gone
+Body: other
+--inner--
+--outer--
+Body: gone
+X-Four: epilogue
+""" % (b"long " + b"y" * 5000)
 SENDERS = ("ann@own.example", "bob+x@own.example", "e+z@inner.example", "")
 RECIPIENTS = ("chain@far.example", "f@far.example", "g@inner.example", "ann+y@own.example")
 
@@ -125,15 +195,15 @@ def test_the_next_server_sees_the_same(
     settings = BASIS | cases[case]
     client.parameters |= cases[case] | {"queue_directory": str(tmp_path)}
     with served(configuration(tmp_path, **settings)):
-        for sender in SENDERS:
+        for sender, text in [*((sender, CONTENT) for sender in SENDERS), (SENDERS[0], PARTS)]:
             known = len(sink.messages)
             with smtplib.SMTP(postfix.address, 2600 + list(CASES).index(case), timeout=30) as session:
-                session.sendmail(sender, RECIPIENTS, CONTENT.replace(b"\n", b"\r\n"))
+                session.sendmail(sender, RECIPIENTS, text.replace(b"\n", b"\r\n"))
             postfix.wait_for(lambda: len(sink.messages) > known)  # noqa: B023 - it is called before the next round
             theirs = seen(sink.messages[known:])
             known = len(sink.messages)
             recipients = [DeliveryRecipient(n, address) for n, address in enumerate(RECIPIENTS)]
-            outcome = client.deliver_one(sink.nexthop, recipients, CONTENT, sender=sender)
+            outcome = client.deliver_one(sink.nexthop, recipients, text, sender=sender)
             assert {result.status for result in outcome.results.values()} == {"sent"}
             for ours, wanted in zip(seen(sink.messages[known:]), theirs, strict=True):
                 assert ours == wanted

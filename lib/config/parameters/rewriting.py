@@ -111,7 +111,20 @@ SMTP_HEADER_CHECKS = tables(
     is sent to another server: IGNORE, STRIP, REPLACE, PREPEND, INFO, WARN, DUNNO (header_checks(5)). What could change
     its way is not done: it is too late.""",
 )
-SMTP_MIME_HEADER_CHECKS = tables("smtp_mime_header_checks", "", "The same for the message's own MIME header fields.")
+SMTP_MIME_HEADER_CHECKS = tables(
+    "smtp_mime_header_checks",
+    "",
+    "The same for MIME header fields, those of the message and all in the headers of its parts.",
+)
+SMTP_NESTED_HEADER_CHECKS = tables(
+    "smtp_nested_header_checks", "", "The same for the header fields of attached messages, but those of MIME."
+)
+SMTP_BODY_CHECKS = tables(
+    "smtp_body_checks",
+    "",
+    """The same for each line of the bodies of a message and of its parts. A message in which more than 4 MiB would have
+    to change waits.""",
+)
 
 # --- mail that is sent on
 SRS_DOMAIN = text(
