@@ -62,7 +62,7 @@ class Filter:
         if not scripts:
             return None
         memory = self.memory(owner)
-        ran = self._runner.run(scripts, incoming, folders, memory)
+        ran = self._runner.run(owner, scripts, incoming, folders, memory)
         return _Planner(self, incoming, folders, memory, ran).plan()
 
     def memory(self, owner: Owner) -> Remembered:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from functools import lru_cache
+from typing import Final
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.expansion import expand
@@ -29,8 +30,11 @@ from pillarbox.lib.sieve_box.folders import Folders, special_use_of
 from pillarbox.lib.sieve_box.remembered import Remembered
 from pillarbox.lib.sieve_box.scores import Scores
 from pillarbox.lib.sieve_box.scripts import ScriptCache, ScriptTrouble
+from pillarbox.lib.sieve_box.usage import Usage
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.system.processor_time import Budget, OutOfTime, limited
+
+_NOT_RUN: Final = "the script has taken too much processor time for several messages, and is not run for a while"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,7 @@ class Runner:
     def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._time = config[parameters.SIEVE_MAX_CPU_TIME]
+        self._usage = Usage(self._time, config[parameters.SIEVE_RESOURCE_USAGE_TIMEOUT], clock)
         self._delimiters = config[RECIPIENT_DELIMITER]
         self._special_use = special_use_of(config[IMAP_SPECIAL_USE])
         self._scores = Scores(config)
@@ -166,7 +171,12 @@ class Runner:
         }
 
     def run(
-        self, scripts: Iterable[tuple[Script | str, bool]], incoming: Incoming, folders: Folders, memory: Remembered
+        self,
+        owner: Owner,
+        scripts: Iterable[tuple[Script | str, bool]],
+        incoming: Incoming,
+        folders: Folders,
+        memory: Remembered,
     ) -> Ran:
         """What the scripts say.  Raises OSError, EOFError where the message cannot be read."""
         header, _ = split(incoming.content)
@@ -174,11 +184,17 @@ class Runner:
         budget = Budget(self._time)
         state = self._state(header, incoming, folders, memory)
         keep = Keep(implicit=True)
-        for script, _ in scripts:
+        for script, own in scripts:
             if isinstance(script, str):
                 ran.error = script
                 break
+            if own and self._usage.used_up(owner.home):
+                ran.error = _NOT_RUN
+                break
+            left = budget.left
             result = self._execute(script, keep.header if keep.header is not None else header, incoming, state, budget)
+            if own:
+                self._usage.add(owner.home, left - budget.left)
             ran.remember += result.remember
             if result.error:
                 ran.error = result.error

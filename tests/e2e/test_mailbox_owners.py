@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.interpreter import InstalledInstance, shared_environment
 from tests.e2e.wire import send
 from tests.lab.instance import Instance
 
@@ -170,3 +171,24 @@ def test_the_log_says_it_as_ever(mail: Instance) -> None:
     assert mail.log_matching(
         rf"pillarbox/virtual\[\d+\]: \w+: to=<{BOB}>, relay=virtual, .*status=sent \(delivered to maildir\)"
     )
+
+
+def test_quotas_of_domains_have_no_effect_and_check_says_so(mail: Instance) -> None:
+    mail.set("domain_quota", "1G")
+    try:
+        done = mail.run(["pillarbox", "check"])
+        assert "domain_quota has no effect" in done.stdout + done.stderr
+    finally:
+        mail.set("domain_quota", "0")
+
+
+def test_a_suite_of_an_ordinary_user_does_everything_as_that_user() -> None:
+    starter = 61511 if os.geteuid() == 0 else None
+    settings = {"virtual_uid_maps": f"static:{ANNS}", "virtual_gid_maps": f"static:{GROUP}"}
+    with InstalledInstance(shared_environment(), users={ANN: "secret"}, settings=settings, run_as=starter) as mail:
+        deliver(mail, ANN, "one")
+        client = imaplib.IMAP4(mail.address, mail.port("imap"), timeout=30)
+        client.login(ANN, "secret")
+        assert client.select()[1] == [b"1"]
+        client.logout()
+        assert ids(mail.maildir(ANN))[0] == (os.geteuid() if starter is None else starter)

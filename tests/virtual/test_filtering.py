@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pillarbox.lib.log import log
+from pillarbox.lib.sieve_box.usage import Usage
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import SEEN
 from tests.local.conftest import Services
@@ -504,6 +505,35 @@ def test_a_script_that_takes_too_long_falls_to_inbox(agent: Filtered, monkeypatc
     with log.capture() as lines:
         assert agent.deliver()[2] == "sieve: delivered to mailbox"
     assert any("processor time" in line for line in lines)
+
+
+def test_a_slow_script_is_given_a_rest_and_other_users_are_not(
+    agent: Filtered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[str] = []
+
+    def forever(_: object, message: Any, state: object) -> object:
+        runs.append(message.envelope["to"])
+        while True:
+            pass
+
+    monkeypatch.setattr("pillarbox.lib.sieve_box.running.execute", forever)
+    runner = agent.delivery._filtering._filter._runner
+    now = 1e9
+    runner._time, runner._usage = 0.05, Usage(0.05, 600, lambda: now)
+    agent.script("discard;")
+    with log.capture() as lines:
+        assert [agent.deliver()[2] for _ in range(5)] == ["sieve: delivered to mailbox"] * 5
+    assert runs == [ANN]
+    assert len([line for line in lines if "is not run for a while" in line]) == 4
+    other = agent.base / "example.com" / "bob"
+    other.mkdir(parents=True)
+    (other / ".dovecot.sieve").write_text("discard;")
+    agent.deliver(address="bob@example.com")
+    assert runs == [ANN, "bob@example.com"]
+    now += 600
+    agent.deliver()
+    assert runs == [ANN, "bob@example.com", ANN]
 
 
 def test_a_fault_of_ours_falls_to_inbox(agent: Filtered, monkeypatch: pytest.MonkeyPatch) -> None:

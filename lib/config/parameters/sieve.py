@@ -77,6 +77,12 @@ SIEVE_MAX_SCRIPT_SIZE = size("sieve_max_script_size", "1048576", "The largest sc
 SIEVE_MAX_CPU_TIME = seconds(
     "sieve_max_cpu_time", "5s", "Processor time that the scripts may take for one message; 0: no limit."
 )
+SIEVE_RESOURCE_USAGE_TIMEOUT = seconds(
+    "sieve_resource_usage_timeout",
+    "10m",
+    """For how long the processor time of slow runs of a user's script is added up. Once it comes to sieve_max_cpu_time
+    the script is not run, and mail goes to INBOX, until for so long no time was added; 0: it is never added up.""",
+)
 SIEVE_MAX_ACTIONS = integer("sieve_max_actions", "32", "The most actions of the scripts for one message.", minimum=1)
 SIEVE_MAX_REDIRECTS = integer(
     "sieve_max_redirects", "4", "The most addresses that scripts may redirect one message to; 0: redirect is refused."
