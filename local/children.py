@@ -1,8 +1,11 @@
 """The children of the local parent (`lib.process.children`), and what they are asked.
 
-A child serves one job at a time over a socket pair.  A deliverer has given up every right but its user's before it
+A child does one job after the other over a socket pair.  A deliverer has given up every right but its user's before it
 reads its first job; `drop_privileges` verifies that.  The expander is confined as well.  A child that dies, or says
-something that is no report, costs its job a deferral.
+something that is no report, costs its jobs a deferral.
+
+Jobs that need nothing beside the message may be sent before the last one is done: what waits for one user then goes
+over together, and the child waits for the disk once for all of it (`filings`).
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -17,7 +21,7 @@ from typing import Final
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import COMMAND_TIME_LIMIT, LOCAL_CONCURRENCY_LIMIT
-from pillarbox.lib.ipc import ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import ChannelClosed, Outbox, ProtocolError, encode_frame
 from pillarbox.lib.process.children import Child as PooledChild
 from pillarbox.lib.process.children import ChildFailed, Pool
 from pillarbox.lib.store.interface import StoreError
@@ -27,6 +31,8 @@ from pillarbox.local.sending import Stale
 from pillarbox.local.steps import ADDRESS_LIMIT, Message, Report
 from pillarbox.local.users import User
 
+MOST_IDLE: Final = 100
+"""Children that wait at most, or `local_concurrency_limit` where that is less."""
 MOST_COMMANDS: Final = 5
 """Commands that one forward file may run to their time limit before its process counts as stuck."""
 GRACE: Final = 120.0
@@ -50,6 +56,9 @@ class Beside:
     lock: AbstractAsyncContextManager[None] | None = None
 
 
+NOTHING: Final = Beside()
+
+
 class _NotTaken(Exception):
     """A child has ended while it was fed."""
 
@@ -60,28 +69,45 @@ class Child(PooledChild):
     def __init__(self, begin: Begin) -> None:
         """Fork.  `begin` runs in the child, gives up rights, and returns what serves its jobs.  Raises ChildFailed."""
         super().__init__(lambda theirs: run_child(theirs, begin))
+        self._outbox = Outbox(self.channel, lambda error: None)  # `receive` ends as well
+        self._line: deque[asyncio.Future[None]] = deque()
+        """Who waits for the reports before theirs."""
 
-    async def call(
-        self,
-        job: Mapping[str, object],
-        message: Message,
-        time_limit: float,
-        beside: Beside,
-    ) -> Report:
-        """Have a job done within `time_limit` seconds.  Raises ChildFailed, Stale, and what the functions raise that
-        stand in `beside`."""
+    async def call(self, job: Mapping[str, object], message: Message, time_limit: float, beside: Beside) -> Report:
+        """Have a job done, within `time_limit` seconds from when it is its turn; it is one of `jobs`.
+
+        Raises ChildFailed, Stale, and what the functions raise that stand in `beside`; each says that the child is of
+        no use any more.
+        """
         try:
+            fds = [message.fd, *beside.descriptors]
+            self._outbox.put(encode_frame({**job, "message": message.members(), "fds": len(fds)}), fds)
+            if self.jobs > 1:
+                await self._turn()
             async with asyncio.timeout(time_limit):  # wait_for would make a task of it
-                return await self._call(job, message, beside)
+                return await self._call(beside)
         except TimeoutError:
             self.kill()
             raise ChildFailed(f"no report within {time_limit:g} seconds") from None
+        finally:
+            while self._line:
+                if not (next_one := self._line.popleft()).done():
+                    next_one.set_result(None)
+                    break
 
-    async def _call(self, job: Mapping[str, object], message: Message, beside: Beside) -> Report:
+    async def _turn(self) -> None:
+        """Wait until all have their reports whose jobs were sent before."""
+        turn = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        await turn
+        if self.failed:
+            raise ChildFailed("a job before this one broke the process")
+
+    async def _call(self, beside: Beside) -> Report:
         whole = Report()
         try:
-            await self.channel.send({**job, "message": message.members()}, [message.fd, *beside.descriptors])
             if beside.feed is not None:
+                await self._outbox.flushed()
                 await self._feed(beside.feed)
             async with contextlib.AsyncExitStack() as stack:
                 return await self._report(whole, beside, stack)
@@ -149,13 +175,13 @@ class Children(Pool[Child]):
     """The pool: one deliverer at a time per uid, a few expanders."""
 
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(config[LOCAL_CONCURRENCY_LIMIT], clock)
+        super().__init__(min(MOST_IDLE, config[LOCAL_CONCURRENCY_LIMIT]), clock)
         self._config = config
         self._time_limit = config[COMMAND_TIME_LIMIT] * MOST_COMMANDS + GRACE
 
     async def expander(self, job: Mapping[str, object], message: Message, descriptors: Sequence[int] = ()) -> Report:
         """Have an expander do a job; `descriptors` go with it.  Raises ChildFailed."""
-        return await self._expander("expander", job, message, Beside(descriptors))
+        return await self._expander("expander", job, message, Beside(descriptors) if descriptors else NOTHING)
 
     async def sender(self, job: Mapping[str, object], message: Message, feed: Feed) -> Report:
         """Have an expander send a message on to addresses.  Raises ChildFailed, and what `feed` raises.
@@ -165,7 +191,7 @@ class Children(Pool[Child]):
         return await self._expander("sender", job, message, Beside(feed=feed))
 
     async def _expander(self, key: str, job: Mapping[str, object], message: Message, beside: Beside) -> Report:
-        begin: Begin = lambda channel: begin_expander(self._config, channel)  # noqa: E731
+        begin: Begin = lambda channel, filings: begin_expander(self._config, channel)  # noqa: E731
         try:
             return await self._call(key, EXPANDERS, begin, job, message, beside)
         except Stale:
@@ -188,10 +214,11 @@ class Children(Pool[Child]):
         return await self._call(
             user,
             1,
-            lambda channel: begin_deliverer(self._config, user, channel),
+            lambda channel, filings: begin_deliverer(self._config, user, channel, filings),
             job,
             message,
-            Beside(put=put, lock=lock),
+            NOTHING if put is None and lock is None else Beside(put=put, lock=lock),
+            share=True,
         )
 
     async def _call(
@@ -202,7 +229,13 @@ class Children(Pool[Child]):
         job: Mapping[str, object],
         message: Message,
         beside: Beside,
+        *,
+        share: bool = False,
     ) -> Report:
         return await self.use(
-            key, limit, lambda: Child(begin), lambda child: child.call(job, message, self._time_limit, beside)
+            key,
+            limit,
+            lambda: Child(begin),
+            lambda child: child.call(job, message, self._time_limit, beside),
+            share=share and beside is NOTHING,
         )

@@ -46,13 +46,19 @@ Step = Callable[[], Outcome]
 class Deliverer:
     """The work of one deliverer process, which already runs as `user`."""
 
-    def __init__(self, config: Config, user: User, lock_spool: Callable[[], None] | None = None) -> None:
-        """`lock_spool` as in Destinations."""
+    def __init__(
+        self,
+        config: Config,
+        user: User,
+        lock_spool: Callable[[], None] | None = None,
+        settle: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`lock_spool` and `settle` as in Destinations."""
         self._config = config
         self._user = user
         self._paths: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._origin = config[MYORIGIN]
-        self._destinations = Destinations(config, user, lock_spool)
+        self._destinations = Destinations(config, user, lock_spool, settle)
 
     # --- jobs
 
@@ -60,7 +66,8 @@ class Deliverer:
         """Deliver to the user: `.forward`, else the mailbox; with `mailbox` to nothing but that.
 
         `command`: what takes the mail in place of mailbox_command, "" for none; `elsewhere`: the mailbox is another
-        agent's.  `mailbox` of the report says whether it was to get the message.
+        agent's.  `mailbox` of the report says whether it was to get the message; `filing`, that it is still to be put
+        there.
         """
         report = Report()
         try:
@@ -223,6 +230,7 @@ class Deliverer:
 
     def _do(self, steps: Iterable[Step], report: Report) -> None:
         for step in steps:
+            self._destinations.settle()
             with _failures(report):
                 report.outcomes.append(step())
 
@@ -233,11 +241,17 @@ class Deliverer:
         destinations = self._destinations
         if self._user.uid:
             if command := command or self._config[MAILBOX_COMMAND]:
+                destinations.settle()
                 report.outcomes.append(destinations.command(message, command))
                 return
             if filtered(destinations, message, report):
                 return
-        report.outcomes.append(destinations.mailbox(message, destinations.inbox))
+        inbox = destinations.inbox
+        if inbox.endswith("/") and not message.report:
+            report.filing = destinations.delivery(message, inbox)
+        else:
+            destinations.settle()
+            report.outcomes.append(destinations.mailbox(message, inbox))
 
 
 @contextmanager

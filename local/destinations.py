@@ -44,10 +44,17 @@ Chunks = Callable[[], Iterable[bytes]]
 class Destinations:
     """The ways of delivery that `user` has; the process already runs as that user."""
 
-    def __init__(self, config: Config, user: User, lock_spool: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        user: User,
+        lock_spool: Callable[[], None] | None = None,
+        settle: Callable[[], None] = lambda: None,
+    ) -> None:
         """`lock_spool` has the parent lock the user's mailbox in a spool where only root may make files, until the job
-        is done.  Raises StoreError."""
+        is done.  Raises StoreError.  `settle` is called before anything that may take time."""
         self.lock_spool = lock_spool
+        self.settle = settle
         self.config = config
         self.user = user
         self._writer = MaildirWriter()
@@ -119,16 +126,28 @@ class Destinations:
         if not path.endswith("/"):
             self._mbox(message, path, chunks)
             return
+        (failure,) = self._writer.deliver([self.delivery(message, path, chunks, folder, flags, create=create)])
+        if failure is not None:
+            raise failure
+
+    @staticmethod
+    def delivery(
+        message: Message,
+        path: str,
+        chunks: Chunks | None = None,
+        folder: str = "",
+        flags: tuple[str, ...] = (),
+        *,
+        create: bool = False,
+    ) -> MaildirDelivery:
+        """What is to be done to put a message into the Maildir `path`; arguments as of `put`."""
         content = message.content
         if chunks is None and not content.in_file:
             chunks = content.chunks
         where = path.rstrip("/")
-        delivery = MaildirDelivery(
+        return MaildirDelivery(
             where, prepended(message), content.fd, content.offset, content.size, chunks, folder, flags, create
         )
-        (failure,) = self._writer.deliver([delivery])
-        if failure is not None:
-            raise failure
 
     def _mbox(self, message: Message, path: str, chunks: Chunks | None = None, *, mailbox: bool = True) -> None:
         config = self.config

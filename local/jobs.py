@@ -15,7 +15,7 @@ from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import HOME_MAILBOX, MAIL_SPOOL_DIRECTORY
 from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
-from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed, ProtocolError
+from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed, ProtocolError, close_all
 from pillarbox.lib.process.children import leave_parent
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.interface import MailboxBusy
@@ -24,6 +24,7 @@ from pillarbox.lib.system.libc import set_not_dumpable
 from pillarbox.lib.system.privileges import drop_privileges
 from pillarbox.local.deliverer import Deliverer
 from pillarbox.local.expander import Expander
+from pillarbox.local.filings import Filings
 from pillarbox.local.identities import default_user
 from pillarbox.local.mails import read_mail, send_mail
 from pillarbox.local.sending import Sender, Stale
@@ -36,7 +37,7 @@ ADDRESSES_PER_FRAME: Final = 700
 Serve = Callable[[Attributes, int], Report]
 """In a child: does a job with a message's descriptor."""
 
-Begin = Callable[[Channel], Serve]
+Begin = Callable[[Channel, Filings], Serve]
 """In a child: gives up rights.  What a job needs or finds that is long goes over the channel beside."""
 
 
@@ -47,7 +48,8 @@ def run_child(theirs: socket.socket, begin: Begin) -> NoReturn:
         gc.disable()
         channel = leave_parent(theirs)
         try:
-            _serve(channel, begin(channel))
+            filings = Filings(channel)
+            _serve(channel, begin(channel, filings), filings)
             status = 0
         except ChannelClosed:
             status = 0
@@ -58,19 +60,38 @@ def run_child(theirs: socket.socket, begin: Begin) -> NoReturn:
         os._exit(status)
 
 
-def _serve(channel: Channel, serve: Serve) -> None:
+def _serve(channel: Channel, serve: Serve, filings: Filings) -> None:
+    """Do jobs.  Those that have arrived together share what `filings` share."""
     while True:
-        job = channel.receive()
-        fd = job.fds[0]
-        try:
-            report = serve(job, fd)
-        except Stale as error:
-            channel.send({"stale": True, "why": str(error)})
-            return
-        finally:
-            for descriptor in job.fds:
-                os.close(descriptor)
-        _send_report(channel, report)
+        job: Attributes | None = channel.receive()
+        while job is not None:
+            if not _serve_one(channel, serve, filings, job):
+                return
+            job = channel.next_frame()
+            if job is None and channel.fill(socket.MSG_DONTWAIT):
+                job = channel.next_frame()
+        filings.finish()
+
+
+def _serve_one(channel: Channel, serve: Serve, filings: Filings, job: Attributes) -> bool:
+    """Do one job; False: this process is to do no other."""
+    filed = False
+    try:
+        report = serve(job, job.fds[0])
+        if report.filing is not None:
+            filed = True
+            filings.add(report, report.filing, job.fds)
+            return True
+    except Stale as error:
+        filings.finish()
+        channel.send({"stale": True, "why": str(error)})
+        return False
+    finally:
+        if not filed:
+            close_all(job.fds)
+    filings.finish()  # reports go in the order of the jobs
+    _send_report(channel, report)
+    return True
 
 
 def _send_report(channel: Channel, report: Report) -> None:
@@ -89,7 +110,7 @@ def _send_report(channel: Channel, report: Report) -> None:
 # --- what children do before their first job
 
 
-def begin_deliverer(config: Config, user: User, channel: Channel) -> Serve:
+def begin_deliverer(config: Config, user: User, channel: Channel, filings: Filings) -> Serve:
     """In the child: become `user`."""
 
     def lock_spool() -> None:
@@ -102,7 +123,7 @@ def begin_deliverer(config: Config, user: User, channel: Channel) -> Serve:
     if user.uid == 0:
         Confinement(read=(user.home,), write=(_mail_place(config, user),), fork=False, unix=False).apply()
     os.umask(0o077)
-    deliverer = Deliverer(config, user, lock_spool)
+    deliverer = Deliverer(config, user, lock_spool, filings.finish)
 
     def serve(job: Attributes, fd: int) -> Report:
         message = Message.parse(job.attributes("message"), fd)

@@ -109,6 +109,7 @@ def _check(about: os.stat_result, directory: os.stat_result, path: str, uid: int
 
 
 def _carried_out(destinations: Destinations, message: Message, report: Report, rcfile: RcFile) -> Outcome:
+    destinations.settle()
     config, user = destinations.config, destinations.user
     options = FolderOptions(
         size_limit=config[MAILBOX_SIZE_LIMIT],

@@ -46,6 +46,7 @@ def sieve(destinations: Destinations, message: Message, report: Report) -> bool:
     owner = Owner(user.home, user.name, message.domain)
     if not filter_.wanted(owner):
         return False
+    destinations.settle()
     folders, store = _mailboxes(destinations)
     incoming = Incoming(
         message.queue_id,

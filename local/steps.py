@@ -25,6 +25,7 @@ from pillarbox.lib.delivery.delivered import delivered_to, has_visited
 from pillarbox.lib.ipc import Attributes, ProtocolError
 from pillarbox.lib.sieve_box.plan import Outgoing
 from pillarbox.lib.store.failure import DeliveryFailure
+from pillarbox.lib.store.maildir.writer import MaildirDelivery
 from pillarbox.local.mails import Mail
 
 RELAY = "local"
@@ -229,6 +230,8 @@ class Report:
     """For the log, which children do not have."""
     outgoing: list[Outgoing] = field(default_factory=list)
     """What a filter sends; it travels in frames of its own, and becomes `mails`."""
+    filing: MaildirDelivery | None = None
+    """What the child still has to do; it does not travel."""
     mails: list[Mail] = field(default_factory=list)
     """The parent's side of that."""
 
@@ -245,20 +248,18 @@ class Report:
 
     def members(self) -> dict[str, object]:
         """The members that travel."""
-        return {
+        members: dict[str, object] = {
             "outcomes": [[outcome.status, outcome.dsn, outcome.text] for outcome in self.outcomes],
-            "forward": self.forward,
-            "files": self.files,
-            "commands": self.commands,
-            "includes": self.includes,
             "mailbox": self.mailbox,
-            "transport": self.transport,
-            "table": self.table,
-            "listed": self.listed,
-            "signature": self.signature,
-            "warnings": self.warnings,
-            **({"sender": self.sender} if self.sender is not None else {}),
         }
+        for name in _SELDOM:
+            if value := getattr(self, name):
+                members[name] = value
+        if self.table >= 0:
+            members["table"] = self.table
+        if self.sender is not None:
+            members["sender"] = self.sender
+        return members
 
     @classmethod
     def parse(cls, frame: Attributes) -> Report:
@@ -272,18 +273,22 @@ class Report:
             outcomes.append(Outcome(*item))
         return cls(
             outcomes,
-            list(frame.texts("forward")),
-            list(frame.texts("files")),
-            list(frame.texts("commands")),
-            list(frame.texts("includes")),
+            list(frame.texts("forward", [])),
+            list(frame.texts("files", [])),
+            list(frame.texts("commands", [])),
+            list(frame.texts("includes", [])),
             frame.boolean("mailbox"),
             frame.text("sender") if "sender" in frame else None,
-            frame.text("transport"),
-            frame.integer("table"),
-            frame.integer("listed"),
-            frame.text("signature"),
-            list(frame.texts("warnings")),
+            frame.text("transport", ""),
+            frame.integer("table", -1),
+            frame.integer("listed", 0),
+            frame.text("signature", ""),
+            list(frame.texts("warnings", [])),
         )
+
+
+_SELDOM = ("forward", "files", "commands", "includes", "transport", "listed", "signature", "warnings")
+"""Members that travel where there is something to say."""
 
 
 def combined(outcomes: list[Outcome]) -> Outcome:

@@ -222,26 +222,16 @@ class AsyncChannel:
 
     async def send(self, members: Mapping[str, object], fds: Sequence[int] = (), content: bytes = b"") -> None:
         """Send a frame, its descriptors, and `content` (already in chunks) behind it."""
-        data = encode_frame({**members, "fds": len(fds)} if fds else members) + content
-        if fds:
-            while True:
-                try:
-                    sent = socket.send_fds(self.socket, [data], list(fds))
-                    break
-                except BlockingIOError:
-                    await self._wait_writable()
-                except OSError as error:
-                    raise ChannelClosed(f"send: {error.strerror or error}") from None
-            data = data[sent:]
-        if data:
-            await self.send_raw(data)
+        await self.send_raw(encode_frame({**members, "fds": len(fds)} if fds else members) + content, fds)
 
-    async def send_raw(self, data: bytes) -> None:
-        """Send bytes that are frames or chunks already; waits while the peer does not read."""
+    async def send_raw(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        """Send bytes that are frames or chunks already, `fds` with the first of them; waits while the peer does not
+        read."""
         view = memoryview(data)
         while view:
             try:
-                view = view[self.socket.send(view) :]
+                view = view[socket.send_fds(self.socket, [view], fds) if fds else self.socket.send(view) :]
+                fds = ()
             except (BlockingIOError, InterruptedError):
                 await self._wait_writable()
             except OSError as error:

@@ -6,15 +6,16 @@
         await outbox.flushed()       # the peer does not read: neither do we
 
 One frame alone is as fast as without; a hundred questions or answers that come up together cost one `send` and wake
-their peer once.
+their peer once.  Descriptors may go with a frame; they stay open until it has gone out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pillarbox.lib.ipc.aio import AsyncChannel
+from pillarbox.lib.ipc.blocking import MAX_FDS
 from pillarbox.lib.ipc.frames import ChannelClosed
 
 FULL = 262_144
@@ -29,6 +30,7 @@ class Outbox:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._frames: list[bytes] = []
+        self._fds: list[int] = []
         self.size = 0
         """Bytes that have not gone out."""
         self._task: asyncio.Task[None] | None = None
@@ -38,9 +40,10 @@ class Outbox:
         """Whether the peer is behind."""
         return self.size > FULL
 
-    def put(self, frame: bytes) -> None:
-        """Let a frame go out behind those before it."""
+    def put(self, frame: bytes, fds: Sequence[int] = ()) -> None:
+        """Let a frame go out behind those before it, which names `fds` (`Channel.next_frame`)."""
         self._frames.append(frame)
+        self._fds += fds
         self.size += len(frame)
         if self._task is None:
             self._task = self._loop.create_task(self._send())
@@ -55,10 +58,17 @@ class Outbox:
             while self._frames:
                 data = b"".join(self._frames)
                 self._frames.clear()
-                await self._channel.send_raw(data)
+                fds, self._fds = self._fds, []
+                # A reader takes so many descriptors at a time; those that go ahead of their frame wait for it there.
+                while len(fds) > MAX_FDS:
+                    await self._channel.send_raw(data[:1], fds[:MAX_FDS])
+                    data, fds = data[1:], fds[MAX_FDS:]
+                    self.size -= 1
+                await self._channel.send_raw(data, fds)
                 self.size -= len(data)
         except ChannelClosed as error:
             self._frames.clear()
+            self._fds.clear()
             self.size = 0
             self._failed(error)
         finally:

@@ -2,6 +2,7 @@
 
 A child is the other end of a socket pair.  It holds nothing of its parent but that, and gives up the parent's rights
 before it reads its first job.  What the two say to each other is the program's own business (`local`, `virtual`).
+A job may be given to a child that is still at work, where both sides are made for that (`Pool.use`, `share`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, Generic, NoReturn, Protocol, TypeVar
 
 from pillarbox.lib.ipc import AsyncChannel, Channel
@@ -46,6 +48,8 @@ class Child:
                 live(theirs)
         self.pid = pid
         self.idle_since = 0.0
+        self.jobs = 0
+        self.failed = False
         self.channel = AsyncChannel(ours)
 
     def kill(self) -> None:
@@ -86,6 +90,10 @@ class Pooled(Protocol):
     """What the pool needs of a child."""
 
     idle_since: float
+    jobs: int
+    """Jobs that it has and that are not done."""
+    failed: bool
+    """Whether it does no further job."""
 
     def close(self) -> None: ...
     def reaped(self) -> bool: ...
@@ -95,42 +103,87 @@ C = TypeVar("C", bound=Pooled)
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class _Desk(Generic[C]):
+    """Where the jobs of one key are done."""
+
+    turns: asyncio.Semaphore
+    users: int = 0
+    """Jobs that are not done."""
+    waiting: int = 0
+    """Those of them that have no child."""
+    shared: C | None = None
+    """A child at work to which further jobs may go."""
+
+
 class Pool(Generic[C]):
     """Children by key.  No more than `most_idle` wait for work: those that have waited longest end."""
 
     def __init__(self, most_idle: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._idle: dict[object, list[C]] = {}
-        self._turns: dict[object, asyncio.Semaphore] = {}
-        self._waiting: dict[object, int] = {}
+        self._desks: dict[object, _Desk[C]] = {}
         self._most_idle = most_idle
         self._idle_count = 0
         self._ended: list[C] = []
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def use(self, key: object, limit: int, make: Callable[[], C], job: Callable[[C], Awaitable[T]]) -> T:
+    async def use(
+        self, key: object, limit: int, make: Callable[[], C], job: Callable[[C], Awaitable[T]], *, share: bool = False
+    ) -> T:
         """Have a child of this key do a job, at most `limit` of them at once; one that raises is not used again.
 
-        Raises ChildFailed, and what the job raises.
+        A job with `share` may go to a child that has others of that kind, unless one without waits.  Raises
+        ChildFailed, and what the job raises.
         """
-        turns = self._turns.setdefault(key, asyncio.Semaphore(limit))
-        self._waiting[key] = self._waiting.get(key, 0) + 1
+        desk = self._desks.get(key)
+        if desk is None:
+            desk = self._desks[key] = _Desk(asyncio.Semaphore(limit))
+        desk.users += 1
         try:
-            async with turns:
-                child = self._pop_idle(key) or make()
-                try:
-                    result = await job(child)
-                except BaseException:
-                    self._end(child)
-                    raise
-                child.idle_since = self._clock()
-                self._keep_idle(key, child)
-                return result
+            child = desk.shared
+            if not share or child is None or child.failed or desk.waiting:
+                child = await self._own(key, desk, make)
+                desk.shared = child if share else None
+            child.jobs += 1
+            try:
+                return await job(child)
+            except BaseException:
+                child.failed = True
+                raise
+            finally:
+                child.jobs -= 1
+                if not child.jobs:
+                    self._done(key, desk, child)
         finally:
-            self._waiting[key] -= 1
-            if not self._waiting[key]:
-                del self._waiting[key], self._turns[key]
+            desk.users -= 1
+            if not desk.users:
+                del self._desks[key]
             self._sweep_later()
+
+    async def _own(self, key: object, desk: _Desk[C], make: Callable[[], C]) -> C:
+        """Wait for a place, which `_done` gives back, and take a child."""
+        desk.waiting += 1
+        try:
+            await desk.turns.acquire()
+        finally:
+            desk.waiting -= 1
+        try:
+            return self._pop_idle(key) or make()
+        except BaseException:
+            desk.turns.release()
+            raise
+
+    def _done(self, key: object, desk: _Desk[C], child: C) -> None:
+        """A child has nothing more to do."""
+        if desk.shared is child:
+            desk.shared = None
+        if child.failed:
+            self._end(child)
+        else:
+            child.idle_since = self._clock()
+            self._keep_idle(key, child)
+        desk.turns.release()
 
     def _pop_idle(self, key: object) -> C | None:
         children = self._idle.get(key)

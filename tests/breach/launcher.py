@@ -36,6 +36,7 @@ from pillarbox.lib.process.loop import preload
 from pillarbox.lib.system.confinement import Confinement, ConfinementReport
 from pillarbox.lib.system.libc import prctl
 from pillarbox.local import children
+from pillarbox.local.filings import Filings
 from pillarbox.local.jobs import Serve
 from pillarbox.local.users import User
 from pillarbox.master.__main__ import run_master
@@ -134,10 +135,10 @@ def _inside(worker: Worker, world: World, report: int) -> None:
     # What follows changes this parent and thereby its children, nobody else.
     begin_deliverer, apply = children.begin_deliverer, Confinement.apply
 
-    def attacked_deliverer(config: Config, user: User, channel: Channel) -> Serve:
+    def attacked_deliverer(config: Config, user: User, channel: Channel, filings: Filings) -> Serve:
         child = f"{name}-deliverer-{user.name}"
         with _report_file(world, child) as own:
-            serve = begin_deliverer(config, user, channel)
+            serve = begin_deliverer(config, user, channel, filings)
             _attack(child, world, own, attack_apart)
         return serve
 

@@ -12,7 +12,7 @@ import pwd
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -159,9 +159,10 @@ class House:
         recipients: tuple[DeliveryRecipient, ...] = (),
         original: str = "",
         queue_id: str = "4jXFYl6dnjzKD6m",
+        together: bool = False,
         **conditions: Any,
     ) -> list[Result]:
-        """Deliver one message to each address in turn; the results."""
+        """Deliver one message to each address, in turn or all at once; the results."""
         config = Config.for_tests(
             queue_directory=str(self.path),
             mail_spool_directory=str(self.spool),
@@ -175,8 +176,8 @@ class House:
 
         async def run() -> list[Result]:
             delivery = LocalDelivery(config)
-            results: list[Result] = []
-            for number, address in enumerate(addresses):
+
+            async def one(number: int, address: str) -> Sequence[Result]:
                 fd = os.open(queue_file, os.O_RDONLY)
                 request = DeliveryRequest(
                     tag=number,
@@ -192,10 +193,13 @@ class House:
                     **conditions,
                 )
                 found, _ = await delivery.deliver(request)
-                results += found
                 request.close()
+                return found
+
+            work = [one(number, address) for number, address in enumerate(addresses)]
+            found = await asyncio.gather(*work) if together else [await each for each in work]
             await delivery.close()
-            return results
+            return [result for results in found for result in results]
 
         return asyncio.run(run())
 

@@ -25,6 +25,8 @@ class Fake:
     def __init__(self, begin: object) -> None:
         self.pid = 0
         self.idle_since = 0.0
+        self.jobs = 0
+        self.failed = ""
         self.closed = False
         self.made.append(self)
 

@@ -130,8 +130,9 @@ DUPLICATE_FILTER_LIMIT = integer(
 )
 LOCAL_CONCURRENCY_LIMIT = integer(
     "local_concurrency_limit",
-    "100",
-    "How many messages one local process delivers at once; each recipient user has at most one at a time.",
+    "200",
+    """How many messages one local process takes on at once.  Those for one user go to the user's process, one after the
+    other, or, into a Maildir, several for the price of one.""",
     minimum=1,
-    maximum=200,
+    maximum=1000,
 )

@@ -165,8 +165,9 @@ DESTINATION_CONCURRENCY_LIMIT = family(
         """The most deliveries at once to one destination; 0: no limit.
         For one service: SERVICE_destination_concurrency_limit.""",
     ),
-    # virtual stores a batch of messages for the price of one: its window must not be what keeps batches small.
-    {"local": "2", "virtual": "100"},
+    # local and virtual store several messages for the price of one: the window must not be what keeps batches small.
+    # Each user of local's has one process, whatever the window.
+    {"local": "20", "virtual": "100"},
 )
 DESTINATION_RECIPIENT_LIMIT = family(
     integer(
