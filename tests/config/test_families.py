@@ -37,7 +37,7 @@ def test_a_service_has_its_own_value_or_the_default(tmp_path: Path) -> None:
                 tmp_path,
                 "default_destination_rate_delay: 1s\nto-slow_destination_rate_delay: 10s\n"
                 "to-slow_recipient_limit: 7\nsmtp_destination_concurrency_limit: $default_recipient_limit\n"
-                "to-slow_destination_concurrency_limit: $local_destination_concurrency_limit\n",
+                "to-slow_destination_concurrency_limit: $virtual_destination_concurrency_limit\n",
             )
         )
     )
@@ -45,7 +45,7 @@ def test_a_service_has_its_own_value_or_the_default(tmp_path: Path) -> None:
     assert config.of_service(DESTINATION_RATE_DELAY, "smtp") == 1.0
     assert config.of_service(RECIPIENT_LIMIT, "to-slow") == 7
     assert config.of_service(DESTINATION_CONCURRENCY_LIMIT, "smtp") == 20000
-    assert config.of_service(DESTINATION_CONCURRENCY_LIMIT, "to-slow") == 2
+    assert config.of_service(DESTINATION_CONCURRENCY_LIMIT, "to-slow") == 100
     assert config.of_service(DESTINATION_RECIPIENT_LIMIT, "local") == 1
 
 
