@@ -84,6 +84,12 @@ class Deliverer:
                 self._mailbox(message, report, command)
         return report
 
+    def keep(self, message: Message) -> Report:
+        """Deliver to the mailbox, past the user's file and filters."""
+        report = Report()
+        self._do([partial(self._destinations.mailbox, message, self._destinations.inbox)], report)
+        return report
+
     def include(self, message: Message, path: str, *, named: bool = False) -> Report:
         """Look through an include file that belongs to the user, or that something of the user's has `named`, and do
         what it says besides addresses.

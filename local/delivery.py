@@ -80,6 +80,13 @@ class RecipientDelivery:
     """Whether the user's forward file and mailbox have had their turn."""
     _stored: bool = False
     """Whether that was the mailbox."""
+    _kept: bool = False
+    """Whether the user has got the message already, and all that is left is to send it on as the user's file or script
+    says: where that is refused the user has it, and its sender need not hear of it."""
+    _filtered: User | None = None
+    """The user whose filter only sends the message on: where that is refused the mailbox gets it."""
+    _refused: bool = False
+    """Whether that has happened."""
     _transport: str = ""
 
     async def run(self) -> None:
@@ -183,6 +190,10 @@ class RecipientDelivery:
             lock = self.identities.mailbox_lock(user)
             report = await self.children.deliverer(self.identities.of_user(user), job, self.message, lock=lock)
             self._stored = report.mailbox
+            if not (self._addresses or self._lists):
+                self._kept = any(each.status == SENT for each in report.outcomes)
+                redirected = report.forward or any(mail.redirects for mail in report.mails)
+                self._filtered = user if report.mailbox and redirected and not report.outcomes else None
             self._pending.append((_bounded(report, user), self.identities.of_forward(user)))
             if not (self._stored and self._transport):
                 return
@@ -205,6 +216,9 @@ class RecipientDelivery:
             await self._mail(mail, alone, handed)
         if (self._addresses or self._lists) and not self._deferred:
             await self._forward(alone, handed)
+        if self._refused and self._filtered is not None and not self._deferred:
+            identity, lock = self.identities.of_user(self._filtered), self.identities.mailbox_lock(self._filtered)
+            self.outcomes += (await self.children.deliverer(identity, {"do": "keep"}, self.message, lock=lock)).outcomes
 
     async def _mail(self, mail: Mail, alone: bool, handed: str) -> None:
         """Send a mail of a filter's.  A reply that cannot be sent is no reason for the message to wait."""
@@ -217,7 +231,7 @@ class RecipientDelivery:
                 raise
             sent = Outcome(DEFERRED, "4.3.0", str(error))
         if mail.redirects:
-            self.outcomes.append(replace(sent, handed=handed) if sent.status == SENT else sent)
+            self._sent_on([sent], handed)
         elif sent.status != SENT:
             log.warning(f"{self.message.queue_id}: sieve: a reply is lost: {sent.text}")
 
@@ -227,7 +241,15 @@ class RecipientDelivery:
         except ListFailed as failure:
             self.outcomes += failure.outcomes
             return
-        self.outcomes += [replace(each, handed=handed) if each.status == SENT else each for each in report.outcomes]
+        self._sent_on(report.outcomes, handed)
+
+    def _sent_on(self, outcomes: list[Outcome], handed: str) -> None:
+        for each in outcomes:
+            if each.status == BOUNCED and (self._kept or self._filtered is not None):
+                self._refused = True
+                log.warning(f"{self.message.queue_id}: kept, but not sent on: {each.text}")
+            else:
+                self.outcomes.append(replace(each, handed=handed) if each.status == SENT else each)
 
     async def _feed(self, put: Put) -> None:
         """Give all addresses, a batch at a time.  Raises ListFailed."""

@@ -131,6 +131,8 @@ def begin_deliverer(config: Config, user: User, channel: Channel, filings: Filin
         if verb == "user":
             elsewhere, mailbox = job.boolean("elsewhere"), job.boolean("mailbox")
             return deliverer.user(message, job.text("command"), elsewhere=elsewhere, mailbox=mailbox)
+        if verb == "keep":
+            return deliverer.keep(message)
         argument = job.text("argument")
         if verb == "members":
             try:

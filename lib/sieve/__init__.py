@@ -13,6 +13,18 @@ from pillarbox.lib.sieve.errors import SieveError
 from pillarbox.lib.sieve.interpreter import Script, compile_script, execute
 from pillarbox.lib.sieve.limits import Limits
 from pillarbox.lib.sieve.registry import EXTENSIONS as ALL
+from pillarbox.lib.sieve.registry import chosen_extensions
 from pillarbox.lib.sieve.state import Result, SieveMessage, SieveState
 
-__all__ = ["ALL", "Limits", "Result", "Script", "SieveError", "SieveMessage", "SieveState", "compile_script", "execute"]
+__all__ = [
+    "ALL",
+    "Limits",
+    "Result",
+    "Script",
+    "SieveError",
+    "SieveMessage",
+    "SieveState",
+    "chosen_extensions",
+    "compile_script",
+    "execute",
+]

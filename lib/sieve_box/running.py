@@ -83,9 +83,7 @@ class Scripts:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._cache = ScriptCache(
-            size_limit=config[parameters.SIEVE_MAX_SCRIPT_SIZE], global_directory=config[parameters.SIEVE_GLOBAL]
-        )
+        self._cache = ScriptCache.configured(config)
         self._site = (config[parameters.SIEVE_BEFORE], config[parameters.SIEVE_AFTER])
         self._for_all = bool(any(self._site) or config[parameters.SIEVE_DEFAULT])
         self._paths = lru_cache(1024)(self._expanded)

@@ -13,7 +13,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from pillarbox.lib.sieve import Script, SieveError, compile_script
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters import sieve as parameters
+from pillarbox.lib.sieve import ALL, Script, SieveError, chosen_extensions, compile_script
 
 SUFFIX: Final = ".sieve"
 CACHED: Final = 2 * 1024 * 1024
@@ -46,13 +48,24 @@ class _Compiled:
 
 
 class ScriptCache:
-    """The scripts of one process.  `size_limit` in bytes, 0: none."""
+    """The scripts of one process.  `size_limit` in bytes, 0: none; `extensions`: what they may require."""
 
-    def __init__(self, *, size_limit: int = 0, global_directory: str = "") -> None:
+    def __init__(self, *, size_limit: int = 0, global_directory: str = "", extensions: frozenset[str] = ALL) -> None:
+        self._extensions = extensions
         self._size_limit = size_limit
         self._global = global_directory
         self._cache: OrderedDict[tuple[str, str], _Compiled] = OrderedDict()
         self._weight = 0
+
+    @classmethod
+    def configured(cls, config: Config) -> ScriptCache:
+        """As the parameters want it."""
+        chosen: tuple[str, ...] = config[parameters.SIEVE_EXTENSIONS]
+        return cls(
+            size_limit=config[parameters.SIEVE_MAX_SCRIPT_SIZE],
+            global_directory=config[parameters.SIEVE_GLOBAL],
+            extensions=chosen_extensions(chosen),
+        )
 
     def get(self, path: str, personal_directory: str) -> Script | None:
         """The script at `path`, None where there is no such file.  Raises ScriptTrouble."""
@@ -106,7 +119,7 @@ class ScriptCache:
 
         script, trouble = None, ""
         try:
-            script = compile_script(read(path), name=path, include=include)
+            script = compile_script(read(path), name=path, include=include, extensions=self._extensions)
         except (SieveError, ScriptTrouble) as error:
             trouble = str(error)
         return _Compiled(script, trouble, tuple(files.items()), personal, weight)

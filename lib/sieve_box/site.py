@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.errors import nearest
 from pillarbox.lib.config.parameters import sieve as parameters
+from pillarbox.lib.sieve import ALL
 from pillarbox.lib.sieve_box.scripts import ScriptCache, ScriptTrouble
 
 
@@ -17,10 +19,8 @@ def directories(config: Config) -> tuple[str, ...]:
 
 
 def mistakes(config: Config) -> Iterator[str]:
-    """A line for each script that mail would wait for, and for a sender that is none."""
-    cache = ScriptCache(
-        size_limit=config[parameters.SIEVE_MAX_SCRIPT_SIZE], global_directory=config[parameters.SIEVE_GLOBAL]
-    )
+    """A line for each script that mail would wait for, and for what does not exist."""
+    cache = ScriptCache.configured(config)
     for name, path in _scripts(config):
         try:
             found = cache.get(path, "")
@@ -29,6 +29,10 @@ def mistakes(config: Config) -> Iterator[str]:
         else:
             if found is None:
                 yield f"{name}: {path}: No such file"
+    for word in config[parameters.SIEVE_EXTENSIONS]:
+        if (extension := word.lstrip("+-")) not in ALL:
+            hint = nearest(extension, ALL)
+            yield f'{parameters.SIEVE_EXTENSIONS.name}: there is no extension "{extension}"{hint}'
     place = config[parameters.SIEVE_GLOBAL]
     if place and not os.path.isdir(place):
         yield f"{parameters.SIEVE_GLOBAL.name}: {place}: No such directory"

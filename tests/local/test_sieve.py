@@ -112,6 +112,36 @@ def test_what_is_stored_is_not_stored_again_where_sending_fails(house: House) ->
     assert len(house.services.received) == 1
 
 
+@pytest.mark.parametrize(
+    "action", ['redirect :copy "bob@example.org";', 'addheader "X" "y"; redirect :copy "b@c.example";']
+)
+def test_what_is_stored_and_never_sent_on_is_no_failure(house: House, action: str) -> None:
+    house.services.refusal = (552, "5.3.4", "too large")
+    with log.capture() as lines:
+        status, _, text = deliver(house, 'require ["copy", "editheader"]; ' + action)
+    assert (status, text) == ("sent", "sieve: delivered to mailbox")
+    assert (house.spool / "ann").read_bytes().count(b"\nSubject: hi\n") == 1
+    assert sum("kept, but not sent on: too large" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("action", ['redirect "bob@example.org";', 'addheader "X" "y"; redirect "b@c.example";'])
+def test_what_a_script_only_sends_on_is_kept_where_that_is_refused(house: House, action: str) -> None:
+    house.services.refusal = (552, "5.3.4", "too large")
+    status, _, text = deliver(house, 'require "editheader"; ' + action)
+    assert (status, text) == ("sent", "delivered to mailbox")
+    assert (house.spool / "ann").read_bytes().count(b"\nSubject: hi\n") == 1
+
+
+@pytest.mark.parametrize("file, status", [("\\ann, bob@example.org", "sent"), ("bob@example.org", "bounced")])
+def test_what_a_forward_file_keeps_is_no_failure_either(house: House, file: str, status: str) -> None:
+    house.services.refusal = (552, "5.3.4", "too large")
+    house.write("ann", ".forward", file)
+    (result,) = house.deliver("ann@example.com", content=CONTENT)
+    assert result.status == status
+    stored = (house.spool / "ann").read_bytes() if (house.spool / "ann").exists() else b""
+    assert stored.count(b"\nSubject: hi\n") == (status == "sent")
+
+
 def test_a_message_whose_sending_failed_is_no_duplicate_of_itself(house: House) -> None:
     """It was remembered before it was sent on, and is nowhere yet."""
     house.write(

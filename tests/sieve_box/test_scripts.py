@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.sieve import SIEVE_EXTENSIONS
 from pillarbox.lib.sieve_box import scripts
 from pillarbox.lib.sieve_box.scripts import ScriptCache, ScriptTrouble, is_script_name
+from pillarbox.lib.sieve_box.site import mistakes
 
 
 @pytest.fixture
@@ -16,9 +19,9 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = scripts.compile_script
 
-    def counting(text: str, *, name: str, include: object) -> object:
+    def counting(text: str, *, name: str, include: object, extensions: frozenset[str]) -> object:
         names.append(Path(name).name)
-        return real(text, name=name, include=include)  # type: ignore[arg-type]
+        return real(text, name=name, include=include, extensions=extensions)  # type: ignore[arg-type]
 
     monkeypatch.setattr(scripts, "compile_script", counting)
     return names
@@ -33,6 +36,37 @@ def test_a_script_is_compiled_once(tmp_path: Path, compiled: list[str]) -> None:
     cache, path = ScriptCache(), write(tmp_path, "a")
     assert cache.get(path, "") is cache.get(path, "/other/user") is not None
     assert compiled == ["a"]
+
+
+@pytest.mark.parametrize(
+    "setting, body, regex",
+    [
+        ("", True, True),
+        ("-regex", True, False),
+        ("-regex, +body", True, False),
+        ("+regex -body -nonsense", False, True),
+        ("body", True, False),
+        ("body regex nonsense", True, True),
+    ],
+)
+def test_a_site_chooses_what_scripts_may_require(tmp_path: Path, setting: str, body: bool, regex: bool) -> None:
+    cache = ScriptCache.configured(Config.for_tests(sieve_extensions=setting))
+    for name, allowed in (("body", body), ("regex", regex)):
+        path = write(tmp_path, name, f'require ["{name}"]; keep;')
+        if allowed:
+            assert cache.get(path, "") is not None
+        else:
+            with pytest.raises(ScriptTrouble, match=f'expected an extension that is available, not "{name}"'):
+                cache.get(path, "")
+        asking = write(tmp_path, f"{name}2", f'require "ihave"; if ihave "{name}" {{ keep; }}')
+        assert not setting.startswith(("-", "+")) or cache.get(asking, "") is not None
+
+
+def test_extensions_that_do_not_exist_are_told() -> None:
+    config = Config.for_tests(sieve_extensions="-regexp -body")
+    assert list(mistakes(config)) == ['sieve_extensions: there is no extension "regexp"; did you mean "regex"?']
+    with pytest.raises(ValueError, match="names that all have"):
+        Config.for_tests(sieve_extensions="body -regex")[SIEVE_EXTENSIONS]
 
 
 def test_what_a_script_includes_is_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,24 @@ SIEVE_REMEMBERED = template(
     """The file in which a user's filter remembers whom it has answered, which messages it has seen, and when it has
     told of an error. It may be deleted at any time.""",
 )
+
+
+def _extensions(raw: Raw) -> tuple[str, ...]:
+    """Names; whether they exist is said where they are used."""
+    names = tuple(joined(raw).replace(",", " ").split())
+    if names and len({name[0] in "+-" for name in names}) > 1:
+        raise ValueError("names, or names that all have + or - before them, were expected")
+    return names
+
+
+SIEVE_EXTENSIONS: Parameter[tuple[str, ...]] = declare(
+    "sieve_extensions",
+    "",
+    """The extensions of the language that scripts may use, by name; or what is different from all of them: -NAME
+    (-enotify) is off, +NAME on. Empty: all. The scripts of the site keep to it too.""",
+    "list of names",
+    _extensions,
+)
 SIEVE_MAX_SCRIPT_SIZE = size("sieve_max_script_size", "1048576", "The largest script in bytes; 0: no limit.")
 SIEVE_MAX_CPU_TIME = seconds(
     "sieve_max_cpu_time", "5s", "Processor time that the scripts may take for one message; 0: no limit."
