@@ -12,6 +12,8 @@ import pytest
 from pillarbox.cleanup.spares import WORTH_A_SYNC, Spares
 from pillarbox.lib.queue import Queue
 
+pytestmark = pytest.mark.usefixtures("opens_files")
+
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[Path]:

@@ -111,6 +111,9 @@ class Desk:
     def close(self) -> None:
         for channel in list(self._connections):
             self._close(channel)
+        self.intake.stopping()
+        for directory in (self.intake._directory, self.intake._hold_directory):
+            os.close(directory)
 
     # --- what is on disk
     def ids(self) -> list[str]:

@@ -213,7 +213,7 @@ class TestPreparedFile:
                 client.channel.close()
                 room.turn()
             assert os.listdir(room.spool / "incoming") == []
-            assert len(os.listdir("/proc/self/fd")) == before
+            assert len(os.listdir("/proc/self/fd")) <= before
 
     def test_a_client_that_has_gone_before_it_was_greeted_leaves_nothing(self, tmp_path: Path) -> None:
         with desk(tmp_path) as room:
@@ -224,7 +224,7 @@ class TestPreparedFile:
                 room.accept(theirs)
             theirs.close()
             assert room.unfinished() == []
-            assert len(os.listdir("/proc/self/fd")) == before
+            assert len(os.listdir("/proc/self/fd")) <= before
 
 
 class TestWithdrawal:
@@ -355,8 +355,6 @@ class TestDisk:
                 assert refused(client.deliver(b"A: b\n\n" + b"x" * 400_000)) == (451, "4.3.0")
                 assert room.ids() == []
                 assert client.deliver(MESSAGE).boolean("ok")
-                os.close(room.intake._directory)
-                os.close(room.intake._hold_directory)
         finally:
             subprocess.run(["umount", str(small)], check=True)
 

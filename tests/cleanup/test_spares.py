@@ -14,6 +14,8 @@ from pillarbox.cleanup.incoming import IncomingFile
 from pillarbox.cleanup.spares import Spares
 from pillarbox.lib.queue import Envelope, Queue, QueueFile, Recipient, encode_id
 
+pytestmark = pytest.mark.usefixtures("opens_files")
+
 ENVELOPE = Envelope("a@x.test", (Recipient("b@y.test"),), 1.5)
 
 

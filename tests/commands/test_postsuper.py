@@ -16,6 +16,8 @@ from pillarbox.lib.log import log
 from pillarbox.lib.queue.listing import FORCED_EXPIRE, FORCED_RELEASE
 from tests.commands.queued import put_message
 
+pytestmark = pytest.mark.usefixtures("opens_files")
+
 
 def where(instance: Path, queue_id: str) -> str:
     """The directory that holds a message, "" where none does."""

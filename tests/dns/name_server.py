@@ -30,6 +30,7 @@ class NameServer:
         self.queries: list[tuple[str, str, bool]] = []
         self.clients: list[tuple[str, int]] = []
         self.ttl = 300
+        self._closed = False
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._tcp, self.port = self._bind()
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._serve_udp, self._serve_tcp)]
@@ -87,6 +88,8 @@ class NameServer:
         with contextlib.suppress(OSError):
             while True:
                 wire, client = self._udp.recvfrom(4096)
+                if self._closed:
+                    return
                 self.clients.append(client)
                 for reply in self._replies(wire, False):
                     self._udp.sendto(reply, client)
@@ -101,6 +104,12 @@ class NameServer:
                         connection.sendall(len(reply).to_bytes(2, "big") + reply)
 
     def close(self) -> None:
+        self._closed = True
+        for each in (self._udp, self._tcp):
+            with contextlib.suppress(OSError):  # it says that it has no peer; who waits in it is woken all the same
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
         self._udp.close()
         self._tcp.close()
 

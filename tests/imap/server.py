@@ -73,6 +73,8 @@ class Server:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self.sessions._watcher is not None:
+                self.sessions._watcher.close()
 
     async def _accept(self, listener: socket.socket, handle: Callable[[socket.socket], Awaitable[None]]) -> None:
         listener.setblocking(False)

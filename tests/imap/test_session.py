@@ -633,7 +633,7 @@ def test_client_that_vanishes_leaves_no_descriptor_open(tmp_path: Path) -> None:
         client = await filled(tmp_path, 1)
         await client.ok("FETCH 1 BODY[]")
         await client.close()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before
 
     run(dialogue())
 

@@ -7,6 +7,7 @@ everything runs as the caller.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import socket
@@ -60,6 +61,7 @@ class Services:
                 connection, _ = listener.accept()
             except OSError:
                 return
+            self._sockets.append(connection)
             threading.Thread(target=self._quietly, args=(serve, Channel(connection)), daemon=True).start()
 
     def _quietly(self, serve: Callable[[Channel], None], channel: Channel) -> None:
@@ -67,6 +69,8 @@ class Services:
             serve(channel)
         except (ChannelClosed, OSError):
             pass
+        finally:
+            channel.close()
 
     def _lookup(self, channel: Channel) -> None:
         while True:
@@ -116,10 +120,11 @@ class Services:
             reply = {"ok": True, "prepared": number, "size": len(content)}
 
     def close(self) -> None:
-        for listener in self._sockets:
+        for each in self._sockets:
             # A thread that waits in accept() would go on with whatever gets the number next: the next test's listener.
-            listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
+            with contextlib.suppress(OSError):  # that has gone already
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
 
 
 @dataclass

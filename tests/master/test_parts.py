@@ -168,7 +168,7 @@ class TestSockets:
         before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(BindError):
             bind_service(config, Service("s", "c", (f"inet:{free_port()}", f"inet:192.0.2.1:{free_port()}", "private")))
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before
 
     @pytest.mark.parametrize("interfaces", ["all", "loopback-only", "127.0.0.1, 127.0.0.2"])
     def test_interfaces(self, config: Config, interfaces: str) -> None:

@@ -34,10 +34,16 @@ class _Cache(PrivateServer):
     def _command(self) -> list[str | Path]:
         raise NotImplementedError
 
+    def _hello(self) -> bytes:
+        """A request that anybody may make, with an answer of one line."""
+        raise NotImplementedError
+
     def start(self) -> None:
         self.process = self._peer.start(self._command(), output=self.directory / "output")
         try:
             wait_for_port(self.address, self.port, _START_TIMEOUT, self.process)
+            # A port accepts connections before the server has its other sockets, or has found that it cannot have them.
+            self._say(self._hello())
         except AssertionError as error:
             raise AssertionError(f"{self.name} does not start: {error}\n" + "\n".join(self.log_lines())) from error
 
@@ -68,6 +74,9 @@ class Memcached(_Cache):
     def _command(self) -> list[str | Path]:
         return ["memcached", "-u", "root", "-l", self.address, "-p", str(self.port), "-U", "0", "-m", "8", "-t", "1"]
 
+    def _hello(self) -> bytes:
+        return b"version\r\n"
+
     def ask(self, line: str) -> str:
         """The first line of the answer to a command."""
         return self._say(line.encode() + b"\r\n").split(b"\r\n")[0].decode()
@@ -89,6 +98,9 @@ class Redis(_Cache):
         if self.password:
             settings["requirepass"] = self.password
         return ["redis-server", *(word for name, value in settings.items() for word in (f"--{name}", value))]
+
+    def _hello(self) -> bytes:
+        return b"PING\r\n"
 
     def ask(self, *words: str, db: int = 0) -> str:
         """The first line of the answer to a command."""

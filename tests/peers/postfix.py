@@ -322,7 +322,8 @@ class Postfix(PrivateServer):
         listeners = "".join(
             f"{self.address}:{port} inet n - n - - smtpd {' '.join(options)}\n" for port, options in self._ports.items()
         )
-        (self.config / "master.cf").write_text(listeners + _SERVICES + self._services)
+        # master opens sockets in the order of the file: when the ports accept connections, everything else does.
+        (self.config / "master.cf").write_text(_SERVICES + self._services + listeners)
         # Postfix does not trust a file that changed within the last second, and waits instead of reading it.
         for path in self.config.iterdir():
             os.utime(path, (time.time() - 60, time.time() - 60))

@@ -192,15 +192,17 @@ class Listener:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                self.requests.append(await reader.readuntil(b"\n\n"))
-                answer = self.answers.pop(0) if self.answers else b"action=DUNNO\n\n"
-                if not answer:
-                    break
-                writer.write(answer)
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    self.requests.append(await reader.readuntil(b"\n\n"))
+                    answer = self.answers.pop(0) if self.answers else b"action=DUNNO\n\n"
+                    if not answer:
+                        break
+                    writer.write(answer)
+                    await writer.drain()
+        finally:
+            writer.close()
 
 
 @contextlib.asynccontextmanager

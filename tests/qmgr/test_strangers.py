@@ -12,6 +12,8 @@ from pillarbox.lib.delivery.request import DeliveryRequest
 from pillarbox.qmgr import occupancy
 from tests.qmgr.stage import FakeAgent, Stage, on_stage, sends
 
+pytestmark = pytest.mark.usefixtures("opens_files")
+
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:

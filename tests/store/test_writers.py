@@ -16,6 +16,8 @@ from pillarbox.lib.store.mbox.quoting import FromQuoter, from_line
 from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
 from tests.store.dying import dies_at
 
+pytestmark = pytest.mark.usefixtures("opens_files")
+
 HEADER = b"Delivered-To: a@example.com\n"
 
 

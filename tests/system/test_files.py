@@ -70,7 +70,7 @@ class TestOpenRegular:
         for _ in range(5):
             with pytest.raises(UnsafeFile):
                 open_regular(tmp_path)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before
 
 
 class TestSync:

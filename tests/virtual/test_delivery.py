@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from pillarbox.lib.log import log
 from pillarbox.lib.store.maildir.writer import NoSuchFolder
 from pillarbox.virtual.delivery import VirtualDelivery
 from pillarbox.virtual.filing import Filing, Letter, Outcomes, plain
+from tests.virtual.conftest import AT_THE_END
 
 
 class Lookup:
@@ -57,6 +59,7 @@ class Agent:
         file = self.path / f"queue{self._number}"
         file.write_bytes(b"head" + content + b"tail")
         fd = os.open(file, os.O_RDONLY)
+        AT_THE_END.append(partial(os.close, fd))
         return DeliveryRequest(
             tag=self._number,
             queue_id=f"4jXFYl6dnjz{self._number:04}",

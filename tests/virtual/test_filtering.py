@@ -15,9 +15,17 @@ from pillarbox.lib.sieve_box.usage import Usage
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import SEEN
 from tests.local.conftest import Services
+from tests.virtual.conftest import AT_THE_END
 from tests.virtual.test_delivery import Agent
 
 ANN = "ann@example.com"
+
+
+def services(directory: Path) -> Services:
+    """A cleanup for the redirected; ends with the test."""
+    made = Services(directory, "cleanup-virtual")
+    AT_THE_END.append(made.close)
+    return made
 
 
 class Filtered(Agent):
@@ -25,7 +33,7 @@ class Filtered(Agent):
 
     def __init__(self, path: Path, **options: str) -> None:
         (path / "private").mkdir()
-        self.services = Services(path / "private", "cleanup-virtual")
+        self.services = services(path / "private")
         self.path = path
         super().__init__(path, queue_directory=str(path), myhostname="mx.example.com", **options)
 
@@ -197,7 +205,7 @@ class TestRedirect:
         agent.services.close()
         (agent.path / "private" / "cleanup-virtual").unlink()
         assert agent.results(request)[0][1:3] == ("deferred", "4.3.0")
-        agent.services = Services(agent.path / "private2", "cleanup-virtual")
+        agent.services = services(agent.path / "private2")
         os.rename(agent.path / "private2" / "cleanup-virtual", agent.path / "private" / "cleanup-virtual")
         assert agent.results(request)[0][1] == "sent"
         assert len(agent.names()) == len(agent.sent) == 1
