@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import socket
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
@@ -13,7 +14,7 @@ from pillarbox.lib.clients.cleanup import CleanupClient
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.local import HOME_MAILBOX, MAIL_SPOOL_DIRECTORY
+from pillarbox.lib.config.parameters.local import HOME_MAILBOX, MAIL_SPOOL_DIRECTORY, MAILBOX_SIZE_LIMIT
 from pillarbox.lib.config.parameters.lookup import ALIAS_MAPS
 from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed, ProtocolError, close_all
 from pillarbox.lib.process.children import leave_parent
@@ -123,6 +124,8 @@ def begin_deliverer(config: Config, user: User, channel: Channel, filings: Filin
     if user.uid == 0:
         Confinement(read=(user.home,), write=(_mail_place(config, user),), fork=False, unix=False).apply()
     os.umask(0o077)
+    if limit := config[MAILBOX_SIZE_LIMIT]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # commands have it too, as with local(8)
     deliverer = Deliverer(config, user, lock_spool, filings.finish)
 
     def serve(job: Attributes, fd: int) -> Report:

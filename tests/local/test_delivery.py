@@ -387,3 +387,15 @@ class TestReports:
         assert result.handed == "", "for the sender it is delivered"
         envelope, _ = house.services.received[0]
         assert (envelope["notify"], envelope["orcpts"], envelope["ret"], envelope["envid"]) == ([()], [""], "", "")
+
+
+def test_a_command_writes_no_larger_file_than_mailbox_size_limit(house: House) -> None:
+    house.options |= {"mailbox_size_limit": "100000", "message_size_limit": "50000"}
+    house.write("ann", ".forward", '"|head -c 90000 /dev/zero > $HOME/small"\n')
+    house.write("bob", ".forward", '"|exec head -c 110000 /dev/zero > $HOME/large"\n')
+    assert one(house, "ann@example.com")[0] == "sent"
+    status, dsn, text = one(house, "bob@example.com")
+    assert (status, dsn) == ("deferred", "4.3.0")
+    assert "died with signal 25" in text
+    assert (house.people["ann"].home / "small").stat().st_size == 90_000
+    assert (house.people["bob"].home / "large").stat().st_size == 100_000

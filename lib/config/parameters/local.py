@@ -114,7 +114,9 @@ EXPORT_ENVIRONMENT = words(
     "export_environment", "TZ MAIL_CONFIG LANG", "Variables of the suite's environment that commands get; NAME=value."
 )
 MAILBOX_SIZE_LIMIT = size(
-    "mailbox_size_limit", "51200000", "The largest mbox file or other mailbox file, in bytes; 0: no limit."
+    "mailbox_size_limit",
+    "51200000",
+    """The largest file that local delivery writes to, in bytes, also by a command that it runs; 0: no limit.""",
 )
 MAILBOX_DELIVERY_LOCK = words(
     "mailbox_delivery_lock", "fcntl, dotlock", "How mbox files are locked; fcntl is always used."
