@@ -90,9 +90,8 @@ class DateTest:
     def holds(self, run: Run) -> bool:
         values: list[str] = []
         for name in self.name.get(run):
-            found = run.header.values(name.lower())
-            for number in self.index.of(len(found)):
-                date = parse_zoned(found[number].rpartition(";")[2])
+            for value in self.index.pick(run.header.values(name.lower())):
+                date = parse_zoned(value.rpartition(";")[2])
                 if date is not None:
                     values += _part(date[0], self.zone.of(run, date[1]), self.part)
         return self.matcher.match(run, values)

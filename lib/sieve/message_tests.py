@@ -39,6 +39,10 @@ class Index:
         at = count - self.number if self.last else self.number - 1
         return range(at, at + 1) if 0 <= at < count else range(0)
 
+    def pick(self, found: tuple[str, ...]) -> tuple[str, ...]:
+        """The values of the fields that are meant."""
+        return tuple(found[at] for at in self.of(len(found))) if self.number else found
+
 
 @dataclass(frozen=True, slots=True)
 class Where:
@@ -72,9 +76,7 @@ class HeaderTest:
         values: list[str] = []
         for header in self.where.headers(run):
             for name in self.names.get(run):
-                found = header.values(name.lower())
-                if self.index.number:
-                    found = tuple(found[at] for at in self.index.of(len(found)))
+                found = self.index.pick(header.values(name.lower()))
                 if self.option is not None:
                     found = tuple(text for value in found for text in self.option.of(name.lower(), value))
                 values += found

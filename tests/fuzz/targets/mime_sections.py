@@ -24,9 +24,23 @@ def _bytes(data: bytes, step: int) -> tuple[bytes, bytes]:
     return content, fields
 
 
+def _places(data: bytes) -> None:
+    sections = Sections(_LIMITS)
+    done = 0
+    for event in [*sections.feed(data), *sections.finish()]:
+        if isinstance(event, Field):
+            assert event.start == done
+            done = min(event.end, len(data))
+        elif isinstance(event, Body) and event.start >= 0:
+            assert data[done : done + len(event.data)] == event.data and event.start == done
+            done += len(event.data)
+    assert done == len(data)
+
+
 def fuzz(data: bytes) -> None:
-    """However it is cut the same fields and the same content; nothing is added."""
+    """However it is cut the same fields and the same content, which know where they stand; nothing is added."""
     data = b"\n" + data
     whole = _bytes(data, len(data))
     assert _bytes(data, 1) == whole
     assert len(whole[0]) <= len(data) + 2
+    _places(data)

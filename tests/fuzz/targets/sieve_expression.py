@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pillarbox.lib.sieve.comparators import fold_ascii
+from pillarbox.lib.sieve.haystack import Haystack
 from pillarbox.lib.sieve.regex import ExpressionError, compile_expression
 from pillarbox.lib.sieve.wildcards import compile_wildcards
 
@@ -15,12 +17,13 @@ class _Steps:
 
 
 def fuzz(data: bytes) -> None:
-    """What the automaton finds has a place, and the steps are bounded; wildcards are never a fault."""
+    """What is found has a place and the texts that it needs; the steps are bounded; wildcards are never a fault."""
     pattern, _, text = data.decode("utf-8", "replace").partition("\n")
     wildcards = compile_wildcards(pattern[:200])
     places = wildcards.places(text, _Steps())
     if places is not None:
         assert all(0 <= start <= end <= len(text) for start, end in wildcards.spans(text, places))
+        assert Haystack(text, many=True).has(wildcards.needle)
     for fold in (False, True):
         try:
             expression = compile_expression(pattern[:200], fold)
@@ -30,5 +33,7 @@ def fuzz(data: bytes) -> None:
         found = expression.search(text, steps)
         spans = expression.groups(text, steps)
         assert found is bool(spans)
+        needles, folded = expression.needles, fold_ascii(text) if fold else text
+        assert not (found and needles) or any(Haystack(folded, many=True).has(needle) for needle in needles)
         assert all(-1 <= start <= end <= len(text) for start, end in spans)
         assert steps.count <= 500 * (len(text) + 1) * 20_000
