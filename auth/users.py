@@ -10,7 +10,14 @@ import pwd
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pillarbox.lib.accounts import AccountDatabase, AccountRow, BadAddress, mailbox_directory, normalize_address
+from pillarbox.lib.accounts import (
+    AccountDatabase,
+    AccountRow,
+    BadAddress,
+    mail_location,
+    mailbox_directory,
+    normalize_address,
+)
 from pillarbox.lib.address import normalize_domain
 from pillarbox.lib.address.address import split_address, unquote_local
 from pillarbox.lib.clients.auth import Account
@@ -91,7 +98,8 @@ class UserDirectory:
         if row is None:
             return None
         home = mailbox_directory(self._config, address)
-        return HostedUser(Account(address, None, None, home, f"maildir:{home}", False, row.quota), row)
+        mail = mail_location(self._config, address, row.location)
+        return HostedUser(Account(address, None, None, home, mail, False, row.quota), row)
 
     def _system(self, name: str) -> SystemUser | None:
         local, domain = split_address(name) if "@" in name else (name, "")

@@ -17,6 +17,7 @@ from pillarbox.lib.accounts import (
     BadAddress,
     BadAppPassword,
     BadCertificate,
+    BadLocation,
     BadPassword,
     BadProtocol,
     BadQuota,
@@ -29,7 +30,7 @@ from pillarbox.lib.config.parameters.general import AUTH_OWNER
 from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
 
 _EXIT: tuple[tuple[tuple[type[AccountsError], ...], int], ...] = (
-    ((BadAddress, BadPassword, BadProtocol, BadQuota, BadAppPassword, BadCertificate), os.EX_DATAERR),
+    ((BadAddress, BadPassword, BadProtocol, BadQuota, BadLocation, BadAppPassword, BadCertificate), os.EX_DATAERR),
     ((AccountNotFound, AppPasswordNotFound, CertificateNotFound), os.EX_NOUSER),
     ((AccountExists, AppPasswordExists, CertificateExists), os.EX_CANTCREAT),
 )

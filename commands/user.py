@@ -6,6 +6,7 @@
     pillarbox user del ADDRESS
     pillarbox user protocols ADDRESS [PROTOCOL...|all]
     pillarbox user quota ADDRESS [QUOTA|none|default]
+    pillarbox user location ADDRESS [LOCATION|default]
 
 Without PASSWORD it is asked for twice at a terminal, or read as one line from the standard input.  Only the row in the
 database changes: the mailbox is made by the first delivery or login, and `del` leaves the mail where it is.
@@ -13,6 +14,8 @@ database changes: the mailbox is made by the first delivery or login, and `del` 
 then need an app password (`pillarbox app-password`).
 `quota` says what the mailbox may hold ("1G", "500M 10000C"; none: any amount; default: what mailbox_quota_maps and
 mailbox_quota say); without a word it shows that and what is in the mailbox, in octets and messages.
+`location` says where the mail lies (default: what mail_location_domains and mail_location say), and without a word
+shows that; it moves no mail (pillarbox mailbox convert does).
 Ends with 0 or a sysexits(3) code: 64 usage, 65 bad address or password, 67 no such account, 73 exists already,
 75 database busy, 77 no permission.
 """
@@ -30,6 +33,7 @@ from pillarbox.lib.accounts import (
     AccountNotFound,
     AccountsUnavailable,
     BadPassword,
+    mail_location,
     mailbox_directory,
     normalize_address,
 )
@@ -40,7 +44,8 @@ from pillarbox.lib.store.maildir.ledger import Ledger
 
 USAGE = (
     "usage: pillarbox user add ADDRESS [PASSWORD] | passwd ADDRESS [PASSWORD] | list [DOMAIN] | del ADDRESS\n"
-    "       pillarbox user protocols ADDRESS [PROTOCOL...|all] | quota ADDRESS [QUOTA|none|default]"
+    "       pillarbox user protocols ADDRESS [PROTOCOL...|all] | quota ADDRESS [QUOTA|none|default]\n"
+    "       pillarbox user location ADDRESS [LOCATION|default]"
 )
 
 
@@ -113,6 +118,18 @@ def _quota(config: Config, address: str, *words: str) -> None:
     print(f"{row.quota or 'default'} used {Limits(used.size)},{used.messages}C")
 
 
+def _location(config: Config, address: str, location: str | None = None) -> None:
+    address = normalize_address(address)
+    with contextlib.closing(open_accounts(config)) as accounts:
+        row = accounts.lookup(address)
+        if row is None:
+            raise AccountNotFound(f"{address} has no account")
+        if location is None:
+            print(mail_location(config, address, row.location))
+        else:
+            accounts.set_location(address, "" if location == "default" else location)
+
+
 def _password(given: str | None) -> str:
     if given is not None:
         return given
@@ -130,6 +147,7 @@ _VERBS: dict[str, tuple[Callable[..., None], int, int]] = {
     "list": (_list, 0, 1),
     "del": (_delete, 1, 1),
     "quota": (_quota, 1, 3),
+    "location": (_location, 1, 2),
     "protocols": (_protocols, 1, 1 + len(PROTOCOLS)),
 }
 """The function of each verb and how many words may follow it."""

@@ -20,13 +20,14 @@ from pillarbox.lib.accounts.errors import (
     BadAddress,
     BadAppPassword,
     BadCertificate,
+    BadLocation,
     BadPassword,
     BadProtocol,
     BadQuota,
     CertificateExists,
     CertificateNotFound,
 )
-from pillarbox.lib.accounts.location import mailbox_directory
+from pillarbox.lib.accounts.location import mail_location, mailbox_directory
 from pillarbox.lib.accounts.names import normalize_address
 from pillarbox.lib.accounts.passwords import hash_password, verify_password
 from pillarbox.lib.accounts.protocols import PROTOCOLS
@@ -45,12 +46,14 @@ __all__ = [
     "BadAddress",
     "BadAppPassword",
     "BadCertificate",
+    "BadLocation",
     "BadPassword",
     "BadProtocol",
     "BadQuota",
     "CertificateExists",
     "CertificateNotFound",
     "hash_password",
+    "mail_location",
     "mailbox_directory",
     "normalize_address",
     "verify_password",

@@ -21,13 +21,14 @@ from typing import Self
 from pillarbox.lib.accounts import schema
 from pillarbox.lib.accounts.app_passwords import AppPasswords
 from pillarbox.lib.accounts.certificates import Certificates
-from pillarbox.lib.accounts.errors import AccountExists, AccountNotFound, AccountsUnavailable, BadQuota
+from pillarbox.lib.accounts.errors import AccountExists, AccountNotFound, AccountsUnavailable, BadLocation, BadQuota
 from pillarbox.lib.accounts.failures import failures
 from pillarbox.lib.accounts.names import normalize_address
 from pillarbox.lib.accounts.networks import KnownNetworks
 from pillarbox.lib.accounts.passwords import check_new_password, hash_password
 from pillarbox.lib.accounts.protocols import protocols_text, read_protocols
 from pillarbox.lib.address.address import split_address
+from pillarbox.lib.config.location import parse_location
 from pillarbox.lib.config.quota import parse_limits
 from pillarbox.lib.sasl.scram import SALT_SIZE, ScramKeys, make_scram_keys
 
@@ -52,6 +53,8 @@ class AccountRow:
     """Where the password counts; empty: everywhere."""
     quota: str = ""
     """What the mailbox may hold, `1000S,10C`; "": as for all."""
+    location: str = ""
+    """Where the mail lies, as `mail_location`; "": as for all."""
 
 
 def database_files(path: str) -> tuple[str, str]:
@@ -153,6 +156,19 @@ class AccountDatabase:
         self._change(address, "UPDATE accounts SET quota = ? WHERE address = ?", (text, address))
         return address
 
+    def set_location(self, address: str, location: str) -> str:
+        """Say where the mail lies, "" meaning as for all; no mail is moved.  Gives the address as stored.
+
+        Raises AccountNotFound, BadAddress, BadLocation.
+        """
+        address = normalize_address(address)
+        try:
+            text = parse_location(location) if location else ""
+        except ValueError as error:
+            raise BadLocation(str(error)) from None
+        self._change(address, "UPDATE accounts SET location = ? WHERE address = ?", (text, address))
+        return address
+
     def delete(self, address: str) -> str:
         """Remove an account with all its credentials, not its mail; gives the address as stored.
 
@@ -172,7 +188,7 @@ class AccountDatabase:
         """The account of a normalized address."""
         with failures():
             row = self._connection.execute(
-                "SELECT address, password, scram_sha_256, created, changed, password_protocols, quota"
+                "SELECT address, password, scram_sha_256, created, changed, password_protocols, quota, location"
                 " FROM accounts WHERE address = ?",
                 (address,),
             ).fetchone()
@@ -226,11 +242,11 @@ def _hash(password: str, keep: ScramKeys | None = None) -> tuple[str, ScramKeys]
 
 
 def _row(
-    address: str, password: str, scram: str, created: float, changed: float, protocols: str, quota: str
+    address: str, password: str, scram: str, created: float, changed: float, protocols: str, quota: str, location: str
 ) -> AccountRow:
     try:
         keys = ScramKeys.from_text(scram)
-        return AccountRow(address, password, keys, created, changed, read_protocols(protocols), quota)
+        return AccountRow(address, password, keys, created, changed, read_protocols(protocols), quota, location)
     except ValueError:
         raise AccountsUnavailable(f"the SCRAM keys of {address} are damaged: set its password anew") from None
 

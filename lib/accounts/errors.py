@@ -29,6 +29,10 @@ class BadQuota(AccountsError):
     """What an account cannot be allowed to hold."""
 
 
+class BadLocation(AccountsError):
+    """Where no mail can lie."""
+
+
 class BadAppPassword(AccountsError):
     """An app password that cannot be made."""
 

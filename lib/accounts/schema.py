@@ -57,6 +57,10 @@ STEPS = (
     """
     ALTER TABLE accounts ADD COLUMN quota TEXT NOT NULL DEFAULT '';  -- as the first line of maildirsize; '': as for all
     """,
+    # 4: where an account's mail lies, where that is not as for all
+    """
+    ALTER TABLE accounts ADD COLUMN location TEXT NOT NULL DEFAULT '';  -- as mail_location; '': as for all
+    """,
 )
 VERSION = len(STEPS)
 

@@ -56,6 +56,21 @@ def test_a_quota_is_set_shown_and_taken_back(config: Config, capsys: pytest.Capt
     assert user.main(["quota", "bob@example.com", "1G"], config) == 67
 
 
+def test_a_location_is_set_shown_and_taken_back(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    user.main(["add", "ann@example.com", "pw"], config)
+    for words, shown in (
+        ([], "maildir:"),
+        (["mbox:/mail/%n"], "mbox:/mail/ann\n"),
+        (["default"], "maildir:"),
+    ):
+        assert user.main(["location", "ann@example.com", *words], config) == 0
+        assert user.main(["location", "ann@example.com"], config) == 0
+        assert capsys.readouterr().out.startswith(shown)
+    assert user.main(["location", "ann@example.com", "nowhere"], config) == 65
+    assert "kinds are maildir:" in capsys.readouterr().err
+    assert user.main(["location", "bob@example.com", "mbox:/x"], config) == 67
+
+
 def test_the_password_may_come_on_the_standard_input(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("from stdin\nnot this\n"))
     assert user.main(["add", "ann@example.com"], config) == 0

@@ -1,0 +1,57 @@
+"""How the place of a hosted account's mail is written: `KIND:PLACE` with Dovecot's variables.
+
+    %u  the address      %n  its local part      %d  its domain
+    %h  virtual_mailbox_base/DOMAIN/LOCALPART    %%  a percent sign
+
+What a kind makes of its place is the business of `lib.store.kinds`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from pillarbox.lib.config.mapping import BadEntry, Tree
+
+LOCATION_KINDS: Final = ("maildir", "mbox")
+"""What may stand before the colon."""
+
+VARIABLES: Final = "undh%"
+
+_VARIABLE: Final = re.compile("%(.?)", re.DOTALL)
+
+
+def parse_location(text: str) -> str:
+    """Give back a location that can be one, with its variables.  Raises ValueError."""
+    kind, colon, place = text.partition(":")
+    if not colon or kind not in LOCATION_KINDS or not place:
+        known = ", ".join(f"{each}:" for each in LOCATION_KINDS)
+        raise ValueError(f'a location such as "maildir:%h" was expected, not "{text}"; kinds are {known}')
+    if not text.isprintable():
+        raise ValueError("a location of printable characters was expected")
+    for letter in _VARIABLE.findall(text):
+        if letter not in VARIABLES or not letter:
+            raise ValueError(f'"%{letter}" means nothing: %u, %n, %d, %h and %% do')
+    if not place.startswith(("/", "%h")):
+        raise ValueError(f'an absolute path, or one that begins with %h, was expected behind "{kind}:"')
+    return text
+
+
+def read_domain_locations(entries: Mapping[str, Tree]) -> dict[str, str]:
+    """The mapping `mail_location_domains`.  Raises BadEntry."""
+    found = {}
+    for domain, value in entries.items():
+        if not isinstance(value, str):
+            raise BadEntry(domain, 'a location such as "maildir:%h" was expected')
+        try:
+            found[domain.lower()] = parse_location(value)
+        except ValueError as error:
+            raise BadEntry(domain, str(error)) from None
+    return found
+
+
+def expand_location(location: str, address: str, local: str, domain: str, home: str) -> str:
+    """The location of one account."""
+    values = {"u": address, "n": local, "d": domain, "h": home, "%": "%"}
+    return _VARIABLE.sub(lambda match: values.get(match[1], match[0]), location)

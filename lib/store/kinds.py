@@ -1,0 +1,53 @@
+"""The kinds of mail store, by the word before the colon of a location.
+
+A kind is one opener: it gets what stands behind the colon and the account's quota, and gives the store.  Each imports
+its own modules when it is first asked for, so that a process has only the stores that its accounts use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pillarbox.lib.store.interface import Store, StoreUnavailable
+from pillarbox.lib.store.quota import FROM_FILE, Quota
+
+Opener = Callable[[str, Quota], Store]
+"""Opens the store at a place.  Raises StoreUnavailable."""
+
+
+def _maildir(place: str, quota: Quota) -> Store:
+    from pillarbox.lib.store.maildir.store import MaildirStore
+
+    return MaildirStore(_absolute(place, "maildir:/path"), quota)
+
+
+def _mbox(place: str, _: Quota) -> Store:
+    from pillarbox.lib.store.mbox.store import MboxStore
+
+    folders, _, option = _absolute(place, "mbox:/path[:INBOX=/path]").partition(":")
+    return MboxStore(folders, option.removeprefix("INBOX=") or None)
+
+
+OPENERS: Final[dict[str, Opener]] = {"maildir": _maildir, "mbox": _mbox}
+
+
+def open_store(location: str, quota: Quota = FROM_FILE) -> Store:
+    """Give access to the account at `location`, as `mail_location` has it with all variables filled in; the place is
+    created when first written to.
+
+    `quota` holds for Maildirs and databases.  Raises StoreUnavailable when the location is not of a known kind, or no
+    place of that kind.
+    """
+    kind, _, place = location.partition(":")
+    opener = OPENERS.get(kind)
+    if opener is None:
+        known = ", ".join(f"{each}:" for each in OPENERS)
+        raise StoreUnavailable(f'mail location "{kind}:...": one of {known} was expected')
+    return opener(place, quota)
+
+
+def _absolute(place: str, form: str) -> str:
+    if not place.startswith("/"):
+        raise StoreUnavailable(f'mail location "{place}": {form} was expected')
+    return place

@@ -1,0 +1,57 @@
+"""Where the mail of hosted accounts is said to lie: `mail_location` and its kin."""
+
+from __future__ import annotations
+
+import pytest
+
+from pillarbox.lib.accounts import mail_location
+from pillarbox.lib.config import Config
+from pillarbox.lib.config.location import LOCATION_KINDS, parse_location, read_domain_locations
+from pillarbox.lib.config.mapping import BadEntry
+from pillarbox.lib.store import OPENERS
+
+ADDRESS = "ann@example.com"
+
+
+def config(**values: str) -> Config:
+    return Config.for_tests(virtual_mailbox_base="/mail", **values)
+
+
+def test_every_kind_that_can_be_configured_can_be_opened() -> None:
+    assert set(LOCATION_KINDS) == set(OPENERS)
+
+
+def test_by_default_it_is_a_maildir_below_the_base() -> None:
+    assert mail_location(config(), ADDRESS) == "maildir:/mail/example.com/ann"
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("maildir:/x/%d/%n/%u", "maildir:/x/example.com/ann/ann@example.com"),
+        ("mbox:%h/folders:INBOX=%h/in%%box", "mbox:/mail/example.com/ann/folders:INBOX=/mail/example.com/ann/in%box"),
+    ],
+)
+def test_variables_mean_what_they_do_in_dovecot(location: str, expected: str) -> None:
+    assert mail_location(config(mail_location=location), ADDRESS) == expected
+
+
+def test_a_quoted_local_part_is_named_as_its_directory_is() -> None:
+    assert mail_location(config(mail_location="maildir:/x/%n"), '"a b"@example.com') == "maildir:/x/a b"
+
+
+def test_the_accounts_own_location_goes_before_the_domains_and_that_before_all() -> None:
+    given = config(mail_location="maildir:/all/%u", mail_location_domains="{Example.com: 'maildir:/domain/%u'}")
+    assert mail_location(given, "bob@example.org") == "maildir:/all/bob@example.org"
+    assert mail_location(given, ADDRESS) == f"maildir:/domain/{ADDRESS}"
+    assert mail_location(given, ADDRESS, "maildir:/own") == "maildir:/own"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "maildir", "maildir:", "nosuch:/x", "maildir:relative", "maildir:/x/%q", "mbox:/%"]
+)
+def test_what_is_no_location_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|means nothing"):
+        parse_location(text)
+    with pytest.raises(BadEntry, match=r"example\.com"):
+        read_domain_locations({"example.com": text})
