@@ -22,9 +22,10 @@ def _maildir(place: str, quota: Quota) -> Store:
     return MaildirStore(_absolute(place, "maildir:/path"), quota)
 
 
-def _mbox(place: str, _: Quota) -> Store:
+def _mbox(place: str, quota: Quota) -> Store:
     from pillarbox.lib.store.mbox.store import MboxStore
 
+    del quota  # holds for Maildirs and databases
     folders, _, option = _absolute(place, "mbox:/path[:INBOX=/path]").partition(":")
     return MboxStore(folders, option.removeprefix("INBOX=") or None)
 
