@@ -1,8 +1,14 @@
-"""The commands of a session, one file each; APPEND, whose message is not in the command, is led by the loop."""
+"""The commands of a session, one file each; APPEND, whose message is not in the command, is led by the loop.
+
+A module that only adds options to other commands stands in the list too (`commands.options`).
+"""
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from pillarbox.imapd.commands import (
+    append,
     capability,
     check,
     close,
@@ -21,6 +27,7 @@ from pillarbox.imapd.commands import (
     move,
     namespace,
     noop,
+    options,
     rename,
     search,
     select,
@@ -31,8 +38,12 @@ from pillarbox.imapd.commands import (
     unsubscribe,
 )
 from pillarbox.imapd.commands.command import Command
+from pillarbox.imapd.fetch import MODULES as FETCH_MODULES
+from pillarbox.imapd.protocol import capabilities
+from pillarbox.imapd.search import MODULES as SEARCH_MODULES
 
-_MODULES = (
+MODULES: tuple[ModuleType, ...] = (
+    append,
     capability,
     check,
     close,
@@ -61,4 +72,10 @@ _MODULES = (
     unsubscribe,
 )
 
-COMMANDS: dict[bytes, Command] = {module.COMMAND.name.encode("ascii"): module.COMMAND for module in _MODULES}
+COMMANDS: dict[bytes, Command] = {
+    module.COMMAND.name.encode("ascii"): module.COMMAND for module in MODULES if hasattr(module, "COMMAND")
+}
+
+for _module in MODULES:
+    options.register(_module)
+capabilities.gather((*MODULES, *FETCH_MODULES, *SEARCH_MODULES))

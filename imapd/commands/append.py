@@ -22,6 +22,8 @@ from pillarbox.lib.store.interface import Appended, Appender, MailboxNotFound, S
 MESSAGE_LIMIT = 1000
 """Messages of one command: each holds a file open until the end."""
 
+CAPABILITIES = ("MULTIAPPEND",)
+
 _COMMAND = re.compile(rb"[^ ]+ APPEND ", re.IGNORECASE)
 
 

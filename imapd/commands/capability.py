@@ -9,7 +9,7 @@ from pillarbox.imapd.session.context import Session
 
 
 async def run(session: Session) -> Reply:
-    session.send(response.untagged(b"CAPABILITY", session_capabilities().encode("ascii")))
+    session.send(response.untagged(b"CAPABILITY", session_capabilities(session.config).encode("ascii")))
     return Reply("Capability completed.")
 
 

@@ -33,7 +33,7 @@ def parse(syntax: Syntax) -> Action:
 
     async def run(session: Session) -> Reply:
         selected = session.mailbox
-        uids = [selected.uids[index] for index in named_indexes(syntax, selected, numbers)]
+        uids = [selected.uids[index] for index in named_indexes(syntax, session, numbers)]
         try:
             copied = selected.mailbox.copy(uids, target)
         except MailboxNotFound as error:

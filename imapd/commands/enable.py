@@ -1,24 +1,29 @@
-"""ENABLE (RFC 5161): capabilities that must be asked for.  There is none yet; unknown ones are passed over."""
+"""ENABLE (RFC 5161): capabilities that must be asked for.  Unknown ones are passed over."""
 
 from __future__ import annotations
 
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
+from pillarbox.imapd.commands.options import ENABLES
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.session.context import Session
 
 
-async def run(session: Session) -> Reply:
-    session.send(response.untagged(b"ENABLED"))
-    return Reply("Enabled.")
-
-
 def parse(syntax: Syntax) -> Action:
-    syntax.cursor.space()
-    syntax.cursor.word()
-    while not syntax.cursor.at_end:
+    words: list[bytes] = []
+    while not words or not syntax.cursor.at_end:
         syntax.cursor.space()
-        syntax.cursor.word()
+        words.append(syntax.cursor.word())
+
+    async def run(session: Session) -> Reply:
+        new = [word for word in dict.fromkeys(words) if word in ENABLES and word not in session.enabled]
+        for word in new:
+            session.enabled.add(word)
+            ENABLES[word](session)
+        session.send(response.untagged(b"ENABLED", *new))
+        return Reply("Enabled.")
+
     return run
 
 
+CAPABILITIES = ("ENABLE",)
 COMMAND = Command("ENABLE", ANY_STATE, parse)

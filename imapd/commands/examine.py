@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Report, Syntax
-from pillarbox.imapd.commands.select import open_mailbox
+from pillarbox.imapd.commands.select import open_mailbox, parse_selection
 from pillarbox.imapd.session.context import Session
 
 
 def parse(syntax: Syntax) -> Action:
-    syntax.cursor.space()
-    name = syntax.cursor.mailbox()
-    syntax.cursor.end()
+    name, parameters = parse_selection(syntax.cursor)
 
     async def run(session: Session) -> Reply:
-        return await open_mailbox(session, name, read_only=True)
+        return await open_mailbox(session, name, parameters, read_only=True)
 
     return run
 

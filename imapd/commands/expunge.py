@@ -33,4 +33,5 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
+CAPABILITIES = ("UIDPLUS",)
 COMMAND = Command("EXPUNGE", State.SELECTED, parse, uid_form=True)

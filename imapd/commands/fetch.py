@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
 from pillarbox.imapd.commands.messages import named_indexes
+from pillarbox.imapd.commands.options import FETCH_MODIFIERS, FetchModifier, read_options
 from pillarbox.imapd.fetch import parse_items
 from pillarbox.imapd.fetch.item import Item, Message, Stream
 from pillarbox.imapd.fetch.uid import UID
@@ -23,16 +24,27 @@ def parse(syntax: Syntax) -> Action:
     numbers = cursor.sequence_set()
     cursor.space()
     items = parse_items(cursor)
+    modifiers: dict[bytes, FetchModifier] = {}
+    if not cursor.at_end:
+        cursor.space()
+        modifiers = read_options(cursor, FETCH_MODIFIERS, "fetch modifier")
     cursor.end()
-    if syntax.by_uid and UID not in items:
+    for modifier in modifiers.values():
+        modifier.check(syntax, modifiers)
+        items += modifier.items
+    if syntax.by_uid:
         items = (UID, *items)
+    items = tuple(dict.fromkeys(items))
 
     async def run(session: Session) -> Reply:
         selected = session.mailbox
         missing = 0
         sets_seen = any(item.sets_seen for item in items) and not selected.mailbox.read_only
         tells_flags = any(item.tells_flags for item in items)
-        for index in named_indexes(syntax, selected, numbers):
+        indexes = named_indexes(syntax, session, numbers)
+        for modifier in modifiers.values():
+            indexes = modifier.narrow(session, indexes)
+        for index in indexes:
             message = Message(session, index)
             newly_seen = sets_seen and not message.state.flags & SEEN
             try:

@@ -42,4 +42,5 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
+CAPABILITIES = ("ID",)
 COMMAND = Command("ID", ANY_STATE, parse)

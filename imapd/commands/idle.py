@@ -16,4 +16,5 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
+CAPABILITIES = ("IDLE",)
 COMMAND = Command("IDLE", ANY_STATE, parse)

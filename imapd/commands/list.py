@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
+from pillarbox.imapd.commands import options
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
+from pillarbox.imapd.commands.options import ListReturn, ListSelection, read_options
 from pillarbox.imapd.commands.pattern import Pattern
 from pillarbox.imapd.commands.special_use import special_uses
 from pillarbox.imapd.commands.status import parse_items, status_line
@@ -14,8 +17,6 @@ from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.interface import DELIMITER, MailboxEntry, StoreError
 
-SELECTION = (b"SUBSCRIBED", b"RECURSIVEMATCH", b"REMOTE", b"SPECIAL-USE")
-RETURN = (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE")
 PATTERN_LIMIT = 100
 """Patterns of one command."""
 
@@ -26,9 +27,8 @@ class Listing:
 
     reference: str
     patterns: tuple[str, ...]
-    selection: frozenset[bytes] = frozenset()
-    returned: frozenset[bytes] = frozenset()
-    status: tuple[bytes, ...] = ()
+    selection: Mapping[bytes, ListSelection] = field(default_factory=dict)
+    returned: Mapping[bytes, ListReturn] = field(default_factory=dict)
     extended: bool = False
     """The command used a form that RFC 3501 does not have."""
 
@@ -36,12 +36,12 @@ class Listing:
 def parse_listing(cursor: Cursor) -> Listing:
     """list = "LIST" [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts]."""
     cursor.space()
-    selection: frozenset[bytes] = frozenset()
+    selection: dict[bytes, ListSelection] = {}
     extended = False
-    if cursor.accept(b"("):
+    if cursor.peek(b"("):
         extended = True
-        selection = _options(cursor, SELECTION)
-        if b"RECURSIVEMATCH" in selection and not selection & {b"SUBSCRIBED"}:
+        selection = read_options(cursor, options.LIST_SELECTION, "option")
+        if b"RECURSIVEMATCH" in selection and b"SUBSCRIBED" not in selection:
             raise BadSyntax("RECURSIVEMATCH needs another selection option")
         cursor.space()
     reference = cursor.mailbox()
@@ -56,67 +56,73 @@ def parse_listing(cursor: Cursor) -> Listing:
                 raise BadSyntax("too many patterns")
     else:
         patterns = [cursor.list_mailbox()]
-    returned: frozenset[bytes] = frozenset()
-    status: tuple[bytes, ...] = ()
+    returned: dict[bytes, ListReturn] = {}
     if not cursor.at_end:
         extended = True
         cursor.space()
         cursor.expect(b"RETURN")
         cursor.space()
-        cursor.expect(b"(")
-        returned, status = _return_options(cursor)
+        returned = read_options(cursor, options.LIST_RETURN, "option")
     cursor.end()
-    return Listing(reference, tuple(patterns), selection, returned, status, extended)
+    return Listing(reference, tuple(patterns), selection, returned, extended)
 
 
-def _options(cursor: Cursor, known: tuple[bytes, ...]) -> frozenset[bytes]:
-    options: set[bytes] = set()
-    while not cursor.accept(b")"):
-        if options:
-            cursor.space()
-        word = cursor.word()
-        if word not in known:
-            raise BadSyntax(f"unknown option {word.decode('ascii')}")
-        options.add(word)
-    return frozenset(options)
+class WithPurpose(ListSelection):
+    """SPECIAL-USE (RFC 6154 section 5.2)."""
+
+    def keeps(self, session: Session, entry: MailboxEntry) -> bool:
+        return entry.name in special_uses(session.config)
 
 
-def _return_options(cursor: Cursor) -> tuple[frozenset[bytes], tuple[bytes, ...]]:
-    options: set[bytes] = set()
-    status: tuple[bytes, ...] = ()
-    while not cursor.accept(b")"):
-        if options or status:
-            cursor.space()
-        word = cursor.word()
-        if word == b"STATUS":
-            cursor.space()
-            status = parse_items(cursor)
-        elif word in RETURN:
-            options.add(word)
-        else:
-            raise BadSyntax(f"unknown option {word.decode('ascii')}")
-    return frozenset(options), status
+class WithStatus(ListReturn):
+    """STATUS (RFC 5819)."""
+
+    def __init__(self, items: tuple[bytes, ...]) -> None:
+        self._items = items
+
+    def lines(self, session: Session, entry: MailboxEntry) -> Iterable[bytes]:
+        return (status_line(session, entry.name, self._items),) if entry.selectable else ()
+
+
+def _with_status(cursor: Cursor) -> ListReturn:
+    cursor.space()
+    return WithStatus(parse_items(cursor))
+
+
+LIST_SELECTION: dict[bytes, Callable[[Cursor], ListSelection]] = {
+    b"RECURSIVEMATCH": lambda cursor: ListSelection(),
+    b"REMOTE": lambda cursor: ListSelection(),
+    b"SPECIAL-USE": lambda cursor: WithPurpose(),
+    b"SUBSCRIBED": lambda cursor: ListSelection(),
+}
+LIST_RETURN: dict[bytes, Callable[[Cursor], ListReturn]] = {
+    b"CHILDREN": lambda cursor: ListReturn(),
+    b"SPECIAL-USE": lambda cursor: ListReturn(),
+    b"STATUS": _with_status,
+    b"SUBSCRIBED": lambda cursor: ListReturn(),
+}
+"""\\Subscribed and the purposes are told by `Lister`, which has looked them up for all mailboxes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the answer."""
 
-    name: str
+    entry: MailboxEntry
     attributes: tuple[bytes, ...]
     child_info: bool = False
-    selectable: bool = True
 
 
 class Lister:
     """Answers one command."""
 
     def __init__(self, session: Session, listing: Listing) -> None:
+        self._session = session
         self._listing = listing
         self._entries = {entry.name: entry for entry in session.store.list()}
         self._uses = special_uses(session.config)
         self._patterns = [Pattern(listing.reference + pattern) for pattern in listing.patterns if pattern]
-        self._wants_subscribed = b"SUBSCRIBED" in listing.selection | listing.returned
+        self._wants_subscribed = b"SUBSCRIBED" in listing.selection or b"SUBSCRIBED" in listing.returned
         self._subscriptions = frozenset(session.store.subscriptions()) if self._wants_subscribed else frozenset()
 
     def rows(self) -> list[Row]:
@@ -126,11 +132,10 @@ class Lister:
         if b"SUBSCRIBED" in selection:
             names = [name for name in names if name in self._subscriptions]
             names += sorted(self._subscriptions - self._entries.keys())
-        if b"SPECIAL-USE" in selection:
-            names = [name for name in names if name in self._uses]
+        names = [name for name in names if self._is_kept(name)]
         rows = [self._row(name) for name in names if self._matches(name)]
         if b"RECURSIVEMATCH" in selection:
-            shown = {row.name for row in rows}
+            shown = {row.entry.name for row in rows}
             parents = {parent for name in names for parent in _parents(name)}
             rows += [self._row(name, child_info=True) for name in sorted(parents - shown) if self._matches(name)]
         return rows
@@ -138,8 +143,15 @@ class Lister:
     def _matches(self, name: str) -> bool:
         return any(pattern.matches(name) for pattern in self._patterns)
 
+    def _entry(self, name: str) -> MailboxEntry:
+        return self._entries.get(name) or MailboxEntry(name, selectable=False)
+
+    def _is_kept(self, name: str) -> bool:
+        entry = self._entry(name)
+        return all(option.keeps(self._session, entry) for option in self._listing.selection.values())
+
     def _row(self, name: str, *, child_info: bool = False) -> Row:
-        entry = self._entries.get(name) or MailboxEntry(name, selectable=False)
+        entry = self._entry(name)
         attributes = []
         if name not in self._entries:
             attributes.append(b"\\NonExistent")
@@ -150,7 +162,9 @@ class Lister:
             attributes.append(b"\\Subscribed")
         if entry.selectable and name in self._uses:
             attributes.append(self._uses[name])
-        return Row(name, tuple(attributes), child_info, entry.selectable)
+        for option in self._listing.returned.values():
+            attributes += option.attributes(self._session, entry)
+        return Row(entry, tuple(attributes), child_info)
 
 
 def _parents(name: str) -> list[str]:
@@ -158,9 +172,9 @@ def _parents(name: str) -> list[str]:
     return [DELIMITER.join(levels[:count]) for count in range(1, len(levels))]
 
 
-def list_line(word: bytes, row: Row) -> bytes:
+def list_line(session: Session, word: bytes, row: Row) -> bytes:
     """`* LIST (attributes) "/" name`."""
-    parts = [word, response.parenthesized(row.attributes), b'"/"', response.mailbox(row.name)]
+    parts = [word, response.parenthesized(row.attributes), b'"/"', session.mailbox_name(row.entry.name)]
     if row.child_info:
         parts.append(b'("CHILDINFO" ("SUBSCRIBED"))')
     return response.untagged(*parts)
@@ -175,10 +189,10 @@ def parse(syntax: Syntax) -> Action:
             session.send(response.untagged(b'LIST (\\Noselect) "/" ""'))
             return Reply("List completed.")
         for row in Lister(session, listing).rows():
-            session.send(list_line(b"LIST", row))
-            if listing.status and row.selectable:
+            session.send(list_line(session, b"LIST", row))
+            for option in listing.returned.values():
                 try:
-                    session.send(status_line(session, row.name, listing.status))
+                    session.send_all(list(option.lines(session, row.entry)))
                 except StoreError:
                     pass  # RFC 5819 section 2: a mailbox without STATUS is simply not told of
             await session.breathe()
@@ -187,4 +201,5 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
+CAPABILITIES = ("CHILDREN", "LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE")
 COMMAND = Command("LIST", ANY_STATE, parse)

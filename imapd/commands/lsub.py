@@ -6,7 +6,7 @@ from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, 
 from pillarbox.imapd.commands.list import Row, list_line
 from pillarbox.imapd.commands.pattern import Pattern
 from pillarbox.imapd.session.context import Session
-from pillarbox.lib.store.interface import DELIMITER
+from pillarbox.lib.store.interface import DELIMITER, MailboxEntry
 
 
 def subscribed_rows(subscriptions: tuple[str, ...], existing: dict[str, bool], pattern: Pattern) -> list[Row]:
@@ -15,13 +15,13 @@ def subscribed_rows(subscriptions: tuple[str, ...], existing: dict[str, bool], p
     for name in sorted(subscriptions):
         if pattern.matches(name):
             attributes = () if existing.get(name) else (b"\\Noselect",)
-            rows[name] = Row(name, attributes)
+            rows[name] = Row(MailboxEntry(name), attributes)
             continue
         levels = name.split(DELIMITER)
         for count in range(len(levels) - 1, 0, -1):
             parent = DELIMITER.join(levels[:count])
             if parent not in rows and pattern.matches(parent):
-                rows[parent] = Row(parent, (b"\\Noselect",))
+                rows[parent] = Row(MailboxEntry(parent), (b"\\Noselect",))
                 break
     return [rows[name] for name in sorted(rows)]
 
@@ -37,7 +37,7 @@ def parse(syntax: Syntax) -> Action:
     async def run(session: Session) -> Reply:
         existing = {entry.name: entry.selectable for entry in session.store.list()}
         for row in subscribed_rows(session.store.subscriptions(), existing, pattern):
-            session.send(list_line(b"LSUB", row))
+            session.send(list_line(session, b"LSUB", row))
         return Reply("Lsub completed.")
 
     return run

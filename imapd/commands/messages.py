@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pillarbox.imapd.commands.command import Syntax
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.sequence import SequenceSet
-from pillarbox.imapd.session.selected import Selected
+from pillarbox.imapd.session.context import Session
 
 
-def named_indexes(syntax: Syntax, selected: Selected, numbers: SequenceSet) -> Sequence[int]:
+def named_indexes(syntax: Syntax, session: Session, numbers: SequenceSet) -> Sequence[int]:
     """Their positions, ascending.  A number that no message has is an error, a UID is passed over (section 6.4.8)."""
+    selected = session.mailbox
     if syntax.by_uid:
         return numbers.indexes(selected.uids)
     found = numbers.numbers(selected.count)

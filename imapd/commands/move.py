@@ -21,7 +21,7 @@ def parse(syntax: Syntax) -> Action:
     async def run(session: Session) -> Reply:
         selected = session.mailbox
         selected.must_be_writable()
-        uids = [selected.uids[index] for index in named_indexes(syntax, selected, numbers)]
+        uids = [selected.uids[index] for index in named_indexes(syntax, session, numbers)]
         try:
             moved = selected.mailbox.move(uids, target)
         except MailboxNotFound as error:
@@ -37,4 +37,5 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
+CAPABILITIES = ("MOVE",)
 COMMAND = Command("MOVE", State.SELECTED, parse, uid_form=True)

@@ -17,4 +17,5 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
+CAPABILITIES = ("NAMESPACE",)
 COMMAND = Command("NAMESPACE", ANY_STATE, parse)

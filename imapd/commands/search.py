@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from pillarbox.imapd.commands import options
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
+from pillarbox.imapd.commands.options import SearchFound, SearchReturn, read_options
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.cursor import Cursor
-from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
+from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.search import parse_program
 from pillarbox.imapd.search.key import Candidate, Key
@@ -13,26 +17,45 @@ from pillarbox.imapd.session.context import Session
 from pillarbox.lib.mime.charset import find_codec
 from pillarbox.lib.store.interface import MessageGone
 
-RETURN = (b"MIN", b"MAX", b"ALL", b"COUNT")
 STEP = 64
 """Messages between two looks at the clock."""
 
 
-def parse_return(cursor: Cursor) -> tuple[bytes, ...] | None:
+class Minimum(SearchReturn):
+    def data(self, found: SearchFound) -> bytes:
+        return b"MIN %d" % found.numbers[0] if found.numbers else b""
+
+
+class Maximum(SearchReturn):
+    def data(self, found: SearchFound) -> bytes:
+        return b"MAX %d" % found.numbers[-1] if found.numbers else b""
+
+
+class Count(SearchReturn):
+    def data(self, found: SearchFound) -> bytes:
+        return b"COUNT %d" % len(found.numbers)
+
+
+class Every(SearchReturn):
+    def data(self, found: SearchFound) -> bytes:
+        return b"ALL " + format_set(found.numbers) if found.numbers else b""
+
+
+SEARCH_RETURN: dict[bytes, Callable[[Cursor], SearchReturn]] = {
+    b"MIN": lambda cursor: Minimum(),
+    b"MAX": lambda cursor: Maximum(),
+    b"COUNT": lambda cursor: Count(),
+    b"ALL": lambda cursor: Every(),
+}
+
+
+def parse_return(cursor: Cursor) -> tuple[SearchReturn, ...] | None:
     """search-return-opts (RFC 4731); None where the old form is wanted."""
     if not cursor.accept(b"RETURN "):
         return None
-    cursor.expect(b"(")
-    options: list[bytes] = []
-    while not cursor.accept(b")"):
-        if options:
-            cursor.space()
-        option = cursor.word()
-        if option not in RETURN:
-            raise BadSyntax(f"unknown search option {option.decode('ascii')}")
-        options.append(option)
+    found = read_options(cursor, options.SEARCH_RETURN, "search option")
     cursor.space()
-    return tuple(options) or (b"ALL",)
+    return tuple(found.values()) or (Every(),)
 
 
 def parse(syntax: Syntax) -> Action:
@@ -60,7 +83,7 @@ def parse(syntax: Syntax) -> Action:
         if returned is None:
             session.send(response.untagged(b"SEARCH", *(b"%d" % number for number in numbers)))
         else:
-            session.send(extended_line(syntax, returned, numbers))
+            session.send(extended_line(syntax, returned, SearchFound(session, syntax.by_uid, found, numbers)))
         return Reply("Search completed.")
 
     return run
@@ -83,21 +106,14 @@ async def search(session: Session, key: Key) -> list[int]:
     return found
 
 
-def extended_line(syntax: Syntax, returned: tuple[bytes, ...], numbers: list[int]) -> bytes:
+def extended_line(syntax: Syntax, returned: tuple[SearchReturn, ...], found: SearchFound) -> bytes:
     """The untagged ESEARCH."""
     parts = [b"ESEARCH", b"(TAG %b)" % response.string(syntax.tag)]
     if syntax.by_uid:
         parts.append(b"UID")
-    if numbers:
-        if b"MIN" in returned:
-            parts.append(b"MIN %d" % numbers[0])
-        if b"MAX" in returned:
-            parts.append(b"MAX %d" % numbers[-1])
-    if b"COUNT" in returned:
-        parts.append(b"COUNT %d" % len(numbers))
-    if numbers and b"ALL" in returned:
-        parts.append(b"ALL " + format_set(numbers))
+    parts += filter(None, (option.data(found) for option in returned))
     return response.untagged(*parts)
 
 
+CAPABILITIES = ("ESEARCH",)
 COMMAND = Command("SEARCH", State.SELECTED, parse, Report.NOTHING, uid_form=True)

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Report, Syntax
+from pillarbox.imapd.commands.options import SELECT_PARAMETERS, SelectParameter, read_options
 from pillarbox.imapd.protocol import response
+from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.session.context import Session
 
 
-async def open_mailbox(session: Session, name: str, *, read_only: bool) -> Reply:
+async def open_mailbox(session: Session, name: str, parameters: Iterable[SelectParameter], *, read_only: bool) -> Reply:
     """Leave the selected mailbox, enter `name` and describe it; on failure none is selected."""
     if session.selected is not None:
         session.select(None)
         # RFC 7162 section 3.2.11: responses before this line belong to the former mailbox.
         session.send(response.status(b"*", b"OK", "Previous mailbox closed.", "CLOSED"))
+    for parameter in parameters:
+        parameter.before(session)
     session.select(session.store.open(name, read_only))
     session.send_all(session.mailbox.opening())
+    for parameter in parameters:
+        parameter.opened(session)
     if session.mailbox.mailbox.read_only:
         return Reply("Examine completed." if read_only else "Select completed.", "READ-ONLY")
     return Reply("Select completed.", "READ-WRITE")
 
 
+def parse_selection(cursor: Cursor) -> tuple[str, tuple[SelectParameter, ...]]:
+    """SP mailbox [select-params]."""
+    cursor.space()
+    name = cursor.mailbox()
+    parameters: dict[bytes, SelectParameter] = {}
+    if not cursor.at_end:
+        cursor.space()
+        parameters = read_options(cursor, SELECT_PARAMETERS, "parameter")
+    cursor.end()
+    return name, tuple(parameters.values())
+
+
 def parse(syntax: Syntax) -> Action:
-    syntax.cursor.space()
-    name = syntax.cursor.mailbox()
-    syntax.cursor.end()
+    name, parameters = parse_selection(syntax.cursor)
 
     async def run(session: Session) -> Reply:
-        return await open_mailbox(session, name, read_only=False)
+        return await open_mailbox(session, name, parameters, read_only=False)
 
     return run
 

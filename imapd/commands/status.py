@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
+from pillarbox.imapd.commands import options
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
+from pillarbox.imapd.commands.options import StatusItem
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.interface import MailboxStatus
 
-ITEMS: Final[dict[bytes, Callable[[MailboxStatus], int]]] = {
-    b"MESSAGES": lambda status: status.messages,
-    b"RECENT": lambda status: status.recent,
-    b"UIDNEXT": lambda status: status.uid_next,
-    b"UIDVALIDITY": lambda status: status.uid_validity,
-    b"UNSEEN": lambda status: status.unseen,
-    b"DELETED": lambda status: status.deleted,
-    b"SIZE": lambda status: status.size,
+
+def _number(take: Callable[[MailboxStatus], int]) -> StatusItem:
+    return lambda session, name, status: b"%d" % take(status)
+
+
+STATUS_ITEMS: dict[bytes, StatusItem] = {
+    b"MESSAGES": _number(lambda status: status.messages),
+    b"RECENT": _number(lambda status: status.recent),
+    b"UIDNEXT": _number(lambda status: status.uid_next),
+    b"UIDVALIDITY": _number(lambda status: status.uid_validity),
+    b"UNSEEN": _number(lambda status: status.unseen),
+    b"DELETED": _number(lambda status: status.deleted),
+    b"SIZE": _number(lambda status: status.size),
 }
+STATUS_SIZE_ITEMS = (b"SIZE",)
 
 
 def parse_items(cursor: Cursor) -> tuple[bytes, ...]:
@@ -31,16 +38,16 @@ def parse_items(cursor: Cursor) -> tuple[bytes, ...]:
         cursor.space()
         items.append(cursor.word())
     for item in items:
-        if item not in ITEMS:
+        if item not in options.STATUS_ITEMS:
             raise BadSyntax(f"unknown status item {item.decode('ascii')}")
     return tuple(items)
 
 
 def status_line(session: Session, name: str, items: tuple[bytes, ...]) -> bytes:
     """The untagged STATUS of one mailbox.  Raises StoreError."""
-    status = session.store.status(name, b"SIZE" in items)
-    pairs = (b"%b %d" % (item, ITEMS[item](status)) for item in items)
-    return response.untagged(b"STATUS", response.mailbox(name), response.parenthesized(pairs))
+    status = session.store.status(name, not options.STATUS_SIZE_ITEMS.isdisjoint(items))
+    pairs = (item + b" " + options.STATUS_ITEMS[item](session, name, status) for item in items)
+    return response.untagged(b"STATUS", session.mailbox_name(name), response.parenthesized(pairs))
 
 
 def parse(syntax: Syntax) -> Action:
@@ -58,4 +65,5 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
+CAPABILITIES = ("STATUS=SIZE",)
 COMMAND = Command("STATUS", ANY_STATE, parse)

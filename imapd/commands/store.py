@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
 from pillarbox.imapd.commands.messages import named_indexes
+from pillarbox.imapd.commands.options import STORE_MODIFIERS, read_options
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.session.context import Session
@@ -36,6 +37,9 @@ def parse(syntax: Syntax) -> Action:
     cursor.space()
     numbers = cursor.sequence_set()
     cursor.space()
+    if cursor.peek(b"("):
+        read_options(cursor, STORE_MODIFIERS, "store modifier")
+        cursor.space()
     change, silent, names = parse_change(cursor)
     cursor.end()
     flags, keywords = split_flags(names)
@@ -43,7 +47,7 @@ def parse(syntax: Syntax) -> Action:
     async def run(session: Session) -> Reply:
         selected = session.mailbox
         selected.must_be_writable()
-        uids = [selected.uids[index] for index in named_indexes(syntax, selected, numbers)]
+        uids = [selected.uids[index] for index in named_indexes(syntax, session, numbers)]
         missing = 0
         for start in range(0, len(uids), AT_ONCE):
             some = uids[start : start + AT_ONCE]

@@ -16,4 +16,5 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
+CAPABILITIES = ("UNSELECT",)
 COMMAND = Command("UNSELECT", State.SELECTED, parse, Report.NOTHING)

@@ -1,32 +1,34 @@
-"""The items of FETCH, a file each; this is the table, and the syntax of the list of items (rule fetch-att)."""
+"""The items of FETCH, a file each; this is the table, and the syntax of the list of items (rule fetch-att).
+
+A module of `MODULES` has ITEMS, the parsers of its items by name, and CAPABILITIES where it brings some.
+"""
 
 from __future__ import annotations
 
 import re
+from types import ModuleType
 
-from pillarbox.imapd.fetch.body_section import RFC822, RFC822_HEADER, RFC822_TEXT, parse_body_section
+from pillarbox.imapd.fetch import body_section, envelope, flags, internaldate, size, structure, uid
 from pillarbox.imapd.fetch.envelope import ENVELOPE
 from pillarbox.imapd.fetch.flags import FLAGS
 from pillarbox.imapd.fetch.internaldate import INTERNALDATE
-from pillarbox.imapd.fetch.item import Item
+from pillarbox.imapd.fetch.item import Item, ItemParser
 from pillarbox.imapd.fetch.size import RFC822_SIZE
-from pillarbox.imapd.fetch.structure import BODY, BODYSTRUCTURE
-from pillarbox.imapd.fetch.uid import UID
+from pillarbox.imapd.fetch.structure import BODY
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 
-ITEMS: dict[bytes, Item] = {
-    b"FLAGS": FLAGS,
-    b"UID": UID,
-    b"INTERNALDATE": INTERNALDATE,
-    b"RFC822.SIZE": RFC822_SIZE,
-    b"ENVELOPE": ENVELOPE,
-    b"BODY": BODY,
-    b"BODYSTRUCTURE": BODYSTRUCTURE,
-    b"RFC822": RFC822,
-    b"RFC822.HEADER": RFC822_HEADER,
-    b"RFC822.TEXT": RFC822_TEXT,
-}
+MODULES: tuple[ModuleType, ...] = (
+    body_section,
+    envelope,
+    flags,
+    internaldate,
+    size,
+    structure,
+    uid,
+)
+
+ITEMS: dict[bytes, ItemParser] = {name: parser for module in MODULES for name, parser in module.ITEMS.items()}
 
 MACROS: dict[bytes, tuple[Item, ...]] = {
     b"FAST": (FLAGS, INTERNALDATE, RFC822_SIZE),
@@ -64,9 +66,7 @@ def parse_items(cursor: Cursor) -> tuple[Item, ...]:
 
 
 def _item(cursor: Cursor, name: bytes) -> Item:
-    if name in (b"BODY", b"BODY.PEEK") and cursor.peek(b"["):
-        return parse_body_section(cursor, peek=name == b"BODY.PEEK")
-    item = ITEMS.get(name)
-    if item is None:
+    parser = ITEMS.get(name)
+    if parser is None:
         raise BadSyntax(f"unknown fetch item {name.decode('ascii')}")
-    return item
+    return parser(cursor)

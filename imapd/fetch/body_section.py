@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pillarbox.imapd.fetch.item import Item, Message, Stream
+from pillarbox.imapd.fetch.item import Item, ItemParser, Message, Stream, plain
 from pillarbox.imapd.fetch.section import Section, locate, parse_section
+from pillarbox.imapd.fetch.structure import BODY
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.response import NIL, literal
 
@@ -69,3 +70,11 @@ def parse_body_section(cursor: Cursor, *, peek: bool) -> BodySection:
 RFC822 = BodySection(Section(), b"RFC822")
 RFC822_HEADER = BodySection(Section(text=b"HEADER"), b"RFC822.HEADER", sets_seen=False)
 RFC822_TEXT = BodySection(Section(text=b"TEXT"), b"RFC822.TEXT")
+
+ITEMS: dict[bytes, ItemParser] = {
+    b"BODY": lambda cursor: parse_body_section(cursor, peek=False) if cursor.peek(b"[") else BODY,
+    b"BODY.PEEK": lambda cursor: parse_body_section(cursor, peek=True),
+    b"RFC822": plain(RFC822),
+    b"RFC822.HEADER": plain(RFC822_HEADER),
+    b"RFC822.TEXT": plain(RFC822_TEXT),
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.imapd.fetch.item import Item, Message
+from pillarbox.imapd.fetch.item import Item, Message, plain
 from pillarbox.imapd.protocol.response import NIL, nstring, parenthesized
 from pillarbox.lib.mime import Envelope, parse_envelope
 from pillarbox.lib.mime.addresses import Address
@@ -47,3 +47,4 @@ class EnvelopeItem(Item):
 
 
 ENVELOPE = EnvelopeItem()
+ITEMS = {b"ENVELOPE": plain(ENVELOPE)}

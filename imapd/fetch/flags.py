@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.imapd.fetch.item import Item, Message
+from pillarbox.imapd.fetch.item import Item, Message, plain
 from pillarbox.imapd.session.selected import flag_names
 
 
@@ -14,3 +14,4 @@ class Flags(Item):
 
 
 FLAGS = Flags()
+ITEMS = {b"FLAGS": plain(FLAGS)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.imapd.fetch.item import Item, Message
+from pillarbox.imapd.fetch.item import Item, Message, plain
 from pillarbox.imapd.protocol.dates import format_date_time
 
 
@@ -12,3 +12,4 @@ class InternalDate(Item):
 
 
 INTERNALDATE = InternalDate()
+ITEMS = {b"INTERNALDATE": plain(INTERNALDATE)}

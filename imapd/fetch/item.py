@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.mime import Part
 from pillarbox.lib.store.interface import MessageContent, MessageState
@@ -61,3 +63,12 @@ class Item(ABC):
     @abstractmethod
     def render(self, message: Message) -> bytes | Stream:
         """Name and value as they stand in the response.  Raises MessageGone, StoreError."""
+
+
+ItemParser: TypeAlias = Callable[[Cursor], Item]
+"""Reads what follows an item's name."""
+
+
+def plain(item: Item) -> ItemParser:
+    """An item without arguments."""
+    return lambda cursor: item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.imapd.fetch.item import Item, Message
+from pillarbox.imapd.fetch.item import Item, Message, plain
 
 
 class Size(Item):
@@ -11,3 +11,4 @@ class Size(Item):
 
 
 RFC822_SIZE = Size()
+ITEMS = {b"RFC822.SIZE": plain(RFC822_SIZE)}

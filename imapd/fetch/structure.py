@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pillarbox.imapd.fetch.envelope import format_envelope
-from pillarbox.imapd.fetch.item import Item, Message
+from pillarbox.imapd.fetch.item import Item, Message, plain
 from pillarbox.imapd.protocol.response import NIL, nstring, parenthesized, string
 from pillarbox.lib.mime import Disposition, Part
 from pillarbox.lib.mime.part import Parameters
@@ -71,3 +71,4 @@ class BodyStructure(Item):
 
 BODY = Body()
 BODYSTRUCTURE = BodyStructure()
+ITEMS = {b"BODYSTRUCTURE": plain(BODYSTRUCTURE)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.imapd.fetch.item import Item, Message
+from pillarbox.imapd.fetch.item import Item, Message, plain
 
 
 class Uid(Item):
@@ -11,3 +11,4 @@ class Uid(Item):
 
 
 UID = Uid()
+ITEMS = {b"UID": plain(UID)}

@@ -1,37 +1,43 @@
-"""What CAPABILITY lists (RFC 9051 section 7.2.2): only what works."""
+"""What CAPABILITY lists (RFC 9051 section 7.2.2): only what works.
+
+Each module of `imapd.commands`, `imapd.fetch` and `imapd.search` says in CAPABILITIES what it brings; they are gathered
+here.  An entry is the capability itself, or a function of the configuration that gives it (empty: not announced).
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Final, TypeAlias
+
+from pillarbox.lib.config import Config
+
+Capability: TypeAlias = "str | Callable[[Config], str]"
+
+PROTOCOL: Final[tuple[Capability, ...]] = ("IMAP4rev1", "SASL-IR", "LITERAL+")
+"""What no command brings; they come first."""
 
 BEFORE_LOGIN: Final = ("IMAP4rev1", "SASL-IR", "LITERAL+", "ID", "ENABLE", "IDLE")
 """As Dovecot does: a client learns early what the session will have."""
 
-SESSION: Final = (
-    "IMAP4rev1",
-    "SASL-IR",
-    "LITERAL+",
-    "ID",
-    "ENABLE",
-    "IDLE",
-    "NAMESPACE",
-    "CHILDREN",
-    "LIST-EXTENDED",
-    "LIST-STATUS",
-    "SPECIAL-USE",
-    "STATUS=SIZE",
-    "UNSELECT",
-    "UIDPLUS",
-    "MOVE",
-    "MULTIAPPEND",
-    "ESEARCH",
-    "WITHIN",
-)
+_gathered: Final[list[Capability]] = []
 
 
-def session_capabilities() -> str:
-    """The capabilities of a session, as in the response."""
-    return " ".join(SESSION)
+def gather(modules: Iterable[ModuleType]) -> None:
+    """Take the CAPABILITIES of these modules in; `imapd.commands` does so when it is loaded."""
+    for module in modules:
+        _gathered.extend(vars(module).get("CAPABILITIES", ()))
+
+
+def session_capabilities(config: Config) -> str:
+    """The capabilities of a session, as in the response: those of the protocol, then by name."""
+    fixed = [_word(entry, config) for entry in PROTOCOL]
+    others = {_word(entry, config) for entry in _gathered}
+    return " ".join([*filter(None, fixed), *sorted(others - {*fixed, ""})])
+
+
+def _word(entry: Capability, config: Config) -> str:
+    return entry if isinstance(entry, str) else entry(config)
 
 
 def login_capabilities(*, tls_offered: bool, mechanisms: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.reading import Parser
 from pillarbox.imapd.search.text import Needle
 from pillarbox.lib.message.encoded_words import decode_words
 from pillarbox.lib.message.header import unfold
@@ -62,3 +63,9 @@ def text_of(part: Part, content: MessageContent) -> Iterator[str]:
     name = charset.decode("ascii", "replace")
     # Undeclared 8-bit text is mostly UTF-8 nowadays, and ASCII is a part of it.
     return decode_text("utf-8" if name.lower() in ("us-ascii", "ascii") else name, octets)
+
+
+KEYS: dict[bytes, Parser] = {
+    b"BODY": lambda reading: InBody(reading.needle()),
+    b"TEXT": lambda reading: InText(reading.needle()),
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.reading import Parser, Reading, constant
 from pillarbox.lib.store.interface import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 
 
@@ -57,4 +58,19 @@ FLAG_KEYS: dict[bytes, Key] = {
     b"NEW": IsRecent(True, unseen=True),
     b"OLD": IsRecent(False),
     b"RECENT": IsRecent(True),
+}
+
+
+def _keyword(wanted: bool) -> Parser:
+    def parse(reading: Reading) -> Key:
+        reading.cursor.space()
+        return HasKeyword(reading.cursor.flag().lower(), wanted)
+
+    return parse
+
+
+KEYS: dict[bytes, Parser] = {
+    b"KEYWORD": _keyword(True),
+    b"UNKEYWORD": _keyword(False),
+    **{name: constant(key) for name, key in FLAG_KEYS.items()},
 }

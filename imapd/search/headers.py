@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.reading import Parser, Reading
 from pillarbox.imapd.search.text import Needle
 from pillarbox.lib.message.encoded_words import decode_words
 from pillarbox.lib.message.header import values
@@ -25,3 +26,15 @@ class InField(Key):
 
     def _values(self, candidate: Candidate) -> list[bytes]:
         return list(values(candidate.header, self.field))
+
+
+def _field(name: bytes) -> Parser:
+    return lambda reading: InField(name, reading.needle())
+
+
+def _header(reading: Reading) -> Key:
+    reading.cursor.space()
+    return InField(reading.cursor.astring(), reading.needle())
+
+
+KEYS: dict[bytes, Parser] = {b"HEADER": _header, **{name: _field(name) for name in FIELDS}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.reading import Parser, Reading, constant
 from pillarbox.imapd.session.selected import Selected
 
 
@@ -66,3 +67,27 @@ class Not(Key):
 
     def matches(self, candidate: Candidate) -> bool:
         return not self.key.matches(candidate)
+
+
+def _group(reading: Reading) -> Key:
+    reading.cursor.expect(b"(")
+    keys = [reading.key()]
+    while not reading.cursor.accept(b")"):
+        reading.cursor.space()
+        keys.append(reading.key())
+    return And(tuple(keys))
+
+
+def _not(reading: Reading) -> Key:
+    reading.cursor.space()
+    return Not(reading.key())
+
+
+def _or(reading: Reading) -> Key:
+    reading.cursor.space()
+    first = reading.key()
+    reading.cursor.space()
+    return Or(first, reading.key())
+
+
+KEYS: dict[bytes, Parser] = {b"(": _group, b"ALL": constant(All()), b"NOT": _not, b"OR": _or}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pillarbox.imapd.protocol.sequence import SequenceSet
 from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.reading import Parser, Reading
 from pillarbox.imapd.session.selected import Selected
 
 
@@ -35,3 +36,14 @@ class InSet(Key):
 
     def matches(self, candidate: Candidate) -> bool:
         raise AssertionError("bind comes first")
+
+
+def _uid(reading: Reading) -> Key:
+    reading.cursor.space()
+    return InSet(reading.cursor.sequence_set(), by_uid=True)
+
+
+KEYS: dict[bytes, Parser] = {
+    b"": lambda reading: InSet(reading.cursor.sequence_set(), by_uid=False),
+    b"UID": _uid,
+}

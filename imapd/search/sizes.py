@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.reading import Parser, number
 
 
 @dataclass(frozen=True)
@@ -23,3 +24,6 @@ class Smaller(Key):
 
     def matches(self, candidate: Candidate) -> bool:
         return candidate.size < self.size
+
+
+KEYS: dict[bytes, Parser] = {b"LARGER": number(Larger), b"SMALLER": number(Smaller)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Protocol
 
 from pillarbox.imapd.protocol import response
@@ -43,6 +44,14 @@ class Session:
         self.ended = False
         """Set by LOGOUT."""
         self.bytes_out = 0
+        self.enabled: set[bytes] = set()
+        """What the client has enabled (RFC 5161), in upper case: CONDSTORE, QRESYNC, IMAP4REV2, UTF8=ACCEPT ..."""
+        self.saved_search: Sequence[int] = ()
+        """`$` (RFC 5182): UIDs, ascending; those of messages that are gone count for nothing."""
+        self.notify: object | None = None
+        """What NOTIFY (RFC 5465) has asked for; None: nothing was."""
+        self.language = "i-default"
+        """The language of the texts for people (RFC 5255)."""
         self._output = output
         self._pending: list[bytes] = []
         self._pending_size = 0
@@ -70,6 +79,10 @@ class Session:
             self.bytes_out += len(data)
             await self._output.write(data)
 
+    def mailbox_name(self, name: str) -> bytes:
+        """A mailbox's name as this client reads it."""
+        return response.mailbox(name)
+
     def begin_turn(self) -> None:
         """A command begins."""
         self._turn_began = self._clock()
@@ -93,6 +106,7 @@ class Session:
         """Leave the selected mailbox and enter another, or none."""
         self._forget_content()
         self._trees.clear()
+        self.saved_search = ()
         if self.selected is not None:
             selected, self.selected = self.selected, None
             selected.close()

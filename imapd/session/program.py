@@ -61,7 +61,7 @@ class SessionServer:
             await _refuse(client, tag)
             return
         session = SessionLoop(self._config, store, client, username, self._watcher)
-        session.send(response.status(tag, b"OK", "Logged in", f"CAPABILITY {session_capabilities()}"))
+        session.send(response.status(tag, b"OK", "Logged in", f"CAPABILITY {session_capabilities(self._config)}"))
         self._sessions.add(session)
         if self._stopping:
             session.stop()
