@@ -88,7 +88,7 @@ class NameServer:
         with contextlib.suppress(OSError):
             while True:
                 wire, client = self._udp.recvfrom(4096)
-                if self._closed:
+                if self._closed and not wire:  # what was asked before the end has been counted
                     return
                 self.clients.append(client)
                 for reply in self._replies(wire, False):

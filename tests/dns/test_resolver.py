@@ -109,7 +109,7 @@ def test_nobody_listening_is_a_failure() -> None:
 
 def test_the_next_server_is_asked() -> None:
     with name_server(ZONE, lambda server, query, tcp: []) as silent, name_server(ZONE) as ns:
-        outcome = run(resolver(silent.server, ns.server, timeout=0.05).mx("example.test"))
+        outcome = run(resolver(silent.server, ns.server, timeout=0.5).mx("example.test"))
     assert isinstance(outcome, Answer)
 
 

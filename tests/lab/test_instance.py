@@ -16,7 +16,7 @@ from tests.lab.certificates import Authority
 from tests.lab.dns import DnsServer, mail_zone
 from tests.lab.instance import Instance
 from tests.lab.ports import loopback_address
-from tests.lab.processes import alive, tree
+from tests.lab.processes import alive, title, tree
 from tests.lab.sinks import SmtpSink
 from tests.peers.postfix import Postfix
 
@@ -55,7 +55,7 @@ def test_no_process_is_left(instance: Instance, way: str) -> None:
     members = [each.pid for each in tree(instance.master_pid())]
     getattr(instance, way)()
     assert len(members) > 1
-    assert not any(map(alive, members))
+    assert [title(pid) for pid in members if alive(pid)] == []
     with pytest.raises(ConnectionRefusedError):
         instance.connect("smtp")
 
