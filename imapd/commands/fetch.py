@@ -49,7 +49,7 @@ def parse(syntax: Syntax) -> Action:
             newly_seen = sets_seen and not message.state.flags & SEEN
             try:
                 if newly_seen:
-                    newly_seen = bool(selected.mailbox.set_flags((message.uid,), "add", SEEN))
+                    newly_seen = bool(selected.mailbox.set_flags((message.uid,), "add", SEEN).states)
                 await send_message(session, message, items, with_flags=newly_seen and not tells_flags)
             except MessageGone:
                 missing += 1

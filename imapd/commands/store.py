@@ -51,7 +51,7 @@ def parse(syntax: Syntax) -> Action:
         missing = 0
         for start in range(0, len(uids), AT_ONCE):
             some = uids[start : start + AT_ONCE]
-            states = selected.mailbox.set_flags(some, change, flags, keywords)
+            states = selected.mailbox.set_flags(some, change, flags, keywords).states
             missing += len(some) - len(states)
             session.send_all(selected.keyword_lines())
             for state in states:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import CommandFailed
-from pillarbox.lib.store.interface import SEEN, SYSTEM_FLAGS, Changes, Mailbox, MessageState
+from pillarbox.lib.store.interface import SYSTEM_FLAGS, Changes, Mailbox, MessageState
 
 _FLAG_BITS = tuple((bit, name.encode("ascii")) for name, bit in SYSTEM_FLAGS.items())
 _BITS_BY_NAME = {name.upper(): bit for name, bit in SYSTEM_FLAGS.items()}
@@ -48,7 +48,7 @@ class Selected:
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.mailbox = mailbox
-        self.uids = [state.uid for state in mailbox.messages]
+        self.uids = list(mailbox.messages.uids)
         """Sequence number n is the message `uids[n - 1]`."""
         self._keywords = mailbox.keywords
 
@@ -67,14 +67,11 @@ class Selected:
 
     def recent(self) -> int:
         """How many messages are \\Recent."""
-        return sum(1 for state in self.mailbox.messages if state.recent)
+        return self.mailbox.messages.recent()
 
     def first_unseen(self) -> int:
         """The sequence number of the first message without \\Seen, 0 where there is none."""
-        for number, state in enumerate(self.mailbox.messages, 1):
-            if not state.flags & SEEN:
-                return number
-        return 0
+        return self.mailbox.messages.counts().first_unseen + 1
 
     # --- what the client is told
     def opening(self) -> list[bytes]:
@@ -143,7 +140,7 @@ class Selected:
         """EXPUNGE for the messages that this session's own calls have taken out of the snapshot."""
         if len(self.mailbox.messages) == len(self.uids):
             return []
-        left = {state.uid for state in self.mailbox.messages}
+        left = set(self.mailbox.messages.uids)
         return self._remove([uid for uid in self.uids if uid not in left])
 
     def _remove(self, expunged: Collection[int]) -> list[bytes]:

@@ -22,6 +22,7 @@ Mailbox names outside are `str` in Unicode with `/` between levels; `INBOX` is c
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -46,6 +47,9 @@ SYSTEM_FLAGS: Final[dict[str, int]] = {
     "\\Draft": DRAFT,
 }
 """The flag's name on the wire, in its canonical case, and its bit."""
+
+EMAIL_ID: Final = "emailid"
+"""The field of `MessageCache` in which `Mailbox.email_id` keeps its digest."""
 
 NO_KEYWORDS: Final[frozenset[str]] = frozenset()
 
@@ -117,7 +121,103 @@ class MessageState(NamedTuple):
     recent: bool
     """This view is the first to be told of the message (RFC 3501 section 2.3.2)."""
     modseq: int
-    """Modification sequence (RFC 7162); 0 where the store does not keep one yet."""
+    """Modification sequence (RFC 7162); 0 where the store does not keep one."""
+
+
+class Counts(NamedTuple):
+    """What SELECT and STATUS tell of all messages."""
+
+    messages: int
+    recent: int
+    unseen: int
+    """Without `SEEN`."""
+    deleted: int
+    """With `DELETED`."""
+    first_unseen: int
+    """Position of the first message without `SEEN`, -1 where there is none."""
+    size: int
+    """Sum of the sizes in octets on the wire; -1 where some are not known yet."""
+
+
+class Flags(NamedTuple):
+    """What a mark of `Snapshot.marks` stands for."""
+
+    flags: int
+    keywords: frozenset[str]
+    recent: bool
+
+
+class Snapshot(Sequence[MessageState]):
+    """The messages of a mailbox as one view shows them, ascending by UID; rows are made when asked for.
+
+    It lives: the mailbox's own calls change it in place or put another in its place, so take `mailbox.messages` anew
+    for each step.  Whoever needs all messages takes a column, which costs no object per message.
+    A column holds for the moment: it must not be kept over a call that may change the snapshot.
+    """
+
+    @property
+    @abstractmethod
+    def uids(self) -> Sequence[int]:
+        """The UIDs, ascending (`bisect` works on them).  The same for all sessions where the store can do it."""
+
+    @abstractmethod
+    def position(self, uid: int) -> int | None:
+        """Where the message with this UID stands; None where there is none."""
+
+    @abstractmethod
+    def counts(self) -> Counts:
+        """The counts; cheap."""
+
+    @abstractmethod
+    def marks(self, start: int = 0, stop: int | None = None) -> Sequence[int]:
+        """For each of the messages [start, stop) a number for its flags, keywords and recency together.
+
+        The lowest five bits are the system flags.  Equal marks mean equal flags, so that a text is made once for each
+        mark (see `meaning`); there are few different ones in any mailbox.
+        """
+
+    @abstractmethod
+    def meaning(self, mark: int) -> Flags:
+        """What a mark of this snapshot stands for."""
+
+    @abstractmethod
+    def modseqs(self, start: int = 0, stop: int | None = None) -> Sequence[int]:
+        """The modification sequences of the messages [start, stop)."""
+
+    @abstractmethod
+    def sizes(self, start: int = 0, stop: int | None = None) -> Sequence[int]:
+        """The sizes on the wire of the messages [start, stop); -1 where only `Mailbox.size` can tell."""
+
+    @abstractmethod
+    def dates(self, start: int = 0, stop: int | None = None) -> Sequence[float]:
+        """The internal dates of the messages [start, stop); -1 where only `Mailbox.internal_date` can tell."""
+
+    def recent(self) -> int:
+        """How many messages are recent."""
+        return self.counts().recent
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsSet:
+    """What `set_flags` did."""
+
+    states: tuple[MessageState, ...]
+    """The state of every message that still exists and was not passed over, ascending by UID."""
+    modified: tuple[int, ...] = ()
+    """UIDs passed over because they changed after `unchanged_since` (MODIFIED of RFC 7162), ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What changed after a modification sequence (RFC 7162 section 3.2.5)."""
+
+    changed: tuple[MessageState, ...]
+    """Messages of the snapshot that came or changed, ascending by UID."""
+    vanished: tuple[tuple[int, int], ...]
+    """Ranges of UIDs, first and last, ascending, that are not in the snapshot.
+
+    None that was there is missing; it may name UIDs that never were, or that went before.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +316,29 @@ class MessageContent(ABC):
         self.close()
 
 
+class MessageCache(ABC):
+    """What was once worked out of messages whose content never changes (envelope, structure, digest), by UID.
+
+    It may forget anything at any time, and never raises.
+    """
+
+    @abstractmethod
+    def get(self, field: str, uid: int) -> bytes | None:
+        """The value put in last, if it is still known."""
+
+    @abstractmethod
+    def put(self, field: str, uid: int, value: bytes) -> None:
+        """Remember a value."""
+
+    def get_many(self, field: str, uids: Sequence[int]) -> Sequence[bytes | None]:
+        """The values for all of these UIDs."""
+        return [self.get(field, uid) for uid in uids]
+
+    def close(self) -> None:
+        """Keep what is to be kept."""
+        return
+
+
 class Mailbox(ABC):
     """An open mailbox: a snapshot that `refresh` brings up to date."""
 
@@ -225,8 +348,16 @@ class Mailbox(ABC):
     uid_next: int
     """The next UID as of this snapshot."""
     highest_modseq: int
-    messages: Sequence[MessageState]
+    """HIGHESTMODSEQ of this snapshot (RFC 7162); 0 where the store keeps none."""
+    messages: Snapshot
     """The snapshot, ascending by UID.  Replaced or changed only by this object's own calls; do not alter."""
+    cache: MessageCache
+    """What was worked out of the messages before."""
+
+    @property
+    def mailbox_id(self) -> str:
+        """MAILBOXID (RFC 8474 section 4): stays when the mailbox is renamed."""
+        return f"V{self.uid_validity:x}"
 
     @property
     @abstractmethod
@@ -264,12 +395,56 @@ class Mailbox(ABC):
 
     @abstractmethod
     def set_flags(
-        self, uids: Collection[int], change: FlagChange, flags: int, keywords: Collection[str] = NO_KEYWORDS
-    ) -> tuple[MessageState, ...]:
-        """Change flags; give the resulting state of every message among `uids` that still exists, ascending by UID.
+        self,
+        uids: Collection[int],
+        change: FlagChange,
+        flags: int,
+        keywords: Collection[str] = NO_KEYWORDS,
+        *,
+        unchanged_since: int | None = None,
+    ) -> FlagsSet:
+        """Change flags; give the resulting state of every message among `uids` that still exists.
 
-        Keywords that the store cannot keep are left out of the result.  Raises NotPossible on a read-only view.
+        Keywords that the store cannot keep are left out of the result.  A message whose modification sequence is
+        higher than `unchanged_since` stays as it is.  Raises NotPossible on a read-only view.
         """
+
+    def changed_since(self, modseq: int) -> Since:
+        """What is in this snapshot, or is no longer, that a client does not know whose last MODSEQ was `modseq`."""
+        uids = self.messages.uids
+        gaps = []
+        expected = 1
+        for uid in uids:
+            if uid > expected:
+                gaps.append((expected, uid - 1))
+            expected = uid + 1
+        if expected < self.uid_next:
+            gaps.append((expected, self.uid_next - 1))
+        return Since(tuple(state for state in self.messages if state.modseq > modseq or not state.modseq), tuple(gaps))
+
+    def save_date(self, uid: int) -> float | None:
+        """SAVEDATE (RFC 8514): when the message came into this mailbox, None if unknown.  Raises MessageGone."""
+        return None
+
+    def email_id(self, uid: int) -> str:
+        """EMAILID (RFC 8474 section 5.1): the same for the same content.  Raises MessageGone."""
+        known = self.cache.get(EMAIL_ID, uid)
+        if known is None:
+            digest = hashlib.blake2b(digest_size=16)
+            with self.read(uid) as content:
+                for piece in content.chunks():
+                    digest.update(piece)
+            known = digest.hexdigest().encode("ascii")
+            self.cache.put(EMAIL_ID, uid, known)
+        return known.decode("ascii")
+
+    def thread_id(self, uid: int) -> str | None:
+        """THREADID (RFC 8474 section 5.2), None where the store does not relate messages."""
+        return None
+
+    def text_candidates(self, needle: str, fields: Collection[str]) -> Collection[int] | None:
+        """UIDs among which all are that have `needle` in one of `fields`; None where only a look at each can tell."""
+        return None
 
     @abstractmethod
     def expunge(self, uids: Collection[int]) -> tuple[int, ...]:
@@ -386,6 +561,10 @@ class Store(ABC):
 
         Raises MailboxBusy at once if another session has it.  Delivery and IMAP sessions are not kept out.
         """
+
+    def watch_paths(self) -> tuple[str, ...]:
+        """Directories whose change means that a mailbox may have come, gone or got another name (for inotify)."""
+        return ()
 
     @abstractmethod
     def close(self) -> None:

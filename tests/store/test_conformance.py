@@ -213,7 +213,7 @@ def test_uids_stay_over_sessions(store: Store, reopen: Reopen) -> None:
 def test_flags_are_added_removed_and_replaced(store: Store, reopen: Reopen) -> None:
     one, two = add(store, "one", "two")
     with store.open(INBOX) as inbox:
-        states = inbox.set_flags([one, two], "add", SEEN | ANSWERED, {"$Forwarded"})
+        states = inbox.set_flags([one, two], "add", SEEN | ANSWERED, {"$Forwarded"}).states
         assert [(state.uid, state.flags, state.keywords) for state in states] == [
             (one, SEEN | ANSWERED, {"$Forwarded"}),
             (two, SEEN | ANSWERED, {"$Forwarded"}),
@@ -272,7 +272,7 @@ def test_a_message_removed_by_another_session_is_gone(store: Store, reopen: Reop
             assert opened.read() == letter("one")
         with pytest.raises(MessageGone):
             mine.read(one)
-        assert [state.uid for state in mine.set_flags([one, two], "add", SEEN)] == [two]
+        assert [state.uid for state in mine.set_flags([one, two], "add", SEEN).states] == [two]
         assert mine.expunge([one]) == (one,)
         assert not mine.refresh().expunged
 
@@ -290,7 +290,7 @@ def test_two_sessions_changing_flags_lose_nothing(store: Store, reopen: Reopen) 
     (uid,) = add(store, "one")
     with store.open(INBOX) as mine, reopen().open(INBOX) as other:
         other.set_flags([uid], "add", FLAGGED)
-        (state,) = mine.set_flags([uid], "add", SEEN)
+        (state,) = mine.set_flags([uid], "add", SEEN).states
         assert state.flags == SEEN | FLAGGED
 
 
@@ -378,7 +378,7 @@ def test_a_keyword_more_than_the_store_has_room_for_is_left_out(store: Store) ->
     (uid,) = add(store, "one")
     with store.open(INBOX) as inbox:
         wanted = {f"word{number:02}" for number in range(40)}
-        (state,) = inbox.set_flags([uid], "add", 0, wanted)
+        (state,) = inbox.set_flags([uid], "add", 0, wanted).states
         assert state.keywords <= wanted
         assert len(state.keywords) == len(inbox.keywords)
         assert inbox.accepts_new_keywords == (len(state.keywords) == 40)

@@ -55,7 +55,7 @@ def test_another_program_renaming_a_message_changes_its_flags_not_its_uid(root: 
         changes = inbox.refresh()
         assert [(state.uid, state.flags) for state in changes.changed] == [(1, FLAGGED | SEEN)]
         (root / "cur" / "1.M1P1.h:2,FS").rename(root / "cur" / "1.M1P1.h:2,FRS")
-        (state,) = inbox.set_flags([1], "add", DELETED)
+        (state,) = inbox.set_flags([1], "add", DELETED).states
         assert state.flags & DELETED and state.flags & FLAGGED
         with inbox.read(1) as content:
             assert content.read() == TEXT.replace(b"\n", b"\r\n")

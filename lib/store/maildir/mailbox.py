@@ -15,9 +15,9 @@ from pillarbox.lib.store.interface import (
     NO_KEYWORDS,
     Copied,
     FlagChange,
+    FlagsSet,
     MessageContent,
     MessageGone,
-    MessageState,
     NotPossible,
     OverQuota,
     StoreUnavailable,
@@ -86,8 +86,14 @@ class MaildirMailbox(MaildirView):
         return f"{uid:08X}{self.uid_validity:08X}"
 
     def set_flags(
-        self, uids: Collection[int], change: FlagChange, flags: int, keywords: Collection[str] = NO_KEYWORDS
-    ) -> tuple[MessageState, ...]:
+        self,
+        uids: Collection[int],
+        change: FlagChange,
+        flags: int,
+        keywords: Collection[str] = NO_KEYWORDS,
+        *,
+        unchanged_since: int | None = None,
+    ) -> FlagsSet:
         self._must_be_writable()
         letters = self._keywords.letters(keywords, create=change != "remove") if keywords else ""
         states = []
@@ -99,13 +105,13 @@ class MaildirMailbox(MaildirView):
                     continue
                 position = self._position(uid)
                 state = self._state_of(uid, self.messages[position].recent)
-                self.messages[position] = state
+                self.messages.replace(position, state)
                 states.append(state)
         except OSError as error:
             raise StoreUnavailable(f"cannot change flags: {error.strerror}") from error
         finally:
             self._watch.changed_by_us()
-        return tuple(states)
+        return FlagsSet(tuple(states))
 
     def _change_flags(self, uid: int, change: FlagChange, flags: int, letters: str) -> None:
         target = ""

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pillarbox.lib.store.interface import (
-    DELETED,
     DELIMITER,
     INBOX,
-    SEEN,
     Appender,
     MailboxBusy,
     MailboxEntry,
@@ -192,16 +190,16 @@ class MaildirStore(Store):
 
     def status(self, name: str, with_size: bool = False) -> MailboxStatus:
         with self.open(name, read_only=True) as mailbox:
-            messages = mailbox.messages
+            counts = mailbox.messages.counts()
             return MailboxStatus(
-                messages=len(messages),
-                recent=sum(message.recent for message in messages),
-                unseen=sum(not message.flags & SEEN for message in messages),
-                deleted=sum(bool(message.flags & DELETED) for message in messages),
+                messages=counts.messages,
+                recent=counts.recent,
+                unseen=counts.unseen,
+                deleted=counts.deleted,
                 uid_next=mailbox.uid_next,
                 uid_validity=mailbox.uid_validity,
                 highest_modseq=mailbox.highest_modseq,
-                size=sum(mailbox.size(message.uid) for message in messages) if with_size else -1,
+                size=sum(mailbox.size(uid) for uid in mailbox.messages.uids) if with_size else -1,
             )
 
     def begin_append(self, name: str) -> Appender:

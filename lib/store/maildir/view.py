@@ -10,9 +10,7 @@ What a session does with the messages is in `mailbox`.
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable
-from operator import itemgetter
 from typing import Final, TypeVar
 
 from pillarbox.lib.store.interface import (
@@ -28,11 +26,12 @@ from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.scan import DirectoryWatch, list_names
 from pillarbox.lib.store.maildir.state import UidStates
+from pillarbox.lib.store.memory_cache import MemoryCache
+from pillarbox.lib.store.snapshot import ListSnapshot
 
 _T = TypeVar("_T")
 _RETRIES: Final = 5
 """Another program would have to rename the same message that often between our look and our step."""
-_uid_of: Callable[[MessageState], int] = itemgetter(0)
 _NO_CHANGES = Changes()
 
 
@@ -52,7 +51,10 @@ class MaildirView(Mailbox):
         self.name = name
         self.read_only = read_only
         self.highest_modseq = 0
-        self.messages: list[MessageState] = []
+        self._sizes: dict[int, int] = {}
+        self._dates: dict[int, float] = {}
+        self.messages: ListSnapshot = ListSnapshot((), self._sizes, self._dates)
+        self.cache = MemoryCache()
         self._directory = directory
         self._states = states
         self._resolve = resolve
@@ -64,8 +66,6 @@ class MaildirView(Mailbox):
         self._uids: dict[str, int] = {}  # base name -> UID, of this view
         self._listed: tuple[set[str], set[str]] = (set(), set())  # names in new/ and cur/ at the last look
         self._gone: set[str] = set()  # base names that this view has reported as expunged
-        self._sizes: dict[int, int] = {}
-        self._dates: dict[int, float] = {}
         self._highest = 0  # UID, of all that this view ever showed
         self.uid_validity = 0
         self.uid_next = 1
@@ -168,7 +168,7 @@ class MaildirView(Mailbox):
             old = self.messages[position]
             state = self._state_of(uid, old.recent)
             if state != old:
-                self.messages[position] = state
+                self.messages.replace(position, state)
                 changed.append(state)
         return changed
 
@@ -212,10 +212,7 @@ class MaildirView(Mailbox):
             self._sizes.pop(uid, None)
             self._dates.pop(uid, None)
         self._gone.update(bases)
-        if len(uids) == 1:
-            del self.messages[self._position(next(iter(uids)))]
-        else:
-            self.messages = [message for message in self.messages if message.uid not in uids]
+        self.messages.remove(uids)
         return sorted(uids)
 
     def _state_of(self, uid: int, recent: bool) -> MessageState:
@@ -224,8 +221,8 @@ class MaildirView(Mailbox):
         return MessageState(uid, flags, self._keywords.words(letters) if letters else NO_KEYWORDS, recent, 0)
 
     def _position(self, uid: int) -> int:
-        position = bisect_left(self.messages, uid, key=_uid_of)
-        if position == len(self.messages) or self.messages[position].uid != uid:
+        position = self.messages.position(uid)
+        if position is None:
             raise MessageGone("no such message")
         return position
 

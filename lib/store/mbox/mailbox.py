@@ -11,7 +11,7 @@ import os
 import tempfile
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Final
 
 from pillarbox.lib.store.content import FileContent
@@ -20,6 +20,7 @@ from pillarbox.lib.store.interface import (
     Changes,
     Copied,
     FlagChange,
+    FlagsSet,
     Mailbox,
     MessageContent,
     MessageGone,
@@ -32,11 +33,12 @@ from pillarbox.lib.store.mbox.file import Locked, MboxFile, Stamp, store_error
 from pillarbox.lib.store.mbox.index import Row
 from pillarbox.lib.store.mbox.intent import Move, forget_move, note_move
 from pillarbox.lib.store.mbox.parse import Found, examine, status_lines
+from pillarbox.lib.store.memory_cache import MemoryCache
+from pillarbox.lib.store.snapshot import ListSnapshot
 from pillarbox.lib.system.files import write_all
 
 _IN_MEMORY: Final = 1 << 20
 """A message up to this size is copied to memory to be read; a larger one to an unnamed file."""
-_uid_of: Callable[[MessageState], int] = itemgetter(0)
 _row_uid: Callable[[Row], int] = attrgetter("uid")
 
 
@@ -47,13 +49,14 @@ class MboxMailbox(Mailbox):
         self.name = name
         self.read_only = read_only
         self.highest_modseq = 0
-        self.messages: list[MessageState] = []
+        self._sizes: dict[int, int] = {}
+        self._dates: dict[int, float] = {}
+        self.messages: ListSnapshot = ListSnapshot()
+        self.cache = MemoryCache()
         self.uid_validity = 0
         self.uid_next = 1
         self._file = file
         self._resolve = resolve
-        self._sizes: dict[int, int] = {}
-        self._dates: dict[int, float] = {}
         self._keywords: tuple[str, ...] = ()
         self._seen: tuple[Stamp, Stamp] | None = None
         self._highest = 0
@@ -103,7 +106,7 @@ class MboxMailbox(Mailbox):
             self._dates.pop(uid, None)
         if messages:
             self._highest = max(self._highest, messages[-1].uid)
-        self.messages = messages
+        self.messages = ListSnapshot(messages, self._sizes, self._dates)
         self.uid_validity, self.uid_next = index.uid_validity, index.next_uid
         self._keywords = tuple(sorted({word for row in index.rows for word in row.keywords}))
         self._noted(state)
@@ -114,10 +117,11 @@ class MboxMailbox(Mailbox):
             self._file.save(state)
         self._seen = self._file.stamp()
 
-    def _known(self, uid: int) -> None:
-        position = bisect_left(self.messages, uid, key=_uid_of)
-        if position == len(self.messages) or self.messages[position].uid != uid:
+    def _known(self, uid: int) -> int:
+        position = self.messages.position(uid)
+        if position is None:
             raise MessageGone("no such message")
+        return position
 
     def size(self, uid: int) -> int:
         self._known(uid)
@@ -150,8 +154,14 @@ class MboxMailbox(Mailbox):
                 raise
 
     def set_flags(
-        self, uids: Collection[int], change: FlagChange, flags: int, keywords: Collection[str] = NO_KEYWORDS
-    ) -> tuple[MessageState, ...]:
+        self,
+        uids: Collection[int],
+        change: FlagChange,
+        flags: int,
+        keywords: Collection[str] = NO_KEYWORDS,
+        *,
+        unchanged_since: int | None = None,
+    ) -> FlagsSet:
         self._must_be_writable()
         wanted = set(uids)
         folded = {word.lower() for word in keywords}
@@ -171,7 +181,7 @@ class MboxMailbox(Mailbox):
                     words = {word.lower(): have.get(word.lower(), word) for word in keywords}
                 row.keywords = tuple(sorted(words.values()))
             state.dirty = True
-            return self._own_change(state, wanted)
+            return FlagsSet(self._own_change(state, wanted))
 
     def _own_change(self, state: Locked, wanted: set[int]) -> tuple[MessageState, ...]:
         """Take our change into the snapshot without losing sight of what others changed at the same time."""
@@ -182,7 +192,7 @@ class MboxMailbox(Mailbox):
             row = rows.get(message.uid)
             if message.uid in wanted and row is not None:
                 new = message._replace(flags=row.flags, keywords=frozenset(row.keywords))
-                self.messages[position] = new
+                self.messages.replace(position, new)
                 result.append(new)
         self._keywords = tuple(sorted({word for row in state.index.rows for word in row.keywords}))
         if state.dirty:
@@ -193,7 +203,7 @@ class MboxMailbox(Mailbox):
 
     def expunge(self, uids: Collection[int]) -> tuple[int, ...]:
         self._must_be_writable()
-        wanted = {message.uid for message in self.messages} & set(uids)
+        wanted = set(self.messages.uids).intersection(uids)
         if not wanted:
             return ()
         with self._file.locked() as state:
@@ -205,7 +215,7 @@ class MboxMailbox(Mailbox):
         return tuple(sorted(wanted))
 
     def _drop(self, uids: set[int]) -> None:
-        self.messages = [message for message in self.messages if message.uid not in uids]
+        self.messages.remove(uids)
         for uid in uids:
             self._sizes.pop(uid, None)
             self._dates.pop(uid, None)
@@ -227,8 +237,7 @@ class MboxMailbox(Mailbox):
                     content = self.read(uid)
                 except MessageGone:
                     continue
-                position = bisect_left(self.messages, uid, key=_uid_of)
-                message = self.messages[position]
+                message = self.messages[self._known(uid)]
                 sources.append(uid)
                 incoming.append(Incoming(content, message.flags, tuple(sorted(message.keywords)), self._dates[uid]))
             with target.locked() as state:
