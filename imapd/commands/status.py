@@ -1,4 +1,4 @@
-"""STATUS (RFC 9051 section 6.3.11, SIZE of RFC 8438, RECENT of RFC 3501)."""
+"""STATUS (RFC 9051 section 6.3.11; SIZE of RFC 8438, RECENT of RFC 3501)."""
 
 from __future__ import annotations
 

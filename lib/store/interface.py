@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
@@ -85,6 +85,12 @@ class NotPossible(StoreError):
     """The store cannot do this with this mailbox (delete INBOX, select a pure folder, write to a read-only view)."""
 
     response_code = "CANNOT"
+
+
+class NoPermission(StoreError):
+    """The mailbox belongs to somebody else, who has not granted this (RFC 4314)."""
+
+    response_code = "NOPERM"
 
 
 class MessageGone(StoreError):
@@ -280,7 +286,22 @@ class Copied:
     uids: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaRoot:
+    """What limits some mailboxes together (RFC 9208), octets as they are stored; a limit of 0: none of that kind."""
+
+    name: str
+    size: int
+    size_limit: int
+    messages: int
+    messages_limit: int
+
+
 FlagChange = Literal["add", "remove", "replace"]
+
+NoteKind = Literal["acl", "metadata", "subscriptions"]
+"""What is noted beside a mailbox: its access list (`acl`), its annotations (`metadata`); of the account, the
+subscriptions to mailboxes of others."""
 
 
 class MessageContent(ABC):
@@ -554,6 +575,32 @@ class Store(ABC):
             return appender.commit(flags, keywords, internal_date)
         finally:
             appender.abort()
+
+    def transfer(self, mailbox: Mailbox, uids: Collection[int], destination: str, *, move: bool) -> Copied:
+        """`mailbox.copy` or `mailbox.move`, for an open mailbox of this store, to any mailbox that this store names."""
+        return mailbox.move(uids, destination) if move else mailbox.copy(uids, destination)
+
+    def quota_roots(self, name: str) -> tuple[QuotaRoot, ...]:
+        """What limits the mailbox, or for "" the account; nothing where there is no quota.  Raises StoreError."""
+        return ()
+
+    def quota_root(self, name: str) -> QuotaRoot | None:
+        """The quota root of this name.  Raises StoreError."""
+        return next((root for root in self.quota_roots("") if root.name == name), None)
+
+    def note(self, name: str, kind: NoteKind) -> bytes:
+        """What is noted beside a mailbox, `b""` for nothing; the name "" means the account as a whole.
+
+        A note goes with its mailbox: it is renamed with it, and gone when that is deleted.  Raises MailboxNotFound.
+        """
+        return b""
+
+    def change_note(self, name: str, kind: NoteKind, change: Callable[[bytes], bytes]) -> None:
+        """Replace a note by what `change` makes of it, with no other change in between; `b""` removes it.
+
+        Durable on return.  What `change` raises goes through.  Raises MailboxNotFound, NotPossible.
+        """
+        raise NotPossible("this store keeps nothing beside its mailboxes")
 
     @abstractmethod
     def session_lock(self, name: str) -> AbstractContextManager[None]:

@@ -13,13 +13,15 @@ import os
 from typing import Final
 
 from pillarbox.lib.config.quota import NO_LIMITS
-from pillarbox.lib.store.interface import INBOX
+from pillarbox.lib.store.interface import INBOX, QuotaRoot
 from pillarbox.lib.store.maildir import folders
 from pillarbox.lib.store.maildir.filename import sizes
 from pillarbox.lib.store.maildir.maildirsize import NAME, Record, SizeFile, read_record
 from pillarbox.lib.store.quota import FROM_FILE, Quota, Usage
 
 DOMAIN_FILE: Final = ".domainsize"
+MAILBOX_ROOT: Final = "User quota"
+DOMAIN_ROOT: Final = "Domain quota"
 
 
 class Ledger:
@@ -55,6 +57,16 @@ class Ledger:
             if record.usage.plus(size, count).exceeds(limits):
                 return f"the quota of the {what} is used up"
         return ""
+
+    def roots(self) -> tuple[QuotaRoot, ...]:
+        """The limits that hold, and what is used of them."""
+        roots = []
+        for file, name in ((self._own, MAILBOX_ROOT), (self._domain, DOMAIN_ROOT)):
+            record = file.read() if file is not None else None
+            if record is not None and record.limits:
+                (size, messages), limits = record.usage, record.limits
+                roots.append(QuotaRoot(name, size, limits.size, messages, limits.messages))
+        return tuple(roots)
 
     def add(self, folder: str, size: int, count: int) -> None:
         """Note what came into the mailbox called `folder` or, negative, went from there."""

@@ -6,9 +6,10 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from pillarbox.lib.store import notes
 from pillarbox.lib.store.interface import (
     DELIMITER,
     INBOX,
@@ -18,7 +19,9 @@ from pillarbox.lib.store.interface import (
     MailboxExists,
     MailboxNotFound,
     MailboxStatus,
+    NoteKind,
     NotPossible,
+    QuotaRoot,
     Store,
 )
 from pillarbox.lib.store.locks import dot_lock
@@ -204,6 +207,26 @@ class MaildirStore(Store):
 
     def begin_append(self, name: str) -> Appender:
         return MaildirAppender(folders.canonical(name), self._directory(name), self._states, self._ledger)
+
+    def quota_roots(self, name: str) -> tuple[QuotaRoot, ...]:
+        folder = folders.canonical(name) if name else ""
+        if folder and not self.exists(folder):
+            raise MailboxNotFound(f'no mailbox "{folder}"')
+        try:
+            return self._ledger.roots() if not folder or self._ledger.counts(folder) else ()
+        except OSError as error:
+            raise store_error(error, "cannot read the quota") from error
+
+    def _note(self, name: str, kind: NoteKind) -> str:
+        return f"{self._directory(name)}/{notes.MAILBOX[kind]}" if name else f"{self._root}/{notes.ACCOUNT[kind]}"
+
+    def note(self, name: str, kind: NoteKind) -> bytes:
+        return notes.read(self._note(name, kind))
+
+    def change_note(self, name: str, kind: NoteKind, change: Callable[[bytes], bytes]) -> None:
+        if not name:
+            self._make_inbox()
+        notes.change(self._note(name, kind), change)
 
     @contextmanager
     def session_lock(self, name: str) -> Iterator[None]:

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pillarbox.lib.store.interface import MailboxNotFound, OverQuota, StoreError, StoreUnavailable
+from pillarbox.lib.store import notes
+from pillarbox.lib.store.interface import MailboxNotFound, NoteKind, OverQuota, StoreError, StoreUnavailable
 from pillarbox.lib.store.locks import LOCK_TIMEOUT, fcntl_lock
 from pillarbox.lib.store.mbox import journal
 from pillarbox.lib.store.mbox.appending import undo_append
@@ -120,12 +121,17 @@ class MboxFile:
 
     def forget(self) -> None:
         """Remove the notes of a mailbox that is gone."""
-        for path in (self._index_path, self.journal, self.append_note):
+        for path in (self._index_path, self.journal, self.append_note, *map(self.note_path, notes.MAILBOX)):
             journal.remove(path)
+
+    def note_path(self, kind: NoteKind) -> str:
+        """Where a note of this kind lies (`lib.store.notes`)."""
+        return f"{self.journal.removesuffix('.journal')}.{kind}"
 
     def rename_notes(self, other: MboxFile) -> None:
         """Give the notes to the file under its new name."""
-        for old, new in ((self._index_path, other._index_path), (self.journal, other.journal)):
+        kept = [(self.note_path(kind), other.note_path(kind)) for kind in notes.MAILBOX]
+        for old, new in ((self._index_path, other._index_path), (self.journal, other.journal), *kept):
             if os.path.exists(old):
                 os.rename(old, new)
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from pillarbox.lib.store import mutf7
+from pillarbox.lib.store import mutf7, notes
 from pillarbox.lib.store.interface import (
     DELIMITER,
     INBOX,
@@ -25,6 +25,7 @@ from pillarbox.lib.store.interface import (
     MailboxExists,
     MailboxNotFound,
     MailboxStatus,
+    NoteKind,
     NotPossible,
     Store,
     StoreUnavailable,
@@ -280,6 +281,17 @@ class MboxStore(Store):
 
     def begin_append(self, name: str) -> Appender:
         return MboxAppender(self._file(name))
+
+    def _note(self, name: str, kind: NoteKind) -> str:
+        # No mailbox's notes begin with "%" and a letter: the delimiter never stands first.
+        return self._file(name).note_path(kind) if name else f"{self._control}/%account.{kind}"
+
+    def note(self, name: str, kind: NoteKind) -> bytes:
+        return notes.read(self._note(name, kind))
+
+    def change_note(self, name: str, kind: NoteKind, change: Callable[[bytes], bytes]) -> None:
+        self._make_directory(self._control)
+        notes.change(self._note(name, kind), change)
 
     @contextmanager
     def session_lock(self, name: str) -> Iterator[None]:
