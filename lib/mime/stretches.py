@@ -12,6 +12,8 @@ _LONGEST_NAME = 256
 """Octets of an unfinished line that decide whether it begins a field that is looked for."""
 
 _ENCODING = re.compile(rb"content-transfer-encoding[ \t]*:", re.IGNORECASE)
+_FIELD = re.compile(rb"[ \t]|[!-9;-~]+[ \t]*:")
+"""A line that begins a field or goes on with one; a very long piece of a line is taken by its beginning."""
 _VERSION = re.compile(rb"mime-version[ \t]*:", re.IGNORECASE)
 
 
@@ -76,15 +78,19 @@ def line_feeds(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def header_lines(pieces: Iterable[bytes], encoding: bytes, *, with_version: bool) -> Iterator[bytes]:
     """A header with `encoding` as its only Content-Transfer-Encoding, and MIME-Version where `with_version` wants it.
 
-    The field stands where it stood, or at the end of the header.
+    The field stands where it stood, or at the end of the header: before the first line that is no field, because for
+    many readers the body begins there.
     """
     field = b"Content-Transfer-Encoding: " + encoding + b"\n"
     written = versioned = dropping = False
     for line, begins in _lines(pieces):
-        if begins and line in (b"\n", b"\r\n"):
+        if begins and not _FIELD.match(line):
+            dropping = False
             if not written:
+                written = True
                 yield field
             if with_version and not versioned:
+                versioned = True
                 yield b"MIME-Version: 1.0\n"
         elif begins and not line.startswith((b" ", b"\t")):
             dropping = _ENCODING.match(line) is not None
@@ -92,7 +98,7 @@ def header_lines(pieces: Iterable[bytes], encoding: bytes, *, with_version: bool
             if dropping and not written:
                 written = True
                 yield field
-        if not dropping or line in (b"\n", b"\r\n"):
+        if not dropping:
             yield line
 
 

@@ -420,3 +420,9 @@ class TestHeaders:
         assert not headers_are_ascii(lambda: ["Subject: é\n\nx\n".encode()])
         assert not headers_are_ascii(lambda: [MIXED.replace(b"Subject: inner", "Subject: ä".encode())])
         assert not headers_are_ascii(lambda: [MIXED.replace(b"X-After: 1", "X-After: ä".encode())])
+
+
+def test_the_label_stands_before_a_line_that_is_no_field() -> None:
+    """Readers take such a line for the beginning of the body."""
+    head = b"MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
+    assert converted(head + b".\n\n\x80\n") == head + b"Content-Transfer-Encoding: quoted-printable\n.\n\n=80\n"
