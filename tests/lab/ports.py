@@ -34,7 +34,8 @@ SERVICE_PORTS = {
 }
 
 # Below the range from which the kernel takes ports for outgoing connections (32768 and up), above the well-known ones.
-_FIRST, _LAST = 5000, 32767
+# A single port is above every base port, so that master.yaml can name it: there ports count from the base port.
+_FIRST, _LAST_BASE, _FIRST_SINGLE, _LAST = 5000, 20000, 20001, 32767
 
 # Base ports are multiples of this: divided by it no two service ports leave the same rest, so that no port of one
 # instance is one of another's.  The rests that are left over are those of single ports.
@@ -48,14 +49,14 @@ _locks = -1  # the file whose bytes are locked
 def free_port(address: str = LOOPBACK) -> int:
     """A TCP and UDP port that is free at `address` now; reserved for this process."""
     while True:
-        port = random.randint(_FIRST, _LAST)
+        port = random.randint(_FIRST_SINGLE, _LAST)
         if port % _STEP not in _SERVICE_RESTS and reserve(f"port-{port}") and _free(address, [port], udp=True):
             return port
 
 
 def base_port(address: str = LOOPBACK) -> int:
     """A base port such that every service port of an instance is free at `address`; reserved for this process."""
-    candidates = [base for base in range(0, _LAST - max(SERVICE_PORTS.values()), _STEP) if base >= _FIRST]
+    candidates = [base for base in range(0, _LAST_BASE, _STEP) if base >= _FIRST]
     random.shuffle(candidates)
     for base in candidates:
         if reserve(f"base-{base}") and _free(address, [base + offset for offset in SERVICE_PORTS.values()]):

@@ -55,6 +55,7 @@ def test_no_port_of_an_instance_is_one_of_another_or_a_single_one() -> None:
     singles = [free_port() for _ in range(400)]
     every = [base + port for base in bases for port in SERVICE_PORTS.values()] + singles
     assert len(set(every)) == len(every)
+    assert max(bases) < min(singles), "a single port cannot be named in master.yaml, where ports count from the base"
     assert max(every) < int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
 
