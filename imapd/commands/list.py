@@ -67,13 +67,6 @@ def parse_listing(cursor: Cursor) -> Listing:
     return Listing(reference, tuple(patterns), selection, returned, extended)
 
 
-class WithPurpose(ListSelection):
-    """SPECIAL-USE (RFC 6154 section 5.2)."""
-
-    def keeps(self, session: Session, entry: MailboxEntry) -> bool:
-        return entry.name in special_uses(session.config)
-
-
 class WithStatus(ListReturn):
     """STATUS (RFC 5819)."""
 
@@ -92,7 +85,7 @@ def _with_status(cursor: Cursor) -> ListReturn:
 LIST_SELECTION: dict[bytes, Callable[[Cursor], ListSelection]] = {
     b"RECURSIVEMATCH": lambda cursor: ListSelection(),
     b"REMOTE": lambda cursor: ListSelection(),
-    b"SPECIAL-USE": lambda cursor: WithPurpose(),
+    b"SPECIAL-USE": lambda cursor: ListSelection(),
     b"SUBSCRIBED": lambda cursor: ListSelection(),
 }
 LIST_RETURN: dict[bytes, Callable[[Cursor], ListReturn]] = {
@@ -101,7 +94,7 @@ LIST_RETURN: dict[bytes, Callable[[Cursor], ListReturn]] = {
     b"STATUS": _with_status,
     b"SUBSCRIBED": lambda cursor: ListReturn(),
 }
-"""\\Subscribed and the purposes are told by `Lister`, which has looked them up for all mailboxes."""
+"""\\Subscribed and the purposes are looked at and told by `Lister`, which has looked them up for all mailboxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +113,7 @@ class Lister:
         self._session = session
         self._listing = listing
         self._entries = {entry.name: entry for entry in session.store.list()}
-        self._uses = special_uses(session.config)
+        self._uses = special_uses(session, self._entries.values())
         self._patterns = [Pattern(listing.reference + pattern) for pattern in listing.patterns if pattern]
         self._wants_subscribed = b"SUBSCRIBED" in listing.selection or b"SUBSCRIBED" in listing.returned
         self._subscriptions = frozenset(session.store.subscriptions()) if self._wants_subscribed else frozenset()
@@ -132,11 +125,14 @@ class Lister:
         if b"SUBSCRIBED" in selection:
             names = [name for name in names if name in self._subscriptions]
             names += sorted(self._subscriptions - self._entries.keys())
+        if b"SPECIAL-USE" in selection:
+            names = [name for name in names if name in self._uses]
         names = [name for name in names if self._is_kept(name)]
-        rows = [self._row(name) for name in names if self._matches(name)]
-        if b"RECURSIVEMATCH" in selection:
+        # RFC 5258 section 3.5: also a mailbox that is shown for itself tells of children that were selected.
+        parents = {parent for name in names for parent in _parents(name)} if b"RECURSIVEMATCH" in selection else set()
+        rows = [self._row(name, child_info=name in parents) for name in names if self._matches(name)]
+        if parents:
             shown = {row.entry.name for row in rows}
-            parents = {parent for name in names for parent in _parents(name)}
             rows += [self._row(name, child_info=True) for name in sorted(parents - shown) if self._matches(name)]
         return rows
 
@@ -161,7 +157,7 @@ class Lister:
         if self._wants_subscribed and name in self._subscriptions:
             attributes.append(b"\\Subscribed")
         if entry.selectable and name in self._uses:
-            attributes.append(self._uses[name])
+            attributes += self._uses[name]
         for option in self._listing.returned.values():
             attributes += option.attributes(self._session, entry)
         return Row(entry, tuple(attributes), child_info)

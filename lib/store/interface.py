@@ -51,6 +51,9 @@ SYSTEM_FLAGS: Final[dict[str, int]] = {
 EMAIL_ID: Final = "emailid"
 """The field of `MessageCache` in which `Mailbox.email_id` keeps its digest."""
 
+ALL_RIGHTS: Final = "lrswipkxtea"
+"""The rights of RFC 4314 section 2.1, in the order in which they are told."""
+
 NO_KEYWORDS: Final[frozenset[str]] = frozenset()
 
 
@@ -587,6 +590,14 @@ class Store(ABC):
     def quota_root(self, name: str) -> QuotaRoot | None:
         """The quota root of this name.  Raises StoreError."""
         return next((root for root in self.quota_roots("") if root.name == name), None)
+
+    def rights(self, name: str) -> str:
+        """What this session may do with the mailbox (RFC 4314 section 2.1).  Raises MailboxNotFound."""
+        return ALL_RIGHTS
+
+    def annotator(self, name: str) -> str:
+        """Whose private annotations of the mailbox this session's are: "" for its owner's."""
+        return ""
 
     def note(self, name: str, kind: NoteKind) -> bytes:
         """What is noted beside a mailbox, `b""` for nothing; the name "" means the account as a whole.
