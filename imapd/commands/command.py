@@ -38,6 +38,8 @@ class Reply:
 
     text: str
     code: str = ""
+    with_modseq: bool = False
+    """HIGHESTMODSEQ goes with it, once others' changes have been told (RFC 7162 section 3.2.7)."""
 
 
 Action: TypeAlias = Callable[[Session], Awaitable[Reply]]

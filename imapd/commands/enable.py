@@ -17,7 +17,7 @@ def parse(syntax: Syntax) -> Action:
     async def run(session: Session) -> Reply:
         new = [word for word in dict.fromkeys(words) if word in ENABLES and word not in session.enabled]
         for word in new:
-            session.enabled.add(word)
+            session.enable(word)
             ENABLES[word](session)
         session.send(response.untagged(b"ENABLED", *new))
         return Reply("Enabled.")

@@ -27,8 +27,8 @@ def parse(syntax: Syntax) -> Action:
             try:
                 selected.mailbox.expunge(deleted)
             finally:
-                session.send_all(selected.removed())
-        return Reply("Expunge completed.")
+                session.send_all(selected.removed(deleted))
+        return Reply("Expunge completed.", with_modseq=bool(deleted) and selected.tells_vanished)
 
     return run
 

@@ -10,7 +10,6 @@ from pillarbox.imapd.fetch.item import Item, Message, Stream
 from pillarbox.imapd.fetch.uid import UID
 from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.session.context import Session
-from pillarbox.imapd.session.selected import flag_names
 from pillarbox.lib.store.interface import SEEN, MessageGone, StoreError
 
 
@@ -30,7 +29,7 @@ def parse(syntax: Syntax) -> Action:
         modifiers = read_options(cursor, FETCH_MODIFIERS, "fetch modifier")
     cursor.end()
     for modifier in modifiers.values():
-        modifier.check(syntax, modifiers)
+        modifier.check(syntax, numbers, modifiers)
         items += modifier.items
     if syntax.by_uid:
         items = (UID, *items)
@@ -40,7 +39,8 @@ def parse(syntax: Syntax) -> Action:
         selected = session.mailbox
         missing = 0
         sets_seen = any(item.sets_seen for item in items) and not selected.mailbox.read_only
-        tells_flags = any(item.tells_flags for item in items)
+        if any(item.asks_modseq for item in items):
+            session.need_modseqs()
         indexes = named_indexes(syntax, session, numbers)
         for modifier in modifiers.values():
             indexes = modifier.narrow(session, indexes)
@@ -50,7 +50,7 @@ def parse(syntax: Syntax) -> Action:
             try:
                 if newly_seen:
                     newly_seen = bool(selected.mailbox.set_flags((message.uid,), "add", SEEN).states)
-                await send_message(session, message, items, with_flags=newly_seen and not tells_flags)
+                await send_message(session, message, items, newly_seen=newly_seen)
             except MessageGone:
                 missing += 1
             await session.breathe()
@@ -61,12 +61,12 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
-async def send_message(session: Session, message: Message, items: tuple[Item, ...], *, with_flags: bool) -> None:
+async def send_message(session: Session, message: Message, items: tuple[Item, ...], *, newly_seen: bool) -> None:
     """One untagged FETCH.  Nothing of it is sent unless all of the message's items can be had."""
     pieces = [item.render(message) for item in items]
-    if with_flags:
-        pieces.append(b"FLAGS " + flag_names(message.state))
-    opening = b"* %d FETCH (" % (message.index + 1)
+    if newly_seen:  # a change that the client must be told of
+        pieces += [piece for piece in session.mailbox.change_items(message.state) if piece not in pieces]
+    opening = session.mailbox.fetch_opening(message.index, message.uid)
     if not any(isinstance(piece, Stream) for piece in pieces):
         session.send(opening + b" ".join(piece for piece in pieces if isinstance(piece, bytes)) + b")\r\n")
         return

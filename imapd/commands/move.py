@@ -27,12 +27,12 @@ def parse(syntax: Syntax) -> Action:
         except MailboxNotFound as error:
             raise try_create(error) from None
         finally:
-            gone = selected.removed()
+            gone = selected.removed(uids)
         code = copy_code(moved)
         if code:
             session.send(response.status(b"*", b"OK", "Moved UIDs.", code))
         session.send_all(gone)
-        return Reply("Move completed.")
+        return Reply("Move completed.", with_modseq=bool(gone) and selected.tells_vanished)
 
     return run
 

@@ -19,6 +19,7 @@ from pillarbox.imapd.commands.command import Syntax
 from pillarbox.imapd.fetch.item import Item
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
+from pillarbox.imapd.protocol.sequence import SequenceSet
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.interface import MailboxEntry, MailboxStatus
 
@@ -39,8 +40,8 @@ class FetchModifier:
     items: tuple[Item, ...] = ()
     """Items that are fetched beside those that the client named."""
 
-    def check(self, syntax: Syntax, modifiers: Mapping[bytes, FetchModifier]) -> None:
-        """Look whether it fits the command, and the other modifiers.  Raises BadSyntax."""
+    def check(self, syntax: Syntax, numbers: SequenceSet, modifiers: Mapping[bytes, FetchModifier]) -> None:
+        """Look whether it fits the command, its messages, and the other modifiers.  Raises BadSyntax."""
 
     def narrow(self, session: Session, indexes: Sequence[int]) -> Sequence[int]:
         """Which of these messages (positions, ascending) are to be fetched; other responses may be sent first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pillarbox.imapd.commands import options
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
@@ -77,13 +77,19 @@ def parse(syntax: Syntax) -> Action:
     async def run(session: Session) -> Reply:
         if bad_charset:
             raise CommandFailed("Unknown charset", "BADCHARSET (US-ASCII UTF-8)")
+        if key.asks_modseq:
+            session.need_modseqs()
         found = await search(session, key)
         uids = session.mailbox.uids
         numbers = [uids[index] for index in found] if syntax.by_uid else [index + 1 for index in found]
         if returned is None:
-            session.send(response.untagged(b"SEARCH", *(b"%d" % number for number in numbers)))
+            words = [b"%d" % number for number in numbers]
+            if key.asks_modseq and found:
+                words.append(b"(MODSEQ %d)" % highest_modseq(session, found))
+            session.send(response.untagged(b"SEARCH", *words))
         else:
-            session.send(extended_line(syntax, returned, SearchFound(session, syntax.by_uid, found, numbers)))
+            all_found = SearchFound(session, syntax.by_uid, found, numbers)
+            session.send(extended_line(syntax, returned, all_found, with_modseq=key.asks_modseq))
         return Reply("Search completed.")
 
     return run
@@ -106,12 +112,26 @@ async def search(session: Session, key: Key) -> list[int]:
     return found
 
 
-def extended_line(syntax: Syntax, returned: tuple[SearchReturn, ...], found: SearchFound) -> bytes:
+def highest_modseq(session: Session, indexes: Iterable[int]) -> int:
+    """The highest MODSEQ of these messages (RFC 7162 section 3.1.6)."""
+    messages = session.mailbox.mailbox.messages
+    return max(messages[index].modseq for index in indexes)
+
+
+def extended_line(
+    syntax: Syntax, returned: tuple[SearchReturn, ...], found: SearchFound, *, with_modseq: bool = False
+) -> bytes:
     """The untagged ESEARCH."""
     parts = [b"ESEARCH", b"(TAG %b)" % response.string(syntax.tag)]
     if syntax.by_uid:
         parts.append(b"UID")
     parts += filter(None, (option.data(found) for option in returned))
+    if with_modseq and found.indexes:
+        # RFC 4731 section 3.2: of all that were found, unless only ends were asked for.
+        ends = {Minimum: found.indexes[0], Maximum: found.indexes[-1]}
+        asked = {type(option) for option in returned}
+        indexes = [ends[each] for each in asked if each in ends] if asked <= ends.keys() else found.indexes
+        parts.append(b"MODSEQ %d" % highest_modseq(found.session, indexes))
     return response.untagged(*parts)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Report, Syntax
 from pillarbox.imapd.commands.options import SELECT_PARAMETERS, SelectParameter, read_options
 from pillarbox.imapd.protocol import response
@@ -11,14 +9,16 @@ from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.session.context import Session
 
 
-async def open_mailbox(session: Session, name: str, parameters: Iterable[SelectParameter], *, read_only: bool) -> Reply:
+async def open_mailbox(
+    session: Session, name: str, parameters: tuple[SelectParameter, ...], *, read_only: bool
+) -> Reply:
     """Leave the selected mailbox, enter `name` and describe it; on failure none is selected."""
+    for parameter in parameters:
+        parameter.before(session)
     if session.selected is not None:
         session.select(None)
         # RFC 7162 section 3.2.11: responses before this line belong to the former mailbox.
         session.send(response.status(b"*", b"OK", "Previous mailbox closed.", "CLOSED"))
-    for parameter in parameters:
-        parameter.before(session)
     session.select(session.store.open(name, read_only))
     session.send_all(session.mailbox.opening())
     for parameter in parameters:

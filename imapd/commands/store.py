@@ -7,8 +7,9 @@ from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.commands.options import STORE_MODIFIERS, read_options
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import CommandFailed
+from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.session.context import Session
-from pillarbox.imapd.session.selected import split_flags
+from pillarbox.imapd.session.selected import Selected, split_flags
 from pillarbox.lib.store.interface import FlagChange
 
 AT_ONCE = 500
@@ -37,35 +38,56 @@ def parse(syntax: Syntax) -> Action:
     cursor.space()
     numbers = cursor.sequence_set()
     cursor.space()
+    modifiers: dict[bytes, int] = {}
     if cursor.peek(b"("):
-        read_options(cursor, STORE_MODIFIERS, "store modifier")
+        modifiers = read_options(cursor, STORE_MODIFIERS, "store modifier")
         cursor.space()
     change, silent, names = parse_change(cursor)
     cursor.end()
     flags, keywords = split_flags(names)
+    unchanged_since = modifiers.get(b"UNCHANGEDSINCE")
 
     async def run(session: Session) -> Reply:
         selected = session.mailbox
         selected.must_be_writable()
-        uids = [selected.uids[index] for index in named_indexes(syntax, session, numbers)]
+        if unchanged_since is not None:
+            session.need_modseqs()
+        all_uids = selected.uids
+        uids = [all_uids[index] for index in named_indexes(syntax, session, numbers)]
         missing = 0
+        modified: list[int] = []
         for start in range(0, len(uids), AT_ONCE):
             some = uids[start : start + AT_ONCE]
-            states = selected.mailbox.set_flags(some, change, flags, keywords).states
-            missing += len(some) - len(states)
+            done = selected.mailbox.set_flags(some, change, flags, keywords, unchanged_since=unchanged_since)
+            missing += len(some) - len(done.states) - len(done.modified)
+            modified += done.modified
             session.send_all(selected.keyword_lines())
-            for state in states:
+            for state in done.states:
                 index = selected.index(state.uid)
+                if index is None:
+                    continue
                 # Silent or not, a client must hear of flags that are not as it said (a keyword that found no room).
-                surprise = change != "remove" and not keywords <= state.keywords
-                if index is not None and (not silent or surprise):
+                if not silent or (change != "remove" and not keywords <= state.keywords):
                     session.send(selected.flags_line(index, state, syntax.by_uid))
+                elif selected.tells_modseqs:
+                    session.send(selected.modseq_change_line(index, state))
             await session.breathe()
+        code = modified_code(syntax, selected, modified)
         if missing and not syntax.by_uid:
-            raise CommandFailed("Some of the messages no longer exist", "EXPUNGEISSUED")
-        return Reply("Store completed.")
+            raise CommandFailed("Some of the messages no longer exist", code or "EXPUNGEISSUED")
+        return Reply("Conditional store failed." if modified else "Store completed.", code)
 
     return run
+
+
+def modified_code(syntax: Syntax, selected: Selected, uids: list[int]) -> str:
+    """MODIFIED (RFC 7162 section 3.1.3): the messages that were passed over, named as in the command."""
+    if not uids:
+        return ""
+    if syntax.by_uid:
+        return f"MODIFIED {format_set(uids).decode('ascii')}"
+    indexes = (selected.index(uid) for uid in uids)
+    return f"MODIFIED {format_set(index + 1 for index in indexes if index is not None).decode('ascii')}"
 
 
 COMMAND = Command("STORE", State.SELECTED, parse, Report.NOTHING, uid_form=True)

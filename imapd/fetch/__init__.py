@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from types import ModuleType
 
-from pillarbox.imapd.fetch import body_section, envelope, flags, internaldate, size, structure, uid
+from pillarbox.imapd.fetch import body_section, envelope, flags, internaldate, modseq, size, structure, uid
 from pillarbox.imapd.fetch.envelope import ENVELOPE
 from pillarbox.imapd.fetch.flags import FLAGS
 from pillarbox.imapd.fetch.internaldate import INTERNALDATE
@@ -23,6 +23,7 @@ MODULES: tuple[ModuleType, ...] = (
     envelope,
     flags,
     internaldate,
+    modseq,
     size,
     structure,
     uid,

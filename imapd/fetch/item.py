@@ -58,7 +58,8 @@ class Item(ABC):
 
     sets_seen: bool = False
     """Fetching it sets \\Seen."""
-    tells_flags: bool = False
+    asks_modseq: bool = False
+    """It makes the client one that is told of MODSEQs (RFC 7162 section 3.1)."""
 
     @abstractmethod
     def render(self, message: Message) -> bytes | Stream:

@@ -134,6 +134,13 @@ class Cursor:
         """number = 1*DIGIT, here as wide as number64."""
         return int(self._match(_NUMBER, "a number"))
 
+    def number63(self) -> int:
+        """mod-sequence-valzer: a number below 2**63 (RFC 7162 section 7)."""
+        value = self.number()
+        if value >= 1 << 63:
+            self.fail("a number below 2^63")
+        return value
+
     def nz_number(self) -> int:
         """nz-number: a number that is not zero."""
         value = self.number()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +40,20 @@ class SequenceSet:
         ranges = self._merged(count) if count else []
         return [number for low, high in ranges for number in range(max(low, 1), min(high, count) + 1)]
 
+    @property
+    def has_star(self) -> bool:
+        """Whether `*` is in it."""
+        return any(high == STAR for _, high in self.ranges)
+
+    def each(self) -> Iterator[int]:
+        """The numbers one by one, as written."""
+        for low, high in self.ranges:
+            yield from range(low, high + 1)
+
+    def resolved(self, highest: int) -> list[tuple[int, int]]:
+        """The ranges in order, those that overlap joined, `*` being `highest`."""
+        return self._merged(highest)
+
     def _merged(self, highest: int) -> list[tuple[int, int]]:
         """The ranges with `*` resolved, in order, those that overlap joined."""
         ranges = []
@@ -72,3 +86,8 @@ def format_set(numbers: Iterable[int]) -> bytes:
     if first >= 0:
         runs.append(f"{first}:{last}" if last > first else f"{first}")
     return ",".join(runs).encode("ascii")
+
+
+def format_ranges(ranges: Iterable[tuple[int, int]]) -> bytes:
+    """Ranges, ascending, as a sequence set."""
+    return b",".join(b"%d:%d" % (low, high) if high > low else b"%d" % low for low, high in ranges)

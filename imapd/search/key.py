@@ -62,6 +62,9 @@ class Key(ABC):
     only: Collection[int] | None = None
     """The positions that alone can match, where the key knows them."""
 
+    asks_modseq: bool = False
+    """MODSEQ is in it: the answer tells the highest MODSEQ of what was found (RFC 7162 section 3.1.6)."""
+
     def bind(self, selected: Selected) -> Key:
         """The key for this mailbox as it is now."""
         return self

@@ -24,6 +24,10 @@ class And(Key):
     def cost(self) -> int:  # type: ignore[override]
         return max(key.cost for key in self.keys)
 
+    @property
+    def asks_modseq(self) -> bool:  # type: ignore[override]
+        return any(key.asks_modseq for key in self.keys)
+
     def bind(self, selected: Selected) -> Key:
         keys = sorted((key.bind(selected) for key in self.keys), key=lambda key: key.cost)
         return keys[0] if len(keys) == 1 else And(tuple(keys))
@@ -46,6 +50,10 @@ class Or(Key):
     def cost(self) -> int:  # type: ignore[override]
         return max(self.first.cost, self.second.cost)
 
+    @property
+    def asks_modseq(self) -> bool:  # type: ignore[override]
+        return self.first.asks_modseq or self.second.asks_modseq
+
     def bind(self, selected: Selected) -> Key:
         first, second = sorted((self.first.bind(selected), self.second.bind(selected)), key=lambda key: key.cost)
         return Or(first, second)
@@ -61,6 +69,10 @@ class Not(Key):
     @property
     def cost(self) -> int:  # type: ignore[override]
         return self.key.cost
+
+    @property
+    def asks_modseq(self) -> bool:  # type: ignore[override]
+        return self.key.asks_modseq
 
     def bind(self, selected: Selected) -> Key:
         return Not(self.key.bind(selected))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pillarbox.imapd.protocol import response
+from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.session.selected import Selected
 from pillarbox.lib.config import Config
 from pillarbox.lib.mime import Part, scan_message
@@ -111,12 +112,27 @@ class Session:
             selected, self.selected = self.selected, None
             selected.close()
         if mailbox is not None:
-            self.selected = Selected(mailbox)
+            self.selected = Selected(mailbox, self.enabled)
 
     def report(self, *, with_uid: bool = False) -> None:
         """Tell the client what others did to the selected mailbox.  Raises MailboxReplaced, StoreError."""
         if self.selected is not None:
             self.send_all(self.selected.refresh(with_uid=with_uid))
+
+    def enable(self, capability: bytes) -> None:
+        """The client has enabled something, by ENABLE or by a command that implies it."""
+        aware = b"CONDSTORE" in self.enabled
+        self.enabled.add(capability)
+        if capability == b"QRESYNC":  # RFC 7162 section 3.2.3: it includes the other
+            self.enabled.add(b"CONDSTORE")
+        if self.selected is not None and not aware and b"CONDSTORE" in self.enabled:
+            self.send(self.selected.modseq_line())  # section 3.1: from here on the client keeps count
+
+    def need_modseqs(self) -> None:
+        """The command is about modification sequences.  Raises BadSyntax where the mailbox has none."""
+        if not self.mailbox.keeps_modseqs:
+            raise BadSyntax("the mailbox has no mod-sequences")
+        self.enable(b"CONDSTORE")
 
     # --- messages
     def content(self, uid: int) -> MessageContent:

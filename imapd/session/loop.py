@@ -191,10 +191,15 @@ class SessionLoop(Session):
         try:
             if command.report is Report.ALL or syntax.by_uid:
                 self.report(with_uid=syntax.by_uid)
+            elif self.selected is not None:
+                self.send_all(self.selected.held_back())
         except StoreError as error:  # the command itself is done, and NO would make the client do it again
             log.warning(f"imap({self.username}): {error}")
         finally:
-            self.send(response.status(tag, b"OK", reply.text, reply.code))
+            code = reply.code
+            if reply.with_modseq and self.selected is not None and self.selected.keeps_modseqs:
+                code = f"HIGHESTMODSEQ {self.selected.mailbox.highest_modseq}"
+            self.send(response.status(tag, b"OK", reply.text, code))
 
     def _failed(self, tag: bytes, error: CommandFailed | StoreError) -> None:
         self._bad = 0

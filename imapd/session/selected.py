@@ -1,17 +1,22 @@
 """The selected mailbox as the client knows it: sequence numbers, and what the client must be told (RFC 9051 section 7).
 
 The store's snapshot changes only when this session asks for it (`refresh`, `expunge`, `move`, `set_flags`), so the
-sequence numbers of a command hold from its beginning to its end.  Changes by others are taken in, and told, between
-commands that allow it: EXPUNGE must not be sent while FETCH, STORE or SEARCH by sequence number runs (section 7.5.1).
+sequence numbers of a command hold from its beginning to its end, and no list of them is kept here: number n is the
+snapshot's n-th message.  Changes by others are taken in, and told, between commands that allow it: EXPUNGE must not be
+sent while FETCH, STORE or SEARCH by sequence number runs (section 7.5.1).
+
+What is told takes other forms once the client has enabled them (RFC 7162: MODSEQ and VANISHED; RFC 9051: no RECENT;
+RFC 9586: UIDs in place of numbers).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence, Set
 
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import CommandFailed
+from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.lib.store.interface import SYSTEM_FLAGS, Changes, Mailbox, MessageState
 
 _FLAG_BITS = tuple((bit, name.encode("ascii")) for name, bit in SYSTEM_FLAGS.items())
@@ -46,15 +51,20 @@ def split_flags(names: Iterable[str]) -> tuple[int, frozenset[str]]:
 class Selected:
     """An open mailbox and the numbering that the client has been told of."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, enabled: Set[bytes] = frozenset()) -> None:
+        """`enabled` is what the client has enabled; it may grow."""
         self.mailbox = mailbox
-        self.uids = list(mailbox.messages.uids)
-        """Sequence number n is the message `uids[n - 1]`."""
+        self.count = len(mailbox.messages)
+        """EXISTS as the client knows it."""
+        self._enabled = enabled
         self._keywords = mailbox.keywords
+        self._complete = mailbox.highest_modseq
+        self._told = 0
 
     @property
-    def count(self) -> int:
-        return len(self.uids)
+    def uids(self) -> Sequence[int]:
+        """Sequence number n is the message `uids[n - 1]`.  Good until the next call that changes the snapshot."""
+        return self.mailbox.messages.uids
 
     def state(self, index: int) -> MessageState:
         """The flags of the message with sequence number `index + 1`."""
@@ -62,31 +72,61 @@ class Selected:
 
     def index(self, uid: int) -> int | None:
         """The position of a UID."""
-        found = bisect_left(self.uids, uid)
-        return found if found < len(self.uids) and self.uids[found] == uid else None
+        return self.mailbox.messages.position(uid)
 
-    def recent(self) -> int:
-        """How many messages are \\Recent."""
-        return self.mailbox.messages.recent()
+    # --- what the client has enabled
+    @property
+    def keeps_modseqs(self) -> bool:
+        """Whether the store keeps modification sequences for this mailbox; else NOMODSEQ (RFC 7162 section 3.1.2.2)."""
+        return self.mailbox.highest_modseq > 0
 
-    def first_unseen(self) -> int:
-        """The sequence number of the first message without \\Seen, 0 where there is none."""
-        return self.mailbox.messages.counts().first_unseen + 1
+    @property
+    def tells_modseqs(self) -> bool:
+        """Whether flags are told with MODSEQ: to CONDSTORE-aware clients (RFC 7162 section 3.1)."""
+        return b"CONDSTORE" in self._enabled and self.keeps_modseqs
+
+    @property
+    def by_uid_only(self) -> bool:
+        """UIDONLY (RFC 9586)."""
+        return b"UIDONLY" in self._enabled
+
+    @property
+    def tells_vanished(self) -> bool:
+        """Whether VANISHED stands in for EXPUNGE."""
+        return self.by_uid_only or (b"QRESYNC" in self._enabled and self.keeps_modseqs)
 
     # --- what the client is told
     def opening(self) -> list[bytes]:
-        """The untagged responses to SELECT and EXAMINE (RFC 3501 section 6.3.1)."""
-        mailbox = self.mailbox
-        lines = [
-            *self._flags_lines(),
-            response.untagged(b"%d EXISTS" % self.count),
-            response.untagged(b"%d RECENT" % self.recent()),
-        ]
-        unseen = self.first_unseen()
-        if unseen:
-            lines.append(response.status(b"*", b"OK", "First unseen.", f"UNSEEN {unseen}"))
+        """The untagged responses to SELECT and EXAMINE (RFC 3501 section 6.3.1, RFC 9051 section 6.3.2)."""
+        mailbox, counts = self.mailbox, self.mailbox.messages.counts()
+        lines = [*self._flags_lines(), *self._exists_lines(counts.recent)]
+        if counts.first_unseen >= 0 and not {b"IMAP4REV2", b"UIDONLY"} & self._enabled:
+            lines.append(response.status(b"*", b"OK", "First unseen.", f"UNSEEN {counts.first_unseen + 1}"))
         lines.append(response.status(b"*", b"OK", "UIDs valid", f"UIDVALIDITY {mailbox.uid_validity}"))
         lines.append(response.status(b"*", b"OK", "Predicted next UID", f"UIDNEXT {mailbox.uid_next}"))
+        lines.append(self.modseq_line())
+        return lines
+
+    def modseq_line(self) -> bytes:
+        """HIGHESTMODSEQ or NOMODSEQ (RFC 7162 section 3.1.2)."""
+        if not self.keeps_modseqs:
+            return response.status(b"*", b"OK", "No permanent mod-sequences", "NOMODSEQ")
+        return response.status(b"*", b"OK", "Highest", f"HIGHESTMODSEQ {self.mailbox.highest_modseq}")
+
+    def held_back(self) -> list[bytes]:
+        """Where changes by others wait while MODSEQs above theirs were told: what the client has for sure.
+
+        RFC 7162 section 6: else it would take the highest MODSEQ for its own and never ask for those changes again.
+        """
+        if self._told <= self._complete:
+            return []
+        self._told = 0
+        return [response.status(b"*", b"OK", "Changes may be pending", f"HIGHESTMODSEQ {self._complete}")]
+
+    def _exists_lines(self, recent: int) -> list[bytes]:
+        lines = [response.untagged(b"%d EXISTS" % self.count)]
+        if b"IMAP4REV2" not in self._enabled:
+            lines.append(response.untagged(b"%d RECENT" % recent))
         return lines
 
     def _flags_lines(self) -> list[bytes]:
@@ -106,6 +146,7 @@ class Selected:
     def refresh(self, *, with_uid: bool = False) -> list[bytes]:
         """Take in what others did.  Raises MailboxReplaced, StoreError."""
         changes = self.mailbox.refresh()
+        self._complete, self._told = self.mailbox.highest_modseq, 0
         return self._tell(changes, with_uid) if changes else []
 
     def _tell(self, changes: Changes, with_uid: bool) -> list[bytes]:
@@ -118,15 +159,49 @@ class Selected:
             if index is not None:
                 lines.append(self.flags_line(index, state, with_uid))
         if changes.new:
-            self.uids += [state.uid for state in changes.new]
-            lines.append(response.untagged(b"%d EXISTS" % self.count))
-            lines.append(response.untagged(b"%d RECENT" % self.recent()))
+            self.count += len(changes.new)
+            lines += self._exists_lines(self.mailbox.messages.recent())
         return lines
+
+    def fetch_opening(self, index: int, uid: int) -> bytes:
+        """The beginning of an untagged FETCH, up to its first item: `* 7 FETCH (`."""
+        if self.by_uid_only:
+            return b"* %d UIDFETCH (" % uid
+        return b"* %d FETCH (" % (index + 1)
 
     def flags_line(self, index: int, state: MessageState, with_uid: bool) -> bytes:
         """The untagged FETCH that tells of flags."""
-        uid = b"UID %d " % state.uid if with_uid else b""
-        return b"* %d FETCH (%bFLAGS %b)\r\n" % (index + 1, uid, flag_names(state))
+        items = self.change_items(state, with_uid=with_uid)
+        return self.fetch_opening(index, state.uid) + b" ".join(items) + b")\r\n"
+
+    def modseq_change_line(self, index: int, state: MessageState) -> bytes:
+        """The untagged FETCH that tells a client which knows the flags of the new MODSEQ."""
+        items = self.change_items(state, with_flags=False)
+        return self.fetch_opening(index, state.uid) + b" ".join(items) + b")\r\n"
+
+    def change_items(self, state: MessageState, *, with_uid: bool = False, with_flags: bool = True) -> list[bytes]:
+        """What a FETCH that tells of a change has in it: FLAGS, and what the client must have beside them."""
+        tells_modseq = self.tells_modseqs
+        items = []
+        # RFC 7162 section 3.2.4: a server with QRESYNC tells UID and MODSEQ together.
+        if (with_uid or tells_modseq) and not self.by_uid_only:
+            items.append(b"UID %d" % state.uid)
+        if with_flags:
+            items.append(b"FLAGS " + self.flag_names(state))
+        if tells_modseq:
+            items.append(self.modseq_item(state))
+        return items
+
+    def modseq_item(self, state: MessageState) -> bytes:
+        """`MODSEQ (n)`."""
+        self._told = max(self._told, state.modseq)
+        return b"MODSEQ (%d)" % state.modseq
+
+    def flag_names(self, state: MessageState) -> bytes:
+        """The flags in parentheses, as this client knows them."""
+        if state.recent and b"IMAP4REV2" in self._enabled:
+            state = state._replace(recent=False)
+        return flag_names(state)
 
     def keyword_lines(self) -> list[bytes]:
         """FLAGS anew, if a keyword has come up that the client has not been told of (RFC 9051 section 7.3.5)."""
@@ -136,23 +211,23 @@ class Selected:
         self._keywords = keywords
         return self._flags_lines()
 
-    def removed(self) -> list[bytes]:
-        """EXPUNGE for the messages that this session's own calls have taken out of the snapshot."""
-        if len(self.mailbox.messages) == len(self.uids):
-            return []
-        left = set(self.mailbox.messages.uids)
-        return self._remove([uid for uid in self.uids if uid not in left])
+    def removed(self, uids: Iterable[int]) -> list[bytes]:
+        """EXPUNGE for those of `uids` (ascending) that this session's own call has taken out of the snapshot."""
+        position = self.mailbox.messages.position
+        return self._remove([uid for uid in uids if position(uid) is None])
 
-    def _remove(self, expunged: Collection[int]) -> list[bytes]:
-        """Renumber.  The highest number is told first, so that each is right when the client reads it."""
+    def _remove(self, expunged: Sequence[int]) -> list[bytes]:
+        """Tell of messages (UIDs, ascending) that the snapshot had and has no longer."""
         if not expunged:
             return []
-        gone = set(expunged)
-        lines = [
-            b"* %d EXPUNGE\r\n" % (index + 1) for index in range(len(self.uids) - 1, -1, -1) if self.uids[index] in gone
-        ]
-        self.uids = [uid for uid in self.uids if uid not in gone]
-        return lines
+        self.count -= len(expunged)
+        if self.tells_vanished:
+            return [response.untagged(b"VANISHED", format_set(expunged))]
+        # A message's former position: how many are left before it, and how many went before it.  New messages are all
+        # behind.  The highest number is told first, so that each is right when the client reads it.
+        uids = self.mailbox.messages.uids
+        numbers = [bisect_left(uids, uid) + gone + 1 for gone, uid in enumerate(expunged)]
+        return [b"* %d EXPUNGE\r\n" % number for number in reversed(numbers)]
 
     def must_be_writable(self) -> None:
         """Raise NO where the mailbox was opened with EXAMINE."""
