@@ -164,9 +164,14 @@ def test_hostile_patterns_are_refused_or_cheap() -> None:
 
 
 ARGUMENTS = {
-    b"FETCH": b' 1:*,5 (UID FLAGS BODY.PEEK[1.2.HEADER.FIELDS (SUBJECT "X Y")]<0.10> RFC822.SIZE)',
+    b"FETCH": b' 1:*,5 (UID BODY.PEEK[1.2.HEADER.FIELDS (SUBJECT "X Y")]<0.10> RFC822.SIZE) (CHANGEDSINCE 7)',
+    b"GETMETADATA": b' (MAXSIZE 10 DEPTH 1) INBOX (/private/comment "/shared/comment")',
+    b"GETQUOTA": b' ""',
+    b"GETQUOTAROOT": b" INBOX",
     b"SEARCH": b" RETURN (MIN COUNT) CHARSET UTF-8 OR (FROM {3}\r\nann NOT SEEN) SINCE 1-Feb-2020 UID 1:*",
-    b"STORE": b" 1:2 +FLAGS.SILENT (\\Seen $Label)",
+    b"SETMETADATA": b' INBOX (/private/comment "x" /private/other NIL)',
+    b"SETQUOTA": b' "" (STORAGE 512)',
+    b"STORE": b" 1:2 (UNCHANGEDSINCE 7) +FLAGS.SILENT (\\Seen $Label)",
     b"LIST": b' (SUBSCRIBED RECURSIVEMATCH) "" ("*" "%") RETURN (CHILDREN STATUS (MESSAGES))',
     b"STATUS": b" INBOX (MESSAGES UIDNEXT SIZE)",
     b"COPY": b' 1:* "a b"',
@@ -175,7 +180,8 @@ ARGUMENTS = {
     b"ENABLE": b" CONDSTORE QRESYNC",
     b"LSUB": b' "" *',
     b"RENAME": b' a "b c"',
-    **dict.fromkeys((b"SELECT", b"EXAMINE", b"CREATE", b"DELETE", b"SUBSCRIBE", b"UNSUBSCRIBE"), b" INBOX"),
+    b"SELECT": b' "a" (CONDSTORE QRESYNC (1 2 3:4,5 (1,3:4 7,9:10)))',
+    **dict.fromkeys((b"EXAMINE", b"CREATE", b"DELETE", b"SUBSCRIBE", b"UNSUBSCRIBE"), b" INBOX"),
 }
 
 
