@@ -151,7 +151,7 @@ def announced_by_imap() -> set[str]:
     assert COMMANDS  # the package of commands gathers the capabilities when it is loaded
     words = session_capabilities(Config.for_tests()).split()
     for mechanisms in ((), ("PLAIN", "SCRAM-SHA-256")):
-        words += login_capabilities(tls_offered=True, mechanisms=mechanisms).split()
+        words += login_capabilities(Config.for_tests(), tls_offered=True, mechanisms=mechanisms).split()
     return {_ARGUMENT.sub("=", word) for word in words}
 
 

@@ -34,6 +34,8 @@ class Options:
     flags: int
     keywords: frozenset[str]
     date: float | None
+    closing: bytes = b""
+    """What stands behind the message: `)` where it comes as `UTF8 (~{size}...)` (RFC 6855 section 4)."""
 
 
 def is_message(command: bytes) -> bool:
@@ -47,9 +49,12 @@ def is_message(command: bytes) -> bool:
     return True
 
 
-def parse_begin(command: bytes) -> tuple[bytes, str, Options]:
-    """Tag, mailbox and options of the first message; `command` ends with the message's literal."""
-    cursor = Cursor(command)
+def parse_begin(command: bytes, *, utf8: bool = False) -> tuple[bytes, str, Options]:
+    """Tag, mailbox and options of the first message; `command` ends with the message's literal.
+
+    `utf8`: names are in UTF-8, as the client has enabled.
+    """
+    cursor = Cursor(command, utf8=utf8)
     tag = cursor.tag()
     cursor.space()
     cursor.expect(b"APPEND")
@@ -68,9 +73,10 @@ def parse_options(cursor: Cursor) -> Options:
     if cursor.peek(b'"'):
         date = parse_date_time(cursor)
         cursor.space()
-    if not cursor.peek(b"{"):
+    closing = b")" if cursor.accept(b"UTF8 (") else b""
+    if not cursor.peek(b"~{" if closing else b"{"):
         cursor.fail("a message literal")
-    return Options(flags, keywords, date)
+    return Options(flags, keywords, date, closing)
 
 
 class Appending:
@@ -82,6 +88,11 @@ class Appending:
         self._mailbox = mailbox
         self._messages: list[tuple[Appender, Options]] = []
         self._failure: StoreError | CommandFailed | None = None
+
+    @property
+    def closing(self) -> bytes:
+        """What must stand behind the message that came last."""
+        return self._messages[-1][1].closing if self._messages else b""
 
     def begin_message(self, options: Options, size: int) -> None:
         """A message of `size` octets is offered.  Raises CommandFailed, StoreError: do not take it."""
@@ -109,8 +120,9 @@ class Appending:
     def finish(self, rest: bytes) -> Reply:
         """The command is complete; `rest` is what followed the last message.  Raises BadSyntax, StoreError."""
         try:
-            if rest.strip(b" "):
-                raise BadSyntax("unexpected text after the message")
+            cursor = Cursor(rest)
+            cursor.expect(self.closing)
+            cursor.end()
             if self._failure is not None:
                 raise self._failure
             done = self._commit()

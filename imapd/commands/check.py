@@ -15,4 +15,4 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
-COMMAND = Command("CHECK", State.SELECTED, parse)
+COMMAND = Command("CHECK", State.SELECTED, parse, until_rev2=True)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 from enum import Enum, Flag, auto
 from typing import TypeAlias
@@ -53,6 +53,8 @@ class Syntax:
     by_uid: bool = False
     """The command came with the prefix UID: message numbers are UIDs."""
     tag: bytes = b""
+    enabled: Set[bytes] = frozenset()
+    """What the client has enabled, as in `Session.enabled`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +67,5 @@ class Command:
     report: Report = Report.ALL
     uid_form: bool = False
     plain_form: bool = True
+    until_rev2: bool = False
+    """IMAP4rev2 has done away with it (RFC 9051 appendix E): unknown once that is enabled."""

@@ -130,10 +130,10 @@ class Lister:
         names = [name for name in names if self._is_kept(name)]
         # RFC 5258 section 3.5: also a mailbox that is shown for itself tells of children that were selected.
         parents = {parent for name in names for parent in _parents(name)} if b"RECURSIVEMATCH" in selection else set()
-        rows = [self._row(name, child_info=name in parents) for name in names if self._matches(name)]
+        rows = [self.row(name, child_info=name in parents) for name in names if self._matches(name)]
         if parents:
             shown = {row.entry.name for row in rows}
-            rows += [self._row(name, child_info=True) for name in sorted(parents - shown) if self._matches(name)]
+            rows += [self.row(name, child_info=True) for name in sorted(parents - shown) if self._matches(name)]
         return rows
 
     def _matches(self, name: str) -> bool:
@@ -146,7 +146,8 @@ class Lister:
         entry = self._entry(name)
         return all(option.keeps(self._session, entry) for option in self._listing.selection.values())
 
-    def _row(self, name: str, *, child_info: bool = False) -> Row:
+    def row(self, name: str, *, child_info: bool = False) -> Row:
+        """The line of one mailbox."""
         entry = self._entry(name)
         attributes = []
         if name not in self._entries:

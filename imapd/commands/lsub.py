@@ -43,4 +43,4 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
-COMMAND = Command("LSUB", ANY_STATE, parse)
+COMMAND = Command("LSUB", ANY_STATE, parse, until_rev2=True)

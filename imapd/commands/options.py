@@ -122,7 +122,10 @@ def register(module: ModuleType) -> None:
 
 
 def read_options(cursor: Cursor, known: Mapping[bytes, Callable[[Cursor], Any]], what: str) -> dict[bytes, Any]:
-    """ "(" [option *(SP option)] ")": what was read, by word, in the order written.  Raises BadSyntax."""
+    """ "(" [option *(SP option)] ")": what was read, by word, in the order written; the last one of a kind counts.
+
+    Raises BadSyntax.
+    """
     cursor.expect(b"(")
     options: dict[bytes, Any] = {}
     while not cursor.accept(b")"):
@@ -132,7 +135,5 @@ def read_options(cursor: Cursor, known: Mapping[bytes, Callable[[Cursor], Any]],
         parse = known.get(word)
         if parse is None:
             raise BadSyntax(f"unknown {what} {word.decode('ascii')}")
-        if word in options:
-            raise BadSyntax(f"{what} {word.decode('ascii')} given twice")
         options[word] = parse(cursor)
     return options

@@ -9,7 +9,7 @@ from pillarbox.imapd.commands.command import Action, Command, Reply, Report, Sta
 from pillarbox.imapd.commands.options import SearchFound, SearchReturn, read_options
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.cursor import Cursor
-from pillarbox.imapd.protocol.errors import CommandFailed
+from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.search import parse_program
 from pillarbox.imapd.search.key import Candidate, Key
@@ -65,6 +65,8 @@ def parse(syntax: Syntax) -> Action:
     charset = "us-ascii"
     bad_charset = ""
     if cursor.accept(b"CHARSET "):
+        if b"UTF8=ACCEPT" in syntax.enabled:
+            raise BadSyntax("no CHARSET is needed once UTF8=ACCEPT is enabled (RFC 6855 section 3)")
         charset = cursor.astring().decode("ascii", "replace")
         cursor.space()
         if find_codec(charset) is None:
@@ -82,14 +84,14 @@ def parse(syntax: Syntax) -> Action:
         found = await search(session, key)
         uids = session.mailbox.uids
         numbers = [uids[index] for index in found] if syntax.by_uid else [index + 1 for index in found]
-        if returned is None:
+        if returned is None and b"IMAP4REV2" not in session.enabled:
             words = [b"%d" % number for number in numbers]
             if key.asks_modseq and found:
                 words.append(b"(MODSEQ %d)" % highest_modseq(session, found))
             session.send(response.untagged(b"SEARCH", *words))
         else:
             all_found = SearchFound(session, syntax.by_uid, found, numbers)
-            session.send(extended_line(syntax, returned, all_found, with_modseq=key.asks_modseq))
+            session.send(extended_line(syntax, returned or (Every(),), all_found, with_modseq=key.asks_modseq))
         return Reply("Search completed.")
 
     return run

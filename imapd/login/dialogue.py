@@ -48,22 +48,22 @@ class ImapLogin(LoginProtocol):
     stopping = response.status(b"*", b"BYE", "Server shutting down.")
 
     def __init__(self, config: Config) -> None:
-        self._name = config[MAIL_NAME]
-        self._max_bad = config[LOGIN_MAX_BAD_COMMANDS]
+        self._config = config
 
     async def talk(self, login: Login) -> None:
-        await _Dialogue(login, self._name, self._max_bad).talk()
+        await _Dialogue(login, self._config).talk()
 
 
 class _Dialogue:
     """One client."""
 
-    def __init__(self, login: Login, name: str, max_bad: int) -> None:
+    def __init__(self, login: Login, config: Config) -> None:
         self._login = login
         self._connection = login.connection
         self._reader = CommandReader(LINE_LIMIT)
-        self._name = name
-        self._max_bad = max_bad
+        self._config = config
+        self._name = config[MAIL_NAME]
+        self._max_bad = config[LOGIN_MAX_BAD_COMMANDS]
         self._bad = 0
         self._done = False
 
@@ -128,7 +128,7 @@ class _Dialogue:
 
     async def _capabilities(self) -> str:
         mechanisms = await self._login.mechanisms()
-        return login_capabilities(tls_offered=self._login.tls_offered, mechanisms=mechanisms)
+        return login_capabilities(self._config, tls_offered=self._login.tls_offered, mechanisms=mechanisms)
 
     # --- the commands
     async def _capability(self, tag: bytes, cursor: Cursor) -> None:

@@ -11,13 +11,20 @@ from types import ModuleType
 from typing import Final, TypeAlias
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.imapd import IMAP_LITERAL_MINUS
 
 Capability: TypeAlias = "str | Callable[[Config], str]"
 
-PROTOCOL: Final[tuple[Capability, ...]] = ("IMAP4rev1", "SASL-IR", "LITERAL+")
+
+def literals(config: Config) -> str:
+    """LITERAL+, which includes LITERAL- and does not stand beside it (RFC 7888 section 5)."""
+    return "LITERAL-" if config[IMAP_LITERAL_MINUS] else "LITERAL+"
+
+
+PROTOCOL: Final[tuple[Capability, ...]] = ("IMAP4rev1", "SASL-IR", literals)
 """What no command brings; they come first."""
 
-BEFORE_LOGIN: Final = ("IMAP4rev1", "SASL-IR", "LITERAL+", "ID", "ENABLE", "IDLE")
+BEFORE_LOGIN: Final[tuple[Capability, ...]] = (*PROTOCOL, "ID", "ENABLE", "IDLE")
 """As Dovecot does: a client learns early what the session will have."""
 
 _gathered: Final[list[Capability]] = []
@@ -40,9 +47,9 @@ def _word(entry: Capability, config: Config) -> str:
     return entry if isinstance(entry, str) else entry(config)
 
 
-def login_capabilities(*, tls_offered: bool, mechanisms: tuple[str, ...]) -> str:
+def login_capabilities(config: Config, *, tls_offered: bool, mechanisms: tuple[str, ...]) -> str:
     """The capabilities before login; LOGINDISABLED where no password may be sent (RFC 3501 section 6.2.3)."""
-    words = [*BEFORE_LOGIN]
+    words = [_word(entry, config) for entry in BEFORE_LOGIN]
     if tls_offered:
         words.append("STARTTLS")
     words += [f"AUTH={name.upper()}" for name in mechanisms]

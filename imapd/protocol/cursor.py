@@ -8,6 +8,7 @@ the line, lower-case words, `(` `)` around single items where lists are expected
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import NoReturn
 
 from pillarbox.imapd.protocol.errors import BadSyntax
@@ -28,6 +29,9 @@ _NUMBER = re.compile(rb"\d{1,19}")
 _FLAG = re.compile(rb'\\?[^\x00-\x20(){%*"\\\]\x7f-\xff]+')
 _SET = re.compile(rb"(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?(?:,(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?)*")
 
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What a mailbox name must not have in it (RFC 6855 section 3, RFC 9051 section 5.1)."""
+
 FLAG_LIMIT = 255
 """Octets of a keyword."""
 
@@ -35,11 +39,15 @@ FLAG_LIMIT = 255
 class Cursor:
     """A place in a command."""
 
-    __slots__ = ("data", "position")
+    __slots__ = ("data", "names", "position", "utf8")
 
-    def __init__(self, data: bytes, position: int = 0) -> None:
+    def __init__(self, data: bytes, position: int = 0, *, utf8: bool = False) -> None:
+        """`utf8`: the client has enabled UTF-8 in strings and names (RFC 6855, RFC 9051)."""
         self.data = data
         self.position = position
+        self.utf8 = utf8
+        self.names: list[tuple[str, str]] = []
+        """Names of mailboxes that were read with `utf8`, as they came and in the normal form that the store has."""
 
     def fail(self, wanted: str) -> NoReturn:
         """Give up: `wanted` was expected here."""
@@ -104,6 +112,8 @@ class Cursor:
         if found is not None:
             self.position = found.end()
             text = found[1]
+            if self.utf8 and not text.isascii():
+                _must_be_utf8(text)
             return _QUOTED_SPECIAL.sub(rb"\1", text) if b"\\" in text else text
         found = _LITERAL.match(self.data, self.position)
         if found is None:
@@ -166,12 +176,23 @@ class Cursor:
     # --- mailboxes
     def mailbox(self) -> str:
         """mailbox = "INBOX" / astring, as the store names it."""
-        name = decode_name(self.astring())
+        name = self._name(self.astring())
         return INBOX if name.upper() == INBOX else name
+
+    def _name(self, raw: bytes) -> str:
+        if not self.utf8:
+            return decode_name(raw)
+        given = _must_be_utf8(raw)
+        if _UNFIT.search(given):
+            raise BadSyntax("a mailbox name without control characters expected")
+        name = unicodedata.normalize("NFC", given)
+        self.names.append((given, name))
+        return name
 
     def list_mailbox(self) -> str:
         """list-mailbox = 1*list-char / string: a pattern."""
-        return decode_name(self.string() if self.at_string else self._match(_LIST_ATOM, "a mailbox pattern"))
+        raw = self.string() if self.at_string else self._match(_LIST_ATOM, "a mailbox pattern")
+        return self._name(raw)
 
     # --- flags
     def flag(self) -> str:
@@ -199,6 +220,14 @@ def _bound(text: bytes) -> int:
     if not 0 < value < STAR:
         raise BadSyntax("a number from 1 to 4294967295 expected in the sequence set")
     return value
+
+
+def _must_be_utf8(raw: bytes) -> str:
+    """RFC 6855 section 3: BAD for what is not UTF-8."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadSyntax("UTF-8 expected") from None
 
 
 def decode_name(raw: bytes) -> str:

@@ -28,6 +28,9 @@ LITERAL_TOTAL: Final = 256 * 1024
 COUNT_LIMIT: Final = 2**63 - 1
 """RFC 9051 number64."""
 
+LITERAL_MINUS_LIMIT: Final = 4096
+"""Octets of a literal that a client may send unasked under LITERAL- (RFC 7888 section 5)."""
+
 _LITERAL_END = re.compile(rb"(~?)\{(\d{1,19})([+-]?)\}\Z")
 
 
@@ -81,8 +84,12 @@ def never_streamed(command: bytes) -> bool:
 class CommandReader:
     """See the module."""
 
-    def __init__(self, line_limit: int, streamed: Callable[[bytes], bool] = never_streamed) -> None:
+    def __init__(
+        self, line_limit: int, streamed: Callable[[bytes], bool] = never_streamed, unasked_limit: int = COUNT_LIMIT
+    ) -> None:
+        """`unasked_limit`: octets of the largest literal that may come without waiting for `+ `."""
         self._line_limit = line_limit
+        self._unasked_limit = unasked_limit
         self._streamed = streamed
         self._buffer = b""
         self._parts: list[bytes] = []  # of the command under way
@@ -168,7 +175,9 @@ class CommandReader:
             self._mode = self._skip_literal
 
     def refusal(self, offer: LiteralOffer) -> bool:
-        """Whether a literal is beyond the limits of those that are kept."""
+        """Whether a literal is beyond the limits: of those that are kept, or that may come unasked."""
+        if not offer.wait and offer.size > self._unasked_limit:
+            return True
         if offer.streamed:
             return offer.size > COUNT_LIMIT
         return offer.size > LITERAL_LIMIT or self._kept + offer.size > LITERAL_TOTAL

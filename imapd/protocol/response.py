@@ -52,6 +52,12 @@ def mailbox(name: str) -> bytes:
     return astring(mutf7.encode(name).encode("ascii"))
 
 
+def utf8_mailbox(name: str) -> bytes:
+    """A mailbox name in UTF-8, for a client that has enabled it (RFC 9051 section 5.1, RFC 6855 section 3)."""
+    raw = name.encode("utf-8", "surrogateescape")
+    return astring(raw) if raw.isascii() else b'"%b"' % _ESCAPE.sub(rb"\\\1", raw)
+
+
 def parenthesized(items: Iterable[bytes]) -> bytes:
     """`(a b c)`."""
     return b"(" + b" ".join(items) + b")"

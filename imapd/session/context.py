@@ -82,7 +82,12 @@ class Session:
 
     def mailbox_name(self, name: str) -> bytes:
         """A mailbox's name as this client reads it."""
-        return response.mailbox(name)
+        return response.utf8_mailbox(name) if self.utf8 else response.mailbox(name)
+
+    @property
+    def utf8(self) -> bool:
+        """Whether strings and names are in UTF-8 (RFC 6855, RFC 9051 section 5.1)."""
+        return b"IMAP4REV2" in self.enabled or b"UTF8=ACCEPT" in self.enabled
 
     def begin_turn(self) -> None:
         """A command begins."""

@@ -13,11 +13,20 @@ from pillarbox.imapd.commands import COMMANDS
 from pillarbox.imapd.commands.append import Appending, is_message, parse_begin, parse_options
 from pillarbox.imapd.commands.command import ANY_STATE, Command, Reply, Report, State, Syntax
 from pillarbox.imapd.commands.fetch import StreamBroken
+from pillarbox.imapd.commands.rev2 import normalized_lines
 from pillarbox.imapd.protocol import reader as wire
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
-from pillarbox.imapd.protocol.reader import LITERAL_LIMIT, CommandReader, LiteralOffer, LiteralPiece, TooLong
+from pillarbox.imapd.protocol.reader import (
+    COUNT_LIMIT,
+    LITERAL_LIMIT,
+    LITERAL_MINUS_LIMIT,
+    CommandReader,
+    LiteralOffer,
+    LiteralPiece,
+    TooLong,
+)
 from pillarbox.imapd.session.context import Session
 from pillarbox.imapd.session.selected import MailboxReplaced
 from pillarbox.imapd.session.watch import Watcher
@@ -25,6 +34,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.imapd import (
     IMAP_IDLE_CHECK_INTERVAL,
     IMAP_IDLE_NOTIFY_INTERVAL,
+    IMAP_LITERAL_MINUS,
     IMAP_MAX_BAD_COMMANDS,
     IMAP_MAX_LINE_LENGTH,
     IMAP_SESSION_TIMEOUT,
@@ -55,7 +65,8 @@ class SessionLoop(Session):
         super().__init__(config, store, connection, username)
         self._connection = connection
         self._watcher = watcher
-        self._reader = CommandReader(config[IMAP_MAX_LINE_LENGTH], is_message)
+        unasked = LITERAL_MINUS_LIMIT if config[IMAP_LITERAL_MINUS] else COUNT_LIMIT
+        self._reader = CommandReader(config[IMAP_MAX_LINE_LENGTH], is_message, unasked)
         self._appending: Appending | None = None
         self._bad = 0  # wrong commands in a row
         self._loop = asyncio.get_running_loop()
@@ -146,7 +157,7 @@ class SessionLoop(Session):
     async def _command(self, data: bytes) -> None:
         if not data.strip():
             return  # an empty line between commands; some clients send one after a literal
-        cursor = Cursor(data)
+        cursor = Cursor(data, utf8=self.utf8)
         try:
             tag = cursor.tag()
             cursor.space()
@@ -165,16 +176,20 @@ class SessionLoop(Session):
         command = COMMANDS.get(word)
         if command is None or not (command.uid_form if by_uid else command.plain_form):
             raise BadSyntax("Unknown command.")
+        if command.until_rev2 and b"IMAP4REV2" in self.enabled:
+            raise BadSyntax("IMAP4rev2 does not have this command.")
         state = State.SELECTED if self.selected is not None else State.AUTHENTICATED
         if not state & command.states:
             raise BadSyntax("No mailbox selected.")
-        return command, Syntax(cursor, by_uid, tag)
+        return command, Syntax(cursor, by_uid, tag, self.enabled)
 
     async def _run(self, command: Command, syntax: Syntax) -> None:
         tag = syntax.tag
         try:
             action = command.parse(syntax)
             reply = await action(self)
+            if syntax.cursor.names:
+                self.send_all(normalized_lines(self, command.name, syntax.cursor.names))
         except BadSyntax as error:
             self._wrong(tag, f"Error in IMAP command {command.name}: {error}")
             return
@@ -237,13 +252,17 @@ class SessionLoop(Session):
         tag = self._appending.tag if self._appending is not None else _tag_of(offer.command)
         try:
             if offer.begun:
-                tag, mailbox, options = parse_begin(offer.command)
+                tag, mailbox, options = parse_begin(offer.command, utf8=self.utf8)
                 self._appending = Appending(self, tag, mailbox)
             else:
-                options = parse_options(Cursor(offer.command))
+                cursor = Cursor(offer.command)
+                cursor.expect(self._appending.closing if self._appending is not None else b"")
+                options = parse_options(cursor)
             if self._appending is None:
                 raise BadSyntax("no APPEND under way")
-            if offer.binary:
+            if options.closing and b"UTF8=ACCEPT" not in self.enabled:
+                raise BadSyntax("UTF8=ACCEPT is not enabled")
+            if offer.binary and not options.closing:
                 raise CommandFailed("Binary messages are not taken.", "UNKNOWN-CTE")
             self._appending.begin_message(options, offer.size)
             return True

@@ -184,7 +184,8 @@ class Selected:
         tells_modseq = self.tells_modseqs
         items = []
         # RFC 7162 section 3.2.4: a server with QRESYNC tells UID and MODSEQ together.
-        if (with_uid or tells_modseq) and not self.by_uid_only:
+        # RFC 9051 appendix E, 21: IMAP4rev2 tells the UID of every message that changed.
+        if (with_uid or tells_modseq or b"IMAP4REV2" in self._enabled) and not self.by_uid_only:
             items.append(b"UID %d" % state.uid)
         if with_flags:
             items.append(b"FLAGS " + self.flag_names(state))

@@ -36,7 +36,6 @@ def test_commands_about_modseqs_are_bad_where_there_are_none(tmp_path: Path, com
     "command",
     [
         "SELECT INBOX (QRESYNC (1 1))",
-        "SELECT INBOX (CONDSTORE CONDSTORE)",
         "SELECT INBOX (NONSENSE)",
         "SELECT INBOX ()x",
         "UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1 VANISHED)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import integer, seconds, size, words
+from pillarbox.lib.config.parameter import boolean, integer, seconds, size, words
 
 IMAP_MAX_LINE_LENGTH = size(
     "imap_max_line_length",
@@ -35,6 +35,12 @@ IMAP_MAX_BAD_COMMANDS = integer(
 )
 IMAP_APPEND_LIMIT = size(
     "imap_append_limit", "0", "The largest message in octets that a client may store with APPEND; 0: no limit."
+)
+IMAP_LITERAL_MINUS = boolean(
+    "imap_literal_minus",
+    "no",
+    """Announce LITERAL- instead of LITERAL+ (RFC 7888): clients may send up to 4096 octets without being asked, larger
+    messages only when the server is ready for them.""",
 )
 IMAP_SPECIAL_USE = words(
     "imap_special_use",
