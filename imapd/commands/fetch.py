@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
 from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.commands.options import FETCH_MODIFIERS, FetchModifier, read_options
@@ -11,6 +13,12 @@ from pillarbox.imapd.fetch.uid import UID
 from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.interface import SEEN, MessageGone, StoreError
+
+RUN = 500
+"""Messages that are worked on together before others get their turn: some milliseconds."""
+
+TOGETHER = 4
+"""Neighbours from which on columns are quicker."""
 
 
 class StreamBroken(Exception):
@@ -44,21 +52,68 @@ def parse(syntax: Syntax) -> Action:
         indexes = named_indexes(syntax, session, numbers)
         for modifier in modifiers.values():
             indexes = modifier.narrow(session, indexes)
-        for index in indexes:
-            message = Message(session, index)
-            newly_seen = sets_seen and not message.state.flags & SEEN
-            try:
-                if newly_seen:
-                    newly_seen = bool(selected.mailbox.set_flags((message.uid,), "add", SEEN).states)
-                await send_message(session, message, items, newly_seen=newly_seen)
-            except MessageGone:
-                missing += 1
+        for start, stop in runs(indexes):
+            if stop - start >= TOGETHER and not sets_seen:
+                singles = send_together(session, start, stop, items)
+            else:
+                singles = iter(range(start, stop))
+            for index in singles:
+                message = Message(session, index)
+                newly_seen = sets_seen and not message.state.flags & SEEN
+                try:
+                    if newly_seen:
+                        newly_seen = bool(selected.mailbox.set_flags((message.uid,), "add", SEEN).states)
+                    await send_message(session, message, items, newly_seen=newly_seen)
+                except MessageGone:
+                    missing += 1
+                await session.breathe()
             await session.breathe()
+        selected.mailbox.cache.flush()
         if missing and not syntax.by_uid:
             raise CommandFailed("Some of the requested messages no longer exist.", "EXPUNGEISSUED")
         return Reply("Fetch completed.")
 
     return run
+
+
+def runs(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The positions as ranges [start, stop) of neighbours, none longer than `RUN`."""
+    count = len(indexes)
+    at = 0
+    while at < count:
+        start = indexes[at]
+        end = min(count, at + RUN)
+        if indexes[end - 1] - start != end - 1 - at:
+            end = at + 1
+            while end < count and indexes[end] == start + end - at and end - at < RUN:
+                end += 1
+        yield start, start + end - at
+        at = end
+
+
+def send_together(session: Session, start: int, stop: int, items: tuple[Item, ...]) -> Iterator[int]:
+    """Send what is known of the messages [start, stop), a column at a time; gives those that must be sent singly.
+
+    Each is given when all before it have been sent.
+    """
+    columns = []
+    for item in items:
+        column = item.column(session, start, stop)
+        if column is None:
+            yield from range(start, stop)
+            return
+        columns.append(column)
+    numbers, opening = session.mailbox.fetch_openings(start, stop)
+    form = opening + b" ".join(column.form for column in columns) + b")\r\n"
+    rows = list(zip(numbers, *(column.values for column in columns), strict=True))
+    if not any(None in column.values for column in columns):
+        session.send(b"".join([form % row for row in rows]))
+        return
+    for index, row in enumerate(rows, start):
+        if None in row:
+            yield index
+        else:
+            session.send(form % row)
 
 
 async def send_message(session: Session, message: Message, items: tuple[Item, ...], *, newly_seen: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pillarbox.imapd.fetch.header_fields import KEPT, HeaderFields
 from pillarbox.imapd.fetch.item import Item, ItemParser, Message, Stream, plain
 from pillarbox.imapd.fetch.section import Section, locate, parse_section
 from pillarbox.imapd.fetch.structure import BODY
@@ -57,13 +58,17 @@ def parse_partial(cursor: Cursor) -> tuple[int, int] | None:
     return start, count
 
 
-def parse_body_section(cursor: Cursor, *, peek: bool) -> BodySection:
+def parse_body_section(cursor: Cursor, *, peek: bool) -> Item:
     """What follows BODY or BODY.PEEK."""
     section = parse_section(cursor)
     partial = parse_partial(cursor)
     name = b"BODY[%b]" % section.name()
     if partial is not None:
         name += b"<%d>" % partial[0]
+    elif section.text == b"HEADER.FIELDS" and not section.numbers:
+        wanted = frozenset(field.lower() for field in section.fields)
+        if wanted <= KEPT:
+            return HeaderFields(wanted, name, not peek)
     return BodySection(section, name, not peek, partial)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.imapd.fetch.item import Item, Message, plain
+from pillarbox.imapd.fetch.item import CachedItem, Message, plain
 from pillarbox.imapd.protocol.response import NIL, nstring, parenthesized
 from pillarbox.lib.mime import Envelope, parse_envelope
 from pillarbox.lib.mime.addresses import Address
@@ -41,9 +41,11 @@ def format_envelope(envelope: Envelope) -> bytes:
     )
 
 
-class EnvelopeItem(Item):
-    def render(self, message: Message) -> bytes:
-        return b"ENVELOPE " + format_envelope(parse_envelope(message.content.header()))
+class EnvelopeItem(CachedItem):
+    name, field = b"ENVELOPE", "envelope"
+
+    def value(self, message: Message) -> bytes:
+        return format_envelope(parse_envelope(message.content.header()))
 
 
 ENVELOPE = EnvelopeItem()

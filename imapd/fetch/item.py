@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -53,6 +53,17 @@ class Stream:
     chunks: Iterator[bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """An item of many messages at once: how it stands in a response (one conversion of `%`), and what goes in there.
+
+    None where only `render` can tell.
+    """
+
+    form: bytes
+    values: Sequence[bytes | int | None]
+
+
 class Item(ABC):
     """One item that a client asked for.  Items without arguments have one instance."""
 
@@ -61,9 +72,37 @@ class Item(ABC):
     asks_modseq: bool = False
     """It makes the client one that is told of MODSEQs (RFC 7162 section 3.1)."""
 
+    def column(self, session: Session, start: int, stop: int) -> Column | None:
+        """The item of the messages at the positions [start, stop); None where each must be rendered by itself."""
+        return None
+
     @abstractmethod
     def render(self, message: Message) -> bytes | Stream:
         """Name and value as they stand in the response.  Raises MessageGone, StoreError."""
+
+
+class CachedItem(Item):
+    """An item that never changes: worked out once for each message, by whoever asks first."""
+
+    name: bytes
+    field: str
+    """In the mailbox's cache."""
+
+    @abstractmethod
+    def value(self, message: Message) -> bytes:
+        """Work it out.  Raises MessageGone, StoreError."""
+
+    def render(self, message: Message) -> bytes:
+        cache = message.session.mailbox.mailbox.cache
+        known = cache.get(self.field, message.uid)
+        if known is None:
+            known = self.value(message)
+            cache.put(self.field, message.uid, known)
+        return b"%b %b" % (self.name, known)
+
+    def column(self, session: Session, start: int, stop: int) -> Column:
+        selected = session.mailbox
+        return Column(self.name + b" %b", selected.mailbox.cache.get_many(self.field, selected.uids[start:stop]))
 
 
 ItemParser: TypeAlias = Callable[[Cursor], Item]

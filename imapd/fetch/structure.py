@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pillarbox.imapd.fetch.envelope import format_envelope
-from pillarbox.imapd.fetch.item import Item, Message, plain
+from pillarbox.imapd.fetch.item import CachedItem, Message, plain
 from pillarbox.imapd.protocol.response import NIL, nstring, parenthesized, string
 from pillarbox.lib.mime import Disposition, Part
 from pillarbox.lib.mime.part import Parameters
@@ -59,14 +59,18 @@ def format_body(part: Part, *, extended: bool) -> bytes:
     return parenthesized(fields)
 
 
-class Body(Item):
-    def render(self, message: Message) -> bytes:
-        return b"BODY " + format_body(message.tree, extended=False)
+class Body(CachedItem):
+    name, field = b"BODY", "body"
+
+    def value(self, message: Message) -> bytes:
+        return format_body(message.tree, extended=False)
 
 
-class BodyStructure(Item):
-    def render(self, message: Message) -> bytes:
-        return b"BODYSTRUCTURE " + format_body(message.tree, extended=True)
+class BodyStructure(CachedItem):
+    name, field = b"BODYSTRUCTURE", "structure"
+
+    def value(self, message: Message) -> bytes:
+        return format_body(message.tree, extended=True)
 
 
 BODY = Body()

@@ -169,6 +169,12 @@ class Selected:
             return b"* %d UIDFETCH (" % uid
         return b"* %d FETCH (" % (index + 1)
 
+    def fetch_openings(self, start: int, stop: int) -> tuple[Sequence[int], bytes]:
+        """As `fetch_opening` for the positions [start, stop): their numbers, and the form that they stand in."""
+        if self.by_uid_only:
+            return self.uids[start:stop], b"* %d UIDFETCH ("
+        return range(start + 1, stop + 1), b"* %d FETCH ("
+
     def flags_line(self, index: int, state: MessageState, with_uid: bool) -> bytes:
         """The untagged FETCH that tells of flags."""
         items = self.change_items(state, with_uid=with_uid)
@@ -193,9 +199,13 @@ class Selected:
             items.append(self.modseq_item(state))
         return items
 
+    def tell_modseq(self, modseq: int) -> None:
+        """The client is told of this MODSEQ."""
+        self._told = max(self._told, modseq)
+
     def modseq_item(self, state: MessageState) -> bytes:
         """`MODSEQ (n)`."""
-        self._told = max(self._told, state.modseq)
+        self.tell_modseq(state.modseq)
         return b"MODSEQ (%d)" % state.modseq
 
     def flag_names(self, state: MessageState) -> bytes:

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from pillarbox.lib.store.interface import MessageContent, StoreUnavailable
-from pillarbox.lib.store.lines import CHUNK, ToCRLF, WireCounter
+from pillarbox.lib.store.lines import CHUNK, ToCRLF, WireCounter, to_crlf
 
 
 class FileContent(MessageContent):
@@ -94,6 +94,16 @@ class FileContent(MessageContent):
             if wire <= start:
                 continue
             yield text[max(0, start - here) : end - here]
+
+    def read(self, start: int = 0, length: int | None = None) -> bytes:
+        if self._stored > CHUNK or len(self._segments) != 1:
+            return super().read(start, length)
+        end = self.size if length is None else min(self.size, start + length)
+        data = self._stored_at(0, self._stored)
+        text = to_crlf(data)
+        if len(text) < end or len(data) < self._stored:
+            raise StoreUnavailable("the message is shorter than it was")
+        return text if start == 0 and end == len(text) else text[start:end]
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -358,6 +358,10 @@ class MessageCache(ABC):
         """The values for all of these UIDs."""
         return [self.get(field, uid) for uid in uids]
 
+    def flush(self) -> None:
+        """Let other programs have what was put."""
+        return
+
     def close(self) -> None:
         """Keep what is to be kept."""
         return

@@ -14,9 +14,16 @@ CHUNK: Final = 131072
 def wire_size(data: bytes) -> int:
     """Octets of `data` once every lone LF has become CRLF (for a whole text; a piece must not start inside a CRLF)."""
     lines = data.count(b"\n")
-    if b"\r\n" in data:
+    if b"\r" in data:  # one octet is looked for many times as quickly as two
         lines -= data.count(b"\r\n")
     return len(data) + lines
+
+
+def to_crlf(data: bytes) -> bytes:
+    """A whole text with CRLF line ends."""
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n")
+    return data.replace(b"\n", b"\r\n")
 
 
 class ToLF:
@@ -57,9 +64,7 @@ class ToCRLF:
             return b""
         first_is_paired = self._after_cr and data[0] == 10
         self._after_cr = data[-1] == 13
-        if b"\r\n" in data:
-            data = data.replace(b"\r\n", b"\n")
-        data = data.replace(b"\n", b"\r\n")
+        data = to_crlf(data)
         return data[1:] if first_is_paired else data
 
 

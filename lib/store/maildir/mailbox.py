@@ -235,4 +235,4 @@ class MaildirMailbox(MaildirView):
             raise NotPossible("the mailbox is selected read-only")
 
     def close(self) -> None:
-        pass
+        self.cache.close()

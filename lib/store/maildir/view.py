@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from typing import Final, TypeVar
 
+from pillarbox.lib.store.index.cache import FileCache
 from pillarbox.lib.store.interface import (
     NO_KEYWORDS,
     Changes,
@@ -26,13 +27,13 @@ from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.scan import DirectoryWatch, list_names
 from pillarbox.lib.store.maildir.state import UidStates
-from pillarbox.lib.store.memory_cache import MemoryCache
 from pillarbox.lib.store.snapshot import ListSnapshot
 
 _T = TypeVar("_T")
 _RETRIES: Final = 5
 """Another program would have to rename the same message that often between our look and our step."""
 _NO_CHANGES = Changes()
+CACHE_NAME: Final = "pillarbox.cache"
 
 
 class MaildirView(Mailbox):
@@ -54,7 +55,7 @@ class MaildirView(Mailbox):
         self._sizes: dict[int, int] = {}
         self._dates: dict[int, float] = {}
         self.messages: ListSnapshot = ListSnapshot((), self._sizes, self._dates)
-        self.cache = MemoryCache()
+        self.cache = FileCache(f"{directory}/{CACHE_NAME}", self)
         self._directory = directory
         self._states = states
         self._resolve = resolve

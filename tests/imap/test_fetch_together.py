@@ -1,0 +1,123 @@
+"""FETCH of many messages: columns and the cache give what each message by itself gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pillarbox.imapd.commands.fetch import RUN, runs
+from pillarbox.imapd.fetch.header_fields import KEPT, short_header
+from pillarbox.imapd.fetch.section import Section, select_fields
+from tests.imap.dialogue import MESSAGE, Client, location, run
+
+ITEMS = (
+    "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY BODYSTRUCTURE "
+    "BODY.PEEK[HEADER.FIELDS (SUBJECT Date X-Priority)])"
+)
+
+
+@given(st.sets(st.integers(0, 1500)))
+def test_runs_are_all_positions_in_order(wanted: set[int]) -> None:
+    indexes = sorted(wanted)
+    found = list(runs(indexes))
+    assert [index for start, stop in found for index in range(start, stop)] == indexes
+    assert all(0 < stop - start <= RUN for start, stop in found)
+
+
+def test_a_run_of_all() -> None:
+    assert list(runs(range(1200))) == [(0, RUN), (RUN, 2 * RUN), (2 * RUN, 1200)]
+
+
+async def _filled(tmp_path: Path, count: int) -> Client:
+    client = Client(location(tmp_path))
+    for number in range(1, count + 1):
+        flags = (r"(\Seen)", "($Label)", "()")[number % 3]
+        text = MESSAGE.replace(b"first letter", b"letter %d" % number).replace(b"this is it", b"x" * number)
+        await client.ok(f"APPEND INBOX {flags}", text)
+    await client.ok("SELECT INBOX")
+    return client
+
+
+def test_many_at_once_are_as_one_by_one(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await _filled(tmp_path, 9)
+        singly = [(await client.ok(f"FETCH {number} {ITEMS}"))[0] for number in range(1, 10)]
+        assert await client.ok(f"FETCH 1:* {ITEMS}") == singly
+        (tmp_path / "Maildir" / "pillarbox.cache").unlink()
+        other = Client(location(tmp_path))
+        await other.ok("SELECT INBOX")
+        lines = [line.replace(b" \\Recent", b"").replace(b"\\Recent", b"") for line in singly]
+        assert await other.ok(f"FETCH 1:* {ITEMS}") == lines
+        assert await other.ok(f"FETCH 1:4,6:9 {ITEMS}") == lines[:4] + lines[5:]
+        await client.close()
+        await other.close()
+
+    run(dialogue())
+
+
+def test_what_was_asked_once_is_not_read_again(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await _filled(tmp_path, 5)
+        first = await client.ok("FETCH 1:* (UID ENVELOPE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        await client.close()
+        again = Client(location(tmp_path))
+        await again.ok("SELECT INBOX")
+        for path in (tmp_path / "Maildir" / "cur").iterdir():
+            path.chmod(0)
+            path.write_bytes(b"")
+        assert await again.ok("FETCH 1:* (UID ENVELOPE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (SUBJECT)])") == first
+        await again.close()
+
+    run(dialogue())
+
+
+def test_a_message_that_went_meanwhile_is_passed_over_by_uid(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await _filled(tmp_path, 6)
+        path = next(path for path in (tmp_path / "Maildir").glob("*/*") if b"letter 3" in path.read_bytes())
+        path.unlink()
+        lines = await client.command("UID FETCH 1:* (ENVELOPE)")
+        assert [line.split()[1] for line in lines[:-1] if b"ENVELOPE" in line] == [b"1", b"2", b"4", b"5", b"6"]
+        assert lines[-1].startswith(b"OK")
+        await client.close()
+
+    run(dialogue())
+
+
+@pytest.mark.parametrize("fields", ["SUBJECT", "subject TO x-mailer", '"Date" subject', '"X-%d" From'])
+def test_header_fields_are_as_those_of_the_whole_header(tmp_path: Path, fields: str) -> None:
+    """X-%d is no field of the cache, so the last one reads the message."""
+    header = b"To: a@b\r\n , c@d\r\nX-%d: 1\r\nSUBJECT : one\r\nsubject: two\r\nno field\r\nFrom: e@f\r\n\r\n"
+
+    async def dialogue() -> None:
+        client = Client(location(tmp_path))
+        for _ in range(5):
+            await client.ok("APPEND INBOX", header + b"text\r\n")
+        await client.ok("SELECT INBOX")
+        names = tuple(name.strip('"').encode() for name in fields.split())
+        expected = select_fields(header, Section(text=b"HEADER.FIELDS", fields=names))
+        tail = b"{%d}\r\n%b)" % (len(expected), expected)
+        for numbers in ("1", "1:*", "1:*"):
+            for line in await client.ok(f"FETCH {numbers} (BODY.PEEK[HEADER.FIELDS ({fields})])"):
+                assert line.endswith(tail)
+        await client.close()
+
+    run(dialogue())
+
+
+def test_a_short_header_ends_where_the_fields_end() -> None:
+    assert b"subject" in KEPT
+    assert short_header(b"Received: x\r\nSubject: a\r\n b\r\nnothing\r\nFrom: x\r\n\r\n") == b"Subject: a\r\n b\r\n"
+
+
+def test_header_fields_set_seen(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await _filled(tmp_path, 5)
+        lines = await client.ok("FETCH 1:* (BODY[HEADER.FIELDS (SUBJECT)])")
+        assert all(b"\\Seen" in line for line in lines if b"letter 3" not in line)
+        await client.close()
+
+    run(dialogue())
