@@ -1,0 +1,116 @@
+"""What the store needs of a database, and the few words in which SQLite and PostgreSQL differ.
+
+Statements are written with `?1`, `?2` ... for their values, each with one type throughout a statement.
+
+    with database.writing(durable=True) as transaction:
+        transaction.execute("UPDATE ... WHERE account = ?1", transaction.account)
+
+Everything raises StoreUnavailable where the database cannot be reached or is damaged, MailboxBusy where another
+process holds it for too long, OverQuota where the disk is full; then nothing of the transaction has happened, unless
+the connection was lost while the commit was under way: that is told as StoreUnavailable too, and nobody knows.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
+
+Value: TypeAlias = "int | str | bytes"
+Row: TypeAlias = "tuple[Any, ...]"
+
+
+class Transaction(ABC):
+    """Statements that see one state of the database, and become visible together."""
+
+    account: Value
+    """The value of every `account` column."""
+    lock: str
+    """What stands behind a SELECT whose rows nobody else may change until the end."""
+
+    @abstractmethod
+    def rows(self, statement: str, *values: Value) -> list[Row]:
+        """The rows of a query."""
+
+    @abstractmethod
+    def execute(self, statement: str, *values: Value) -> int:
+        """Carry out a statement; gives how many rows it concerned."""
+
+    @abstractmethod
+    def among(self, column: str, number: int) -> str:
+        """A condition: the column is one of the numbers in value `number`, which `listed` has made."""
+
+    @abstractmethod
+    def listed(self, numbers: Iterable[int]) -> Value:
+        """Numbers as one value."""
+
+    @abstractmethod
+    def joined(self, column: str) -> str:
+        """An aggregate: the values of a column as one text, in the order of the rows, a line each."""
+
+    @abstractmethod
+    def notify(self, mailbox: int) -> None:
+        """With the commit, wake who waits for a change of this mailbox."""
+
+    def row(self, statement: str, *values: Value) -> Row | None:
+        """The first row."""
+        found = self.rows(statement, *values)
+        return found[0] if found else None
+
+    def many(self, statement: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Carry out a statement for each row of values."""
+        for values in rows:
+            self.execute(statement, *values)
+
+
+class Database(ABC):
+    """The database as one account sees it.  May be used by several threads, one after the other."""
+
+    where: str
+    """For messages; no secrets."""
+    account: Value
+    """The value of every `account` column."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Transaction]:
+        """A transaction that changes nothing."""
+
+    @abstractmethod
+    def writing(self, *, durable: bool) -> AbstractContextManager[Transaction]:
+        """A transaction with the account to itself.  `durable`: on disk when it ends; else a power loss may undo it."""
+
+    @abstractmethod
+    def single(self, statement: str, *values: Value) -> list[Row]:
+        """The rows of one query, with no transaction around it."""
+
+    @abstractmethod
+    def stamp(self) -> object:
+        """Something that differs when anything may have changed; None where only a query can tell."""
+
+    @abstractmethod
+    def shrink(self) -> None:
+        """Something was removed: give room back."""
+
+    @abstractmethod
+    def watch_paths(self) -> tuple[str, ...]:
+        """Directories in which something happens when the database changes."""
+
+    @abstractmethod
+    def watch_fd(self, mailbox: int) -> int | None:
+        """A new descriptor that becomes readable when `notify` has spoken of this mailbox, None where there is none.
+
+        `unwatch` takes it back.
+        """
+
+    @abstractmethod
+    def unwatch(self, fd: int) -> None:
+        """Close a descriptor of `watch_fd`."""
+
+    @abstractmethod
+    def session_lock(self, mailbox: int) -> AbstractContextManager[None]:
+        """One session at a time.  Raises MailboxBusy at once where another has it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give everything back.  Harmless when repeated."""
