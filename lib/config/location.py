@@ -14,7 +14,7 @@ from typing import Final
 
 from pillarbox.lib.config.mapping import BadEntry, Tree
 
-LOCATION_KINDS: Final = ("maildir", "mbox")
+LOCATION_KINDS: Final = ("maildir", "mbox", "sqlite")
 """What may stand before the colon."""
 
 VARIABLES: Final = "undh%"
@@ -43,7 +43,7 @@ def read_domain_locations(entries: Mapping[str, Tree]) -> dict[str, str]:
     found = {}
     for domain, value in entries.items():
         if not isinstance(value, str):
-            raise BadEntry(domain, 'a location such as "maildir:%h" was expected')
+            raise BadEntry(domain, 'a location such as "sqlite:%h/mail.sqlite" was expected')
         try:
             found[domain.lower()] = parse_location(value)
         except ValueError as error:

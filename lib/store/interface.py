@@ -405,6 +405,13 @@ class Mailbox(ABC):
     def watch_paths(self) -> tuple[str, ...]:
         """Files and directories whose change means that `refresh` may find something (for inotify in IDLE)."""
 
+    def watch_fd(self) -> int | None:
+        """A descriptor that becomes readable when `refresh` may find something; None where `watch_paths` tells.
+
+        It is the mailbox's; who waits for it reads it empty (8 octets, once).
+        """
+        return None
+
     @abstractmethod
     def size(self, uid: int) -> int:
         """RFC822.SIZE.  Raises MessageGone."""

@@ -30,7 +30,15 @@ def _mbox(place: str, quota: Quota) -> Store:
     return MboxStore(folders, option.removeprefix("INBOX=") or None)
 
 
-OPENERS: Final[dict[str, Opener]] = {"maildir": _maildir, "mbox": _mbox}
+def _sqlite(place: str, quota: Quota) -> Store:
+    from pillarbox.lib.store.sql.sqlite import SqliteDatabase
+    from pillarbox.lib.store.sql.store import SqlStore
+
+    path = _absolute(place, "sqlite:/path")
+    return SqlStore(f"sqlite:{path}", SqliteDatabase(path), quota)
+
+
+OPENERS: Final[dict[str, Opener]] = {"maildir": _maildir, "mbox": _mbox, "sqlite": _sqlite}
 
 
 def open_store(location: str, quota: Quota = FROM_FILE) -> Store:

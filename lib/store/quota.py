@@ -7,11 +7,15 @@ program, or a delivery, has written.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.quota import MAILBOX_QUOTA, MAILBOX_QUOTA_MAPS, QUOTA_FULL_TEMPFAIL, QUOTA_RULES
 from pillarbox.lib.config.quota import FolderRule, Limits, parse_limits
+
+MAILBOX_ROOT: Final = "User quota"
+DOMAIN_ROOT: Final = "Domain quota"
+"""The names of the quota roots (RFC 9208), as Dovecot has them."""
 
 
 class Usage(NamedTuple):

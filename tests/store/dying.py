@@ -1,9 +1,14 @@
-"""Runs an action in a process that dies at a chosen system call, as SIGKILL would end it there."""
+"""Runs an action in a process that dies at a chosen system call, as SIGKILL would end it there.
+
+What SQLite does in a statement is not seen from here: there the process dies before a statement, or in the middle.
+"""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
+from typing import Any
 
 CALLS = (
     "open",
@@ -22,6 +27,10 @@ CALLS = (
 """The calls that change a file system, where the order of steps matters."""
 
 
+STEPS = 100
+"""Instructions of SQLite's machine between two places in a statement where the process may die."""
+
+
 def dies_at(number: int, action: Callable[[], object]) -> bool:
     """Do `action` in a child that dies before its call `number`; true if the action ended before that.
 
@@ -33,12 +42,25 @@ def dies_at(number: int, action: Callable[[], object]) -> bool:
         try:
             left = number
 
+            def step(*_: object) -> int:
+                nonlocal left
+                if left == 0:
+                    os._exit(1)
+                left -= 1
+                return 0
+
+            def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+                connection = opened(*arguments, **options)
+                connection.set_trace_callback(step)
+                connection.set_progress_handler(step, STEPS)
+                return connection
+
+            opened = sqlite3.connect
+            sqlite3.connect = connect  # type: ignore[assignment]
+
             def dying(original: Callable[..., object]) -> Callable[..., object]:
                 def call(*arguments: object, **options: object) -> object:
-                    nonlocal left
-                    if left == 0:
-                        os._exit(1)
-                    left -= 1
+                    step()
                     return original(*arguments, **options)
 
                 return call

@@ -10,6 +10,7 @@ import pytest
 
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import INBOX, SEEN, Store
+from tests.store.conftest import location
 from tests.store.dying import dies_at
 
 MOST_CALLS = 400
@@ -52,17 +53,19 @@ def trial(kind: str, tmp_path: Path) -> Callable[[Callable[[Store], object], Cal
     def run(action: Callable[[Store], object], check: Callable[[Store, bool], None]) -> None:
         """Let `action` die at each of its calls in turn; `check` what a fresh process finds."""
         pristine = tmp_path / "pristine"
-        fill(open_store(f"{kind}:{pristine}"))
+        store = open_store(location(kind, pristine))
+        fill(store)
+        store.close()
         for number in range(MOST_CALLS):
             place = tmp_path / "mail"
             shutil.rmtree(place, ignore_errors=True)
             shutil.copytree(pristine, place)
-            location = f"{kind}:{place}"
+            where = location(kind, place)
             # A first open settles what the copy changed (inodes), so that only the action's own calls are counted.
             for name in (INBOX, "Away"):
-                open_store(location).open(name).close()
-            ended = dies_at(number, lambda: action(open_store(location)))  # noqa: B023
-            check(open_store(location), ended)
+                open_store(where).open(name).close()
+            ended = dies_at(number, lambda: action(open_store(where)))  # noqa: B023
+            check(open_store(where), ended)
             if ended:
                 assert number >= 2, "the action made too few calls to have been tested"
                 return

@@ -14,6 +14,7 @@ from pillarbox.lib.store.interface import FLAGGED, INBOX, SEEN
 from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter, NoSuchFolder
 from pillarbox.lib.store.mbox.quoting import FromQuoter, from_line
 from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
+from tests.store.conftest import location
 from tests.store.dying import dies_at
 
 pytestmark = pytest.mark.usefixtures("opens_files")
@@ -79,26 +80,28 @@ def test_a_maildir_delivery_dying_anywhere_shows_whole_messages_only(tmp_path: P
     raise AssertionError("the delivery makes more calls than the test follows")
 
 
-def _deliver_many(location: str, queue_file: str, count: int) -> None:
+def _deliver_many(where: str, queue_file: str, count: int) -> None:
     fd = os.open(queue_file, os.O_RDONLY)
     size = os.fstat(fd).st_size
-    kind, _, path = location.partition(":")
+    kind, _, path = where.partition(":")
     for _ in range(count):
         if kind == "maildir":
             assert MaildirWriter().deliver([MaildirDelivery(path, HEADER, fd, 0, size)]) == [None]
-        else:
+        elif kind == "mbox":
             deliver_to_mbox(f"{path}/INBOX", "s@example.org", 1.0, HEADER, [os.pread(fd, size, 0)])
+        else:
+            open_store(where).append(INBOX, [HEADER, os.pread(fd, size, 0)])
 
 
 def test_concurrent_deliveries_and_a_reader_lose_and_mix_nothing(kind: str, tmp_path: Path) -> None:
     content = b"Subject: x\n\n" + b"From the body\nmore\n" * 200
     os.close(source(tmp_path, content))
-    location = f"{kind}:{tmp_path}/mail"
-    store = open_store(location)
+    where = location(kind, tmp_path / "mail")
+    store = open_store(where)
     inbox = store.open(INBOX)
     context = multiprocessing.get_context("fork")
     writers = [
-        context.Process(target=_deliver_many, args=(location, f"{tmp_path}/queue{len(content)}", 20)) for _ in range(3)
+        context.Process(target=_deliver_many, args=(where, f"{tmp_path}/queue{len(content)}", 20)) for _ in range(3)
     ]
     for writer in writers:
         writer.start()
@@ -115,6 +118,8 @@ def test_concurrent_deliveries_and_a_reader_lose_and_mix_nothing(kind: str, tmp_
         with inbox.read(uid) as message:
             text = message.read()
             assert (text.replace(b"\n>From ", b"\nFrom ") if kind == "mbox" else text) == expected
+    inbox.close()
+    store.close()
 
 
 # --- folders and flags

@@ -17,11 +17,9 @@ from pillarbox.lib.store.interface import INBOX, QuotaRoot
 from pillarbox.lib.store.maildir import folders
 from pillarbox.lib.store.maildir.filename import sizes
 from pillarbox.lib.store.maildir.maildirsize import NAME, Record, SizeFile, read_record
-from pillarbox.lib.store.quota import FROM_FILE, Quota, Usage
+from pillarbox.lib.store.quota import DOMAIN_ROOT, FROM_FILE, MAILBOX_ROOT, Quota, Usage
 
 DOMAIN_FILE: Final = ".domainsize"
-MAILBOX_ROOT: Final = "User quota"
-DOMAIN_ROOT: Final = "Domain quota"
 
 
 class Ledger:

@@ -15,7 +15,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
+
+NEW_ACCOUNT: Final = (
+    "INSERT INTO accounts (account, modseq, uid_validity, next_mailbox) VALUES (?1, 0, 0, 1) ON CONFLICT DO NOTHING"
+)
+"""Makes the row of an account that is not known yet."""
 
 Value: TypeAlias = "int | str | bytes"
 Row: TypeAlias = "tuple[Any, ...]"

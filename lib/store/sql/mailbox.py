@@ -30,7 +30,7 @@ from pillarbox.lib.store.interface import (
 from pillarbox.lib.store.memory_cache import MemoryCache
 from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import pieces, tables
-from pillarbox.lib.store.sql.database import Database, Transaction
+from pillarbox.lib.store.sql.database import Database, Row, Transaction
 from pillarbox.lib.store.sql.names import canonical
 from pillarbox.lib.store.sql.snapshot import MICROSECONDS, ColumnSnapshot, Message
 from pillarbox.lib.store.sql.tables import MailboxRow
@@ -42,6 +42,8 @@ _COLUMNS: Final = ", ".join(Message._fields)
 
 class SqlMailbox(Mailbox):
     """A selected mailbox."""
+
+    messages: ColumnSnapshot
 
     def __init__(self, database: Database, row: MailboxRow, quota: Quota, read_only: bool) -> None:
         self.name = row.name
@@ -149,7 +151,7 @@ class SqlMailbox(Mailbox):
         start = len(self.messages) - len(new)
         return Changes(tuple(expunged), tuple(changed), tuple(self.messages[start:]))
 
-    def _changed(self, transaction: Transaction) -> Sequence[tuple[object, ...]]:
+    def _changed(self, transaction: Transaction) -> list[Row]:
         return transaction.rows(
             f"SELECT {_COLUMNS} FROM messages WHERE account = ?1 AND mailbox = ?2 AND modseq > ?3 ORDER BY uid",
             transaction.account,
@@ -406,7 +408,9 @@ class SqlMailbox(Mailbox):
             flags = [each for _, each, *_ in rows]
             size = sum(size for *_, size, _ in rows)
             self._check_room(transaction, target.name, size, len(rows), move=move)
-            tables.keep_keywords(transaction, target.mailbox, {word for _, _, words, *_ in rows for word in words.split()})
+            tables.keep_keywords(
+                transaction, target.mailbox, {word for _, _, words, *_ in rows for word in words.split()}
+            )
             modseq = tables.next_modseq(transaction)
             first = tables.take_uids(transaction, target, len(rows))
             transaction.execute(
@@ -441,9 +445,7 @@ class SqlMailbox(Mailbox):
             self.messages.remove([uid for uid, *_ in rows])
             if target.mailbox == self._mailbox:
                 self.highest_modseq = min(self.highest_modseq, modseq - 1)  # the new ones are still to be seen
-        return Copied(
-            target.uid_validity, tuple(uid for uid, *_ in rows), tuple(range(first, first + len(rows)))
-        )
+        return Copied(target.uid_validity, tuple(uid for uid, *_ in rows), tuple(range(first, first + len(rows))))
 
     def _check_room(self, transaction: Transaction, target: str, size: int, messages: int, *, move: bool) -> None:
         """Moving from one mailbox that counts to another takes no room.  Raises OverQuota."""
@@ -460,9 +462,7 @@ class SqlMailbox(Mailbox):
             self._fd = None
 
 
-def _changed_flags(
-    flags: int, words: str, change: FlagChange, bits: int, keywords: dict[str, str]
-) -> tuple[int, str]:
+def _changed_flags(flags: int, words: str, change: FlagChange, bits: int, keywords: dict[str, str]) -> tuple[int, str]:
     """Flags and keywords after a change; `keywords` by their folded form."""
     if change == "replace":
         return bits, " ".join(sorted(keywords.values()))

@@ -242,7 +242,7 @@ class SqlContent(MessageContent):
             if text.startswith(b"\r\n"):
                 return b"\r\n"
             end = text.find(b"\r\n\r\n", search_from)
-            if 0 <= end:
+            if end >= 0:
                 text = text[: end + 4]
                 break
             if len(text) >= limit:

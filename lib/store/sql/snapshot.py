@@ -149,7 +149,8 @@ class ColumnSnapshot(Snapshot):
     def extend(self, messages: Sequence[Message], recent_from: int) -> None:
         """The same for rows."""
         if messages:
-            self.extend_columns(*zip(*messages, strict=True), recent_from)  # type: ignore[arg-type]
+            uids, flags, keywords, modseqs, sizes, arrived = zip(*messages, strict=True)
+            self.extend_columns(uids, flags, keywords, modseqs, sizes, arrived, recent_from)
 
     def change(self, position: int, flags: int, keywords: str, modseq: int) -> bool:
         """The flags of a message as they are now; whether they differ from before."""

@@ -18,7 +18,7 @@ from typing import Final
 from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError, StoreUnavailable
 from pillarbox.lib.store.locks import LOCK_TIMEOUT
 from pillarbox.lib.store.sql import schema
-from pillarbox.lib.store.sql.database import Database, Row, Transaction, Value
+from pillarbox.lib.store.sql.database import NEW_ACCOUNT, Database, Row, Transaction, Value
 
 _SETTINGS: Final = (
     "PRAGMA page_size = 8192",  # a body of some kilobytes in few pages
@@ -220,6 +220,7 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
                     found, account="INTEGER", binary="BLOB", without_rowid=" WITHOUT ROWID"
                 ):
                     connection.execute(statement)
+                connection.execute(NEW_ACCOUNT, (SqliteDatabase.account,))
                 connection.execute(f"PRAGMA application_id = {_APPLICATION}")
                 connection.execute(f"PRAGMA user_version = {found + 1}")
             connection.execute("COMMIT")

@@ -82,9 +82,7 @@ def make_mailbox(transaction: Transaction, name: str) -> MailboxRow:
     )
     row = MailboxRow(number, name, validity, 1, 1, next_modseq(transaction), 0, 0, 0, 0, 0)
     slots = ", ".join(f"?{each}" for each in range(2, 2 + len(row)))
-    transaction.execute(
-        f"INSERT INTO mailboxes (account, {_COLUMNS}) VALUES (?1, {slots})", transaction.account, *row
-    )
+    transaction.execute(f"INSERT INTO mailboxes (account, {_COLUMNS}) VALUES (?1, {slots})", transaction.account, *row)
     return row
 
 
@@ -151,7 +149,7 @@ def known_keywords(transaction: Transaction, mailbox: int) -> dict[str, str]:
         transaction.account,
         mailbox,
     )
-    return {folded: keyword for folded, keyword in rows}
+    return dict(rows)
 
 
 def keep_keywords(transaction: Transaction, mailbox: int, wanted: Collection[str]) -> dict[str, str]:

@@ -1,0 +1,77 @@
+"""A message on its way into a mailbox of a database."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection
+
+from pillarbox.lib.store.interface import NO_KEYWORDS, Appended, Appender, StoreError, StoreUnavailable
+from pillarbox.lib.store.lines import ToCRLF
+from pillarbox.lib.store.quota import Quota
+from pillarbox.lib.store.sql import tables
+from pillarbox.lib.store.sql.database import Database, Transaction
+from pillarbox.lib.store.sql.pieces import BodyWriter
+from pillarbox.lib.store.sql.snapshot import MICROSECONDS
+
+
+class SqlAppender(Appender):
+    """Into the mailbox of a canonical name."""
+
+    def __init__(self, database: Database, name: str, quota: Quota) -> None:
+        self._database = database
+        self._name = name
+        self._quota = quota
+        self._convert = ToCRLF()
+        self._body: BodyWriter | None = BodyWriter(database)
+
+    def write(self, data: bytes) -> None:
+        if self._body is not None:
+            self._body.write(self._convert.feed(data))
+
+    def commit(
+        self, flags: int = 0, keywords: Collection[str] = NO_KEYWORDS, internal_date: float | None = None
+    ) -> Appended:
+        with self._database.writing(durable=True) as transaction:
+            done = self.store(transaction, flags, keywords, internal_date)
+        self._body = None
+        return done
+
+    def store(
+        self, transaction: Transaction, flags: int, keywords: Collection[str], internal_date: float | None
+    ) -> Appended:
+        """The message in a transaction that stores others too.  Raises StoreError."""
+        if self._body is None:
+            raise StoreUnavailable("the message is already stored or thrown away")
+        now = time.time_ns() // 1000
+        target = tables.by_name(transaction, self._name)
+        tables.check_quota(transaction, self._quota, target.name, self._body.size, 1)
+        words = tables.keep_keywords(transaction, target.mailbox, keywords)
+        body = self._body.finish(transaction)
+        modseq = tables.next_modseq(transaction)
+        uid = tables.take_uids(transaction, target, 1)
+        transaction.execute(
+            "INSERT INTO messages (account, mailbox, uid, flags, keywords, modseq, size, arrived, saved, body)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            transaction.account,
+            target.mailbox,
+            uid,
+            flags,
+            " ".join(sorted(words.values())),
+            modseq,
+            self._body.size,
+            now if internal_date is None else round(internal_date * MICROSECONDS),
+            now,
+            body,
+        )
+        size = self._body.size
+        tables.count(transaction, target.mailbox, modseq, 1, tables.unseen((flags,)), tables.deleted((flags,)), size)
+        transaction.notify(target.mailbox)
+        return Appended(target.uid_validity, uid)
+
+    def abort(self) -> None:
+        body, self._body = self._body, None
+        if body is not None and body.uploaded:
+            # Where this fails the body is cleared away in time.
+            with contextlib.suppress(StoreError), self._database.writing(durable=False) as transaction:
+                body.forget(transaction)

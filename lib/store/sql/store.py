@@ -1,0 +1,230 @@
+"""All mailboxes of an account in a database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from pillarbox.lib.store.interface import (
+    DELIMITER,
+    INBOX,
+    Appender,
+    MailboxEntry,
+    MailboxExists,
+    MailboxNotFound,
+    MailboxStatus,
+    NoteKind,
+    NotPossible,
+    OverQuota,
+    QuotaRoot,
+    Store,
+)
+from pillarbox.lib.store.quota import FROM_FILE, MAILBOX_ROOT, Quota
+from pillarbox.lib.store.sql import pieces, tables
+from pillarbox.lib.store.sql.append import SqlAppender
+from pillarbox.lib.store.sql.database import Database
+from pillarbox.lib.store.sql.mailbox import SqlMailbox
+from pillarbox.lib.store.sql.names import canonical
+from pillarbox.lib.store.sql.tables import MailboxRow
+
+NOTE_LIMIT = 4 << 20
+"""Octets of the largest note beside a mailbox."""
+
+
+class SqlStore(Store):
+    """The account that `database` shows; INBOX is made when first asked for."""
+
+    def __init__(self, location: str, database: Database, quota: Quota = FROM_FILE) -> None:
+        self.location = location
+        self._database = database
+        self._quota = quota
+
+    # --- finding
+    def _find(self, name: str) -> MailboxRow | None:
+        """The mailbox of a canonical name; INBOX is made."""
+        found = self._database.single(tables.BY_NAME, self._database.account, name)
+        if found:
+            return MailboxRow(*found[0])
+        if name != INBOX:
+            return None
+        with self._database.writing(durable=True) as transaction:
+            row = transaction.row(tables.BY_NAME, transaction.account, name)
+            return MailboxRow(*row) if row is not None else tables.make_mailbox(transaction, name)
+
+    def _existing(self, name: str) -> MailboxRow:
+        name = canonical(name)
+        row = self._find(name)
+        if row is None:
+            raise MailboxNotFound(f'no mailbox "{name}"')
+        return row
+
+    def list(self) -> list[MailboxEntry]:
+        rows = self._database.single("SELECT name FROM mailboxes WHERE account = ?1", self._database.account)
+        existing = {name for (name,) in rows}
+        subscribed = set(self.subscriptions())
+        levels = set()
+        for name in existing:
+            parent = name.rpartition(DELIMITER)[0]
+            while parent and parent not in levels:
+                levels.add(parent)
+                parent = parent.rpartition(DELIMITER)[0]
+        rest = sorted((existing | levels) - {INBOX})
+        return [
+            MailboxEntry(name, name == INBOX or name in existing, name in levels, name in subscribed)
+            for name in [INBOX, *rest]
+        ]
+
+    def exists(self, name: str) -> bool:
+        name = canonical(name)
+        return name == INBOX or self._find(name) is not None
+
+    def create(self, name: str) -> None:
+        name = canonical(name)
+        with self._database.writing(durable=True) as transaction:
+            if name == INBOX or transaction.row(tables.BY_NAME, transaction.account, name) is not None:
+                raise MailboxExists(f'mailbox "{name}" exists already')
+            tables.make_mailbox(transaction, name)
+            transaction.notify(0)
+
+    def delete(self, name: str) -> None:
+        name = canonical(name)
+        if name == INBOX:
+            raise NotPossible("INBOX cannot be deleted")
+        with self._database.writing(durable=True) as transaction:
+            row = tables.by_name(transaction, name)
+            values = (transaction.account, row.mailbox)
+            counted = transaction.rows(
+                "SELECT body, COUNT(*) FROM messages WHERE account = ?1 AND mailbox = ?2 GROUP BY body", *values
+            )
+            pieces.release(transaction, Counter(dict(counted)))
+            for table in ("messages", "expunged", "keywords", "notes", "mailboxes"):
+                transaction.execute(f"DELETE FROM {table} WHERE account = ?1 AND mailbox = ?2", *values)
+            pieces.clear_unused(transaction)
+            transaction.notify(row.mailbox)
+            transaction.notify(0)
+        self._database.shrink()
+
+    def rename(self, old: str, new: str) -> None:
+        old, new = canonical(old), canonical(new)
+        if new.startswith(old + DELIMITER):
+            raise NotPossible("a mailbox cannot be moved below itself")
+        if old == INBOX:
+            self.create(new)
+            with self.open(INBOX) as inbox:
+                inbox.move(list(inbox.messages.uids), new)
+            return
+        with self._database.writing(durable=True) as transaction:
+            names: dict[str, int] = dict(
+                transaction.rows("SELECT name, mailbox FROM mailboxes WHERE account = ?1", transaction.account)
+            )
+            if new in names or new == INBOX:
+                raise MailboxExists(f'mailbox "{new}" exists already')
+            affected = [name for name in names if name == old or name.startswith(old + DELIMITER)]
+            if not affected:
+                raise MailboxNotFound(f'no mailbox "{old}"')
+            for name in affected:
+                target = canonical(new + name[len(old) :])
+                if target in names:
+                    raise MailboxExists(f'mailbox "{target}" exists already')
+                transaction.execute(
+                    "UPDATE mailboxes SET name = ?3 WHERE account = ?1 AND mailbox = ?2",
+                    transaction.account,
+                    names[name],
+                    target,
+                )
+            transaction.notify(0)
+
+    # --- subscriptions and notes
+    def subscriptions(self) -> tuple[str, ...]:
+        rows = self._database.single(
+            "SELECT name FROM subscriptions WHERE account = ?1 ORDER BY name", self._database.account
+        )
+        return tuple(name for (name,) in rows)
+
+    def subscribe(self, name: str, wanted: bool) -> None:
+        name = canonical(name)
+        statement = (
+            "INSERT INTO subscriptions (account, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING"
+            if wanted
+            else "DELETE FROM subscriptions WHERE account = ?1 AND name = ?2"
+        )
+        with self._database.writing(durable=True) as transaction:
+            transaction.execute(statement, transaction.account, name)
+
+    _NOTE = "SELECT data FROM notes WHERE account = ?1 AND mailbox = ?2 AND kind = ?3"
+
+    def note(self, name: str, kind: NoteKind) -> bytes:
+        mailbox = self._existing(name).mailbox if name else 0
+        found = self._database.single(self._NOTE, self._database.account, mailbox, kind)
+        return bytes(found[0][0]) if found else b""
+
+    def change_note(self, name: str, kind: NoteKind, change: Callable[[bytes], bytes]) -> None:
+        mailbox = self._existing(name).mailbox if name else 0
+        with self._database.writing(durable=True) as transaction:
+            values = (transaction.account, mailbox, kind)
+            if mailbox:
+                tables.by_number(transaction, mailbox)
+            row = transaction.row(self._NOTE, *values)
+            before = bytes(row[0]) if row is not None else b""
+            after = change(before)
+            if len(after) > NOTE_LIMIT:
+                raise OverQuota(f"more than {NOTE_LIMIT} octets of notes")
+            if after == before:
+                return
+            transaction.execute("DELETE FROM notes WHERE account = ?1 AND mailbox = ?2 AND kind = ?3", *values)
+            if after:
+                transaction.execute(
+                    "INSERT INTO notes (account, mailbox, kind, data) VALUES (?1, ?2, ?3, ?4)", *values, after
+                )
+
+    # --- messages
+    def open(self, name: str, read_only: bool = False) -> SqlMailbox:
+        return SqlMailbox(self._database, self._existing(name), self._quota, read_only)
+
+    def status(self, name: str, with_size: bool = False) -> MailboxStatus:
+        row = self._existing(name)
+        recent = 0
+        if row.recent_from < row.uid_next:
+            ((recent,),) = self._database.single(
+                "SELECT COUNT(*) FROM messages WHERE account = ?1 AND mailbox = ?2 AND uid >= ?3",
+                self._database.account,
+                row.mailbox,
+                row.recent_from,
+            )
+        return MailboxStatus(
+            messages=row.messages,
+            recent=recent,
+            unseen=row.unseen,
+            deleted=row.deleted,
+            uid_next=row.uid_next,
+            uid_validity=row.uid_validity,
+            highest_modseq=row.modseq,
+            size=row.size,
+        )
+
+    def begin_append(self, name: str) -> Appender:
+        return SqlAppender(self._database, self._existing(name).name, self._quota)
+
+    def quota_roots(self, name: str) -> tuple[QuotaRoot, ...]:
+        if name:
+            row = self._existing(name)
+            rule = self._quota.rule(row.name)
+            if rule is not None and rule.ignore:
+                return ()
+        limits = self._quota.limits
+        if not limits:
+            return ()
+        with self._database.reading() as transaction:
+            used = tables.usage(transaction, self._quota)
+        return (QuotaRoot(MAILBOX_ROOT, used.size, limits.size, used.messages, limits.messages),)
+
+    # --- the rest
+    def session_lock(self, name: str) -> AbstractContextManager[None]:
+        return self._database.session_lock(self._existing(name).mailbox)
+
+    def watch_paths(self) -> tuple[str, ...]:
+        return self._database.watch_paths()
+
+    def close(self) -> None:
+        self._database.close()
