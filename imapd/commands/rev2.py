@@ -34,6 +34,7 @@ def normalized_lines(session: Session, command: str, names: list[tuple[str, str]
     return [row.removesuffix(b"\r\n") + b" " + old + b"\r\n"]
 
 
+CAPABILITIES = ("UTF8=ACCEPT",)
 ENABLES: dict[bytes, Callable[[Session], None]] = {
     b"IMAP4REV2": lambda session: None,
     b"UTF8=ACCEPT": lambda session: None,

@@ -42,6 +42,7 @@ class Session:
         self.store = store
         self.username = username
         self.selected: Selected | None = None
+        self.compressed = False
         self.ended = False
         """Set by LOGOUT."""
         self.bytes_out = 0
@@ -53,7 +54,7 @@ class Session:
         """What NOTIFY (RFC 5465) has asked for; None: nothing was."""
         self.language = "i-default"
         """The language of the texts for people (RFC 5255)."""
-        self._output = output
+        self.output = output
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._turn_began = 0.0
@@ -78,7 +79,7 @@ class Session:
             data = b"".join(self._pending)
             self._pending, self._pending_size = [], 0
             self.bytes_out += len(data)
-            await self._output.write(data)
+            await self.output.write(data)
 
     def mailbox_name(self, name: str) -> bytes:
         """A mailbox's name as this client reads it."""
@@ -179,6 +180,10 @@ class Session:
 
     async def idle(self) -> None:
         """Tell of changes until the client says DONE; the loop, which reads, knows how."""
+        raise NotImplementedError
+
+    async def compress(self) -> None:
+        """Go on with compression, in both directions; the loop, which reads, knows how."""
         raise NotImplementedError
 
     def bye(self, text: str) -> None:

@@ -27,6 +27,7 @@ from pillarbox.imapd.protocol.reader import (
     LiteralPiece,
     TooLong,
 )
+from pillarbox.imapd.session.compression import Compression
 from pillarbox.imapd.session.context import Session
 from pillarbox.imapd.session.selected import MailboxReplaced
 from pillarbox.imapd.session.watch import Watcher
@@ -64,6 +65,7 @@ class SessionLoop(Session):
     ) -> None:
         super().__init__(config, store, connection, username)
         self._connection = connection
+        self._input: ClientConnection | Compression = connection
         self._watcher = watcher
         unasked = LITERAL_MINUS_LIMIT if config[IMAP_LITERAL_MINUS] else COUNT_LIMIT
         self._reader = CommandReader(config[IMAP_MAX_LINE_LENGTH], is_message, unasked)
@@ -124,7 +126,7 @@ class SessionLoop(Session):
             await self.flush()
 
     async def _read(self) -> None:
-        data = await self._connection.read_some()
+        data = await self._input.read_some()
         self._heard = self._loop.time()
         self._bytes_in += len(data)
         self._reader.feed(data)
@@ -215,6 +217,8 @@ class SessionLoop(Session):
             if reply.with_modseq and self.selected is not None and self.selected.keeps_modseqs:
                 code = f"HIGHESTMODSEQ {self.selected.mailbox.highest_modseq}"
             self.send(response.status(tag, b"OK", reply.text, code))
+        if reply.afterwards is not None:
+            await reply.afterwards(self)
 
     def _failed(self, tag: bytes, error: CommandFailed | StoreError) -> None:
         self._bad = 0
@@ -286,6 +290,12 @@ class SessionLoop(Session):
         await self._run(
             Command("APPEND", ANY_STATE, lambda _: finish, Report.ALL), Syntax(Cursor(b""), tag=appending.tag)
         )
+
+    async def compress(self) -> None:
+        await self.flush()
+        compression = Compression(self._connection, self._reader.take_rest())
+        self.output = self._input = compression
+        self.compressed = True
 
     # --- IDLE
     async def idle(self) -> None:

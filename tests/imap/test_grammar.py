@@ -174,6 +174,7 @@ ARGUMENTS = {
     b"STORE": b" 1:2 (UNCHANGEDSINCE 7) +FLAGS.SILENT (\\Seen $Label)",
     b"LIST": b' (SUBSCRIBED RECURSIVEMATCH) "" ("*" "%") RETURN (CHILDREN STATUS (MESSAGES))',
     b"STATUS": b" INBOX (MESSAGES UIDNEXT SIZE)",
+    b"COMPRESS": b" DEFLATE",
     b"COPY": b' 1:* "a b"',
     b"MOVE": b" 1 {3}\r\nabc",
     b"ID": b' ("name" "x" "version" NIL)',
