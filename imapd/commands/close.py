@@ -9,7 +9,7 @@ from pillarbox.lib.store.interface import DELETED
 
 async def run(session: Session) -> Reply:
     mailbox = session.mailbox.mailbox
-    if not mailbox.read_only:
+    if not mailbox.read_only and "e" in mailbox.rights:
         deleted = [state.uid for state in mailbox.messages if state.flags & DELETED]
         if deleted:
             mailbox.expunge(deleted)

@@ -35,7 +35,7 @@ def parse(syntax: Syntax) -> Action:
         selected = session.mailbox
         uids = [selected.uids[index] for index in named_indexes(syntax, session, numbers)]
         try:
-            copied = selected.mailbox.copy(uids, target)
+            copied = session.store.transfer(selected.mailbox, uids, target, move=False)
         except MailboxNotFound as error:
             raise try_create(error) from None
         if len(copied.uids) < len(uids) and not syntax.by_uid:

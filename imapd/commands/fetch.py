@@ -46,7 +46,7 @@ def parse(syntax: Syntax) -> Action:
     async def run(session: Session) -> Reply:
         selected = session.mailbox
         missing = 0
-        sets_seen = any(item.sets_seen for item in items) and not selected.mailbox.read_only
+        sets_seen = any(item.sets_seen for item in items) and selected.may_set(SEEN)
         if any(item.asks_modseq for item in items):
             session.need_modseqs()
         indexes = named_indexes(syntax, session, numbers)

@@ -23,7 +23,7 @@ def parse(syntax: Syntax) -> Action:
         selected.must_be_writable()
         uids = [selected.uids[index] for index in named_indexes(syntax, session, numbers)]
         try:
-            moved = selected.mailbox.move(uids, target)
+            moved = session.store.transfer(selected.mailbox, uids, target, move=True)
         except MailboxNotFound as error:
             raise try_create(error) from None
         finally:

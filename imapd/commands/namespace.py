@@ -1,4 +1,4 @@
-"""NAMESPACE (RFC 9051 section 6.3.10): one personal name space without a prefix."""
+"""NAMESPACE (RFC 9051 section 6.3.10): the user's own without a prefix, those of other users, and the public ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from pillarbox.imapd.protocol import response
 from pillarbox.imapd.session.context import Session
 
 
+def _space(prefix: str) -> bytes:
+    return response.parenthesized([b'("%b" "/")' % prefix.encode("ascii")]) if prefix else response.NIL
+
+
 async def run(session: Session) -> Reply:
-    session.send(response.untagged(b'NAMESPACE (("" "/")) NIL NIL'))
+    others, public = session.store.namespaces()
+    session.send(response.untagged(b'NAMESPACE (("" "/"))', _space(others), _space(public)))
     return Reply("Namespace completed.")
 
 

@@ -7,9 +7,11 @@ import socket
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.capabilities import session_capabilities
 from pillarbox.imapd.session.loop import SessionLoop
+from pillarbox.imapd.session.spaces import Spaces
 from pillarbox.imapd.session.watch import Watcher
 from pillarbox.lib.clients.auth import AsyncAuthClient
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.sharing import IMAP_SHARED_MAILBOXES
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
 from pillarbox.lib.log import log
 from pillarbox.lib.login import ClientConnection, ClientGone, SessionStart, receive_session
@@ -29,6 +31,7 @@ class SessionServer:
         """`apart`: the process is that of one session (`imapd.system`)."""
         self._config = config
         self._quotas = QuotaPolicy(config, apart=apart)
+        self._spaces = None if apart or not config[IMAP_SHARED_MAILBOXES] else Spaces(config, self._quotas)
         self._auth: AsyncAuthClient | None = None
         self._watcher: Watcher | None = None
         self._sessions: set[SessionLoop] = set()
@@ -56,6 +59,8 @@ class SessionServer:
         quota = self._quotas.session(start.account.quota, hosted=not start.account.system)
         try:
             store = open_store(start.account.mail, quota)
+            if self._spaces is not None and not start.account.system:
+                store = self._spaces.open(store, username)
         except StoreError as error:
             log.error(f"imap({username}): {error}")
             await _refuse(client, tag)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence, Set
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
+from pillarbox.lib.store.acl import settable
 from pillarbox.lib.store.interface import SYSTEM_FLAGS, Changes, Mailbox, MessageState
 
 _FLAG_BITS = tuple((bit, name.encode("ascii")) for name, bit in SYSTEM_FLAGS.items())
@@ -136,8 +137,10 @@ class Selected:
         if self.mailbox.read_only:
             permanent, text = b"()", "Read-only mailbox."
         else:
+            permitted = [name for bit, name in _FLAG_BITS if self.may_set(bit)]
+            permitted += keywords if "w" in self.mailbox.rights else []
             star = [b"\\*"] if self.mailbox.accepts_new_keywords else []
-            permanent, text = response.parenthesized(system + keywords + star), "Flags permitted."
+            permanent, text = response.parenthesized(permitted + star), "Flags permitted."
         return [
             response.untagged(b"FLAGS", known),
             response.status(b"*", b"OK", text, f"PERMANENTFLAGS {permanent.decode('ascii')}"),
@@ -239,6 +242,10 @@ class Selected:
         uids = self.mailbox.messages.uids
         numbers = [bisect_left(uids, uid) + gone + 1 for gone, uid in enumerate(expunged)]
         return [b"* %d EXPUNGE\r\n" % number for number in reversed(numbers)]
+
+    def may_set(self, flags: int) -> bool:
+        """Whether the client may change these system flags here (RFC 4314 section 4)."""
+        return not self.mailbox.read_only and not flags & ~settable(self.mailbox.rights)
 
     def must_be_writable(self) -> None:
         """Raise NO where the mailbox was opened with EXAMINE."""

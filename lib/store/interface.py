@@ -377,6 +377,8 @@ class Mailbox(ABC):
     """The next UID as of this snapshot."""
     highest_modseq: int
     """HIGHESTMODSEQ of this snapshot (RFC 7162); 0 where the store keeps none."""
+    rights: str = ALL_RIGHTS
+    """What this session may do here (RFC 4314 section 2.1); the owner of a mailbox may do everything."""
     messages: Snapshot
     """The snapshot, ascending by UID.  Replaced or changed only by this object's own calls; do not alter."""
     cache: MessageCache
@@ -605,6 +607,25 @@ class Store(ABC):
     def rights(self, name: str) -> str:
         """What this session may do with the mailbox (RFC 4314 section 2.1).  Raises MailboxNotFound."""
         return ALL_RIGHTS
+
+    def acl(self, name: str) -> dict[str, str]:
+        """The access list of a mailbox: rights by identifier, without the owner's.  Raises MailboxNotFound,
+        NoPermission."""
+        if not self.exists(name):
+            raise MailboxNotFound(f'no mailbox "{name}"')
+        return {}
+
+    def set_acl(self, name: str, identifier: str, sign: str, rights: str) -> None:
+        """Replace ("" as `sign`), extend (+) or reduce (-) the rights of an identifier; one that has none goes.
+
+        Raises MailboxNotFound, NoPermission, NotPossible (with the reason) and the errors of `lib.store.acl`.
+        """
+        raise NotPossible("the mailboxes of this account cannot be shared: they belong to its own user")
+
+    def namespaces(self) -> tuple[str, str]:
+        """Where other users' mailboxes and the public ones stand, with a delimiter at the end; "" where there are none
+        (RFC 2342)."""
+        return "", ""
 
     def annotator(self, name: str) -> str:
         """Whose private annotations of the mailbox this session's are: "" for its owner's."""

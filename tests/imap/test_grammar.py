@@ -165,6 +165,11 @@ def test_hostile_patterns_are_refused_or_cheap() -> None:
 
 ARGUMENTS = {
     b"FETCH": b' 1:*,5 (UID BODY.PEEK[1.2.HEADER.FIELDS (SUBJECT "X Y")]<0.10> RFC822.SIZE) (CHANGEDSINCE 7)',
+    b"DELETEACL": b' INBOX "-bob"',
+    b"GETACL": b" INBOX",
+    b"LISTRIGHTS": b" INBOX anyone",
+    b"MYRIGHTS": b" INBOX",
+    b"SETACL": b' INBOX $staff "+lrs"',
     b"GETMETADATA": b' (MAXSIZE 10 DEPTH 1) INBOX (/private/comment "/shared/comment")',
     b"GETQUOTA": b' ""',
     b"GETQUOTAROOT": b" INBOX",

@@ -123,7 +123,7 @@ def test_imaplib_over_tls_reads_and_appends_large_messages(
 def test_commands_pipelined_behind_login_reach_the_session(server: Server) -> None:
     lines = server.say(b"a " + LOGIN + b"\r\nb NAMESPACE\r\nc LOGOUT\r\n")
     assert re.match(rb"a OK \[CAPABILITY [^\]]*UIDPLUS[^\]]*\] Logged in", lines[0])
-    assert lines[1:3] == [b'* NAMESPACE (("" "/")) NIL NIL', b"b OK Namespace completed."]
+    assert lines[1:3] == [b'* NAMESPACE (("" "/")) (("Other Users/" "/")) NIL', b"b OK Namespace completed."]
 
 
 @pytest.mark.parametrize(

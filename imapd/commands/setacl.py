@@ -1,0 +1,27 @@
+"""SETACL (RFC 4314 section 3.1)."""
+
+from __future__ import annotations
+
+from pillarbox.imapd.commands.acl import parse_identifier, parse_rights
+from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
+from pillarbox.imapd.session.context import Session
+
+
+def parse(syntax: Syntax) -> Action:
+    cursor = syntax.cursor
+    cursor.space()
+    mailbox = cursor.mailbox()
+    cursor.space()
+    identifier = parse_identifier(cursor)
+    cursor.space()
+    sign, rights = parse_rights(cursor)
+    cursor.end()
+
+    async def run(session: Session) -> Reply:
+        session.store.set_acl(mailbox, identifier, sign, rights)
+        return Reply("Setacl completed.")
+
+    return run
+
+
+COMMAND = Command("SETACL", ANY_STATE, parse)
