@@ -54,6 +54,10 @@ EMAIL_ID: Final = "emailid"
 ALL_RIGHTS: Final = "lrswipkxtea"
 """The rights of RFC 4314 section 2.1, in the order in which they are told."""
 
+TEXT_BODY: Final = "body"
+TEXT_HEADER: Final = "header"
+"""What `Mailbox.text_candidates` can be asked about."""
+
 NO_KEYWORDS: Final[frozenset[str]] = frozenset()
 
 
@@ -479,9 +483,25 @@ class Mailbox(ABC):
         """THREADID (RFC 8474 section 5.2), None where the store does not relate messages."""
         return None
 
-    def text_candidates(self, needle: str, fields: Collection[str]) -> Collection[int] | None:
-        """UIDs among which all are that have `needle` in one of `fields`; None where only a look at each can tell."""
+    @property
+    def text_place(self) -> str | None:
+        """The file of the full-text index (`lib.store.text`); None where the store has no place for one."""
         return None
+
+    def text_candidates(self, needle: str, fields: Collection[str]) -> Collection[int] | None:
+        """UIDs among which all are that have `needle` in one of `fields`; None where only a look at each can tell.
+
+        The needle is folded (`lib.store.text.fold`); the fields are TEXT_BODY and TEXT_HEADER.
+        """
+        from pillarbox.lib.store.text.file import candidates
+
+        place = self.text_place
+        if place is None:
+            return None
+        uids = self.messages.uids
+        return candidates(
+            place, self.uid_validity, uids, needle, body=TEXT_BODY in fields, header=TEXT_HEADER in fields
+        )
 
     @abstractmethod
     def expunge(self, uids: Collection[int]) -> tuple[int, ...]:

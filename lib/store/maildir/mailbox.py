@@ -32,6 +32,10 @@ from pillarbox.lib.store.maildir.view import MaildirView
 class MaildirMailbox(MaildirView):
     """A selected Maildir mailbox."""
 
+    @property
+    def text_place(self) -> str | None:
+        return f"{self._directory}/pillarbox-text"
+
     def size(self, uid: int) -> int:
         known = self._sizes.get(uid)
         if known is None:

@@ -23,6 +23,7 @@ from pillarbox.lib.store.mbox.appending import undo_append
 from pillarbox.lib.store.mbox.index import Index, Row, read_index, write_index
 from pillarbox.lib.store.mbox.locking import dot_locked
 from pillarbox.lib.store.mbox.parse import Bytes, Details, Found, examine, find_messages
+from pillarbox.lib.store.text import file as text
 from pillarbox.lib.store.uidvalidity import new_uid_validity
 
 _STALE_AFTER = 500.0
@@ -60,6 +61,7 @@ class MboxFile:
         self._index_path = f"{control}/{notes}.index"
         self.journal = f"{control}/{notes}.journal"
         self.append_note = f"{control}/{notes}.append"
+        self.text_place = f"{control}/{notes}.text"
 
     def stamp(self) -> tuple[Stamp, Stamp]:
         """The state of file and index now, to see whether anything changed.  Raises MailboxNotFound."""
@@ -123,6 +125,7 @@ class MboxFile:
         """Remove the notes of a mailbox that is gone."""
         for path in (self._index_path, self.journal, self.append_note, *map(self.note_path, notes.MAILBOX)):
             journal.remove(path)
+        text.throw_away(self.text_place)
 
     def note_path(self, kind: NoteKind) -> str:
         """Where a note of this kind lies (`lib.store.notes`)."""
@@ -134,6 +137,7 @@ class MboxFile:
         for old, new in ((self._index_path, other._index_path), (self.journal, other.journal), *kept):
             if os.path.exists(old):
                 os.rename(old, new)
+        text.throw_away(self.text_place)  # it is made again in time
 
     # --- bringing the index up to date
 

@@ -63,6 +63,10 @@ class MboxMailbox(Mailbox):
         self.refresh()
 
     @property
+    def text_place(self) -> str | None:
+        return self._file.text_place
+
+    @property
     def keywords(self) -> tuple[str, ...]:
         return self._keywords
 
