@@ -26,7 +26,7 @@ def try_create(error: MailboxNotFound) -> CommandFailed:
 def parse(syntax: Syntax) -> Action:
     cursor = syntax.cursor
     cursor.space()
-    numbers = cursor.sequence_set()
+    numbers = cursor.message_set()
     cursor.space()
     target = cursor.mailbox()
     cursor.end()

@@ -28,7 +28,7 @@ class StreamBroken(Exception):
 def parse(syntax: Syntax) -> Action:
     cursor = syntax.cursor
     cursor.space()
-    numbers = cursor.sequence_set()
+    numbers = cursor.message_set()
     cursor.space()
     items = parse_items(cursor)
     modifiers: dict[bytes, FetchModifier] = {}

@@ -13,7 +13,7 @@ from pillarbox.lib.store.interface import MailboxNotFound
 def parse(syntax: Syntax) -> Action:
     cursor = syntax.cursor
     cursor.space()
-    numbers = cursor.sequence_set()
+    numbers = cursor.message_set()
     cursor.space()
     target = cursor.mailbox()
     cursor.end()

@@ -20,6 +20,8 @@ from pillarbox.imapd.fetch.item import Item
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.sequence import SequenceSet
+from pillarbox.imapd.search.key import Key
+from pillarbox.imapd.search.sorting import Criterion
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.interface import MailboxEntry, MailboxStatus
 
@@ -50,20 +52,58 @@ class FetchModifier:
 
 @dataclass(frozen=True, slots=True)
 class SearchFound:
-    """What a search found: positions and the numbers that the client gets for them (UIDs if `by_uid`), ascending."""
+    """What a search found: positions and the numbers that the client gets for them (UIDs if `by_uid`).
+
+    SEARCH gives them ascending, SORT in the order that was asked for.
+    """
 
     session: Session
     by_uid: bool
     indexes: Sequence[int]
     numbers: Sequence[int]
+    relevancies: Sequence[int] = ()
+    """How well each fits (RFC 6203 section 4)."""
+    question: Question | None = None
+    """What was asked; None where the search was not in the selected mailbox."""
+
+    def uids(self, indexes: Iterable[int]) -> tuple[int, ...]:
+        """The UIDs of these positions, ascending."""
+        uids = self.session.mailbox.uids
+        return tuple(sorted({uids[index] for index in indexes}))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A search of the selected mailbox, with which it can be asked again."""
+
+    tag: bytes
+    key: Key
+    criteria: tuple[Criterion, ...] | None
+    """What to sort by; None for SEARCH."""
 
 
 class SearchReturn:
     """A return option of SEARCH (RFC 4731 section 3.1)."""
 
+    silent = False
+    """Alone it brings no ESEARCH response."""
+
+    def check(self, returned: Mapping[bytes, SearchReturn]) -> None:
+        """Look whether it fits the others.  Raises BadSyntax."""
+
     def data(self, found: SearchFound) -> bytes:
         """What it adds to the ESEARCH response; empty for nothing."""
         return b""
+
+    def kept(self, found: SearchFound) -> Sequence[int] | None:
+        """The positions that SAVE keeps for it (RFC 9051 section 6.4.4.4); None for all that were found."""
+        return None
+
+    def done(self, found: SearchFound, returned: Mapping[bytes, SearchReturn]) -> None:
+        """The search is over, and its result not yet told."""
+
+    def failed(self, session: Session) -> None:
+        """The search could not be done."""
 
 
 class ListSelection:

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from pillarbox.imapd.commands import options
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
-from pillarbox.imapd.commands.options import SearchFound, SearchReturn, read_options
+from pillarbox.imapd.commands.options import Question, SearchFound, SearchReturn, read_options
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.search import parse_program
-from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.key import Candidate
+from pillarbox.imapd.search.run import search
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.mime.charset import find_codec
-from pillarbox.lib.store.interface import MessageGone
 
-STEP = 64
-"""Messages between two looks at the clock."""
+Returned: TypeAlias = Mapping[bytes, SearchReturn]
+"""Return options by name."""
 
 
 class Minimum(SearchReturn):
     def data(self, found: SearchFound) -> bytes:
         return b"MIN %d" % found.numbers[0] if found.numbers else b""
 
+    def kept(self, found: SearchFound) -> Sequence[int]:
+        return found.indexes[:1]
+
 
 class Maximum(SearchReturn):
     def data(self, found: SearchFound) -> bytes:
         return b"MAX %d" % found.numbers[-1] if found.numbers else b""
+
+    def kept(self, found: SearchFound) -> Sequence[int]:
+        return found.indexes[-1:]
 
 
 class Count(SearchReturn):
@@ -49,69 +56,103 @@ SEARCH_RETURN: dict[bytes, Callable[[Cursor], SearchReturn]] = {
 }
 
 
-def parse_return(cursor: Cursor) -> tuple[SearchReturn, ...] | None:
-    """search-return-opts (RFC 4731); None where the old form is wanted."""
+def parse_return(cursor: Cursor) -> Returned | None:
+    """search-return-opts and the space behind them (RFC 4731); None where the old form is wanted."""
     if not cursor.accept(b"RETURN "):
         return None
-    found = read_options(cursor, options.SEARCH_RETURN, "search option")
+    found: Returned = read_options(cursor, options.SEARCH_RETURN, "search option")
     cursor.space()
-    return tuple(found.values()) or (Every(),)
+    for option in found.values():
+        option.check(found)
+    return found or {b"ALL": Every()}
+
+
+def parse_charset(cursor: Cursor) -> tuple[str, bool]:
+    """A charset by name; "us-ascii" and False where there is no such charset."""
+    charset = cursor.astring().decode("ascii", "replace")
+    return (charset, True) if find_codec(charset) is not None else ("us-ascii", False)
+
+
+def unknown_charset() -> CommandFailed:
+    """The answer to a charset that there is not."""
+    return CommandFailed("Unknown charset", "BADCHARSET (US-ASCII UTF-8)")
+
+
+def charset_and_space(syntax: Syntax) -> tuple[str, bool]:
+    """[CHARSET charset SP]: what the texts of the program are in, and whether there is such a charset."""
+    cursor = syntax.cursor
+    if cursor.accept(b"CHARSET "):
+        if b"UTF8=ACCEPT" in syntax.enabled:
+            raise BadSyntax("no CHARSET is needed once UTF8=ACCEPT is enabled (RFC 6855 section 3)")
+        found = parse_charset(cursor)
+        cursor.space()
+        return found
+    # 8-bit text without a charset: what a client that forgets to say means.
+    return "us-ascii" if cursor.data.isascii() else "utf-8", True
 
 
 def parse(syntax: Syntax) -> Action:
     cursor = syntax.cursor
     cursor.space()
     returned = parse_return(cursor)
-    charset = "us-ascii"
-    bad_charset = ""
-    if cursor.accept(b"CHARSET "):
-        if b"UTF8=ACCEPT" in syntax.enabled:
-            raise BadSyntax("no CHARSET is needed once UTF8=ACCEPT is enabled (RFC 6855 section 3)")
-        charset = cursor.astring().decode("ascii", "replace")
-        cursor.space()
-        if find_codec(charset) is None:
-            bad_charset, charset = charset, "us-ascii"
-    elif not cursor.data.isascii():
-        charset = "utf-8"  # what a client that forgets to say means
+    charset, known = charset_and_space(syntax)
     key = parse_program(cursor, charset)
     cursor.end()
 
     async def run(session: Session) -> Reply:
-        if bad_charset:
-            raise CommandFailed("Unknown charset", "BADCHARSET (US-ASCII UTF-8)")
+        if not known:
+            give_up(session, returned)
+            raise unknown_charset()
         if key.asks_modseq:
             session.need_modseqs()
-        found = await search(session, key)
-        uids = session.mailbox.uids
-        numbers = [uids[index] for index in found] if syntax.by_uid else [index + 1 for index in found]
-        if returned is None and b"IMAP4REV2" not in session.enabled:
-            words = [b"%d" % number for number in numbers]
-            if key.asks_modseq and found:
-                words.append(b"(MODSEQ %d)" % highest_modseq(session, found))
-            session.send(response.untagged(b"SEARCH", *words))
-        else:
-            all_found = SearchFound(session, syntax.by_uid, found, numbers)
-            session.send(extended_line(syntax, returned or (Every(),), all_found, with_modseq=key.asks_modseq))
+        indexes: list[int] = []
+        relevancies: list[int] = []
+
+        def take(candidate: Candidate) -> None:
+            indexes.append(candidate.index)
+            relevancies.append(candidate.relevancy)
+
+        try:
+            await search(session, session, key, take)
+        except BaseException:
+            give_up(session, returned)
+            raise
+        answer(session, syntax, returned, indexes, relevancies, Question(syntax.tag, key, None))
         return Reply("Search completed.")
 
     return run
 
 
-async def search(session: Session, key: Key) -> list[int]:
-    """The positions of the messages that match, ascending."""
-    selected = session.mailbox
-    bound = key.bind(selected)
-    indexes = bound.only
-    found = []
-    for step, index in enumerate(sorted(indexes) if indexes is not None else range(selected.count)):
-        try:
-            if bound.matches(Candidate(session, index)):
-                found.append(index)
-        except MessageGone:
-            pass
-        if not step % STEP or bound.cost > 10:
-            await session.breathe()
-    return found
+def give_up(session: Session, returned: Returned | None) -> None:
+    """Tell the options that there is no result."""
+    for option in (returned or {}).values():
+        option.failed(session)
+
+
+def answer(
+    session: Session,
+    syntax: Syntax,
+    returned: Returned | None,
+    indexes: Sequence[int],
+    relevancies: Sequence[int],
+    question: Question,
+) -> None:
+    """Send what was found, in the form that was asked for."""
+    uids = session.mailbox.uids
+    numbers = [uids[index] for index in indexes] if syntax.by_uid else [index + 1 for index in indexes]
+    if returned is None and question.criteria is None and b"IMAP4REV2" in session.enabled:
+        returned = {b"ALL": Every()}
+    if returned is None:
+        words = [b"%d" % number for number in numbers]
+        if question.key.asks_modseq and indexes:
+            words.append(b"(MODSEQ %d)" % highest_modseq(session, indexes))
+        session.send(response.untagged(b"SEARCH" if question.criteria is None else b"SORT", *words))
+        return
+    found = SearchFound(session, syntax.by_uid, indexes, numbers, relevancies, question)
+    for option in returned.values():
+        option.done(found, returned)
+    if not all(option.silent for option in returned.values()):
+        session.send(extended_line(syntax, returned, found, with_modseq=question.key.asks_modseq))
 
 
 def highest_modseq(session: Session, indexes: Iterable[int]) -> int:
@@ -120,22 +161,20 @@ def highest_modseq(session: Session, indexes: Iterable[int]) -> int:
     return max(messages[index].modseq for index in indexes)
 
 
-def extended_line(
-    syntax: Syntax, returned: tuple[SearchReturn, ...], found: SearchFound, *, with_modseq: bool = False
-) -> bytes:
+def extended_line(syntax: Syntax, returned: Returned, found: SearchFound, *, with_modseq: bool = False) -> bytes:
     """The untagged ESEARCH."""
     parts = [b"ESEARCH", b"(TAG %b)" % response.string(syntax.tag)]
     if syntax.by_uid:
         parts.append(b"UID")
-    parts += filter(None, (option.data(found) for option in returned))
+    parts += filter(None, (option.data(found) for option in returned.values()))
     if with_modseq and found.indexes:
         # RFC 4731 section 3.2: of all that were found, unless only ends were asked for.
-        ends = {Minimum: found.indexes[0], Maximum: found.indexes[-1]}
-        asked = {type(option) for option in returned}
-        indexes = [ends[each] for each in asked if each in ends] if asked <= ends.keys() else found.indexes
+        ends = {b"MIN": found.indexes[0], b"MAX": found.indexes[-1]}
+        asked = {name for name, option in returned.items() if not option.silent}
+        indexes = [ends[each] for each in asked] if asked <= ends.keys() else found.indexes
         parts.append(b"MODSEQ %d" % highest_modseq(found.session, indexes))
     return response.untagged(*parts)
 
 
-CAPABILITIES = ("ESEARCH",)
+CAPABILITIES = ("ESEARCH", "I18NLEVEL=1")
 COMMAND = Command("SEARCH", State.SELECTED, parse, Report.NOTHING, uid_form=True)

@@ -36,7 +36,7 @@ def parse_change(cursor: Cursor) -> tuple[FlagChange, bool, tuple[str, ...]]:
 def parse(syntax: Syntax) -> Action:
     cursor = syntax.cursor
     cursor.space()
-    numbers = cursor.sequence_set()
+    numbers = cursor.message_set()
     cursor.space()
     modifiers: dict[bytes, int] = {}
     if cursor.peek(b"("):

@@ -12,7 +12,7 @@ import unicodedata
 from typing import NoReturn
 
 from pillarbox.imapd.protocol.errors import BadSyntax
-from pillarbox.imapd.protocol.sequence import STAR, SequenceSet
+from pillarbox.imapd.protocol.sequence import SAVED_RESULT, STAR, SequenceSet
 from pillarbox.lib.store import mutf7
 from pillarbox.lib.store.interface import INBOX
 
@@ -168,10 +168,14 @@ class Cursor:
             ranges.append((min(low, high), max(low, high)))
         return SequenceSet(tuple(ranges))
 
+    def message_set(self) -> SequenceSet:
+        """sequence-set, or `$` for the saved result (RFC 5182 section 3)."""
+        return SAVED_RESULT if self.accept(b"$") else self.sequence_set()
+
     @property
     def at_set(self) -> bool:
-        """Whether a sequence set begins here."""
-        return self.data[self.position : self.position + 1] in b"0123456789*" and self.position < len(self.data)
+        """Whether a sequence set begins here, or `$`."""
+        return self.data[self.position : self.position + 1] in b"0123456789*$" and self.position < len(self.data)
 
     # --- mailboxes
     def mailbox(self) -> str:

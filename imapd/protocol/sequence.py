@@ -72,6 +72,10 @@ class SequenceSet:
         return merged
 
 
+SAVED_RESULT: Final = SequenceSet(())
+"""`$`: what the last SEARCH with SAVE found (RFC 5182 section 2.1); the session knows what that is."""
+
+
 def format_set(numbers: Iterable[int]) -> bytes:
     """Ascending numbers as a sequence set: `1:3,7`."""
     runs: list[str] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from pillarbox.imapd.protocol.cursor import Cursor
-from pillarbox.imapd.search import body, dates, flags, headers, logic, modseq, sets, sizes
+from pillarbox.imapd.search import body, dates, flags, fuzzy, headers, logic, modseq, objects, savedates, sets, sizes
 from pillarbox.imapd.search.key import Key
 from pillarbox.imapd.search.logic import And
 from pillarbox.imapd.search.reading import Parser, Reading
@@ -18,9 +18,12 @@ MODULES: tuple[ModuleType, ...] = (
     body,
     dates,
     flags,
+    fuzzy,
     headers,
     logic,
     modseq,
+    objects,
+    savedates,
     sets,
     sizes,
 )

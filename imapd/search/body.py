@@ -1,71 +1,55 @@
-"""BODY and TEXT: the text parts, decoded, and for TEXT the header too.  The message passes through in pieces."""
+"""BODY and TEXT: the text parts, decoded, and for TEXT the header too.  The message passes through in pieces.
+
+Where the index (`lib.store.text`) knows the messages that can match, only those are looked at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
-from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.key import Candidate, Key, TextLook, View
+from pillarbox.imapd.search.logic import And
 from pillarbox.imapd.search.reading import Parser
-from pillarbox.imapd.search.text import Needle
-from pillarbox.lib.message.encoded_words import decode_words
-from pillarbox.lib.message.header import unfold
-from pillarbox.lib.mime import Part
-from pillarbox.lib.mime.charset import decode_text
-from pillarbox.lib.mime.decoding import decode_transfer
-from pillarbox.lib.store.interface import MessageContent
+from pillarbox.lib.store.interface import TEXT_BODY, TEXT_HEADER
+from pillarbox.lib.store.text.fold import Needle
+from pillarbox.lib.store.text.parts import header_text, part_contains
 
-
-@dataclass(frozen=True)
-class InBody(Key):
-    needle: Needle
-    cost = 100
-
-    def matches(self, candidate: Candidate) -> bool:
-        return part_contains(candidate.tree, candidate.content, self.needle)
+_BODY = frozenset((TEXT_BODY,))
+_TEXT = frozenset((TEXT_BODY, TEXT_HEADER))
 
 
 @dataclass(frozen=True)
 class InText(Key):
+    """TEXT, or BODY where `header` is false."""
+
     needle: Needle
+    header: bool = True
+    only: Collection[int] | None = None
     cost = 100
 
+    @property
+    def look(self) -> TextLook:
+        return TextLook(self.needle.folded, _TEXT if self.header else _BODY)
+
+    def texts(self) -> Iterator[TextLook]:
+        yield self.look
+
+    def bind(self, view: View) -> Key:
+        return replace(self, only=view.hints.get(self.look))
+
+    def loosened(self) -> Key:
+        return And(tuple(replace(self, needle=word) for word in self.needle.words()))
+
     def matches(self, candidate: Candidate) -> bool:
-        if header_contains(candidate.header, self.needle):
+        if self.only is not None and candidate.index not in self.only:
+            return False
+        if self.header and self.needle.is_in(header_text(candidate.header)):
             return True
         return part_contains(candidate.tree, candidate.content, self.needle)
 
 
-def header_contains(header: bytes, needle: Needle) -> bool:
-    """Whether the text is in the header, decoded and unfolded."""
-    return needle.is_in(decode_words(unfold(header)))
-
-
-def part_contains(part: Part, content: MessageContent, needle: Needle) -> bool:
-    """Whether a text part, or the header of an attached message, has the text in it."""
-    for child in part.children:
-        if child.octets or child.header_start < child.body_start:
-            if part.is_message and header_contains(_header(child, content), needle):
-                return True
-            if part_contains(child, content, needle):
-                return True
-    return part.type == b"text" and needle.is_in_pieces(text_of(part, content))
-
-
-def _header(part: Part, content: MessageContent) -> bytes:
-    return content.read(part.header_start, part.body_start - part.header_start)
-
-
-def text_of(part: Part, content: MessageContent) -> Iterator[str]:
-    """The text of a part in pieces."""
-    charset = next((value for name, value in part.parameters if name == b"charset"), b"us-ascii")
-    octets = decode_transfer(part.encoding, content.chunks(part.body_start, part.octets))
-    name = charset.decode("ascii", "replace")
-    # Undeclared 8-bit text is mostly UTF-8 nowadays, and ASCII is a part of it.
-    return decode_text("utf-8" if name.lower() in ("us-ascii", "ascii") else name, octets)
-
-
 KEYS: dict[bytes, Parser] = {
-    b"BODY": lambda reading: InBody(reading.needle()),
+    b"BODY": lambda reading: InText(reading.needle(), header=False),
     b"TEXT": lambda reading: InText(reading.needle()),
 }

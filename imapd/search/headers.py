@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
-from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.key import Candidate, Key, TextLook, View
+from pillarbox.imapd.search.logic import And
 from pillarbox.imapd.search.reading import Parser, Reading
-from pillarbox.imapd.search.text import Needle
 from pillarbox.lib.message.encoded_words import decode_words
-from pillarbox.lib.message.header import values
+from pillarbox.lib.store.interface import TEXT_HEADER
+from pillarbox.lib.store.text.fold import Needle
 
 FIELDS = (b"BCC", b"CC", b"FROM", b"SUBJECT", b"TO")
+_HEADER = frozenset((TEXT_HEADER,))
 
 
 @dataclass(frozen=True)
@@ -19,13 +22,27 @@ class InField(Key):
 
     field: bytes
     needle: Needle
+    only: Collection[int] | None = None
     cost = 10
 
-    def matches(self, candidate: Candidate) -> bool:
-        return any(not self.needle or self.needle.is_in(decode_words(value)) for value in self._values(candidate))
+    @property
+    def look(self) -> TextLook:
+        return TextLook(self.needle.folded, _HEADER)
 
-    def _values(self, candidate: Candidate) -> list[bytes]:
-        return list(values(candidate.header, self.field))
+    def texts(self) -> Iterator[TextLook]:
+        if self.needle:
+            yield self.look
+
+    def bind(self, view: View) -> Key:
+        return replace(self, only=view.hints.get(self.look))
+
+    def loosened(self) -> Key:
+        return And(tuple(replace(self, needle=word) for word in self.needle.words()))
+
+    def matches(self, candidate: Candidate) -> bool:
+        if self.only is not None and candidate.index not in self.only:
+            return False
+        return any(not self.needle or self.needle.is_in(decode_words(value)) for value in candidate.fields(self.field))
 
 
 def _field(name: bytes) -> Parser:

@@ -3,34 +3,56 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from typing import Protocol
 
 from pillarbox.imapd.protocol.dates import header_day, local_day
-from pillarbox.imapd.session.context import Session
 from pillarbox.imapd.session.selected import Selected
-from pillarbox.lib.message.header import first_value
+from pillarbox.lib.message.date import parse_date
+from pillarbox.lib.message.header import first_value, values
 from pillarbox.lib.mime import Part
-from pillarbox.lib.store.interface import MessageContent, MessageState
+from pillarbox.lib.store.interface import TEXT_BODY, Mailbox, MessageContent, MessageState
+
+
+class Source(Protocol):
+    """Where the messages are: a session with its selected mailbox, or another mailbox (`search.elsewhere`)."""
+
+    @property
+    def mailbox(self) -> Selected:
+        """The mailbox and its numbering."""
+
+    def content(self, uid: int) -> MessageContent:
+        """The message, opened; good until the next one is asked for.  Raises MessageGone."""
+
+    def tree(self, uid: int) -> Part:
+        """The part tree of a message.  Raises MessageGone."""
 
 
 class Candidate:
     """One message under SEARCH; what costs something is looked up when a key asks for it.  May raise MessageGone."""
 
-    __slots__ = ("index", "session", "state")
+    __slots__ = ("index", "relevancy", "source", "state")
 
-    def __init__(self, session: Session, index: int) -> None:
-        self.session = session
+    def __init__(self, source: Source, index: int) -> None:
+        self.source = source
         self.index = index
-        self.state: MessageState = session.mailbox.state(index)
+        self.state: MessageState = source.mailbox.state(index)
+        self.relevancy = 100
+        """How well it fits (RFC 6203 section 4); keys that find something that is only similar lower it."""
+
+    @property
+    def store_mailbox(self) -> Mailbox:
+        return self.source.mailbox.mailbox
 
     @property
     def size(self) -> int:
-        return self.session.mailbox.mailbox.size(self.state.uid)
+        return self.store_mailbox.size(self.state.uid)
 
     @property
     def internal_date(self) -> float:
-        return self.session.mailbox.mailbox.internal_date(self.state.uid)
+        return self.store_mailbox.internal_date(self.state.uid)
 
     @property
     def internal_day(self) -> date:
@@ -39,34 +61,80 @@ class Candidate:
     @property
     def sent_day(self) -> date:
         """The day of the Date: field; that of INTERNALDATE where the message does not say."""
-        value = first_value(self.header, b"Date")
+        value = self.field(b"Date")
         return (header_day(value) if value is not None else None) or self.internal_day
 
     @property
+    def sent(self) -> float:
+        """The sent date (RFC 5256 section 2.2): that of the Date: field, else INTERNALDATE."""
+        value = self.field(b"Date")
+        when = parse_date(value.decode("ascii", "replace")) if value else None
+        return self.internal_date if when is None else when
+
+    @property
     def content(self) -> MessageContent:
-        return self.session.content(self.state.uid)
+        return self.source.content(self.state.uid)
 
     @property
     def header(self) -> bytes:
         return self.content.header()
 
+    def field(self, name: bytes) -> bytes | None:
+        """The unfolded value of the first field of that name."""
+        return first_value(self.header, name)
+
+    def fields(self, name: bytes) -> Sequence[bytes]:
+        """The unfolded values of all fields of that name."""
+        return list(values(self.header, name))
+
     @property
     def tree(self) -> Part:
-        return self.session.tree(self.state.uid)
+        return self.source.tree(self.state.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class TextLook:
+    """A text that the full-text index can be asked about: the folded needle, and TEXT_BODY, TEXT_HEADER or both."""
+
+    needle: str
+    fields: frozenset[str]
+
+    @property
+    def searches_text(self) -> bool:
+        """Whether it is about more than the header: whoever asks this will be glad of an index."""
+        return TEXT_BODY in self.fields
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A mailbox as it is while a search runs over it."""
+
+    selected: Selected
+    saved: Sequence[int] = ()
+    """The UIDs that `$` stands for (RFC 5182), ascending."""
+    hints: Mapping[TextLook, Collection[int]] = field(default_factory=dict)
+    """The positions that alone can match, as far as the index has told."""
 
 
 class Key(ABC):
     """A condition.  `cost` orders those that must all hold: 0 flags, 1 a file's date or size, 10 header, 100 body."""
 
     cost: int = 0
+    asks_modseq = False
+    """The answer tells the highest MODSEQ, and the client counts as CONDSTORE-aware (RFC 7162 section 3.1.5)."""
     only: Collection[int] | None = None
     """The positions that alone can match, where the key knows them."""
 
-    asks_modseq: bool = False
-    """MODSEQ is in it: the answer tells the highest MODSEQ of what was found (RFC 7162 section 3.1.6)."""
-
-    def bind(self, selected: Selected) -> Key:
+    def bind(self, view: View) -> Key:
         """The key for this mailbox as it is now."""
+        return self
+
+    def texts(self) -> Iterator[TextLook]:
+        """What it would like to know of the index before it is bound."""
+        return iter(())
+
+    def loosened(self) -> Key:
+        """The key for a FUZZY search: it may match more."""
         return self
 
     @abstractmethod

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.key import Candidate, Key, TextLook, View
 from pillarbox.imapd.search.reading import Parser, Reading, constant
-from pillarbox.imapd.session.selected import Selected
 
 
 class All(Key):
@@ -28,14 +28,21 @@ class And(Key):
     def asks_modseq(self) -> bool:  # type: ignore[override]
         return any(key.asks_modseq for key in self.keys)
 
-    def bind(self, selected: Selected) -> Key:
-        keys = sorted((key.bind(selected) for key in self.keys), key=lambda key: key.cost)
+    def bind(self, view: View) -> Key:
+        keys = sorted((key.bind(view) for key in self.keys), key=lambda key: key.cost)
         return keys[0] if len(keys) == 1 else And(tuple(keys))
 
     @property
     def only(self) -> set[int] | None:  # type: ignore[override]
         sets = [set(key.only) for key in self.keys if key.only is not None]
         return set.intersection(*sets) if sets else None
+
+    def texts(self) -> Iterator[TextLook]:
+        for key in self.keys:
+            yield from key.texts()
+
+    def loosened(self) -> Key:
+        return And(tuple(key.loosened() for key in self.keys))
 
     def matches(self, candidate: Candidate) -> bool:
         return all(key.matches(candidate) for key in self.keys)
@@ -54,9 +61,22 @@ class Or(Key):
     def asks_modseq(self) -> bool:  # type: ignore[override]
         return self.first.asks_modseq or self.second.asks_modseq
 
-    def bind(self, selected: Selected) -> Key:
-        first, second = sorted((self.first.bind(selected), self.second.bind(selected)), key=lambda key: key.cost)
+    def bind(self, view: View) -> Key:
+        first, second = sorted((self.first.bind(view), self.second.bind(view)), key=lambda key: key.cost)
         return Or(first, second)
+
+    @property
+    def only(self) -> set[int] | None:  # type: ignore[override]
+        if self.first.only is None or self.second.only is None:
+            return None
+        return {*self.first.only, *self.second.only}
+
+    def texts(self) -> Iterator[TextLook]:
+        yield from self.first.texts()
+        yield from self.second.texts()
+
+    def loosened(self) -> Key:
+        return Or(self.first.loosened(), self.second.loosened())
 
     def matches(self, candidate: Candidate) -> bool:
         return self.first.matches(candidate) or self.second.matches(candidate)
@@ -74,8 +94,11 @@ class Not(Key):
     def asks_modseq(self) -> bool:  # type: ignore[override]
         return self.key.asks_modseq
 
-    def bind(self, selected: Selected) -> Key:
-        return Not(self.key.bind(selected))
+    def bind(self, view: View) -> Key:
+        return Not(self.key.bind(view))
+
+    def texts(self) -> Iterator[TextLook]:
+        return self.key.texts()
 
     def matches(self, candidate: Candidate) -> bool:
         return not self.key.matches(candidate)

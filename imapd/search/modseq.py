@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pillarbox.imapd.protocol.errors import BadSyntax
-from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.key import Candidate, Key, View
 from pillarbox.imapd.search.reading import Parser, Reading
-from pillarbox.imapd.session.selected import Selected
 
 
 @dataclass(frozen=True)
@@ -15,8 +14,8 @@ class SinceModseq(Key):
     modseq: int
     asks_modseq = True
 
-    def bind(self, selected: Selected) -> Key:
-        if not selected.keeps_modseqs:
+    def bind(self, view: View) -> Key:
+        if not view.selected.keeps_modseqs:
             raise BadSyntax("the mailbox has no mod-sequences")
         return self
 

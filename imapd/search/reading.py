@@ -9,7 +9,7 @@ from typing import TypeAlias
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.search.key import Key
-from pillarbox.imapd.search.text import Needle
+from pillarbox.lib.store.text.fold import Needle
 
 DEPTH_LIMIT = 50
 """Keys inside each other (NOT, OR, parentheses); programs of people stay below ten."""

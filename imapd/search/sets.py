@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from pillarbox.imapd.protocol.sequence import SequenceSet
-from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.protocol.sequence import SAVED_RESULT, SequenceSet
+from pillarbox.imapd.search.key import Candidate, Key, View
 from pillarbox.imapd.search.reading import Parser, Reading
-from pillarbox.imapd.session.selected import Selected
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,11 @@ class InSet(Key):
     numbers: SequenceSet
     by_uid: bool
 
-    def bind(self, selected: Selected) -> Key:
+    def bind(self, view: View) -> Key:
+        selected = view.selected
+        if self.numbers == SAVED_RESULT:
+            places = map(selected.index, view.saved)
+            return Named(frozenset(place for place in places if place is not None))
         if self.by_uid:
             return Named(frozenset(self.numbers.indexes(selected.uids)))
         return Named(frozenset(number - 1 for number in self.numbers.within(selected.count)))
@@ -40,10 +43,10 @@ class InSet(Key):
 
 def _uid(reading: Reading) -> Key:
     reading.cursor.space()
-    return InSet(reading.cursor.sequence_set(), by_uid=True)
+    return InSet(reading.cursor.message_set(), by_uid=True)
 
 
 KEYS: dict[bytes, Parser] = {
-    b"": lambda reading: InSet(reading.cursor.sequence_set(), by_uid=False),
+    b"": lambda reading: InSet(reading.cursor.message_set(), by_uid=False),
     b"UID": _uid,
 }

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import BadSyntax
+from pillarbox.imapd.session.indexing import indexing_of_process
 from pillarbox.imapd.session.selected import Selected
 from pillarbox.lib.config import Config
 from pillarbox.lib.mime import Part, scan_message
@@ -54,6 +55,7 @@ class Session:
         """What NOTIFY (RFC 5465) has asked for; None: nothing was."""
         self.language = "i-default"
         """The language of the texts for people (RFC 5255)."""
+        self.text_indexing = indexing_of_process(config)
         self.output = output
         self._pending: list[bytes] = []
         self._pending_size = 0
@@ -119,11 +121,15 @@ class Session:
             selected.close()
         if mailbox is not None:
             self.selected = Selected(mailbox, self.enabled)
+            self.text_indexing.selected(self.store, self.selected)
 
     def report(self, *, with_uid: bool = False) -> None:
         """Tell the client what others did to the selected mailbox.  Raises MailboxReplaced, StoreError."""
         if self.selected is not None:
+            before = self.selected.mailbox.uid_next
             self.send_all(self.selected.refresh(with_uid=with_uid))
+            if self.selected.mailbox.uid_next != before:
+                self.text_indexing.arrived(self.store, self.selected)
 
     def enable(self, capability: bytes) -> None:
         """The client has enabled something, by ENABLE or by a command that implies it."""

@@ -57,6 +57,8 @@ class Selected:
         self.mailbox = mailbox
         self.count = len(mailbox.messages)
         """EXISTS as the client knows it."""
+        self.text_indexed = False
+        """There is a full-text index, which is to know new mail at once."""
         self._enabled = enabled
         self._keywords = mailbox.keywords
         self._complete = mailbox.highest_modseq

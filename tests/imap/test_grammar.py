@@ -174,6 +174,8 @@ ARGUMENTS = {
     b"GETQUOTA": b' ""',
     b"GETQUOTAROOT": b" INBOX",
     b"SEARCH": b" RETURN (MIN COUNT) CHARSET UTF-8 OR (FROM {3}\r\nann NOT SEEN) SINCE 1-Feb-2020 UID 1:*",
+    b"SORT": b" RETURN (PARTIAL 1:5 COUNT) (REVERSE DATE SUBJECT) UTF-8 FUZZY OR $ SAVEDON 1-Feb-2020 FROM ann",
+    b"THREAD": b" REFERENCES UTF-8 UID $ (EMAILID x THREADID y)",
     b"SETMETADATA": b' INBOX (/private/comment "x" /private/other NIL)',
     b"SETQUOTA": b' "" (STORAGE 512)',
     b"STORE": b" 1:2 (UNCHANGEDSINCE 7) +FLAGS.SILENT (\\Seen $Label)",

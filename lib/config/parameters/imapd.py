@@ -48,3 +48,27 @@ IMAP_SPECIAL_USE = words(
     """Mailboxes that clients are told the purpose of (RFC 6154), each as NAME=PURPOSE; the purposes are All, Archive,
     Drafts, Flagged, Junk, Sent and Trash. A mailbox that does not exist is not shown.""",
 )
+FTS = boolean(
+    "fts",
+    "yes",
+    """Keep full-text indexes beside the mailboxes, in the background, so that searches in bodies are quick.
+    Without them every message is read. What is found is the same.""",
+)
+FTS_AUTOINDEX = boolean(
+    "fts_autoindex",
+    "no",
+    """Index a mailbox as soon as it is selected. Otherwise the first search in bodies begins it; new mail is then
+    indexed at once.""",
+)
+FTS_MESSAGE_MAX_SIZE = size(
+    "fts_message_max_size",
+    "1000000",
+    """Characters of text in a message, attachments not counted, beyond which it is not indexed but read by every
+    search.""",
+)
+FTS_MAX_SIZE = size(
+    "fts_max_size",
+    "1000000000",
+    """Octets of the full-text index of one mailbox, about a sixth of its mail; 0: no limit. Beyond it the oldest
+    messages are not indexed but read by every search.""",
+)

@@ -1,0 +1,40 @@
+"""Message-IDs as THREAD compares them (RFC 5256 section 3): their angle brackets and quotes do not count."""
+
+from __future__ import annotations
+
+import re
+
+_IDENTIFIER = re.compile(rb"<([^<>]+)>")
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"(@.*)', re.DOTALL)
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_BLANKS = re.compile(rb"[ \t\r\n]+")
+
+REFERENCES_LIMIT = 1000
+"""References of one message that are followed: the last ones, and programs of people cut them off far earlier."""
+
+
+def message_ids(value: bytes) -> list[str]:
+    """All that a field names."""
+    return [_plain(found) for found in _IDENTIFIER.findall(value)]
+
+
+def _plain(text: bytes) -> str:
+    text = _BLANKS.sub(b"", text)
+    quoted = _QUOTED.fullmatch(text)
+    if quoted is not None:
+        text = _ESCAPED.sub(rb"\1", quoted[1]) + quoted[2]
+    return text.decode("latin-1")
+
+
+def first_id(value: bytes | None) -> str:
+    """The first one, "" for none."""
+    found = _IDENTIFIER.search(value) if value else None
+    return _plain(found[1]) if found is not None else ""
+
+
+def references(references: bytes | None, in_reply_to: bytes | None) -> tuple[str, ...]:
+    """What a message answers, the direct parent last: References:, or the first of In-Reply-To: where it names none."""
+    named = message_ids(references)[-REFERENCES_LIMIT:] if references else []
+    if not named and (parent := first_id(in_reply_to)):
+        named = [parent]
+    return tuple(named)

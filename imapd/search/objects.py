@@ -1,0 +1,37 @@
+"""EMAILID and THREADID (RFC 8474 section 6): messages with the same content, and of the same conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pillarbox.imapd.search.key import Candidate, Key
+from pillarbox.imapd.search.reading import Parser, Reading
+
+
+@dataclass(frozen=True)
+class HasEmailId(Key):
+    identifier: str
+    cost = 100
+
+    def matches(self, candidate: Candidate) -> bool:
+        return candidate.store_mailbox.email_id(candidate.state.uid) == self.identifier
+
+
+@dataclass(frozen=True)
+class HasThreadId(Key):
+    identifier: str
+    cost = 10
+
+    def matches(self, candidate: Candidate) -> bool:
+        return candidate.store_mailbox.thread_id(candidate.state.uid) == self.identifier
+
+
+def _identifier(reading: Reading) -> str:
+    reading.cursor.space()
+    return reading.cursor.astring().decode("ascii", "replace")
+
+
+KEYS: dict[bytes, Parser] = {
+    b"EMAILID": lambda reading: HasEmailId(_identifier(reading)),
+    b"THREADID": lambda reading: HasThreadId(_identifier(reading)),
+}
