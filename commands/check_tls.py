@@ -36,7 +36,7 @@ SOON = datetime.timedelta(days=30)
 PAUSE = 0.5
 """Seconds between two looks at a port whose certificate is just being replaced."""
 
-_LOGIN: dict[str, Protocol] = {"imapd.login": "imap", "pop3d.login": "pop3"}
+_LOGIN: dict[str, Protocol] = {"imapd.login": "imap", "pop3d.login": "pop3", "managesieved.login": "sieve"}
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 

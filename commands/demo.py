@@ -63,6 +63,7 @@ def _introduction(config: Config, passwords: dict[str, str]) -> Iterator[str]:
     yield f"  LMTP         port {base + 24}"
     yield f"  IMAP         port {base + 143} (STARTTLS), {base + 993} (TLS)"
     yield f"  POP3         port {base + 110} (STLS), {base + 995} (TLS)"
+    yield f"  ManageSieve  port {base + 4190} (STARTTLS)"
     yield ""
     yield "Read Bob's first message:"
     yield f"  curl -s -k --user {bob}:{secret} 'imaps://127.0.0.1:{base + 993}/INBOX;MAILINDEX=1'"

@@ -14,7 +14,7 @@ TIMEOUT = 20.0
 LINE_LIMIT, REPLY_LIMIT = 8192, 100
 """Octets of a line and lines of a reply: what listens there may not be ours."""
 
-Protocol = Literal["smtp", "lmtp", "imap", "pop3"]
+Protocol = Literal["smtp", "lmtp", "imap", "pop3", "sieve"]
 
 
 class NotServed(Exception):
@@ -87,13 +87,27 @@ def _ask_for_tls(connection: socket.socket, protocol: Protocol) -> None:
             _expect([_line(connection)], b"+OK", "the greeting")
             connection.sendall(b"STLS\r\n")
             _expect([_line(connection)], b"+OK", "the answer to STLS")
+        case "sieve":
+            _greeted(connection)
+            connection.sendall(b"STARTTLS\r\n")
+            _expect([_line(connection)], b"OK", "the answer to STARTTLS")
+
+
+def _greeted(connection: socket.socket) -> None:
+    """Read the capabilities with which ManageSieve greets, to their end."""
+    for _ in range(REPLY_LIMIT):
+        line = _line(connection)
+        if not line.startswith(b'"'):
+            _expect([line], b"OK", "the greeting")
+            return
+    raise NotServed("the greeting does not end")
 
 
 def _take_leave(secured: ssl.SSLSocket, port: Port) -> None:
     """End the session in good order, so that the log shows no broken connection."""
     if port.wrapped:
         _line(secured)
-    secured.sendall({"imap": b"z LOGOUT\r\n"}.get(port.protocol, b"QUIT\r\n"))
+    secured.sendall({"imap": b"z LOGOUT\r\n", "sieve": b"LOGOUT\r\n"}.get(port.protocol, b"QUIT\r\n"))
     while secured.recv(4096):
         continue
 

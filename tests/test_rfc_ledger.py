@@ -14,6 +14,7 @@ from pillarbox.imapd.commands import COMMANDS
 from pillarbox.imapd.protocol.capabilities import login_capabilities, session_capabilities
 from pillarbox.lib.config import Config
 from pillarbox.lib.smtp.profile import Profile
+from pillarbox.managesieved.protocol.capabilities import Capabilities as ManageSieve
 from pillarbox.pop3d.protocol.capabilities import capabilities
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -155,10 +156,20 @@ def announced_by_imap() -> set[str]:
     return {_ARGUMENT.sub("=", word) for word in words}
 
 
+def announced_by_managesieve() -> set[str]:
+    known = ManageSieve(Config.for_tests())
+    return {name for name, _ in (*known.before_login(("PLAIN",), tls_offered=True), *known.after_login("ann"))}
+
+
 @pytest.mark.parametrize(
     "where, announced",
-    [("EHLO", announced_by_ehlo()), ("CAPA", announced_by_capa()), ("IMAP", announced_by_imap())],
-    ids=["EHLO", "CAPA", "IMAP"],
+    [
+        ("EHLO", announced_by_ehlo()),
+        ("CAPA", announced_by_capa()),
+        ("IMAP", announced_by_imap()),
+        ("ManageSieve", announced_by_managesieve()),
+    ],
+    ids=["EHLO", "CAPA", "IMAP", "ManageSieve"],
 )
 def test_what_is_announced_and_what_is_listed_are_the_same(where: str, announced: set[str]) -> None:
     assert {row.capability for row in ANNOUNCED if row.where == where} == announced

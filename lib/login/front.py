@@ -1,4 +1,4 @@
-"""The login part's front: what happens to a connection that is the same for IMAP and POP3.
+"""The login part's front: what happens to a connection that is the same for IMAP, POP3 and ManageSieve.
 
 It holds the clock, the TLS context, the exchanges with auth, the count of failures, the hand-over and the log lines;
 the dialogue itself is the protocol's (`LoginProtocol`).  Lines are worded so that the filters which administrators have
@@ -47,7 +47,9 @@ class LoginProtocol(ABC):
     """One protocol's dialogue before login.  One object serves all connections."""
 
     service: str
-    """The service's name for auth and for the socket of its session part: "imap", "pop3"."""
+    """The service's name for auth: "imap", "pop3", "sieve"."""
+    name: str = ""
+    """The name of its session part's socket, and of the login part in the log; "" where it is that of the service."""
     timed_out: bytes
     """What a client is told that took too long."""
     stopping: bytes
@@ -240,7 +242,8 @@ class LoginFront:
         self.tls = tls if level != "none" or config[LOGIN_TLS_WRAPPERMODE] else None
         self.tls_required = level == "encrypt"
         self.auth = AsyncAuthClient(config)
-        self.label = f"{protocol.service}-login"
+        self._name = protocol.name or protocol.service
+        self.label = f"{self._name}-login"
         self._apart = owners_differ(config)
         """Whether every session has a process of its own, as whose mailbox it is."""
         self._wrapper = config[LOGIN_TLS_WRAPPERMODE]
@@ -257,8 +260,7 @@ class LoginFront:
             with contextlib.suppress(ServiceUnavailable):
                 account = await self.auth.account(username)
                 apart = account is not None and account.system
-        service = self.protocol.service
-        return self.config.socket_path(f"{service}-system" if apart else service)
+        return self.config.socket_path(f"{self._name}-system" if apart else self._name)
 
     async def handle(self, sock: socket.socket) -> None:
         """Serve one connection to its end (the handler for `serve_connections`)."""

@@ -7,9 +7,11 @@ Does not: decide which scripts run (`running`), or check who owns a file: it is 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +27,8 @@ TOGETHER: Final = 2 * 1024 * 1024
 """Characters of a script and all that it includes, some seconds of compiling: the process is everybody's."""
 _LEAST_WEIGHT: Final = 500
 """What a script counts for beside its text."""
+DIGESTED: Final = ".name-"
+"""How the file of a script begins whose name cannot be a file's."""
 _NAME_LIMIT: Final = 200
 
 Signature = tuple[int, int, int] | None
@@ -85,6 +89,43 @@ class ScriptCache:
             raise ScriptTrouble(found.trouble)
         return found.script
 
+    def included(self, location: str, name: str, personal_directory: str) -> str:
+        """The file of the script that `include` means; "" where there is no directory for such scripts."""
+        directory = self._global if location == "global" else personal_directory
+        return f"{directory}/{script_file(name)}" if directory else ""
+
+    def check(self, name: str, data: bytes, personal_directory: str) -> tuple[str, ...]:
+        """Whether a script that is to have this name in the user's directory is right; gives what is to be warned of.
+
+        Raises ScriptTrouble, with a text that names the script, and the line where there is one.
+        """
+        missing: list[str] = []
+        weight = _LEAST_WEIGHT
+
+        def read(where: str, text: Callable[[], str]) -> str:
+            nonlocal weight
+            found = text()
+            weight += len(found)
+            if weight > TOGETHER:
+                raise ScriptTrouble(f"{where}: with all that it includes at most {TOGETHER} characters were expected")
+            return found
+
+        def include(location: str, wanted: str) -> str | None:
+            if location != "global" and wanted == name:
+                return read(name, lambda: decoded(name, data))
+            file = self.included(location, wanted, personal_directory)
+            if not file or _signature(file) is None:
+                missing.append(f'there is no {location} script "{wanted}" yet, which it includes')
+                return None
+            return read(name, lambda: read_script(file, self._size_limit))
+
+        try:
+            text = read(name, lambda: decoded(name, data))
+            compile_script(text, name=name, include=include, extensions=self._extensions)
+        except SieveError as error:
+            raise ScriptTrouble(str(error)) from None
+        return tuple(missing)
+
     def _keep(self, key: tuple[str, str], found: _Compiled) -> None:
         former = self._cache.pop(key, None)
         self._weight += found.weight - (former.weight if former is not None else 0)
@@ -108,12 +149,10 @@ class ScriptCache:
 
         def include(location: str, name: str) -> str | None:
             nonlocal personal
-            directory = self._global
-            if location != "global":
-                directory, personal = personal_directory, True
-            if not directory or not is_script_name(name):
+            file = self.included(location, name, personal_directory)
+            personal = personal or location != "global"
+            if not file:
                 return None
-            file = f"{directory}/{name}{SUFFIX}"
             files[file] = _signature(file)
             return read(file) if files[file] is not None else None
 
@@ -126,13 +165,20 @@ class ScriptCache:
 
 
 def is_script_name(name: str) -> bool:
-    """Whether a script may have this name: it is a file name of its own, and not hidden."""
+    """Whether a script's name can be that of a file: one of its own, and not hidden."""
     return (
         0 < len(name.encode("utf-8", "surrogatepass")) <= _NAME_LIMIT
         and name[0] != "."
         and "/" not in name
         and name.isprintable()
     )
+
+
+def script_file(name: str) -> str:
+    """The name of a script's file: NAME.sieve, or a digest where that cannot be one."""
+    if is_script_name(name):
+        return f"{name}{SUFFIX}"
+    return f"{DIGESTED}{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}{SUFFIX}"
 
 
 def read_script(path: str, size_limit: int) -> str:
@@ -152,12 +198,17 @@ def read_script(path: str, size_limit: int) -> str:
         os.close(fd)
     if size_limit and len(data) > size_limit:
         raise ScriptTrouble(f"{path}: at most {size_limit} bytes were expected (sieve_max_script_size)")
+    return decoded(path, data)
+
+
+def decoded(name: str, data: bytes) -> str:
+    """A script's text.  Raises ScriptTrouble."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
-        raise ScriptTrouble(f"{path}:{line}:{column}: UTF-8 was expected") from None
+        raise ScriptTrouble(f"{name}:{line}:{column}: UTF-8 was expected") from None
 
 
 def _signature(path: str) -> Signature:

@@ -618,7 +618,7 @@ PRIVATE = (
     *("lookup", "auth", "oauth", "anvil", "milter", "mta_sts", "quota"),
     *("reputation", "tlsrpt", "verify", "probe", "probe-lmtp"),
 )
-PRIVATE_SESSIONS = ("imap", "imap-system", "pop3", "pop3-system")
+PRIVATE_SESSIONS = ("imap", "imap-system", "pop3", "pop3-system", "managesieve", "managesieve-system")
 
 ATTACKS: dict[str, Attack] = {
     **SIMPLE,

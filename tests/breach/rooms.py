@@ -23,7 +23,10 @@ _FOR_NET = {
     "connect-tlsrpt",
     "connect-verify",
 }
-_FOR_LOGIN = {"connect-imap", "connect-imap-system", "connect-pop3", "connect-pop3-system"}
+_FOR_LOGIN = {
+    *("connect-imap", "connect-imap-system", "connect-pop3", "connect-pop3-system"),
+    *("connect-managesieve", "connect-managesieve-system"),
+}
 _NET_OWNER = _UNIX | _FOR_NET | _FOR_LOGIN  # one uid: the sockets cannot tell its programs apart
 _MAIL_OWNER = _UNIX | {
     "connect-cleanup",
@@ -89,6 +92,7 @@ ROOMS: dict[str, Room] = {
     "milter": _may(_NET_OWNER, {"send-udp"}),  # DNS; by TCP the ports of the configured milters, none of which is tried
     "imapd.login": _may(_NET_OWNER),
     "pop3d.login": _may(_NET_OWNER),
+    "managesieved.login": _may(_NET_OWNER),
     # --- the queue
     "pickup": _may(
         _MAIL_OWNER,
@@ -118,6 +122,9 @@ ROOMS: dict[str, Room] = {
     "virtual": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
     "imapd.session": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
     "pop3d.session": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
+    "managesieved.session": _may(
+        _VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}
+    ),
     "quota": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
     # --- what the others ask
     "lookup": _may(_OTHERS),
@@ -135,6 +142,7 @@ ROOMS: dict[str, Room] = {
     "local": Room(parent=True),
     "imapd.system": Room(parent=True),
     "pop3d.system": Room(parent=True),
+    "managesieved.system": Room(parent=True),
 }
 
 _SESSION = _may({"truncate-inherited-log"})
@@ -165,6 +173,7 @@ CHILDREN: dict[str, Room] = {
     **dict.fromkeys(("local-deliverer-nobody", "local-deliverer-games"), _DELIVERER),
     "imap-system-child": _SESSION,
     "pop3-system-child": _SESSION,
+    "managesieve-system-child": _SESSION,
 }
 
 OWNERS_CHILD = _may()
@@ -192,7 +201,8 @@ BY_USER = frozenset(
         ),
         *(f"connect-{name}" for name in ("lookup", "auth", "oauth", "anvil", "milter", "mta_sts")),
         *(f"connect-{name}" for name in ("quota", "reputation", "tlsrpt", "verify", "probe", "probe-lmtp")),
-        *(f"connect-{name}" for name in ("imap", "imap-system", "pop3", "pop3-system")),
+        *(f"connect-{name}" for name in ("imap", "imap-system", "pop3", "pop3-system", "managesieve")),
+        "connect-managesieve-system",
         "chmod-held-message",
         "chmod-queue",
         "touch-deferred-message",

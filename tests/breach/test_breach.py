@@ -59,6 +59,7 @@ PORTS = {
     "imaps-login": 993,
     "pop3-login": 110,
     "pop3s-login": 995,
+    "managesieve-login": 4190,
 }
 FORWARDER = "games"
 """A user that every Debian has, whose forward file the tests write."""
@@ -308,7 +309,7 @@ def children(stage: Stage) -> Stage:
     os.chown(home, SESSION_USER, SESSION_USER)
     request = SessionRequest(str(SESSION_USER), "other", "PLAIN", "127.0.0.1", "127.0.0.1", False, extra={"tag": "a"})
     clients = []
-    for service in ("imap-system", "pop3-system"):
+    for service in ("imap-system", "pop3-system", "managesieve-system"):
         ours, theirs = socket.socketpair()
         channel = Channel.connect(f"{stage.root}/spool/private/{service}", 30)
         channel.send(request.encode(), (theirs.fileno(),))
@@ -334,6 +335,7 @@ def test_inside_a_child(children: Stage, child: str, attack: str) -> None:
         (f"local-deliverer-{FORWARDER}", pwd.getpwnam(FORWARDER).pw_uid),
         ("imap-system-child", SESSION_USER),
         ("pop3-system-child", SESSION_USER),
+        ("managesieve-system-child", SESSION_USER),
     ],
 )
 def test_a_child_is_its_user_without_the_group_of_the_suite(children: Stage, child: str, uid: int) -> None:

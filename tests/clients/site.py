@@ -64,6 +64,13 @@ class Account:
                 client.sendmail("sender@example.com", [self.address], message)
                 self.site.mail.wait_for(lambda count=count: len(self.messages()) == before + count)  # type: ignore[misc]
 
+    def deliver_elsewhere(self, message: bytes, folder: str) -> None:
+        """Hand a message in that a filter files into `folder`, and return when it is there."""
+        with smtplib.LMTP("127.0.0.1", self.site.port("lmtp"), timeout=30) as client:
+            client.sendmail("sender@example.com", [self.address], message)
+        place = self.site.mail.maildir(self.address) / f".{folder}" / "new"
+        self.site.mail.wait_for(lambda: place.is_dir() and any(place.iterdir()))
+
     def messages(self) -> list[bytes]:
         """What is in the INBOX, oldest first, as stored."""
         return self.site.mail.mailbox(self.address)

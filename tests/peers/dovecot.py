@@ -31,7 +31,7 @@ _START_TIMEOUT, _STOP_TIMEOUT = 30, 10  # seconds
 _SERVICES = ("imap", "imaps", "pop3", "pop3s", "lmtp")
 
 _CONFIGURATION = """\
-protocols = imap pop3 lmtp
+protocols = imap pop3 lmtp{protocols}
 listen = {address}
 base_dir = {directory}/run
 state_dir = {directory}/state
@@ -91,6 +91,18 @@ service stats {{
 {extra}
 """
 
+_SIEVE = """
+service managesieve-login {{
+  chroot =
+  inet_listener sieve {{
+    port = {sieve}
+  }}
+}}
+plugin {{
+  sieve = file:~/sieve;active=~/.dovecot.sieve
+}}
+"""
+
 
 class Dovecot(PrivateServer):
     """A private instance; a context manager, or `start()`, `stop()` and `remove()`."""
@@ -103,11 +115,13 @@ class Dovecot(PrivateServer):
         authority: Authority | None = None,
         location: str = "maildir:~/Maildir",
         extra: str = "",
+        sieve: bool = False,
     ) -> None:
-        """`users` maps names to passwords; `location` is the `mail_location`; `extra` is added to the configuration."""
+        """`users` maps names to passwords; `location` is the `mail_location`; `extra` is added to the configuration;
+        `sieve`: with ManageSieve."""
         if os.geteuid() != 0:
             raise AssertionError("a private Dovecot needs root, for a mount namespace")
-        self._peer = peer("dovecot")
+        self._peer = peer("dovecot-managesieved" if sieve else "dovecot")
         version = self._peer.run(["dovecot", "--version"]).stdout
         if not version.startswith("2.3"):
             raise PeerUnavailable(f"the configuration here is for Dovecot 2.3; this is {version.strip()}")
@@ -115,7 +129,7 @@ class Dovecot(PrivateServer):
         self.label = "Dovecot"
         self.directory = Path(tempfile.mkdtemp(prefix="dovecot-"))
         self.directory.chmod(0o755)
-        self._ports = {name: free_port(address) for name in _SERVICES}
+        self._ports = {name: free_port(address) for name in (*_SERVICES, *(("sieve",) if sieve else ()))}
         self._mail = self.directory / "mail"
         self._mail.mkdir(mode=0o700)
         os.chown(self._mail, _MAIL_UID, _MAIL_UID)
@@ -132,14 +146,15 @@ class Dovecot(PrivateServer):
                 login=_LOGIN_USER,
                 uid=_MAIL_UID,
                 location=location,
-                extra=extra,
+                extra=extra + (_SIEVE.format(**self._ports) if sieve else ""),
+                protocols=" sieve" if sieve else "",
                 **self._ports,
             )
         )
         self.process: subprocess.Popen[bytes] | None = None
 
     def port(self, service: str) -> int:
-        """The port of "imap", "imaps", "pop3", "pop3s" or "lmtp"."""
+        """The port of "imap", "imaps", "pop3", "pop3s", "lmtp" or "sieve"."""
         return self._ports[service]
 
     def start(self) -> None:

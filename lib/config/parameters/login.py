@@ -1,4 +1,4 @@
-"""Parameters of the login parts of imapd and pop3d: what holds before a client has proved who it is."""
+"""Parameters of the login parts of imapd, pop3d and managesieved: what holds before a client has proved who it is."""
 
 from __future__ import annotations
 

@@ -92,6 +92,14 @@ SIEVE_EXTENSIONS: Parameter[tuple[str, ...]] = declare(
     _extensions,
 )
 SIEVE_MAX_SCRIPT_SIZE = size("sieve_max_script_size", "1048576", "The largest script in bytes; 0: no limit.")
+SIEVE_QUOTA_MAX_SCRIPTS = integer(
+    "sieve_quota_max_scripts", "100", "The most scripts that a user may store by ManageSieve; 0: no limit."
+)
+SIEVE_QUOTA_MAX_STORAGE = size(
+    "sieve_quota_max_storage",
+    "10485760",
+    "The most bytes that a user's scripts may have together, as ManageSieve stores them; 0: no limit.",
+)
 SIEVE_MAX_CPU_TIME = seconds(
     "sieve_max_cpu_time", "5s", "Processor time that the scripts may take for one message; 0: no limit."
 )

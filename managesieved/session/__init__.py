@@ -1,0 +1,1 @@
+"""The session part of ManageSieve: one logged-in client over one user's scripts, as their owner."""
