@@ -335,7 +335,7 @@ def test_check_says_that_every_port_shows_what_is_stored(site: Site) -> None:
     done = checked(site)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(
-        r"^pillarbox: the stored certificates are shown on all TLS ports \(8\);"
+        r"^pillarbox: the stored certificates are shown on all TLS ports \(9\);"
         r" the first certificate expires on \d{4}-\d\d-\d\d$",
         done.stdout,
         re.MULTILINE,
@@ -351,7 +351,7 @@ def test_check_finds_ports_that_show_an_old_certificate(site: Site) -> None:
         site.renew()
         shutil.copy(site.authority.issue(OTHER, hosts=(OTHER,)).chain_file, site.names / f"{OTHER}.pem")
         done = checked(site)
-        return done.stderr if done.returncode == 78 and done.stderr.count("shows another certificate") == 16 else ""
+        return done.stderr if done.returncode == 78 and done.stderr.count("shows another certificate") == 18 else ""
 
     try:
         site.mail.wait_for(everything_is_old)
@@ -373,11 +373,11 @@ def test_check_speaks_to_ports_behind_a_proxy_too(site: Site) -> None:
     site.mail.set("smtpd_upstream_proxy_hosts", "127.0.0.1")
     site.reload()
     try:
-        site.mail.wait_for(lambda: "on all TLS ports (8)" in checked(site).stdout)
+        site.mail.wait_for(lambda: "on all TLS ports (9)" in checked(site).stdout)
     finally:
         site.mail.set("smtpd_upstream_proxy_protocol", "")
         site.reload()
-    site.mail.wait_for(lambda: "on all TLS ports (8)" in checked(site).stdout)
+    site.mail.wait_for(lambda: "on all TLS ports (9)" in checked(site).stdout)
 
 
 @pytest.mark.parametrize(
