@@ -49,6 +49,7 @@ def highest_modseq(session: Session, name: str, status: MailboxStatus) -> bytes:
     return b"%d" % status.highest_modseq
 
 
+CAPABILITIES = ("CONDSTORE",)
 SELECT_PARAMETERS: dict[bytes, Callable[[Cursor], SelectParameter]] = {b"CONDSTORE": lambda cursor: Condstore()}
 FETCH_MODIFIERS: dict[bytes, Callable[[Cursor], FetchModifier]] = {
     b"CHANGEDSINCE": lambda cursor: ChangedSince(_modseq(cursor))

@@ -125,6 +125,7 @@ class Vanished(FetchModifier):
         return indexes
 
 
+CAPABILITIES = ("QRESYNC",)
 SELECT_PARAMETERS: dict[bytes, Callable[[Cursor], SelectParameter]] = {b"QRESYNC": parse_resync}
 FETCH_MODIFIERS: dict[bytes, Callable[[Cursor], FetchModifier]] = {b"VANISHED": lambda cursor: Vanished()}
 ENABLES: dict[bytes, Callable[[Session], None]] = {b"QRESYNC": lambda session: None}

@@ -61,7 +61,6 @@ class Selected:
         """There is a full-text index, which is to know new mail at once."""
         self._enabled = enabled
         self._keywords = mailbox.keywords
-        self._complete = mailbox.highest_modseq
         self._told = 0
 
     @property
@@ -121,10 +120,10 @@ class Selected:
 
         RFC 7162 section 6: else it would take the highest MODSEQ for its own and never ask for those changes again.
         """
-        if self._told <= self._complete:
+        if self._told <= self.mailbox.highest_modseq:
             return []
         self._told = 0
-        return [response.status(b"*", b"OK", "Changes may be pending", f"HIGHESTMODSEQ {self._complete}")]
+        return [self.modseq_line()]
 
     def _exists_lines(self, recent: int) -> list[bytes]:
         lines = [response.untagged(b"%d EXISTS" % self.count)]
@@ -151,7 +150,7 @@ class Selected:
     def refresh(self, *, with_uid: bool = False) -> list[bytes]:
         """Take in what others did.  Raises MailboxReplaced, StoreError."""
         changes = self.mailbox.refresh()
-        self._complete, self._told = self.mailbox.highest_modseq, 0
+        self._told = 0
         return self._tell(changes, with_uid) if changes else []
 
     def _tell(self, changes: Changes, with_uid: bool) -> list[bytes]:

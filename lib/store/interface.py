@@ -380,7 +380,10 @@ class Mailbox(ABC):
     uid_next: int
     """The next UID as of this snapshot."""
     highest_modseq: int
-    """HIGHESTMODSEQ of this snapshot (RFC 7162); 0 where the store keeps none."""
+    """HIGHESTMODSEQ (RFC 7162): every change up to it is in this snapshot; 0 where the store keeps none.
+
+    A change of this object's own may have a higher one, while changes by others before it are not taken in yet.
+    """
     rights: str = ALL_RIGHTS
     """What this session may do here (RFC 4314 section 2.1); the owner of a mailbox may do everything."""
     messages: Snapshot
