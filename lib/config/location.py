@@ -14,7 +14,7 @@ from typing import Final
 
 from pillarbox.lib.config.mapping import BadEntry, Tree
 
-LOCATION_KINDS: Final = ("maildir", "mbox", "sqlite")
+LOCATION_KINDS: Final = ("maildir", "mbox", "sqlite", "pgsql")
 """What may stand before the colon."""
 
 VARIABLES: Final = "undh%"
@@ -27,15 +27,31 @@ def parse_location(text: str) -> str:
     kind, colon, place = text.partition(":")
     if not colon or kind not in LOCATION_KINDS or not place:
         known = ", ".join(f"{each}:" for each in LOCATION_KINDS)
-        raise ValueError(f'a location such as "maildir:%h" was expected, not "{text}"; kinds are {known}')
+        raise ValueError(f'a location such as "maildir:%h" was expected, not "{_shown(text)}"; kinds are {known}')
     if not text.isprintable():
         raise ValueError("a location of printable characters was expected")
     for letter in _VARIABLE.findall(text):
         if letter not in VARIABLES or not letter:
             raise ValueError(f'"%{letter}" means nothing: %u, %n, %d, %h and %% do')
-    if not place.startswith(("/", "%h")):
+    if kind == "pgsql":
+        if not place.startswith(("postgresql://", "postgres://")) or not place.partition("#")[2]:
+            raise ValueError('"pgsql:postgresql://USER@HOST/DATABASE#%u" was expected')
+    elif not place.startswith(("/", "%h")):
         raise ValueError(f'an absolute path, or one that begins with %h, was expected behind "{kind}:"')
     return text
+
+
+def parse_general_location(text: str) -> str:
+    """That of many accounts, which must not all be one.  Raises ValueError."""
+    parse_location(text)
+    if not set(_VARIABLE.findall(text.partition("#")[2] if text.startswith("pgsql:") else text)) & set("unh"):
+        raise ValueError(f'"%u", "%n" or "%h" was expected in it, to keep accounts apart: "{_shown(text)}"')
+    return text
+
+
+def _shown(text: str) -> str:
+    """Without what may be a password."""
+    return "pgsql:..." if text.startswith("pgsql:") else text
 
 
 def read_domain_locations(entries: Mapping[str, Tree]) -> dict[str, str]:
@@ -45,7 +61,7 @@ def read_domain_locations(entries: Mapping[str, Tree]) -> dict[str, str]:
         if not isinstance(value, str):
             raise BadEntry(domain, 'a location such as "sqlite:%h/mail.sqlite" was expected')
         try:
-            found[domain.lower()] = parse_location(value)
+            found[domain.lower()] = parse_general_location(value)
         except ValueError as error:
             raise BadEntry(domain, str(error)) from None
     return found

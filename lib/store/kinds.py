@@ -38,7 +38,21 @@ def _sqlite(place: str, quota: Quota) -> Store:
     return SqlStore(f"sqlite:{path}", SqliteDatabase(path), quota)
 
 
-OPENERS: Final[dict[str, Opener]] = {"maildir": _maildir, "mbox": _mbox, "sqlite": _sqlite}
+def _pgsql(place: str, quota: Quota) -> Store:
+    from pillarbox.lib.store.sql.place import parse_place
+    from pillarbox.lib.store.sql.pool import shared_pool
+    from pillarbox.lib.store.sql.postgres import PostgresDatabase
+    from pillarbox.lib.store.sql.store import SqlStore
+
+    try:
+        database, account = parse_place(place)
+    except ValueError as error:
+        raise StoreUnavailable(f"mail location pgsql: {error}") from None
+    pool = shared_pool(database)
+    return SqlStore(f"pgsql:{pool.where}#{account}", PostgresDatabase(pool, account), quota)
+
+
+OPENERS: Final[dict[str, Opener]] = {"maildir": _maildir, "mbox": _mbox, "sqlite": _sqlite, "pgsql": _pgsql}
 
 
 def open_store(location: str, quota: Quota = FROM_FILE) -> Store:

@@ -6,7 +6,7 @@ import pytest
 
 from pillarbox.lib.accounts import mail_location
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.location import LOCATION_KINDS, parse_location, read_domain_locations
+from pillarbox.lib.config.location import LOCATION_KINDS, parse_general_location, parse_location, read_domain_locations
 from pillarbox.lib.config.mapping import BadEntry
 from pillarbox.lib.store import OPENERS
 
@@ -29,6 +29,7 @@ def test_by_default_it_is_a_maildir_below_the_base() -> None:
     ("location", "expected"),
     [
         ("maildir:/x/%d/%n/%u", "maildir:/x/example.com/ann/ann@example.com"),
+        ("pgsql:postgresql://mail@db/mail#%u", f"pgsql:postgresql://mail@db/mail#{ADDRESS}"),
         ("mbox:%h/folders:INBOX=%h/in%%box", "mbox:/mail/example.com/ann/folders:INBOX=/mail/example.com/ann/in%box"),
     ],
 )
@@ -55,3 +56,17 @@ def test_what_is_no_location_is_refused(text: str) -> None:
         parse_location(text)
     with pytest.raises(BadEntry, match=r"example\.com"):
         read_domain_locations({"example.com": text})
+
+
+def test_accounts_are_kept_apart() -> None:
+    for text in ("sqlite:/mail/all.sqlite", "maildir:/x/%d", "pgsql:postgresql://%u@db/mail#all"):
+        assert parse_location(text) == text
+        with pytest.raises(BadEntry, match="keep accounts apart"):
+            read_domain_locations({"example.com": text})
+
+
+def test_what_is_said_of_a_wrong_location_shows_no_password() -> None:
+    for check in (parse_location, parse_general_location):
+        with pytest.raises(ValueError, match="expected") as raised:
+            check("pgsql:postgresql://mail:secret@db/mail")
+        assert "secret" not in str(raised.value)

@@ -4,24 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import Store
 from pillarbox.lib.store.sql.database import Database
+from pillarbox.lib.store.sql.place import parse_place
+from pillarbox.lib.store.sql.pool import pools, shared_pool
+from pillarbox.lib.store.sql.postgres import PostgresDatabase
 from pillarbox.lib.store.sql.sqlite import SqliteDatabase
+from tests.peers.databases import PostgreSQL
 
-KINDS = ("maildir", "mbox", "sqlite")
+KINDS = ("maildir", "mbox", "sqlite", "pgsql")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """One server for all tests here, each with accounts of its own in one database."""
+    with PostgreSQL() as server:
+        yield server
+
+
+def uri(server: PostgreSQL) -> str:
+    """Its database, by its UNIX socket."""
+    return (
+        f"postgresql://{server.user}:{quote(server.password, safe='')}@/postgres?host={server.directory}"
+        f"&port={server.port}"
+    )
 
 
 @pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "pgsql":
+        use_postgresql(request.getfixturevalue("postgresql"))
+    yield str(request.param)
+    close_pools()
+
+
+_server: list[PostgreSQL] = []
+
+
+def use_postgresql(server: PostgreSQL) -> None:
+    """What `location` and `sql_database` mean by pgsql from now on."""
+    _server[:] = [server]
+
+
+def close_pools() -> None:
+    """End the connections of this process."""
+    for pool in list(pools.values()):
+        pool.close()
+    pools.clear()
 
 
 def location(kind: str, folder: Path) -> str:
     """An account of a kind, with all that it has below `folder`."""
+    if kind == "pgsql":
+        return f"pgsql:{uri(_server[0])}#{folder}"
     return f"sqlite:{folder}/mail.sqlite" if kind == "sqlite" else f"{kind}:{folder}"
 
 
@@ -41,7 +81,10 @@ def reopen(kind: str, tmp_path: Path) -> Iterator[Callable[[], Store]]:
 
 def sql_database(kind: str, folder: Path) -> Database:
     """A connection of its own to an account in a database of a kind."""
-    return SqliteDatabase(f"{folder}/mail.sqlite")
+    if kind == "sqlite":
+        return SqliteDatabase(f"{folder}/mail.sqlite")
+    place, account = parse_place(f"{uri(_server[0])}#{folder}")
+    return PostgresDatabase(shared_pool(place), account)
 
 
 @pytest.fixture

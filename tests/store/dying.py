@@ -1,6 +1,7 @@
 """Runs an action in a process that dies at a chosen system call, as SIGKILL would end it there.
 
 What SQLite does in a statement is not seen from here: there the process dies before a statement, or in the middle.
+With PostgreSQL it dies before it sends something.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import os
 import sqlite3
 from collections.abc import Callable
 from typing import Any
+
+from pillarbox.lib.store.sql.connection import Connection
 
 CALLS = (
     "open",
@@ -49,21 +52,23 @@ def dies_at(number: int, action: Callable[[], object]) -> bool:
                 left -= 1
                 return 0
 
-            def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
-                connection = opened(*arguments, **options)
-                connection.set_trace_callback(step)
-                connection.set_progress_handler(step, STEPS)
-                return connection
-
-            opened = sqlite3.connect
-            sqlite3.connect = connect  # type: ignore[assignment]
-
             def dying(original: Callable[..., object]) -> Callable[..., object]:
                 def call(*arguments: object, **options: object) -> object:
                     step()
                     return original(*arguments, **options)
 
                 return call
+
+            def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+                connection = opened(*arguments, **options)
+                connection.set_trace_callback(step)
+                connection.set_progress_handler(step, STEPS)
+                return connection
+
+            for name in ("query", "simple"):
+                setattr(Connection, name, dying(getattr(Connection, name)))
+            opened = sqlite3.connect
+            sqlite3.connect = connect  # type: ignore[assignment]
 
             for name in CALLS:
                 setattr(os, name, dying(getattr(os, name)))

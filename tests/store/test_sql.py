@@ -28,14 +28,16 @@ from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import pieces, tables
 from pillarbox.lib.store.sql.database import Database
 from pillarbox.lib.store.sql.store import SqlStore
-from tests.store.conftest import sql_database
+from tests.store.conftest import close_pools, sql_database, use_postgresql
 
 Reopen = Callable[[], SqlStore]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "pgsql"])
 def database(request: pytest.FixtureRequest, tmp_path: Any) -> Any:
     """Makes connections of an account's own to one database."""
+    if request.param == "pgsql":
+        use_postgresql(request.getfixturevalue("postgresql"))
     made: list[Database] = []
 
     def make() -> Database:
@@ -45,6 +47,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Any) -> Any:
     yield make
     for each in made:
         each.close()
+    close_pools()
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def add(store: SqlStore, *subjects: str, mailbox: str = INBOX) -> list[int]:
 
 
 def rows(store: SqlStore, statement: str) -> list[tuple[Any, ...]]:
-    return store._database.single(statement, store._database.account)
+    return [tuple(row) for row in store._database.single(statement, store._database.account)]
 
 
 def check(store: SqlStore) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.location import parse_location, read_domain_locations
+from pillarbox.lib.config.location import parse_general_location, read_domain_locations
 from pillarbox.lib.config.parameter import declare, joined, mapping
 
 MAIL_LOCATION = declare(
     "mail_location",
     "maildir:%h",
-    """Where the mail of a hosted account lies: maildir:PATH, mbox:PATH or sqlite:PATH (a file for each account). In
-    it %u is the address, %n its local part, %d its domain, %h the directory virtual_mailbox_base/DOMAIN/LOCALPART, and
-    %% a percent sign. Files lie below virtual_mailbox_base. The account's own location (pillarbox user location) goes
-    before mail_location_domains, and that before this.""",
+    """Where the mail of a hosted account lies: maildir:PATH, mbox:PATH, sqlite:PATH (a file for each account), or
+    pgsql:postgresql://USER@HOST/DATABASE#%u. In it %u is the address, %n its local part, %d its domain, %h the
+    directory virtual_mailbox_base/DOMAIN/LOCALPART, and %% a percent sign. Files lie below virtual_mailbox_base. The
+    account's own location (pillarbox user location) goes before mail_location_domains, and that before this.""",
     "location",
-    lambda raw: parse_location(joined(raw)),
+    lambda raw: parse_general_location(joined(raw)),
 )
 MAIL_LOCATION_DOMAINS = mapping(
     "mail_location_domains",

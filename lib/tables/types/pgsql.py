@@ -166,7 +166,7 @@ def _servers(settings: Settings) -> tuple[Server, ...]:
     for word in words:
         try:
             if word.startswith(("postgresql://", "postgres://")):
-                found.append(_from_uri(word))
+                found.append(parse_uri(word))
                 continue
             server = parse_host(word, PORT, _socket)
         except ValueError as error:
@@ -182,7 +182,7 @@ def _socket(place: str, port: int) -> str:
     return place if os.path.basename(place).startswith(".s.PGSQL.") else f"{place.rstrip('/')}/.s.PGSQL.{port}"
 
 
-def _from_uri(uri: str) -> Server:
+def parse_uri(uri: str) -> Server:
     """postgresql://user:password@host:port/database?setting=value.  Raises ValueError."""
     parts = urlsplit(uri)
     shown = _without_secrets(uri)

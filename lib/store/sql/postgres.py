@@ -1,0 +1,106 @@
+"""PostgreSQL: many accounts in one database, which several front ends share.
+
+Writers of an account lock its row first, so that what a transaction sees, and gives UIDs by, nobody changes until it is
+committed; accounts do not wait for each other.  A change tells its mailbox's number on the account's channel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final
+
+from pillarbox.lib.store.sql.connection import Connection
+from pillarbox.lib.store.sql.database import NEW_ACCOUNT, Database, Row, Transaction, Value
+from pillarbox.lib.store.sql.pool import Pool
+
+_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_WRITE_SOON: Final = f"{_WRITE}; SET LOCAL synchronous_commit = off"
+_LOCK: Final = "SELECT 1 FROM accounts WHERE account = ?1 FOR UPDATE"
+
+
+class PostgresTransaction(Transaction):
+    """Statements on one connection."""
+
+    def __init__(self, connection: Connection, account: str, channel: str) -> None:
+        self.account = account
+        self._connection = connection
+        self._channel = channel
+
+    def rows(self, statement: str, *values: Value) -> list[Row]:
+        return self._connection.query(statement, values)[0]
+
+    def execute(self, statement: str, *values: Value) -> int:
+        return self._connection.query(statement, values)[1]
+
+    def among(self, column: str, number: int) -> str:
+        return f"{column} = ANY (CAST(?{number} AS BIGINT[]))"
+
+    def listed(self, numbers: Iterable[int]) -> Value:
+        return "{" + ",".join(map(str, numbers)) + "}"
+
+    def joined(self, column: str) -> str:
+        return f"string_agg(CAST({column} AS TEXT), chr(10))"
+
+    def notify(self, mailbox: int) -> None:
+        self.rows("SELECT pg_notify(?1, ?2)", self._channel, str(mailbox))
+
+
+class PostgresDatabase(Database):
+    """An account in the database of a pool."""
+
+    def __init__(self, pool: Pool, account: str) -> None:
+        self.where = pool.where
+        self.account = account
+        self._pool = pool
+        digest = hashlib.sha256(account.encode("utf-8", "surrogatepass"))
+        self._channel = f"pillarbox_{digest.hexdigest()[:24]}"
+        self._key = digest.digest()[:16]
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        with self._pool.connection(lambda fresh: fresh.simple(_READ)) as (connection, _):
+            yield PostgresTransaction(connection, self._account(), self._channel)
+            connection.simple("COMMIT")
+
+    @contextmanager
+    def writing(self, *, durable: bool) -> Iterator[Transaction]:
+        begin = _WRITE if durable else _WRITE_SOON
+        with self._pool.connection(lambda fresh: fresh.simple(begin)) as (connection, _):
+            transaction = PostgresTransaction(connection, self._account(), self._channel)
+            if not transaction.rows(_LOCK, transaction.account):
+                transaction.execute(NEW_ACCOUNT, transaction.account)
+                transaction.rows(_LOCK, transaction.account)
+            yield transaction
+            connection.simple("COMMIT")
+
+    def single(self, statement: str, *values: Value) -> list[Row]:
+        with self._pool.connection(lambda fresh: fresh.query(statement, values)[0]) as (_, rows):
+            return rows
+
+    def stamp(self) -> object:
+        return None
+
+    def shrink(self) -> None:
+        pass  # autovacuum's business
+
+    def _account(self) -> str:
+        return str(self.account)
+
+    def watch_paths(self) -> tuple[str, ...]:
+        return ()
+
+    def watch_fd(self, mailbox: int) -> int | None:
+        return self._pool.waiting.add(self._channel, mailbox)
+
+    def unwatch(self, fd: int) -> None:
+        self._pool.waiting.remove(fd)
+
+    def session_lock(self, mailbox: int) -> AbstractContextManager[None]:
+        digest = hashlib.sha256(self._key + mailbox.to_bytes(8, "big")).digest()
+        return self._pool.session_lock(int.from_bytes(digest[:8], "big", signed=True))
+
+    def close(self) -> None:
+        pass  # the connections are the pool's

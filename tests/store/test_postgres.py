@@ -1,0 +1,287 @@
+"""Several front ends over one PostgreSQL database: what they see of each other, and what happens when it goes away."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pillarbox.lib.store import open_store
+from pillarbox.lib.store.interface import INBOX, SEEN, MailboxBusy, StoreUnavailable
+from pillarbox.lib.store.sql import connection, waiting
+from pillarbox.lib.store.sql.place import Place, parse_place
+from pillarbox.lib.store.sql.pool import Pool, migrate
+from pillarbox.lib.store.sql.postgres import PostgresDatabase
+from pillarbox.lib.store.sql.store import SqlStore
+from tests.lab.certificates import Authority
+from tests.peers.databases import PostgreSQL
+from tests.store.conftest import close_pools, uri
+
+PATIENCE = 30.0
+"""Seconds within which a notification comes, on a busy machine too."""
+
+Node = Callable[[], SqlStore]
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """A server that may be killed, with TLS."""
+    with PostgreSQL(Authority(tmp_path_factory.mktemp("authority")).issue("localhost")) as server:
+        yield server
+
+
+def nodes(server: PostgreSQL, account: str) -> Iterator[Node]:
+    made: list[Pool] = []
+
+    def node() -> SqlStore:
+        """The account as another front end sees it, with connections of its own."""
+        place, _ = parse_place(f"{uri(server)}#x")
+        made.append(Pool(place))
+        return SqlStore("pgsql:", PostgresDatabase(made[-1], account))
+
+    yield node
+    for pool in made:
+        pool.close()
+
+
+@pytest.fixture
+def node(postgresql: PostgreSQL, tmp_path: Path) -> Iterator[Node]:
+    yield from nodes(postgresql, str(tmp_path))
+
+
+@pytest.fixture
+def frail(own_server: PostgreSQL, tmp_path: Path) -> Iterator[Node]:
+    """The same over a server that may be killed."""
+    yield from nodes(own_server, str(tmp_path))
+    if own_server.process is None:
+        own_server.start()
+
+
+def letter(subject: str) -> bytes:
+    return f"Subject: {subject}\r\n\r\nbody\r\n".encode()
+
+
+def readable(fd: int | None, seconds: float) -> bool:
+    assert fd is not None
+    found = bool(select.select([fd], [], [], seconds)[0])
+    if found:
+        os.read(fd, 8)
+    return found
+
+
+# --- notifications
+
+
+def test_a_change_on_one_node_wakes_who_waits_on_another(node: Node) -> None:
+    here, there = node(), node()
+    here.create("Work")
+    with here.open(INBOX) as inbox, here.open("Work") as work:
+        first, second = inbox.watch_fd(), work.watch_fd()
+        assert readable(first, PATIENCE) and readable(second, PATIENCE), "listening has begun"
+        there.append(INBOX, [letter("one")])
+        assert readable(first, PATIENCE)
+        assert not readable(second, 0), "another mailbox has not changed"
+        assert [state.uid for state in inbox.refresh().new] == [1]
+        with there.open(INBOX) as other:
+            other.set_flags([1], "add", SEEN)
+            assert readable(first, PATIENCE)
+            assert [state.flags for state in inbox.refresh().changed] == [SEEN]
+            other.move([1], "Work")
+        assert readable(first, PATIENCE) and readable(second, PATIENCE)
+        assert inbox.refresh().expunged == (1,)
+
+
+def test_accounts_do_not_wake_each_other(node: Node, postgresql: PostgreSQL) -> None:
+    here = node()
+    place, _ = parse_place(f"{uri(postgresql)}#x")
+    stranger = Pool(place)
+    with here.open(INBOX) as inbox:
+        fd = inbox.watch_fd()
+        assert readable(fd, PATIENCE)
+        SqlStore("pgsql:", PostgresDatabase(stranger, "somebody else")).append(INBOX, [letter("x")])
+        node().append(INBOX, [letter("y")])
+        assert readable(fd, PATIENCE)
+        assert not readable(fd, 0)
+    stranger.close()
+
+
+def test_a_closed_mailbox_gives_its_descriptor_back(node: Node) -> None:
+    store = node()
+    mailbox = store.open(INBOX)
+    fd = mailbox.watch_fd()
+    assert fd is not None and mailbox.watch_fd() == fd
+    mailbox.close()
+    assert store._database._pool.waiting._waiting == {}  # type: ignore[attr-defined]
+
+
+# --- concurrency
+
+
+def _append_many(place: str, count: int) -> None:
+    store = open_store(place)
+    for number in range(count):
+        store.append(INBOX, [letter(f"{os.getpid()} {number}")])
+    os._exit(0)
+
+
+def test_uids_become_visible_in_ascending_order(postgresql: PostgreSQL, tmp_path: Path) -> None:
+    place = f"pgsql:{uri(postgresql)}#{tmp_path}"
+    store = open_store(place)
+    inbox = store.open(INBOX)
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_append_many, args=(place, 25)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    told, seen = inbox.uid_next, []
+    while any(writer.is_alive() for writer in writers):
+        new = [state.uid for state in inbox.refresh().new]
+        assert all(uid >= told for uid in new), "no UID below a UIDNEXT that was told"
+        seen += new
+        assert len(seen) == inbox.uid_next - 1 == store.status(INBOX).messages or store.status(INBOX).uid_next > told
+        told = inbox.uid_next
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    seen += [state.uid for state in inbox.refresh().new]
+    assert seen == list(range(1, 101))
+    close_pools()
+
+
+def test_the_tables_are_made_once_when_all_nodes_start_together(own_server: PostgreSQL) -> None:
+    own_server.execute("DROP SCHEMA IF EXISTS pillarbox CASCADE")
+    context = multiprocessing.get_context("fork")
+    place = f"pgsql:{uri(own_server)}#together"
+    starters = [context.Process(target=_append_many, args=(place, 1)) for _ in range(4)]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join()
+        assert starter.exitcode == 0
+    assert open_store(place).status(INBOX).messages == 4
+    close_pools()
+
+
+def test_tables_of_a_newer_suite_are_left_alone(own_server: PostgreSQL, frail: Node) -> None:
+    frail().list()
+    own_server.execute("UPDATE pillarbox.schema_version SET version = version + 1")
+    try:
+        with pytest.raises(StoreUnavailable, match="upgrade it"):
+            frail().list()
+    finally:
+        own_server.execute("UPDATE pillarbox.schema_version SET version = version - 1")
+
+
+def test_two_nodes_lock_a_session_out(node: Node) -> None:
+    here, there = node(), node()
+    with here.session_lock(INBOX):
+        for other in (here, there):
+            with pytest.raises(MailboxBusy), other.session_lock(INBOX):
+                pass
+    with there.session_lock(INBOX):
+        pass
+
+
+def test_a_writer_that_holds_the_account_for_too_long_is_told_of(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = node()
+    here.append(INBOX, [letter("one")])
+    monkeypatch.setitem(connection._SETTINGS, "lock_timeout", "50ms")  # type: ignore[index]
+    there = node()
+    with here._database.writing(durable=True):
+        with pytest.raises(MailboxBusy):
+            there.append(INBOX, [letter("two")])
+        assert there.status(INBOX).messages == 1, "who only reads does not wait"
+    there.append(INBOX, [letter("two")])
+
+
+# --- a server that goes away
+
+
+def test_a_session_outlives_the_server(own_server: PostgreSQL, frail: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_FIRST_PAUSE", 0.05)
+    store = frail()
+    store.append(INBOX, [letter("one")])
+    with store.open(INBOX) as inbox:
+        fd = inbox.watch_fd()
+        assert readable(fd, PATIENCE)
+        own_server.kill()
+        for action in (inbox.refresh, lambda: inbox.read(1), lambda: inbox.set_flags([1], "add", SEEN)):
+            with pytest.raises(StoreUnavailable):
+                action()
+        assert [state.uid for state in inbox.messages] == [1]
+        own_server.start()
+        inbox.refresh()
+        with inbox.read(1) as content:
+            assert content.read() == letter("one")
+        assert readable(fd, PATIENCE), "what came meanwhile is looked for"
+        frail().append(INBOX, [letter("two")])
+        assert readable(fd, PATIENCE)
+        assert [state.uid for state in inbox.refresh().new] == [2]
+
+
+def test_a_connection_that_died_unused_is_replaced_unnoticed(own_server: PostgreSQL, frail: Node) -> None:
+    store = frail()
+    store.append(INBOX, [letter("one")])
+    own_server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pillarbox'")
+    assert store.append(INBOX, [letter("two")]).uid == 2
+
+
+def test_a_connection_lost_in_a_transaction_fails_it_and_nothing_of_it_stays(
+    own_server: PostgreSQL, frail: Node
+) -> None:
+    store = frail()
+    store.append(INBOX, [letter("one")])
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pillarbox'"
+    with pytest.raises(StoreUnavailable), store._database.writing(durable=True) as transaction:
+        transaction.execute("DELETE FROM messages WHERE account = ?1", transaction.account)
+        own_server.execute(kill)
+    assert store.append(INBOX, [letter("two")]).uid == 2
+    with store.open(INBOX) as inbox:
+        assert [state.uid for state in inbox.messages] == [1, 2]
+
+
+# --- how it is reached
+
+
+@pytest.mark.parametrize("mode", ["disable", "prefer", "require"])
+def test_by_tcp_with_and_without_tls_and_a_password_in_a_file(
+    own_server: PostgreSQL, tmp_path: Path, mode: str
+) -> None:
+    passfile = tmp_path / "password"
+    passfile.write_text(f"{own_server.password}\nsecond line\n")
+    address = f"{own_server.user}@{own_server.address}:{own_server.port}"
+    store = open_store(f"pgsql:postgresql://{address}/postgres?sslmode={mode}&passfile={passfile}#ann")
+    assert [entry.name for entry in store.list()] == [INBOX]
+    place, _ = parse_place(f"postgresql://{address}/postgres?sslmode={mode}&passfile={passfile}#ann")
+    fresh = connection.Connection(place)
+    ((tls,),) = fresh.simple("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    assert tls == (mode != "disable")
+    migrate(fresh)
+    fresh.close()
+    close_pools()
+
+
+def test_what_is_said_of_failures_shows_no_password(own_server: PostgreSQL) -> None:
+    address = f"{own_server.address}:{own_server.port}"
+    for place in (
+        f"pgsql:postgresql://mail:secret@{address}/postgres#ann",
+        "pgsql:postgresql://mail:secret@127.0.0.1:1/postgres#ann",
+        "pgsql:postgresql://mail:secret@127.0.0.1/postgres?nonsense=1#ann",
+        "pgsql:postgresql://mail:secret@127.0.0.1/postgres",
+    ):
+        with pytest.raises(StoreUnavailable) as raised:
+            open_store(place).list()
+        assert "secret" not in str(raised.value)
+    close_pools()
+
+
+def test_the_files_that_a_connection_needs_are_known() -> None:
+    place, account = parse_place(
+        "postgresql://mail@db/mail?sslmode=verify-full&passfile=/etc/secret&host=x#ann@example.com"
+    )
+    assert account == "ann@example.com"
+    assert place == Place("postgresql://mail@db/mail?sslmode=verify-full&host=x", "/etc/secret")
+    assert place.files() == ("/etc/secret",)
