@@ -29,6 +29,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from pillarbox.lib.store.delivering import Delivery, Outcomes, deliver_each
+
 DELIMITER: Final = "/"
 INBOX: Final = "INBOX"
 
@@ -614,6 +616,10 @@ class Store(ABC):
             return appender.commit(flags, keywords, internal_date)
         finally:
             appender.abort()
+
+    def deliver(self, batch: Sequence[Delivery]) -> Outcomes:
+        """Store each message; the result at the same index is None for stored and durable, else why not."""
+        return deliver_each(self, batch)
 
     def transfer(self, mailbox: Mailbox, uids: Collection[int], destination: str, *, move: bool) -> Copied:
         """`mailbox.copy` or `mailbox.move`, for an open mailbox of this store, to any mailbox that this store names."""

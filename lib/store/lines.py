@@ -5,6 +5,7 @@ Promises: conversions work on pieces cut anywhere, cost one pass in C, and leave
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 CHUNK: Final = 131072
@@ -48,6 +49,14 @@ class ToLF:
         """What was held back."""
         held, self._held = self._held, False
         return b"\r" if held else b""
+
+
+def to_lf(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces of a text with every CRLF turned into LF."""
+    convert = ToLF()
+    for piece in pieces:
+        yield convert.feed(piece)
+    yield convert.finish()
 
 
 class ToCRLF:

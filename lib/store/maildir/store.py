@@ -6,10 +6,11 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pillarbox.lib.store import notes
+from pillarbox.lib.store.delivering import Delivery, Outcomes
 from pillarbox.lib.store.interface import (
     DELIMITER,
     INBOX,
@@ -24,6 +25,7 @@ from pillarbox.lib.store.interface import (
     QuotaRoot,
     Store,
 )
+from pillarbox.lib.store.lines import to_lf
 from pillarbox.lib.store.locks import dot_lock
 from pillarbox.lib.store.maildir import folders
 from pillarbox.lib.store.maildir.append import MaildirAppender, store_error
@@ -31,6 +33,7 @@ from pillarbox.lib.store.maildir.directories import make_folder, make_maildir
 from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
 from pillarbox.lib.store.maildir.state import UidStates
+from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter
 from pillarbox.lib.store.quota import FROM_FILE, Quota
 from pillarbox.lib.system.files import sync_directory, write_file
 
@@ -46,6 +49,7 @@ class MaildirStore(Store):
         self._root = root.rstrip("/")
         self._states = UidStates(self._root)
         self._ledger = Ledger(self._root, quota)
+        self._quota = quota
 
     def _directory(self, name: str) -> str:
         """The Maildir of an existing mailbox.  Raises MailboxNotFound, BadMailboxName."""
@@ -207,6 +211,24 @@ class MaildirStore(Store):
 
     def begin_append(self, name: str) -> Appender:
         return MaildirAppender(folders.canonical(name), self._directory(name), self._states, self._ledger)
+
+    def deliver(self, batch: Sequence[Delivery]) -> Outcomes:
+        return MaildirWriter().deliver([self._write_of(delivery) for delivery in batch])
+
+    def _write_of(self, delivery: Delivery) -> MaildirDelivery:
+        return MaildirDelivery(
+            self._root,
+            b"",
+            fd=-1,
+            offset=0,
+            length=-1,
+            chunks=lambda: to_lf(delivery.content()),
+            folder=delivery.mailbox,
+            flags=delivery.flags,
+            create=delivery.create,
+            quota=self._quota,
+            date=delivery.date,
+        )
 
     def quota_roots(self, name: str) -> tuple[QuotaRoot, ...]:
         folder = folders.canonical(name) if name else ""

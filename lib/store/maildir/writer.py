@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+from pillarbox.lib.store.delivering import NoSuchFolder, split_flags
 from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
-from pillarbox.lib.store.interface import DELIMITER, INBOX, SYSTEM_FLAGS, StoreError
+from pillarbox.lib.store.interface import DELIMITER, INBOX, StoreError
 from pillarbox.lib.store.lines import CHUNK, WireCounter, wire_size
 from pillarbox.lib.store.maildir import folders
 from pillarbox.lib.store.maildir.directories import make_folder, make_maildir
@@ -31,8 +31,6 @@ from pillarbox.lib.store.quota import FROM_FILE, Quota
 from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_KEYWORD: Final = re.compile(r"[!#$&'+-\[^-z|-~]+")
-"""An atom of RFC 9051 section 9."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class MaildirDelivery:
     offset: int
     length: int
     chunks: Callable[[], Iterable[bytes]] | None = None
-    """Gives the content, where it does not stand like that in the file."""
+    """Gives the content, where it does not stand like that in the file; a `length` of -1: nobody knows how much."""
     folder: str = ""
     """The mailbox as IMAP names it, `.` or `/` between its levels; "" or INBOX: the Maildir itself."""
     flags: tuple[str, ...] = ()
@@ -58,10 +56,8 @@ class MaildirDelivery:
     """Make the folder where there is none; else `NoSuchFolder` is the result."""
     quota: Quota = FROM_FILE
     """What must not be exceeded: 4.2.2 or 5.2.2 is the result."""
-
-
-class NoSuchFolder(DeliveryFailure):
-    """The folder does not exist, or no folder can have this name (then `dsn` is of class 5)."""
+    date: float | None = None
+    """The internal date, None for now."""
 
 
 class _Account:
@@ -141,8 +137,13 @@ class MaildirWriter:
             make_maildir(maildir)
             fd = os.open(temporary, _CREATE, 0o600)
         try:
-            account.admit(folder, len(delivery.header) + delivery.length)
+            if delivery.length >= 0:
+                account.admit(folder, len(delivery.header) + delivery.length)
             stored, wire = self._copy(delivery, fd)
+            if delivery.length < 0:
+                account.admit(folder, stored)
+            if delivery.date is not None:
+                os.utime(fd, (delivery.date, delivery.date))
             about = os.fstat(fd)
             info = _info(maildir, delivery.flags) if delivery.flags else ""
         except BaseException:
@@ -250,12 +251,7 @@ def _mailbox(delivery: MaildirDelivery) -> tuple[str, str]:
 
 def _info(directory: str, flags: Sequence[str]) -> str:
     """What stands behind the base name for these flags; "" for none that can be kept.  Raises DeliveryFailure."""
-    bits, words = 0, []
-    for flag in flags:
-        if _KEYWORD.fullmatch(flag):
-            words.append(flag)
-        else:
-            bits |= SYSTEM_FLAGS.get(flag.title(), 0)
+    bits, words = split_flags(flags)
     letters = ""
     if words:
         keywords = Keywords(directory)
