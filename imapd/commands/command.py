@@ -40,8 +40,6 @@ class Reply:
     code: str = ""
     afterwards: Callable[[Session], Awaitable[None]] | None = None
     """What is to be done once the answer stands behind all others."""
-    with_modseq: bool = False
-    """HIGHESTMODSEQ goes with it, once others' changes have been told (RFC 7162 section 3.2.7)."""
 
 
 Action: TypeAlias = Callable[[Session], Awaitable[Reply]]

@@ -15,7 +15,7 @@ def parse(syntax: Syntax) -> Action:
         words.append(syntax.cursor.word())
 
     async def run(session: Session) -> Reply:
-        new = [word for word in dict.fromkeys(words) if word in ENABLES and word not in session.enabled]
+        new = [word for word in dict.fromkeys(words) if word in ENABLES]
         for word in new:
             session.enable(word)
             ENABLES[word](session)

@@ -29,7 +29,7 @@ def parse(syntax: Syntax) -> Action:
                 selected.mailbox.expunge(deleted)
             finally:
                 session.send_all(selected.removed(deleted))
-        return Reply("Expunge completed.", with_modseq=bool(deleted) and selected.tells_vanished)
+        return Reply("Expunge completed.")
 
     return run
 

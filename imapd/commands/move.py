@@ -32,7 +32,7 @@ def parse(syntax: Syntax) -> Action:
         if code:
             session.send(response.status(b"*", b"OK", "Moved UIDs.", code))
         session.send_all(gone)
-        return Reply("Move completed.", with_modseq=bool(gone) and selected.tells_vanished)
+        return Reply("Move completed.")
 
     return run
 

@@ -58,6 +58,7 @@ def parse(syntax: Syntax) -> Action:
         modified: list[int] = []
         for start in range(0, len(uids), AT_ONCE):
             some = uids[start : start + AT_ONCE]
+            before = modseqs_before(selected, some) if silent and unchanged_since is None else {}
             done = selected.mailbox.set_flags(some, change, flags, keywords, unchanged_since=unchanged_since)
             missing += len(some) - len(done.states) - len(done.modified)
             modified += done.modified
@@ -69,7 +70,7 @@ def parse(syntax: Syntax) -> Action:
                 # Silent or not, a client must hear of flags that are not as it said (a keyword that found no room).
                 if not silent or (change != "remove" and not keywords <= state.keywords):
                     session.send(selected.flags_line(index, state, syntax.by_uid))
-                elif selected.tells_modseqs:
+                elif selected.tells_modseqs and before.get(state.uid) != state.modseq:
                     session.send(selected.modseq_change_line(index, state))
             await session.breathe()
         code = modified_code(syntax, selected, modified)
@@ -78,6 +79,15 @@ def parse(syntax: Syntax) -> Action:
         return Reply("Conditional store failed." if modified else "Store completed.", code)
 
     return run
+
+
+def modseqs_before(selected: Selected, uids: list[int]) -> dict[int, int]:
+    """The MODSEQs that a client knows: it need not hear of those that a silent command leaves as they are."""
+    if not selected.tells_modseqs:
+        return {}
+    indexes = (selected.index(uid) for uid in uids)
+    states = (selected.state(index) for index in indexes if index is not None)
+    return {state.uid: state.modseq for state in states}
 
 
 def modified_code(syntax: Syntax, selected: Selected, uids: list[int]) -> str:

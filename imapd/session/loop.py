@@ -213,12 +213,17 @@ class SessionLoop(Session):
         except StoreError as error:  # the command itself is done, and NO would make the client do it again
             log.warning(f"imap({self.username}): {error}")
         finally:
-            code = reply.code
-            if reply.with_modseq and self.selected is not None and self.selected.keeps_modseqs:
-                code = f"HIGHESTMODSEQ {self.selected.mailbox.highest_modseq}"
-            self.send(response.status(tag, b"OK", reply.text, code))
+            self.send(response.status(tag, b"OK", reply.text, reply.code or self._modseq_code()))
         if reply.afterwards is not None:
             await reply.afterwards(self)
+
+    def _modseq_code(self) -> str:
+        """HIGHESTMODSEQ once VANISHED has been told: the client need not be told again (RFC 7162 section 6)."""
+        selected = self.selected
+        if selected is None or not selected.told_vanished:
+            return ""
+        selected.told_vanished = False
+        return f"HIGHESTMODSEQ {selected.mailbox.highest_modseq}" if selected.keeps_modseqs else ""
 
     def _failed(self, tag: bytes, error: CommandFailed | StoreError) -> None:
         self._bad = 0

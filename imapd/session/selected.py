@@ -62,6 +62,8 @@ class Selected:
         self._enabled = enabled
         self._keywords = mailbox.keywords
         self._told = 0
+        self.told_vanished = False
+        """Whether VANISHED was told since this was last set to False."""
 
     @property
     def uids(self) -> Sequence[int]:
@@ -237,6 +239,7 @@ class Selected:
             return []
         self.count -= len(expunged)
         if self.tells_vanished:
+            self.told_vanished = True
             return [response.untagged(b"VANISHED", format_set(expunged))]
         # A message's former position: how many are left before it, and how many went before it.  New messages are all
         # behind.  The highest number is told first, so that each is right when the client reads it.
