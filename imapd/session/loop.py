@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from pillarbox.imapd.commands import COMMANDS
 from pillarbox.imapd.commands.append import Appending, is_message, parse_begin, parse_options
@@ -42,7 +43,7 @@ from pillarbox.lib.config.parameters.imapd import (
 )
 from pillarbox.lib.log import log
 from pillarbox.lib.login import ClientConnection, ClientGone
-from pillarbox.lib.store.interface import Store, StoreError
+from pillarbox.lib.store.interface import Mailbox, Store, StoreError, StoreUnavailable
 
 
 class _Inactive(Exception):
@@ -310,8 +311,7 @@ class SessionLoop(Session):
         waker = _IdleWaker(self._connection, self.config[IMAP_IDLE_NOTIFY_INTERVAL])
         end = None
         if self.selected is not None:
-            paths = self.selected.mailbox.watch_paths()
-            end = self._watcher.watch(paths, waker.wake) if self._watcher is not None else None
+            end = self._watch(self.selected.mailbox, waker.wake)
             if end is None:
                 waker.look_every(self.config[IMAP_IDLE_CHECK_INTERVAL])
         try:
@@ -323,6 +323,13 @@ class SessionLoop(Session):
             self._reader.lines_only = False
             if self._stopping:
                 self._connection.interrupt(_Stopping())
+
+    def _watch(self, mailbox: Mailbox, wake: Callable[[], None]) -> Callable[[], None] | None:
+        """Have `wake` called when the mailbox changes; gives what ends that, None where only looking tells."""
+        if self._watcher is None:
+            return None
+        fd = mailbox.watch_fd()
+        return self._watcher.watch(mailbox.watch_paths(), wake) if fd is None else self._watcher.watch_fd(fd, wake)
 
     async def _idle(self, waker: _IdleWaker) -> None:
         self.report()
@@ -340,7 +347,8 @@ class SessionLoop(Session):
             try:
                 await self._read()
             except _Woken:
-                self.report()
+                with contextlib.suppress(StoreUnavailable):  # a database that is away comes back
+                    self.report()
 
 
 class _IdleWaker:

@@ -54,6 +54,22 @@ class Watcher:
             numbers.append(number)
         return end
 
+    def watch_fd(self, fd: int, callback: Callback) -> Callable[[], None]:
+        """The same for a descriptor that becomes readable (`Mailbox.watch_fd`), which nobody else watches."""
+
+        def readable() -> None:
+            try:
+                os.read(fd, 8)
+            except BlockingIOError:
+                return
+            callback()
+
+        def end() -> None:
+            self._loop.remove_reader(fd)
+
+        self._loop.add_reader(fd, readable)
+        return end
+
     def _remove(self, number: int, callback: Callback) -> None:
         callbacks = self._callbacks.get(number)
         if callbacks is None:

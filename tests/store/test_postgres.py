@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import select
@@ -12,11 +13,12 @@ import pytest
 
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import INBOX, SEEN, MailboxBusy, StoreUnavailable
-from pillarbox.lib.store.sql import connection, waiting
+from pillarbox.lib.store.sql import connection, pool, waiting
 from pillarbox.lib.store.sql.place import Place, parse_place
 from pillarbox.lib.store.sql.pool import Pool, migrate
 from pillarbox.lib.store.sql.postgres import PostgresDatabase
 from pillarbox.lib.store.sql.store import SqlStore
+from tests.imap.dialogue import Client, run
 from tests.lab.certificates import Authority
 from tests.peers.databases import PostgreSQL
 from tests.store.conftest import close_pools, uri
@@ -44,8 +46,8 @@ def nodes(server: PostgreSQL, account: str) -> Iterator[Node]:
         return SqlStore("pgsql:", PostgresDatabase(made[-1], account))
 
     yield node
-    for pool in made:
-        pool.close()
+    for each in made:
+        each.close()
 
 
 @pytest.fixture
@@ -116,6 +118,57 @@ def test_a_closed_mailbox_gives_its_descriptor_back(node: Node) -> None:
     assert fd is not None and mailbox.watch_fd() == fd
     mailbox.close()
     assert store._database._pool.waiting._waiting == {}  # type: ignore[attr-defined]
+
+
+def test_imap_idle_is_told_of_what_another_node_delivers(node: Node, postgresql: PostgreSQL, tmp_path: Path) -> None:
+    there = node()
+    there.append(INBOX, [letter("one")])
+
+    async def dialogue() -> None:
+        client = Client(f"pgsql:{uri(postgresql)}#{tmp_path}", imap_idle_check_interval="1h")
+        await client.command("SELECT INBOX")
+        await client.send(b"i IDLE\r\n")
+        assert (await client.line()).startswith(b"+ ")
+        there.append(INBOX, [letter("two")])
+        assert await client.line() == b"* 2 EXISTS"
+        await client.send(b"DONE\r\n")
+        while not (await client.line()).startswith(b"i OK"):
+            pass
+        await client.close()
+
+    run(dialogue())
+    close_pools()
+
+
+def test_imap_idle_outlives_the_server(
+    own_server: PostgreSQL, frail: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(pool, "_LEFT_ALONE", 0.0)
+    frail().append(INBOX, [letter("one")])
+
+    async def dialogue() -> None:
+        client = Client(f"pgsql:{uri(own_server)}#{tmp_path}", imap_idle_check_interval="1h")
+        await client.command("SELECT INBOX")
+        await client.send(b"i IDLE\r\n")
+        assert (await client.line()).startswith(b"+ ")
+        own_server.kill()
+        await asyncio.to_thread(own_server.start)
+        await asyncio.to_thread(lambda: frail().append(INBOX, [letter("two")]))
+        assert await client.line() == b"* 2 EXISTS"
+        own_server.kill()
+        await client.send(b"DONE\r\n")
+        while not (await client.line()).startswith(b"i OK"):
+            pass
+        done = await client.command("UID FETCH 1 (BODY.PEEK[])")
+        assert b"[UNAVAILABLE]" in done[-1]
+        await asyncio.to_thread(own_server.start)
+        done = await client.command("UID FETCH 1 (BODY.PEEK[])")
+        assert b"OK" in done[-1]
+        await client.close()
+
+    run(dialogue())
+    close_pools()
 
 
 # --- concurrency
@@ -202,6 +255,7 @@ def test_a_writer_that_holds_the_account_for_too_long_is_told_of(node: Node, mon
 
 def test_a_session_outlives_the_server(own_server: PostgreSQL, frail: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "_FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(pool, "_LEFT_ALONE", 0.0)
     store = frail()
     store.append(INBOX, [letter("one")])
     with store.open(INBOX) as inbox:

@@ -21,6 +21,8 @@ from pillarbox.lib.tables.query_tls import opportunistic
 
 SCHEMA: Final = "pillarbox"
 """The schema with the tables."""
+_CONNECT_TIMEOUT: Final = 5
+"""Seconds to wait for each answer while connecting; an event loop stands still meanwhile."""
 _TIMEOUT: Final = 30
 """Seconds to wait for an answer: longer than the server lets a statement wait for a lock."""
 _SETTINGS: Final = {
@@ -52,6 +54,7 @@ class Connection:
             raise StoreUnavailable(
                 "mail location pgsql: needs the Python package pg8000 (pip install 'pillarbox[sql]')"
             ) from None
+        self._prepared: dict[str, tuple[bytes, Any, Any]] = {}
         server = place.server()
         self.where = f"database server {server.name}"
         account = server.options
@@ -69,34 +72,26 @@ class Connection:
                         unix_sock=server.path or None,
                         database=account.database,
                         password=password,
-                        timeout=_TIMEOUT,
+                        timeout=_CONNECT_TIMEOUT,
                         ssl_context=tls,
                         application_name="pillarbox",
                         startup_params=_SETTINGS,
                     )
+                    self._driver._usock.settimeout(_TIMEOUT)
                 return
             except ConnectionLost as error:
                 if number == len(contexts) or "refuses SSL" not in str(error):
                     raise
 
-    _prepared: dict[str, tuple[bytes, Any, Any]]
-
     def query(self, statement: str, values: tuple[Value, ...]) -> tuple[list[Row], int]:
         """Carry out a statement; its rows, and how many it concerned.  Raises StoreError."""
         with self._failures():
-            prepared = self._statements().get(statement)
+            prepared = self._prepared.get(statement)
             if prepared is None:
-                prepared = self._statements()[statement] = self._driver.prepare_statement(dollars(statement), ())
+                prepared = self._prepared[statement] = self._driver.prepare_statement(dollars(statement), ())
             name, columns, functions = prepared
             context = self._driver.execute_named(name, [_text(each) for each in values], columns, functions, statement)
             return context.rows or [], context.row_count
-
-    def _statements(self) -> dict[str, tuple[bytes, Any, Any]]:
-        try:
-            return self._prepared
-        except AttributeError:
-            self._prepared = {}
-            return self._prepared
 
     def simple(self, statements: str) -> list[Row]:
         """Carry out statements without values, in one message.  Raises StoreError."""

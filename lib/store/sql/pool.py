@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
@@ -21,6 +22,8 @@ from pillarbox.lib.store.sql.waiting import Waiting
 
 CONNECTIONS: Final = 4
 """At once, of a process: an event loop needs one, its threads the others."""
+_LEFT_ALONE: Final = 0.5
+"""Seconds for which a server that could not be reached is left alone, at least."""
 _MIGRATION: Final = 0x50426F78
 """The advisory lock under which tables are made."""
 
@@ -38,6 +41,7 @@ class Pool:
         self._slots = threading.BoundedSemaphore(CONNECTIONS)
         self._lock = threading.Lock()
         self._ready = False
+        self._down = (0.0, "")  # until when it is left alone, and why
         self._locking = threading.Lock()
         self._locks: Connection | None = None
         self._held: set[int] = set()
@@ -89,7 +93,16 @@ class Pool:
             self._kept.append(connection)
 
     def _fresh(self) -> Connection:
-        connection = Connection(self.place)
+        """Connect.  A server that cannot be reached is left alone for a while, so that sessions do not stand still."""
+        began = time.monotonic()
+        if began < self._down[0]:
+            raise ConnectionLost(self._down[1])
+        try:
+            connection = Connection(self.place)
+        except ConnectionLost as error:
+            now = time.monotonic()
+            self._down = now + max(_LEFT_ALONE, 2 * (now - began)), str(error)
+            raise
         if not self._ready:
             try:
                 migrate(connection)

@@ -2,7 +2,7 @@
 
 One connection of a process listens for all of its sessions that idle, in a thread of its own; each session waits for a
 descriptor (eventfd(2)).  It becomes readable when the mailbox has changed, and whenever something may have been missed:
-when listening begins, and when a connection that was lost is there again.
+when listening begins, when the connection is lost, and at each attempt to connect again.
 """
 
 from __future__ import annotations
@@ -82,10 +82,13 @@ class Waiting:
                 if not self._serve(connection, wake):
                     break
             except StoreError:
-                pass  # sessions look at intervals meanwhile, and say what they meet
+                pass  # sessions say what they meet when they look
             finally:
                 with self._lock:
                     self._listening.clear()
+                    for waiting in self._waiting.values():
+                        for fd in waiting:
+                            _signal(fd)  # until then each looks for itself
                 if connection is not None:
                     connection.close()
             if not self._pause(wake, pause):
