@@ -12,7 +12,10 @@ from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.response import NIL, literal
 
 IN_MEMORY = 128 * 1024
-"""Octets of a section that is put together in memory; larger ones are streamed."""
+"""Octets of a section that is read before anything is said; larger ones are streamed."""
+
+SMALL = 2048
+"""Octets that are copied rather than sent as a piece of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,10 @@ class BodySection(Item):
             start = min(end, start + self.partial[0])
             end = min(end, start + self.partial[1])
         size = end - start
-        if size <= IN_MEMORY:
+        if size <= SMALL:
             return self.name + b" " + literal(message.content.read(start, size) if size else b"")
+        if size <= IN_MEMORY:
+            return Stream(b"%b {%d}\r\n" % (self.name, size), size, iter((message.content.read(start, size),)))
         return Stream(b"%b {%d}\r\n" % (self.name, size), size, message.content.chunks(start, size))
 
     def _cut(self, data: bytes) -> bytes:

@@ -54,3 +54,7 @@ class Compression:
         """Send; the client can read all of it.  Raises ClientGone."""
         packed = self._deflate.compress(data) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
         await self._connection.write(packed)
+
+    async def write_pieces(self, pieces: list[bytes]) -> None:
+        """As `write`."""
+        await self.write(b"".join(pieces))

@@ -22,6 +22,9 @@ from pillarbox.lib.store.interface import Mailbox, MessageContent, Store
 FLUSH_SIZE = 64 * 1024
 """Octets of responses that are gathered at most before they are sent."""
 
+JOINED = 16 * 1024
+"""Octets from which on it is dearer to put pieces together than to hand them over one by one."""
+
 TURN = 0.01
 """Seconds that one session may work before the others of the process get their turn."""
 
@@ -33,6 +36,8 @@ class Output(Protocol):
     """Where the bytes go."""
 
     async def write(self, data: bytes) -> None: ...
+
+    async def write_pieces(self, pieces: list[bytes]) -> None: ...
 
 
 class Session:
@@ -78,10 +83,13 @@ class Session:
     async def flush(self) -> None:
         """Send what has gathered."""
         if self._pending:
-            data = b"".join(self._pending)
+            pieces, size = self._pending, self._pending_size
             self._pending, self._pending_size = [], 0
-            self.bytes_out += len(data)
-            await self.output.write(data)
+            self.bytes_out += size
+            if size < JOINED:
+                await self.output.write(b"".join(pieces))
+            else:
+                await self.output.write_pieces(pieces)
 
     def mailbox_name(self, name: str) -> bytes:
         """A mailbox's name as this client reads it."""

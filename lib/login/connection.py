@@ -18,6 +18,9 @@ from pillarbox.lib.tls import cipher_text
 READ_SIZE = 32 * 1024
 """Bytes taken in one read."""
 
+_PIECES = 1000
+"""What one sendmsg(2) takes (IOV_MAX is 1024)."""
+
 
 class ClientGone(Exception):
     """The client closed the connection or it broke."""
@@ -43,6 +46,7 @@ class ClientConnection:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._readable: asyncio.Future[None] | None = None
+        self._watched = False  # the loop looks at the socket: kept while the next read is near, it costs less so
         self._sending = asyncio.Lock()
         self._interruption: Exception | None = None
         self.client_address, self.client_port = _address(sock.getpeername())
@@ -73,17 +77,25 @@ class ClientConnection:
 
     async def _wait_readable(self) -> None:
         self._readable = self._loop.create_future()
-        self._loop.add_reader(self.socket.fileno(), self._wake)
+        if not self._watched:
+            self._watched = True
+            self._loop.add_reader(self.socket.fileno(), self._wake)
         try:
             await self._readable
         finally:
             self._readable = None
-            if self.socket.fileno() >= 0:
-                self._loop.remove_reader(self.socket.fileno())
 
     def _wake(self) -> None:
-        if self._readable is not None and not self._readable.done():
+        if self._readable is None:
+            self._watch_no_more()  # something came that nobody waits for; it would wake us again and again
+        elif not self._readable.done():
             self._readable.set_result(None)
+
+    def _watch_no_more(self) -> None:
+        if self._watched:
+            self._watched = False
+            if self.socket.fileno() >= 0:
+                self._loop.remove_reader(self.socket.fileno())
 
     async def _receive(self) -> bytes:
         """Bytes from the socket, b"" at the end of the stream."""
@@ -149,6 +161,22 @@ class ClientConnection:
                 raise ClientGone(f"TLS: {error.reason or error}") from None
             await self._flush()
 
+    async def write_pieces(self, pieces: list[bytes]) -> None:
+        """As `write`, without putting them together where the kernel can."""
+        if self._tls is not None or len(pieces) > _PIECES:
+            await self.write(b"".join(pieces))
+            return
+        try:
+            sent = self.socket.sendmsg(pieces)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            raise ClientGone(error.strerror or str(error)) from None
+        for piece in pieces:
+            if sent < len(piece):
+                await self._send_rest(memoryview(piece)[sent:])
+            sent = max(0, sent - len(piece))
+
     async def _flush(self) -> None:
         if self._outgoing.pending:
             async with self._sending:
@@ -163,10 +191,13 @@ class ClientConnection:
         except OSError as error:
             raise ClientGone(error.strerror or str(error)) from None
         if sent < len(data):
-            try:
-                await self._loop.sock_sendall(self.socket, memoryview(data)[sent:])
-            except OSError as error:
-                raise ClientGone(error.strerror or str(error)) from None
+            await self._send_rest(memoryview(data)[sent:])
+
+    async def _send_rest(self, data: memoryview) -> None:
+        try:
+            await self._loop.sock_sendall(self.socket, data)
+        except OSError as error:
+            raise ClientGone(error.strerror or str(error)) from None
 
     # --- TLS
     async def start_tls(self, context: ssl.SSLContext) -> None:
@@ -208,8 +239,7 @@ class ClientConnection:
     def close(self) -> None:
         """Close the socket."""
         if self.socket.fileno() >= 0:
-            if self._readable is not None:
-                self._loop.remove_reader(self.socket.fileno())
+            self._watch_no_more()
             self.socket.close()
 
 
