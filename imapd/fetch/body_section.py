@@ -10,6 +10,7 @@ from pillarbox.imapd.fetch.section import Section, locate, parse_section
 from pillarbox.imapd.fetch.structure import BODY
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.response import NIL, literal
+from pillarbox.lib.store.content import PIECE
 
 IN_MEMORY = 128 * 1024
 """Octets of a section that is read before anything is said; larger ones are streamed."""
@@ -42,7 +43,9 @@ class BodySection(Item):
         if size <= SMALL:
             return self.name + b" " + literal(message.content.read(start, size) if size else b"")
         if size <= IN_MEMORY:
-            return Stream(b"%b {%d}\r\n" % (self.name, size), size, iter((message.content.read(start, size),)))
+            content = message.content
+            pieces = [content.read(start, size)] if content.size <= PIECE else list(content.chunks(start, size))
+            return Stream(b"%b {%d}\r\n" % (self.name, size), size, iter(pieces))
         return Stream(b"%b {%d}\r\n" % (self.name, size), size, message.content.chunks(start, size))
 
     def _cut(self, data: bytes) -> bytes:
