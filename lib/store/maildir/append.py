@@ -18,6 +18,7 @@ from pillarbox.lib.store.interface import (
     StoreUnavailable,
 )
 from pillarbox.lib.store.lines import ToLF, WireCounter
+from pillarbox.lib.store.maildir.arrivals import Arrival, Arrivals
 from pillarbox.lib.store.maildir.filename import INFO, final_base, format_info, temporary_name
 from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.store.maildir.ledger import Ledger
@@ -87,9 +88,15 @@ class MaildirAppender(Appender):
             state = self._states.of(self._directory)
             with state.locked() as names:
                 (uid,) = state.assign(names, [base])
+                arrivals = Arrivals(state)
                 os.rename(self._temporary, f"{self._directory}/{place}")
+                fresh = place.startswith("new/")
+                arrivals.stored(
+                    [Arrival(uid, place[4:], fresh, flags, keyword_letters, self._count.wire, about.st_mtime)]
+                )
                 uid_validity = names.uid_validity
             sync_directory(f"{self._directory}/{place[:3]}")
+            arrivals.note()
             self._ledger.add(self._name, self._count.stored, 1)
         except OSError as error:
             raise store_error(error, "cannot store message") from error

@@ -11,6 +11,9 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 
 from pillarbox.lib.store.content import FileContent
+from pillarbox.lib.store.index.columns import letters_of, mark_of
+from pillarbox.lib.store.index.layout import FLAG_BITS, FLAGS, FRESH, GONE, Record, Row
+from pillarbox.lib.store.index.live import next_modseq
 from pillarbox.lib.store.interface import (
     NO_KEYWORDS,
     Copied,
@@ -26,7 +29,7 @@ from pillarbox.lib.store.maildir import transfer
 from pillarbox.lib.store.maildir.append import store_error
 from pillarbox.lib.store.maildir.filename import INFO, format_info, parse_info, sizes
 from pillarbox.lib.store.maildir.folders import canonical
-from pillarbox.lib.store.maildir.view import MaildirView
+from pillarbox.lib.store.maildir.view import RETRIES, MaildirView, OwnChanges
 
 
 class MaildirMailbox(MaildirView):
@@ -37,34 +40,33 @@ class MaildirMailbox(MaildirView):
         return f"{self._directory}/pillarbox-text"
 
     def size(self, uid: int) -> int:
-        known = self._sizes.get(uid)
-        if known is None:
-            known = self._size_claimed(uid, -1)
-            if known < 0:
-                with self.read(uid) as content:
-                    known = content.size
-            self._sizes[uid] = known
+        row = self._row(uid)
+        if row.size >= 0:
+            return row.size
+        known = self._facts.get(uid, (-1, -1.0))[0]
+        if known < 0:
+            with self.read(uid) as content:
+                known = content.size
         return known
 
-    def _size_claimed(self, uid: int, file_size: int) -> int:
-        """The wire size that the file name or the UID list claims, -1 for none, or if its S= denies `file_size`."""
-        stored, wire = sizes(self._place(uid))
-        names = self._state.list
-        if wire < 0 and names is not None and uid in names.extensions:
-            for word in names.extensions[uid].split():
-                if word[:1] == "W" and word[1:].isascii() and word[1:].isdigit():
-                    wire = int(word[1:])
-        if file_size >= 0 and stored >= 0 and stored != file_size:
+    def _size_claimed(self, row: Row, file_size: int) -> int:
+        """The wire size that the index or the file's name claims, -1 for none, or if it cannot be that of the file."""
+        stored, wire = sizes(self._base(row))
+        if row.size >= 0:
+            wire = row.size
+        if stored >= 0 and stored != file_size:
             return -1
-        return wire if file_size < 0 or wire >= file_size else -1
+        return wire if wire >= file_size else -1
 
     def internal_date(self, uid: int) -> float:
-        known = self._dates.get(uid)
-        if known is None:
+        row = self._row(uid)
+        known = row.date if row.date >= 0 else self._facts.get(uid, (-1, -1.0))[1]
+        if known < 0:
             try:
-                known = self._dates[uid] = self._with_place(uid, os.stat).st_mtime
+                known = self._with_place(uid, os.stat).st_mtime
             except OSError as error:
                 raise StoreUnavailable(f"cannot read message: {error.strerror}") from error
+            self._learn(uid, max(row.size, self._facts.get(uid, (-1, -1.0))[0]), known)
         return known
 
     def read(self, uid: int) -> MessageContent:
@@ -72,21 +74,25 @@ class MaildirMailbox(MaildirView):
             fd = self._with_place(uid, lambda path: os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
         except OSError as error:
             raise StoreUnavailable(f"cannot open message: {error.strerror}") from error
+        row = self._row(uid)
         try:
-            stored = os.fstat(fd).st_size
-            content = FileContent(fd, ((0, stored),), self._size_claimed(uid, stored))
+            about = os.fstat(fd)
+            content = FileContent(fd, ((0, about.st_size),), self._size_claimed(row, about.st_size))
         except BaseException:
             os.close(fd)
             raise
-        self._sizes[uid] = content.size
+        if content.size != row.size:
+            self._learn(uid, content.size, about.st_mtime)
         return content
 
     def pop3_uidl(self, uid: int) -> str:
-        self._place(uid)
-        names = self._state.list
-        for word in names.extensions.get(uid, "").split() if names is not None else ():
-            if word[:1] == "P" and 1 < len(word) <= 71 and word.isascii() and word.isprintable():
-                return word[1:]
+        self._row(uid)
+        if self.messages.table.state.uidls:
+            self._state.load_all()
+            names = self._state.list
+            for word in names.extensions.get(uid, "").split() if names is not None else ():
+                if word[:1] == "P" and 1 < len(word) <= 71 and word.isascii() and word.isprintable():
+                    return word[1:]
         return f"{uid:08X}{self.uid_validity:08X}"
 
     def set_flags(
@@ -100,77 +106,92 @@ class MaildirMailbox(MaildirView):
     ) -> FlagsSet:
         self._must_be_writable()
         letters = self._keywords.letters(keywords, create=change != "remove") if keywords else ""
-        states = []
+        self._use_letters(letters)
+        done, modified = [], []
+        wanted = mark_of(flags, letters)
         try:
-            for uid in sorted(set(uids)):
-                try:
-                    self._change_flags(uid, change, flags, letters)
-                except MessageGone:
-                    continue
-                position = self._position(uid)
-                state = self._state_of(uid, self.messages[position].recent)
-                self.messages.replace(position, state)
-                states.append(state)
+            with self._changing() as changes:
+                modseq = next_modseq(self._latest.state.modseq)
+                for uid in sorted(set(uids)):
+                    if self.messages.position(uid) is None:
+                        continue
+                    try:
+                        if self._change_flags(changes, uid, change, wanted, modseq, unchanged_since):
+                            done.append(uid)
+                        else:
+                            modified.append(uid)
+                    except MessageGone:
+                        continue
         except OSError as error:
             raise StoreUnavailable(f"cannot change flags: {error.strerror}") from error
-        finally:
-            self._watch.changed_by_us()
-        return FlagsSet(tuple(states))
+        return FlagsSet(tuple(map(self.messages.state, done)), tuple(modified))
 
-    def _change_flags(self, uid: int, change: FlagChange, flags: int, letters: str) -> None:
-        target = ""
-
-        def rename(path: str) -> None:
-            nonlocal target
-            base, _, info = self._place(uid)[4:].partition(INFO)
-            old, old_letters, rest = parse_info(info)
-            if change == "add":
-                new, new_letters = old | flags, set(old_letters) | set(letters)
-            elif change == "remove":
-                new, new_letters = old & ~flags, set(old_letters) - set(letters)
-            else:
-                new, new_letters = flags, set(letters)
-            target = f"cur/{base}{INFO}{format_info(new, ''.join(new_letters), rest)}"
-            if target != self._place(uid):
-                os.rename(path, f"{self._directory}/{target}")
-            elif not os.path.lexists(path):
-                raise FileNotFoundError
-
-        self._with_place(uid, rename)
-        self._renamed(uid, target)
+    def _change_flags(
+        self, changes: OwnChanges, uid: int, change: FlagChange, wanted: int, modseq: int, unchanged_since: int | None
+    ) -> bool:
+        """Change one message; false when it has changed since.  Raises MessageGone, OSError."""
+        for _ in range(RETRIES):
+            row = self._row(uid)
+            if unchanged_since is not None and row.modseq > unchanged_since:
+                return False
+            old = row.mark & ~FRESH
+            mark = old | wanted if change == "add" else old & ~wanted if change == "remove" else wanted
+            base, _, info = os.fsdecode(row.name).partition(INFO)
+            name = os.fsencode(f"{base}{INFO}{format_info(mark & FLAG_BITS, letters_of(mark), parse_info(info).rest)}")
+            path = self._path(row)
+            try:
+                if mark == old and not row.mark & FRESH:
+                    os.lstat(path)  # nothing to do, if it is still so
+                    return True
+                os.rename(path, f"{self._directory}/cur/{os.fsdecode(name)}")
+            except FileNotFoundError:
+                changes.look()
+                continue
+            changes.add(Record(FLAGS, uid, mark, modseq, name=name))
+            return True
+        raise MessageGone("the message was removed by another program")
 
     def expunge(self, uids: Collection[int]) -> tuple[int, ...]:
         self._must_be_writable()
-        bases = []
         counted = self._ledger.active() and self._ledger.counts(self.name)
         size = messages = 0
+        removed = []
         try:
-            for uid in sorted(set(uids)):
-                if uid not in self._places:
-                    continue
-                base = self._place(uid)[4:].partition(":")[0]
-                try:
-                    stored = self._stored_size(uid) if counted else 0
-                    self._with_place(uid, os.unlink)
-                    size += stored
-                    messages += 1
-                except MessageGone:
-                    pass
-                self._forget_name(uid)
-                bases.append(base)
+            with self._changing() as changes:
+                modseq = next_modseq(self._latest.state.modseq)
+                for uid in sorted(set(uids)):
+                    if self.messages.position(uid) is None:
+                        continue
+                    stored = self._remove(changes, uid, counted)
+                    changes.add(Record(GONE, uid, modseq=modseq))
+                    removed.append(uid)
+                    if stored is not None:
+                        size += stored
+                        messages += 1
         except OSError as error:
             raise StoreUnavailable(f"cannot remove message: {error.strerror}") from error
         finally:
-            removed = self._drop(bases)
-            if bases:
-                self._watch.changed_by_us()
             if counted:
                 self._account_for([(self.name, -size, -messages)])
         return tuple(removed)
 
+    def _remove(self, changes: OwnChanges, uid: int, counted: bool) -> int | None:
+        """Remove the file; its size if that is counted, None when it was gone already.  Raises OSError."""
+        for _ in range(RETRIES):
+            try:
+                row = self._row(uid)
+                stored = self._stored_size(uid) if counted else 0
+                os.unlink(self._path(row))
+                return stored
+            except FileNotFoundError:
+                changes.look()
+            except MessageGone:
+                break
+        return None
+
     def _stored_size(self, uid: int) -> int:
         """Octets of the message's file.  Raises MessageGone, OSError."""
-        stored = sizes(self._place(uid)[4:].partition(":")[0])[0]
+        stored = sizes(self._base(self._row(uid)))[0]
         return stored if stored >= 0 else self._with_place(uid, os.lstat).st_size
 
     def _account_for(self, changes: Iterable[tuple[str, int, int]]) -> None:
@@ -181,10 +202,6 @@ class MaildirMailbox(MaildirView):
             except OSError:
                 pass  # the next count will find what is there
 
-    def _forget_name(self, uid: int) -> None:
-        place = self._places[uid]
-        self._listed[0 if place.startswith("new/") else 1].discard(place[4:])
-
     def copy(self, uids: Collection[int], destination: str) -> Copied:
         return self._transfer(uids, destination, move=False)
 
@@ -194,29 +211,35 @@ class MaildirMailbox(MaildirView):
 
     def _transfer(self, uids: Collection[int], destination: str, move: bool) -> Copied:
         directory = self._resolve(destination)
-        wanted = [uid for uid in sorted(set(uids)) if uid in self._places]
-        items = []
-        for uid in wanted:
-            flags, letters, _ = parse_info(self._place(uid).partition(INFO)[2])
-            items.append(transfer.Item(uid, self._place(uid), flags, self._keywords.words(letters)))
         what = "cannot move messages" if move else "cannot copy messages"
+        wanted = [uid for uid in sorted(set(uids)) if self.messages.position(uid) is not None]
+        items = []
         try:
-            stored = self._admitted(wanted, canonical(destination), move, what)
-            done = transfer.transfer(items, directory, self._states, self._with_place, move)
+            for uid in wanted:
+                try:
+                    row = self._row(uid)
+                except MessageGone:
+                    continue
+                keywords = self._keywords.words(letters_of(row.mark))
+                items.append(transfer.Item(uid, self._base(row), row.mark & FLAG_BITS, keywords, row.size, row.date))
+            stored = self._admitted([item.uid for item in items], canonical(destination), move, what)
+            if move:
+                with self._changing() as changes:
+                    done, arrived = transfer.transfer(items, directory, self._states, self._with_place, True)
+                    modseq = next_modseq(self._latest.state.modseq)
+                    for uid in done.source_uids:
+                        changes.add(Record(GONE, uid, modseq=modseq))
+            else:
+                done, arrived = transfer.transfer(items, directory, self._states, self._with_place, False)
         except OSError as error:
             raise store_error(error, what) from error
+        arrived.note()
         if stored:
             size, messages = sum(stored.get(uid, 0) for uid in done.source_uids), len(done.source_uids)
             came = (canonical(destination), size, messages)
             self._account_for((came, (self.name, -size, -messages)) if move else (came,))
-        if move:
-            bases = [self._place(uid)[4:].partition(":")[0] for uid in done.source_uids]
-            for uid in done.source_uids:
-                self._forget_name(uid)
-            self._drop(bases)
-            if bases:
-                transfer.sync_places(self._directory)
-                self._watch.changed_by_us()
+        if move and done.source_uids:
+            transfer.sync_places(self._directory)
         return done
 
     def _admitted(self, uids: Sequence[int], destination: str, move: bool, what: str) -> dict[int, int]:
@@ -237,6 +260,3 @@ class MaildirMailbox(MaildirView):
     def _must_be_writable(self) -> None:
         if self.read_only:
             raise NotPossible("the mailbox is selected read-only")
-
-    def close(self) -> None:
-        self.cache.close()

@@ -1,16 +1,19 @@
 """One Maildir directory's UID list, shared between a mailbox view, appends and copies into it.
 
 Gives the transaction in which UIDs are handed out: lock, take in what others wrote, add names, write durably.
+Of a list that the index knows, only what was appended since is read.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from pillarbox.lib.store.index.file import peek
+from pillarbox.lib.store.index.live import Live
 from pillarbox.lib.store.interface import MailboxNotFound, StoreUnavailable
 from pillarbox.lib.store.locks import dot_lock
 from pillarbox.lib.store.maildir import uidlist
@@ -26,7 +29,7 @@ KEPT: Final = 16
 class UidState:
     """The UID list of `directory`; `root` is the account's Maildir, where the highest UIDVALIDITY given is kept."""
 
-    __slots__ = ("_path", "_root", "_seen", "directory", "list")
+    __slots__ = ("_path", "_root", "_seen", "directory", "list", "live")
 
     def __init__(self, directory: str, root: str) -> None:
         self.directory = directory
@@ -34,6 +37,13 @@ class UidState:
         self._path = f"{directory}/{uidlist.NAME}"
         self._seen: tuple[int, int, int] | None = None
         self.list: UidList | None = None
+        self.live: Live | None = None
+        """The index of the directory, followed for what is stored there."""
+
+    @property
+    def inode(self) -> int:
+        """Of the file as it was read, 0 for none."""
+        return self._seen[0] if self._seen is not None else 0
 
     def load(self) -> bool:
         """Take in the file if it changed; true when it did.  `list` is None while there is no list yet."""
@@ -48,28 +58,54 @@ class UidState:
         seen = (about.st_ino, about.st_size, about.st_mtime_ns)
         if seen == self._seen:
             return False
+        if self.list is None:
+            self._resume(about)
         known = self.list
         if known is not None and self._seen is not None and seen[0] == self._seen[0] and seen[1] >= known.end:
             if seen[1] > known.end:
                 uidlist.read_more(self._path, known)
+            if known.damaged and known.skipped >= 0:
+                self.list = uidlist.read(self._path)
         else:
             self.list = uidlist.read(self._path)
         self._seen = seen
         return True
+
+    def _resume(self, about: os.stat_result) -> None:
+        """Begin where the index stopped."""
+        known = peek(self.directory)
+        if known is None:
+            return
+        header, state = known
+        if state.list_inode == about.st_ino and 0 < state.list_end <= about.st_size:
+            self.list = UidList(
+                header.uid_validity, state.uid_next, header.guid.decode("ascii", "replace"), skipped=state.lines
+            )
+            self.list.end = state.list_end
+            self._seen = (about.st_ino, state.list_end, -1)
+
+    def load_all(self) -> None:
+        """As `load`, with every line read."""
+        self.load()
+        if self.list is not None and self.list.skipped >= 0:
+            self.list = uidlist.read(self._path)
 
     def _remember(self) -> None:
         about = os.stat(self._path)
         self._seen = (about.st_ino, about.st_size, about.st_mtime_ns)
 
     @contextmanager
-    def locked(self) -> Iterator[UidList]:
-        """Hold the lock with the list up to date, made if there was none.
+    def locked(self, everything: bool = False) -> Iterator[UidList]:
+        """Hold the lock with the list up to date, made if there was none; `everything`: with every line read.
 
         Raises MailboxBusy, StoreUnavailable, MailboxNotFound (the directory is gone).
         """
         try:
             with dot_lock(f"{self._path}.lock"):
-                self.load()
+                if everything:
+                    self.load_all()
+                else:
+                    self.load()
                 if self.list is None:
                     self.list = UidList(new_uid_validity(self._root), 1, secrets.token_hex(16))
                     uidlist.rewrite(self._path, self.list)
@@ -94,21 +130,23 @@ class UidState:
         self._remember()
         return given
 
-    def forget_vanished(self, present: int, look: Callable[[], set[str]]) -> None:
-        """Rewrite the list without messages that have no file, when there are many of them.
+    def forget_vanished(self, look: Callable[[], Collection[str]]) -> None:
+        """Rewrite the list without messages that have no file.
 
-        `present` is how many files there are about; `look` lists their base names and is called under the lock,
-        so that a message that another process is just moving in is not forgotten.
+        `look` lists base names and is called under the lock, so that a message that another process is just moving in
+        is not forgotten.
         """
-        known = self.list
-        if known is None or len(known.uids) - present < max(REWRITE_DEAD, present // 4):
-            return
-        with self.locked() as names:
+        with self.locked(everything=True) as names:
             existing = look()
             for base in [base for base in names.uids if base not in existing]:
                 names.extensions.pop(names.uids.pop(base), None)
             uidlist.rewrite(self._path, names)
             self._remember()
+
+
+def has_many_vanished(lines: int, messages: int) -> bool:
+    """Whether the list names so many messages that are no more that a rewrite is worth its cost."""
+    return lines - messages >= max(REWRITE_DEAD, messages // 4)
 
 
 class UidStates:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from pillarbox.lib.store.interface import Copied, MessageGone
 from pillarbox.lib.store.lines import CHUNK
+from pillarbox.lib.store.maildir.arrivals import Arrival, Arrivals
 from pillarbox.lib.store.maildir.filename import INFO, format_info, moved_base
 from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.store.maildir.state import UidStates
@@ -30,49 +31,63 @@ class Item(NamedTuple):
     """One message to transfer."""
 
     uid: int
-    place: str
+    base: str
+    """Its base name where it is now."""
     flags: int
     keywords: frozenset[str]
+    size: int
+    """On the wire, -1 if unknown."""
+    date: float
+    """Internal date, -1 if unknown."""
 
 
-def transfer(items: Sequence[Item], directory: str, states: UidStates, with_place: WithPlace, move: bool) -> Copied:
+class _Planned(NamedTuple):
+    item: Item
+    base: str
+    letters: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.base}{INFO}{format_info(self.item.flags, self.letters)}"
+
+    def arrival(self, uid: int) -> Arrival:
+        return Arrival(uid, self.name, False, self.item.flags, self.letters, self.item.size, self.item.date)
+
+
+def transfer(
+    items: Sequence[Item], directory: str, states: UidStates, with_place: WithPlace, move: bool
+) -> tuple[Copied, Arrivals]:
     """Bring `items` into the Maildir `directory`.  A copy brings all or none; vanished messages are left out.
 
+    The index of `directory` is yet to be told, without holding any lock.
     Raises OSError and the errors of `UidState.locked`.
     """
     letters = Keywords(directory)
     letters.reload()
-    sources: list[int] = []
-    bases: list[str] = []
-    names: list[str] = []
-    for item in items:
-        base = moved_base(item.place[4:].partition(":")[0])
-        keyword_letters = letters.letters(item.keywords, create=True) if item.keywords else ""
-        sources.append(item.uid)
-        bases.append(base)
-        names.append(f"{base}{INFO}{format_info(item.flags, keyword_letters)}")
-    if move:
-        return _move(sources, bases, names, directory, states, with_place)
-    return _copy(sources, bases, names, directory, states, with_place)
+    planned = [
+        _Planned(item, moved_base(item.base), letters.letters(item.keywords, create=True) if item.keywords else "")
+        for item in items
+    ]
+    return (_move if move else _copy)(planned, directory, states, with_place)
 
 
-def _move(
-    sources: list[int], bases: list[str], names: list[str], directory: str, states: UidStates, with_place: WithPlace
-) -> Copied:
+def _move(planned: list[_Planned], directory: str, states: UidStates, with_place: WithPlace) -> tuple[Copied, Arrivals]:
     state = states.of(directory)
-    moved: list[tuple[int, int]] = []
+    moved: list[tuple[_Planned, int]] = []
     with state.locked() as known:
         validity = known.uid_validity
-        given = state.assign(known, bases) if bases else []
-        for source, uid, base, name in zip(sources, given, bases, names, strict=True):
+        given = state.assign(known, [each.base for each in planned]) if planned else []
+        arrivals = Arrivals(state)
+        for each, uid in zip(planned, given, strict=True):
             try:
-                with_place(source, lambda path, base=base, name=name: _move_file(path, directory, base, name))  # type: ignore[misc]
+                with_place(each.item.uid, lambda path, each=each: _move_file(path, directory, each.base, each.name))  # type: ignore[misc]
             except MessageGone:
                 continue
-            moved.append((source, uid))
+            moved.append((each, uid))
+        arrivals.stored([each.arrival(uid) for each, uid in moved])
     if moved:
         sync_directory(f"{directory}/cur")
-    return Copied(validity, tuple(source for source, _ in moved), tuple(uid for _, uid in moved))
+    return Copied(validity, tuple(each.item.uid for each, _ in moved), tuple(uid for _, uid in moved)), arrivals
 
 
 def _move_file(path: str, directory: str, base: str, name: str) -> None:
@@ -88,26 +103,26 @@ def _move_file(path: str, directory: str, base: str, name: str) -> None:
         os.unlink(path)
 
 
-def _copy(
-    sources: list[int], bases: list[str], names: list[str], directory: str, states: UidStates, with_place: WithPlace
-) -> Copied:
-    ready: list[tuple[int, str, str]] = []
+def _copy(planned: list[_Planned], directory: str, states: UidStates, with_place: WithPlace) -> tuple[Copied, Arrivals]:
+    ready: list[_Planned] = []
     try:
-        for source, base, name in zip(sources, bases, names, strict=True):
+        for each in planned:
             try:
-                with_place(source, lambda path, base=base: _link(path, f"{directory}/tmp/{base}"))  # type: ignore[misc]
+                with_place(each.item.uid, lambda path, each=each: _link(path, f"{directory}/tmp/{each.base}"))  # type: ignore[misc]
             except MessageGone:
                 continue
-            ready.append((source, base, name))
+            ready.append(each)
         state = states.of(directory)
         with state.locked() as known:
             validity = known.uid_validity
-            given = state.assign(known, [base for _, base, _ in ready]) if ready else []
-            for _, base, name in ready:
-                os.rename(f"{directory}/tmp/{base}", f"{directory}/cur/{name}")
+            given = state.assign(known, [each.base for each in ready]) if ready else []
+            arrivals = Arrivals(state)
+            for each in ready:
+                os.rename(f"{directory}/tmp/{each.base}", f"{directory}/cur/{each.name}")
+            arrivals.stored([each.arrival(uid) for each, uid in zip(ready, given, strict=True)])
     except BaseException:
-        for _, base, name in ready:
-            for leftover in (f"{directory}/tmp/{base}", f"{directory}/cur/{name}"):
+        for each in ready:
+            for leftover in (f"{directory}/tmp/{each.base}", f"{directory}/cur/{each.name}"):
                 try:
                     os.unlink(leftover)
                 except OSError:
@@ -115,7 +130,7 @@ def _copy(
         raise
     if ready:
         sync_directory(f"{directory}/cur")
-    return Copied(validity, tuple(source for source, _, _ in ready), tuple(given))
+    return Copied(validity, tuple(each.item.uid for each in ready), tuple(given)), arrivals
 
 
 def _link(path: str, target: str) -> None:

@@ -44,6 +44,13 @@ class UidList:
     """Lines were unreadable or the format is old: the next writer must replace the file."""
     end: int = 0
     """Length of the file as parsed, to read only what was appended since."""
+    skipped: int = -1
+    """Lines at the beginning that were not read because the index has them; -1: all were."""
+
+    @property
+    def lines(self) -> int:
+        """Messages that the file names."""
+        return len(self.uids) + max(0, self.skipped)
 
     def add(self, base: str, extension: str = "") -> int:
         """Give `base` the next UID."""
@@ -100,7 +107,7 @@ def _parse_header(header: str) -> UidList | None:
 
 def _parse_lines(result: UidList, lines: list[str], old: bool) -> None:
     uids = result.uids
-    last = next(reversed(uids.values())) if uids else 0
+    last = next(reversed(uids.values())) if uids else 0 if result.skipped < 0 else result.next_uid - 1
     for line in lines:
         if old:
             digits, blank, name = line.partition(" ")

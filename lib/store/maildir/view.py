@@ -1,37 +1,35 @@
-"""An open Maildir mailbox: the snapshot of its messages and how it follows the directory.
+"""An open Maildir mailbox: the snapshot of its messages and how it follows the index and the directory.
 
-The directory is the truth; the file name carries the flags.  Message files are found by base name.  `new/` is listed
-before `cur/`, so that a message which another reader moves over meanwhile is seen at least once.  A known message that
-is missing is looked for a second time before it counts as expunged, because readdir(3) may pass over a name that is
-being renamed.
+The index tells what other sessions did; where the directories changed otherwise, `sync` looks and notes it for all.
 What a session does with the messages is in `mailbox`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from pillarbox.lib.store.index.cache import FileCache
-from pillarbox.lib.store.interface import (
-    NO_KEYWORDS,
-    Changes,
-    Mailbox,
-    MessageGone,
-    MessageState,
-    StoreUnavailable,
-)
-from pillarbox.lib.store.maildir.filename import INFO, arrival_key, parse_info, split
+from pillarbox.lib.store.index.columns import ColumnSnapshot, mark_of
+from pillarbox.lib.store.index.file import IndexFile
+from pillarbox.lib.store.index.layout import FACT, FRESH, Damaged, Record, Row
+from pillarbox.lib.store.index.live import Live
+from pillarbox.lib.store.index.table import Table
+from pillarbox.lib.store.interface import Changes, Mailbox, MessageCache, MessageGone, Since, StoreUnavailable
+from pillarbox.lib.store.maildir.filename import arrival_key
 from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.store.maildir.ledger import Ledger
-from pillarbox.lib.store.maildir.scan import DirectoryWatch, list_names
+from pillarbox.lib.store.maildir.scan import due_after_change
 from pillarbox.lib.store.maildir.state import UidStates
-from pillarbox.lib.store.snapshot import ListSnapshot
+from pillarbox.lib.store.maildir.sync import Synchronizer, base_of
 
 _T = TypeVar("_T")
-_RETRIES: Final = 5
+RETRIES: Final = 5
 """Another program would have to rename the same message that often between our look and our step."""
+_MOST_FACTS: Final = 4096
+"""Sizes and dates that were found out and not yet written to the index."""
 _NO_CHANGES = Changes()
 CACHE_NAME: Final = "pillarbox.cache"
 
@@ -51,28 +49,43 @@ class MaildirView(Mailbox):
         """Raises MailboxNotFound, MailboxBusy, StoreUnavailable."""
         self.name = name
         self.read_only = read_only
-        self.highest_modseq = 0
-        self._sizes: dict[int, int] = {}
-        self._dates: dict[int, float] = {}
-        self.messages: ListSnapshot = ListSnapshot((), self._sizes, self._dates)
-        self.cache = FileCache(f"{directory}/{CACHE_NAME}", self)
+        self.cache: MessageCache = FileCache(f"{directory}/{CACHE_NAME}", self)
         self._directory = directory
         self._states = states
         self._resolve = resolve
         self._ledger = ledger
         self._state = states.of(directory)
         self._keywords = Keywords(directory)
-        self._watch = DirectoryWatch(directory)
-        self._places: dict[int, str] = {}  # UID -> "cur/NAME" or "new/NAME"
-        self._uids: dict[str, int] = {}  # base name -> UID, of this view
-        self._listed: tuple[set[str], set[str]] = (set(), set())  # names in new/ and cur/ at the last look
-        self._gone: set[str] = set()  # base names that this view has reported as expunged
-        self._highest = 0  # UID, of all that this view ever showed
-        self.uid_validity = 0
-        self.uid_next = 1
-        self._look()
+        self._live = Live(IndexFile(directory, f"{directory}/tmp"))
+        self._sync = Synchronizer(directory, self._live, self._state, not read_only)
+        self._facts: dict[int, tuple[int, float]] = {}  # size and date by UID, not yet in the index
+        self._hidden: set[int] = set()  # UIDs that came in below the highest one and cannot be shown
+        self._to_tell: set[int] = set()  # UIDs of messages whose flags mean something else
+        self._live.read()
+        if self._sync.needed():
+            self._sync.run()
+        table = self._latest
+        self.uid_validity = table.base.header.uid_validity
+        self._keywords.reload()
+        self._words = dict(self._keywords.names)  # letters as the session knows them
+        self._live.catch_up()
+        self.messages: ColumnSnapshot = ColumnSnapshot(table, self._keywords.words)
+        self._take_recent()
 
     # --- the snapshot
+
+    @property
+    def uid_next(self) -> int:  # type: ignore[override]
+        return max(self.messages.table.state.uid_next, self.messages.table.last_uid + 1)
+
+    @property
+    def highest_modseq(self) -> int:  # type: ignore[override]
+        return self.messages.table.state.modseq
+
+    @property
+    def mailbox_id(self) -> str:
+        guid = self.messages.table.base.header.guid
+        return guid.decode("ascii") if guid.isalnum() else f"V{self.uid_validity:x}"
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -83,187 +96,239 @@ class MaildirView(Mailbox):
         return not self.read_only and self._keywords.room
 
     def watch_paths(self) -> tuple[str, ...]:
-        return self._watch.paths
+        return self._sync.directories.paths
+
+    @property
+    def _latest(self) -> Table:
+        if self._live.latest is None:
+            self._sync.run(everything=True)
+        if self._live.latest is None:
+            raise StoreUnavailable("the mailbox's index cannot be made")
+        return self._live.latest
 
     def refresh(self) -> Changes:
-        return self._look() if self._watch.must_look() else _NO_CHANGES
+        live = self._live
+        live.read()
+        if live.latest is None or self._sync.needed():
+            self._sync.run()
+        if live.latest is live.told and not live.jumped and not self._facts and not self._to_tell:
+            return _NO_CHANGES
+        return self._tell()
 
-    def _look(self) -> Changes:
-        before = self._watch.stamp()
-        fresh, present = self._list()
-        moved = self._take_in(fresh) if fresh and not self.read_only else {}
-        for old, new in moved.items():
-            fresh.discard(old)
-            present.add(new)
-        reworded = self._keywords.reload()
-        old_fresh, old_present = self._listed
-        added = [("new/", name) for name in fresh - old_fresh] + [("cur/", name) for name in present - old_present]
-        removed = (old_fresh - fresh) | (old_present - present)
-        self._listed = (fresh, present)
-        self._watch.looked(before)
-        if moved:
-            self._watch.changed_by_us()
-        self._state.load()
-        if self._state.list is not None and self.uid_validity not in (0, self._state.list.uid_validity):
+    def _tell(self) -> Changes:
+        """Make the newest state the snapshot."""
+        self._note_facts(256)
+        live, messages = self._live, self.messages
+        before, after = messages.table, self._latest
+        if after.base.header.uid_validity != self.uid_validity:
             return Changes(uid_validity_changed=True)
-        places = {split(name)[0]: where + name for where, name in added}
-        missing = {base for base in map(_base, removed) if base in self._uids and base not in places}
-        if missing:
-            missing -= self._found_after_all(missing, places)
-        changed = self._rename_known(places, reworded)
-        arrived = self._number(places, set(moved.values()))
-        expunged = self._drop(missing)
-        names = self._state.list
-        if names is None:
-            with self._state.locked() as names:
-                pass
-        self.uid_validity = names.uid_validity
-        self.uid_next = names.next_uid
-        if not self.read_only:
-            self._state.forget_vanished(len(fresh) + len(present), lambda: set(map(_base, set().union(*self._list()))))
-        return Changes(tuple(expunged), tuple(changed), tuple(arrived))
-
-    def _list(self) -> tuple[set[str], set[str]]:
-        new, cur = self._watch.paths
-        fresh = list_names(new)
-        return fresh, list_names(cur)
-
-    def _take_in(self, fresh: Iterable[str]) -> dict[str, str]:
-        """Move messages from new/ to cur/; old name to new name of those that we moved (they are recent to us)."""
-        new, cur = self._watch.paths
-        moved = {}
-        for name in fresh:
-            target = name if INFO in name else name + INFO
+        if live.jumped:
             try:
-                os.rename(f"{new}/{name}", f"{cur}/{target}")
-            except FileNotFoundError:
-                continue  # another session took it in
-            except OSError as error:
-                raise StoreUnavailable(f"cannot take in new mail: {error.strerror}") from error
-            moved[name] = target
-        return moved
+                touched = _differing(before, after)
+            except Damaged:
+                return Changes(uid_validity_changed=True)  # nobody knows what the session was told
+        else:
+            touched = {record.uid for record in live.pending if record.kind != FACT}
+        last = before.last_uid
+        expunged, changed, new, hidden = [], set(), [], set()
+        for uid in sorted(touched):
+            old, now = before.facts(uid), after.facts(uid)
+            if old is not None and now is None:
+                expunged.append(uid)
+            elif old is not None and now is not None:
+                if (old[0] ^ now[0]) & ~FRESH:
+                    changed.add(uid)
+                if old[0] & FRESH and not now[0] & FRESH and uid not in self._sync.taken:
+                    messages.make_recent(uid)  # it was told as recent; another session took it in
+            elif now is not None and uid > last:
+                new.append(uid)
+            elif now is not None:
+                hidden.add(uid)
+        self._hidden |= hidden
+        live.catch_up()
+        if self._hidden:
+            live.told = after.clone()
+            live.told.hide(uid for uid in self._hidden if after.position(uid) is not None)
+        messages.table = live.told if live.told is not None else after
+        changed |= self._reworded()
+        self._take_recent()
+        return Changes(
+            tuple(expunged),
+            tuple(messages.state(uid) for uid in sorted(changed) if uid <= last and messages.position(uid) is not None),
+            tuple(messages.state(uid) for uid in new),
+        )
 
-    def _found_after_all(self, missing: set[str], places: dict[str, str]) -> set[str]:
-        """Look once more for messages that a concurrent rename may have hidden; adds their places."""
-        fresh, present = self._list()
-        found = set()
-        for where, names in (("new/", fresh), ("cur/", present)):
-            for name in names:
-                base = _base(name)
-                if base in missing:
-                    places[base] = where + name
-                    found.add(base)
-        self._listed = (self._listed[0] | (fresh if found else set()), self._listed[1] | (present if found else set()))
+    def _take_recent(self) -> None:
+        """What this session took in is recent to it."""
+        for uid in sorted(self._sync.taken):
+            if self.messages.position(uid) is not None:
+                self.messages.make_recent(uid)
+        self._sync.taken.clear()
+
+    def _reworded(self) -> set[int]:
+        """Messages with a keyword letter that means something else now."""
+        self._keywords.reload()
+        words, found = self._keywords.names, self._to_tell
+        self._to_tell = set()
+        if words != self._words:
+            found |= self._with_letters(
+                letter for letter in words.keys() | self._words.keys() if words.get(letter) != self._words.get(letter)
+            )
+            self._words = dict(words)
         return found
 
-    def _rename_known(self, places: dict[str, str], reworded: bool) -> list[MessageState]:
-        """Take over new names of known messages, and new meanings of keyword letters; give the changed states."""
-        changed = []
-        known = [base for base in places if base in self._uids]
-        for base in known:
-            uid = self._uids[base]
-            self._places[uid] = places.pop(base)
-        check = [self._uids[base] for base in known] if not reworded else list(self._places)
-        for uid in sorted(check):
-            position = self._position(uid)
-            old = self.messages[position]
-            state = self._state_of(uid, old.recent)
-            if state != old:
-                self.messages.replace(position, state)
-                changed.append(state)
-        return changed
+    def _with_letters(self, letters: Iterable[str]) -> set[int]:
+        mask = mark_of(0, "".join(letters))
+        table = self.messages.table
+        return {uid for uid, mark in zip(table.uids(), table.column("marks"), strict=True) if mark & mask}
 
-    def _number(self, places: dict[str, str], recent_names: set[str]) -> list[MessageState]:
-        """UIDs for messages that this view did not have: the list's, or the next ones."""
-        if not places:
-            return []
-        names = self._state.list
-        if names is None or any(base not in names.uids or base in self._gone for base in places):
-            with self._state.locked() as names:
-                # What comes back after it was reported as expunged is a new message (RFC 9051 section 2.3.1.1).
-                back = {base for base in places if base in self._gone and names.uids.get(base, 0) < self.uid_next}
-                unknown = sorted((base for base in places if base not in names.uids or base in back), key=arrival_key)
-                if unknown:
-                    self._state.assign(names, unknown)
-                self._gone -= back
-        last = self._highest
-        arrived = []
-        for uid, base in sorted((names.uids[base], base) for base in places):
-            if uid <= last:
-                continue  # passed over before, and cannot be inserted now: it shows when the mailbox is next opened
-            place = places[base]
-            self._places[uid] = place
-            self._uids[base] = uid
-            recent = place.startswith("new/") or place[4:] in recent_names
-            arrived.append(self._state_of(uid, recent))
-        self.messages.extend(arrived)
-        if arrived:
-            self._highest = arrived[-1].uid
-        return arrived
+    def _use_letters(self, letters: str) -> None:
+        """The session is about to set these keywords, of which it then knows."""
+        new = [letter for letter in letters if self._words.get(letter) != self._keywords.names[letter]]
+        if new:
+            self._to_tell |= self._with_letters(new)  # another program used a letter that had no meaning
+            self._words.update((letter, self._keywords.names[letter]) for letter in new)
 
-    def _drop(self, bases: Collection[str]) -> list[int]:
-        """Take messages out of the snapshot; their UIDs, ascending."""
-        if not bases:
-            return []
-        uids = set()
-        for base in bases:
-            uid = self._uids.pop(base)
-            uids.add(uid)
-            self._places.pop(uid, None)
-            self._sizes.pop(uid, None)
-            self._dates.pop(uid, None)
-        self._gone.update(bases)
-        self.messages.remove(uids)
-        return sorted(uids)
+    def changed_since(self, modseq: int) -> Since:
+        table = self.messages.table
+        gone = table.vanished_since(modseq)
+        if gone is None:
+            return super().changed_since(modseq)
+        uids = table.uids()
+        changed = [uids[place] for place, each in enumerate(table.column("modseqs")) if each > modseq]
+        vanished: list[tuple[int, int]] = []
+        for uid in gone:
+            if vanished and vanished[-1][1] == uid - 1:
+                vanished[-1] = (vanished[-1][0], uid)
+            else:
+                vanished.append((uid, uid))
+        return Since(tuple(map(self.messages.state, changed)), tuple(vanished))
 
-    def _state_of(self, uid: int, recent: bool) -> MessageState:
-        _, _, info = self._places[uid].partition(INFO)
-        flags, letters, _ = parse_info(info)
-        return MessageState(uid, flags, self._keywords.words(letters) if letters else NO_KEYWORDS, recent, 0)
+    # --- one message
 
-    def _position(self, uid: int) -> int:
-        position = self.messages.position(uid)
-        if position is None:
+    def _row(self, uid: int) -> Row:
+        """What is known now of a message of the snapshot.  Raises MessageGone."""
+        row = self._latest.row(uid) if self.messages.position(uid) is not None else None
+        if row is None:
             raise MessageGone("no such message")
-        return position
+        return row
 
-    def _place(self, uid: int) -> str:
-        place = self._places.get(uid)
-        if place is None:
-            raise MessageGone("no such message")
-        return place
+    def _path(self, row: Row) -> str:
+        return f"{self._directory}/{'new' if row.mark & FRESH else 'cur'}/{os.fsdecode(row.name)}"
 
     def _with_place(self, uid: int, action: Callable[[str], _T]) -> _T:
         """Do `action` with the message's path; look where it is now if it was renamed meanwhile.
 
         Raises MessageGone, and OSError as `action` does.
         """
-        for _ in range(_RETRIES):
+        for attempt in range(RETRIES):
+            row = self._row(uid)
             try:
-                return action(f"{self._directory}/{self._place(uid)}")
+                return action(self._path(row))
             except FileNotFoundError:
-                if not self._relocate(uid):
-                    break
+                # Another session of ours says so in the index; for another program one must look.
+                if not attempt:
+                    self._live.read()
+                if self._row(uid) == row:
+                    self._sync.run(everything=True)
         raise MessageGone("the message was removed by another program")
 
-    def _relocate(self, uid: int) -> bool:
-        """Find the file of a known message by its base name; false when there is none."""
-        wanted = _base(self._place(uid)[4:])
-        fresh, present = self._list()
-        for where, names in (("cur/", present), ("new/", fresh)):
-            for name in names:
-                if _base(name) == wanted:
-                    self._places[uid] = where + name
-                    return True
-        return False
+    def _base(self, row: Row) -> str:
+        return os.fsdecode(base_of(row.name))
 
-    def _renamed(self, uid: int, place: str) -> None:
-        """Note that we gave the message a new name."""
-        old = self._places[uid]
-        self._listed[0 if old.startswith("new/") else 1].discard(old[4:])
-        self._listed[0 if place.startswith("new/") else 1].add(place[4:])
-        self._places[uid] = place
+    def save_date(self, uid: int) -> float | None:
+        # The name is given when the message is put into this mailbox, and begins with the time (maildir(5)).
+        seconds = arrival_key(self._base(self._row(uid)))[0]
+        return float(seconds) if 0 < seconds < 1 << 34 else None
+
+    # --- changes of our own
+
+    @contextmanager
+    def _changing(self) -> Iterator[OwnChanges]:
+        """Hold the index's lock, and write down there what was done."""
+        with self._live.locked():
+            changes = OwnChanges(self)
+            try:
+                yield changes
+            finally:
+                changes.write()
+
+    def _note_facts(self, least: int = 1) -> None:
+        """Write down sizes and dates that were found out."""
+        if len(self._facts) < least or self._live.private:
+            return
+        with self._live.locked():
+            latest = self._live.latest
+            if latest is None:
+                return
+            records = [
+                Record(FACT, uid, size=size, date=date)
+                for uid, (size, date) in self._facts.items()
+                if latest.facts(uid) is not None
+            ]
+            self._facts.clear()
+            if records:
+                self._live.commit(records, latest.state, own=True)
+                self._show_own()
+
+    def _show_own(self) -> None:
+        if self._live.told is not None:
+            self.messages.table = self._live.told
+
+    def _learn(self, uid: int, size: int, date: float) -> None:
+        self._facts[uid] = (size, date)
+        if len(self._facts) >= _MOST_FACTS:
+            self._note_facts()
+
+    def close(self) -> None:
+        try:
+            self._note_facts()
+        except (StoreUnavailable, Damaged):
+            pass
+        self.cache.close()
 
 
-def _base(name: str) -> str:
-    return name.partition(":")[0]
+class OwnChanges:
+    """Changes of one call, on their way into the index.  Only under its lock."""
+
+    def __init__(self, view: MaildirView) -> None:
+        self._view = view
+        self._begin()
+
+    def _begin(self) -> None:
+        self._records: list[Record] = []
+        self._before = self._view._sync.directories.stamps()
+
+    def add(self, record: Record) -> None:
+        """Note what was done."""
+        self._records.append(record)
+
+    def look(self) -> None:
+        """Another program has been at it: write down what we did so far, and look."""
+        self.write()
+        self._view._sync.run(everything=True)
+        self._begin()
+
+    def write(self) -> None:
+        """Put it into the index."""
+        view, records = self._view, self._records
+        latest = view._live.latest
+        self._records = []
+        if not records or latest is None:
+            return
+        state = latest.state
+        after = view._sync.directories.stamps()
+        if self._before.cur == state.cur_stamp != after.cur:
+            state = state._replace(cur_stamp=after.cur, cur_due=due_after_change(state.cur_due, len(latest)))
+        if self._before.new == state.new_stamp != after.new:
+            state = state._replace(new_stamp=after.new, new_due=due_after_change(0))
+        modseq = max((record.modseq for record in records), default=state.modseq)
+        view._live.commit(records, state._replace(modseq=max(state.modseq, modseq)), own=True)
+        view._show_own()
+
+
+def _differing(before: Table, after: Table) -> set[int]:
+    """UIDs of messages that are not the same in both."""
+    old = dict(zip(before.uids(), before.column("marks"), strict=True))
+    now = dict(zip(after.uids(), after.column("marks"), strict=True))
+    return {uid for uid, _ in old.items() ^ now.items()}
