@@ -18,7 +18,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from pillarbox.lib.store.index.layout import (
@@ -164,15 +164,22 @@ class Base:
             raise Damaged("the mailbox's index was damaged; it is made anew")
         return self.read(self._spans["names"][0] + start, end - start - 1)
 
-    def row(self, place: int) -> Row:
-        """All of row `place`."""
+    def row(self, place: int, *, named: bool = True) -> Row:
+        """All of row `place`; without its name where that is not wanted."""
         return Row(
             self.column("marks")[place],
             self.column("modseqs")[place],
-            self.column("sizes")[place],
-            self.column("dates")[place],
-            self.name(place),
+            self._fact("sizes", place),
+            self._fact("dates", place),
+            self.name(place) if named else b"",
         )
+
+    def _fact(self, name: str, place: int) -> Any:
+        """What can be found out again where it is lost."""
+        try:
+            return self.column(name)[place]
+        except Damaged:
+            return -1
 
     def names(self) -> list[bytes]:
         """All names, in the order of the rows."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from typing import overload
+from typing import Any, overload
 
-from pillarbox.lib.store.index.layout import FLAG_BITS, FRESH, KEYWORD_SHIFT
+from pillarbox.lib.store.index.layout import FLAG_BITS, FRESH, KEYWORD_SHIFT, Damaged
 from pillarbox.lib.store.index.table import Table
 from pillarbox.lib.store.interface import NO_KEYWORDS, Counts, Flags, MessageState, Snapshot
 
@@ -161,12 +161,16 @@ class ColumnSnapshot(Snapshot):
         return modseqs
 
     def sizes(self, start: int = 0, stop: int | None = None) -> Sequence[int]:
-        sizes: Sequence[int] = self.table.column("sizes", start, stop)
-        return sizes
+        return self._facts("sizes", start, stop)
 
     def dates(self, start: int = 0, stop: int | None = None) -> Sequence[float]:
-        dates: Sequence[float] = self.table.column("dates", start, stop)
-        return dates
+        return self._facts("dates", start, stop)
+
+    def _facts(self, name: str, start: int, stop: int | None) -> Any:
+        try:
+            return self.table.column(name, start, stop)
+        except Damaged:
+            return [-1] * len(range(*slice(start, stop).indices(len(self.table))))
 
     # --- recency
 

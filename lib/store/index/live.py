@@ -112,7 +112,8 @@ class Live:
         if follows and header.log_start <= self._position <= header.log_applied:
             missed, _ = parse_frames(base.log(self._position, base.end + header.log_applied - header.log_start))
             known = [record for frame in (*missed, *frames) for record in frame.records]
-        base.column("uids"), base.column("marks")  # what the snapshot cannot be without
+        for name in ("modseqs", "uids", "marks"):  # what a snapshot cannot be without
+            base.column(name)
         table = Table(base)
         for frame in frames:
             table.take(frame)
@@ -180,6 +181,8 @@ class Live:
             log = self._position - base.header.log_applied
             if latest.kept_apart > MOST_APART or log > max(LOG_LEAST, base.end // LOG_SHARE):
                 self._take_in(latest)
+        except Damaged:
+            pass  # the next look makes it anew
         except OSError:
             self.do_without()
 
@@ -227,6 +230,11 @@ class Live:
         self.pending = []
 
     # --- telling
+
+    def tell(self, record: Record) -> None:
+        """The session learns now what `latest` has already."""
+        if self.told is not None and self.told is not self.latest:
+            self.told.apply([record])
 
     def catch_up(self) -> None:
         """The session has been told of everything."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pillarbox.lib.store.index.base import Base, Columns
-from pillarbox.lib.store.index.layout import CODES, FACT, FLAGS, FRESH, GONE, NEW, Frame, Record, Row, State
+from pillarbox.lib.store.index.layout import CODES, FACT, FLAGS, FRESH, GONE, NEW, Damaged, Frame, Record, Row, State
 from pillarbox.lib.store.interface import DELETED, SEEN
 
 _FIELDS: dict[str, Callable[[Row], Any]] = {
@@ -97,14 +97,14 @@ class Table:
                 return -1
         return place
 
-    def row(self, uid: int) -> Row | None:
-        """All that is known of a message; None where there is none."""
+    def row(self, uid: int, *, named: bool = True) -> Row | None:
+        """All that is known of a message; None where there is none.  `named`: with its name."""
         row = self._rows.get(uid)
         if row is None:
             place = self._place(uid)
             if place < 0:
                 return None
-            row = self.base.row(place)
+            row = self.base.row(place, named=named)
         return row
 
     def facts(self, uid: int) -> tuple[int, int] | None:
@@ -237,8 +237,10 @@ class Table:
                 self._extra.append(uid)
                 self._count(row, 1)
             return
-        old = self.row(uid)
+        old = self.row(uid, named=kind == FACT)
         if old is None:
+            if kind == GONE and modseq:
+                self.vanished.append((uid, modseq))  # came and went while nobody wrote it down
             return
         self._count(old, -1)
         if kind == GONE:
@@ -305,7 +307,10 @@ class Table:
         """UIDs that went after `modseq`, ascending; None where that is not known any more."""
         if modseq < self.base.header.floor:
             return None
-        base = zip(self.base.column("gone_uids"), self.base.column("gone_modseqs"), strict=True)
+        try:
+            base = zip(self.base.column("gone_uids"), self.base.column("gone_modseqs"), strict=True)
+        except Damaged:
+            return None
         found = {uid for uid, when in base if when > modseq}
         found.update(uid for uid, when in self.vanished if when > modseq)
         return sorted(found)

@@ -142,6 +142,7 @@ class MaildirMailbox(MaildirView):
             try:
                 if mark == old and not row.mark & FRESH:
                     os.lstat(path)  # nothing to do, if it is still so
+                    self._live.tell(Record(FLAGS, uid, row.mark, row.modseq, name=row.name))
                     return True
                 os.rename(path, f"{self._directory}/cur/{os.fsdecode(name)}")
             except FileNotFoundError:

@@ -27,6 +27,8 @@ from pillarbox.lib.store.maildir.uidlist import UidList
 _BYTES_INFO: Final = INFO.encode("ascii")
 _MOST_DATES: Final = 10_000
 """So many files are asked for their date at once when they are found; of more, when somebody wants to know."""
+_MOST_MISSING: Final = 10_000
+"""So many UIDs without a message are noted at once; more than that come of another server's list."""
 _NOT_OURS: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 
 
@@ -163,7 +165,7 @@ class Synchronizer:
         if moved:
             state = _changed_by_us(state, len(latest))
         modseq = next_modseq(latest.state.modseq)
-        if unknown:
+        if unknown or (self._uids.list is not None and self._uids.list.next_uid > state.uid_next):
             arrived, state = self._arrived(unknown, state, modseq)
             taken = set(moved.values())
             self.taken.update(record.uid for record in arrived if record.name in taken)
@@ -173,7 +175,7 @@ class Synchronizer:
             if record.modseq == 0:
                 records[place] = record._replace(modseq=modseq)
                 changed = True
-        if changed or unknown:
+        if changed or state.uid_next > latest.state.uid_next:
             state = state._replace(modseq=modseq)
         if records or state != latest.state:
             self._live.commit(records, state)
@@ -230,8 +232,11 @@ class Synchronizer:
             new = sorted((base for base in by_text if base not in given), key=arrival_key)
             if new:
                 given.update(zip(new, self._uids.assign(names, new), strict=True))
+            first = state.uid_next
             state = self._with_list(state, names)
-        records = []
+        # Numbers without a message: it is gone again, and somebody may have been told of it.
+        missing = range(first, min(state.uid_next, first + _MOST_MISSING))
+        records = [Record(GONE, uid, modseq=modseq) for uid in set(missing).difference(given.values())]
         with_dates = len(by_text) <= _MOST_DATES
         for uid, base in sorted((given[base], base) for base in by_text):
             bit, name = by_text[base]

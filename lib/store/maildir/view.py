@@ -208,7 +208,13 @@ class MaildirView(Mailbox):
 
     def _row(self, uid: int) -> Row:
         """What is known now of a message of the snapshot.  Raises MessageGone."""
-        row = self._latest.row(uid) if self.messages.position(uid) is not None else None
+        if self.messages.position(uid) is None:
+            raise MessageGone("no such message")
+        try:
+            row = self._latest.row(uid)
+        except Damaged:
+            self._live.lose()
+            row = self._latest.row(uid)
         if row is None:
             raise MessageGone("no such message")
         return row
