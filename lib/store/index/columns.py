@@ -161,10 +161,12 @@ class ColumnSnapshot(Snapshot):
         return modseqs
 
     def sizes(self, start: int = 0, stop: int | None = None) -> Sequence[int]:
-        return self._facts("sizes", start, stop)
+        sizes: Sequence[int] = self._facts("sizes", start, stop)
+        return sizes
 
     def dates(self, start: int = 0, stop: int | None = None) -> Sequence[float]:
-        return self._facts("dates", start, stop)
+        dates: Sequence[float] = self._facts("dates", start, stop)
+        return dates
 
     def _facts(self, name: str, start: int, stop: int | None) -> Any:
         try:
