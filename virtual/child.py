@@ -21,6 +21,7 @@ from pillarbox.lib.log import log
 from pillarbox.lib.process.agents import reply_frame
 from pillarbox.lib.process.children import leave_parent
 from pillarbox.lib.sieve_box import site
+from pillarbox.lib.store.reach import reach
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.lib.system.libc import set_not_dumpable
 from pillarbox.lib.system.privileges import drop_privileges
@@ -82,7 +83,15 @@ def become(config: Config, owner: MailboxOwner, *, confine: bool) -> None:
 
 def confinement(config: Config) -> Confinement:
     """No socket but the one to the parent and those that come over it."""
-    return Confinement(read=site.directories(config), write=(config[VIRTUAL_MAILBOX_BASE],), fork=False, unix=False)
+    stores = reach(config)
+    return Confinement(
+        read=(*site.directories(config), *stores.read),
+        write=(config[VIRTUAL_MAILBOX_BASE],),
+        connect_tcp=stores.ports,
+        udp=stores.udp,
+        fork=False,
+        unix=stores.unix,
+    )
 
 
 def serve(channel: Channel, config: Config, lines: list[str]) -> None:

@@ -18,6 +18,7 @@ from pillarbox.lib.hosted.mailboxes import Mailboxes
 from pillarbox.lib.hosted.owners import owners_differ
 from pillarbox.lib.process import Program, Worker, serve_agent, serve_async_agent
 from pillarbox.lib.sieve_box import site
+from pillarbox.lib.store.reach import load_stores, reach
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.virtual.delivery import VirtualDelivery
 from pillarbox.virtual.parent import ParentDelivery
@@ -29,9 +30,12 @@ BATCHES = 4
 def confinement(config: Config) -> Confinement:
     """The mailboxes to write, the sockets of lookup, cleanup and the queue manager to talk to, the site's Sieve scripts
     to read, nothing else."""
+    stores = reach(config)
     return Confinement(
-        read=(f"{config[QUEUE_DIRECTORY]}/private", *site.directories(config)),
+        read=(f"{config[QUEUE_DIRECTORY]}/private", *site.directories(config), *stores.read),
         write=(config[VIRTUAL_MAILBOX_BASE],),
+        connect_tcp=stores.ports,
+        udp=stores.udp,
         fork=False,
     )
 
@@ -62,6 +66,7 @@ PROGRAM = Program(
     confinement=confinement,
     parent=owners_differ,
     run=run,
+    prepare=lambda worker: load_stores(worker.config),
     callers=("mail_owner",),
     mistakes=mistakes,
 )

@@ -19,6 +19,7 @@ from pillarbox.lib.process import Program, Worker, serve_connections
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import StoreError
 from pillarbox.lib.store.quota import QuotaPolicy
+from pillarbox.lib.store.reach import load_stores, reach
 from pillarbox.lib.system.confinement import Confinement
 
 SERVICE = "imap"
@@ -97,7 +98,14 @@ async def _refuse(client: ClientConnection, tag: bytes) -> None:
 
 def confinement(config: Config) -> Confinement:
     """The hosted mailboxes; no network but the clients that are handed over."""
-    return Confinement(write=(config[VIRTUAL_MAILBOX_BASE],), fork=False)
+    stores = reach(config)
+    return Confinement(
+        read=stores.read,
+        write=(config[VIRTUAL_MAILBOX_BASE],),
+        connect_tcp=stores.ports,
+        udp=stores.udp,
+        fork=False,
+    )
 
 
 def run(worker: Worker) -> None:
@@ -108,5 +116,11 @@ def run(worker: Worker) -> None:
 
 
 PROGRAM = Program(
-    name="imap", owner="vmail_owner", confinement=confinement, run=run, callers=("net_owner",), retires=True
+    name="imap",
+    owner="vmail_owner",
+    confinement=confinement,
+    run=run,
+    prepare=lambda worker: load_stores(worker.config),
+    callers=("net_owner",),
+    retires=True,
 )

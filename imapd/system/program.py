@@ -17,12 +17,21 @@ from pillarbox.lib.log import log
 from pillarbox.lib.login import SessionStart, serve_system_sessions, sessions_apart
 from pillarbox.lib.process import Program, Worker
 from pillarbox.lib.process.loop import new_event_loop
+from pillarbox.lib.store.reach import load_stores, reach
 from pillarbox.lib.system.confinement import Confinement
 
 
 def session_confinement(config: Config, start: SessionStart) -> Confinement:
     """What the user owns; inside, the kernel keeps the user's rights."""
-    return Confinement(write=start.reach(config[MAIL_SPOOL_DIRECTORY]), unix=False, fork=False)
+    stores = reach(config)
+    return Confinement(
+        read=stores.read,
+        write=start.reach(config[MAIL_SPOOL_DIRECTORY]),
+        connect_tcp=stores.ports,
+        udp=stores.udp,
+        unix=stores.unix,
+        fork=False,
+    )
 
 
 def serve(worker: Worker, start: SessionStart) -> None:
@@ -50,5 +59,11 @@ def run(worker: Worker) -> None:
 
 
 PROGRAM = Program(
-    name="imap-system", owner="", confinement=None, run=run, callers=("net_owner",), needed=sessions_apart
+    name="imap-system",
+    owner="",
+    confinement=None,
+    run=run,
+    prepare=lambda worker: load_stores(worker.config),
+    callers=("net_owner",),
+    needed=sessions_apart,
 )

@@ -1,15 +1,19 @@
 """The kinds of mail store, by the word before the colon of a location.
 
-A kind is one opener: it gets what stands behind the colon and the account's quota, and gives the store.  Each imports
-its own modules when it is first asked for, so that a process has only the stores that its accounts use.
+A kind is one opener: it gets what stands behind the colon and the account's quota, and gives the store.  All but
+Maildir's import their own modules when they are first asked for, so that a process has only what its accounts use.
+A program that will be confined says before what these will be (`load`): then nothing has to be read later.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from collections.abc import Callable
 from typing import Final
 
 from pillarbox.lib.store.interface import Store, StoreUnavailable
+from pillarbox.lib.store.maildir.store import MaildirStore
 from pillarbox.lib.store.quota import FROM_FILE, Quota
 
 Opener = Callable[[str, Quota], Store]
@@ -17,8 +21,6 @@ Opener = Callable[[str, Quota], Store]
 
 
 def _maildir(place: str, quota: Quota) -> Store:
-    from pillarbox.lib.store.maildir.store import MaildirStore
-
     return MaildirStore(_absolute(place, "maildir:/path"), quota)
 
 
@@ -53,6 +55,22 @@ def _pgsql(place: str, quota: Quota) -> Store:
 
 
 OPENERS: Final[dict[str, Opener]] = {"maildir": _maildir, "mbox": _mbox, "sqlite": _sqlite, "pgsql": _pgsql}
+
+
+_MODULES: Final[dict[str, tuple[str, ...]]] = {
+    "mbox": ("mbox.store",),
+    "sqlite": ("sql.sqlite", "sql.store"),
+    "pgsql": ("sql.place", "sql.pool", "sql.postgres", "sql.store"),
+}
+
+
+def load(kind: str) -> None:
+    """Import what a kind needs."""
+    for name in _MODULES.get(kind, ()):
+        importlib.import_module(f"pillarbox.lib.store.{name}")
+    if kind == "pgsql":
+        with contextlib.suppress(ImportError):  # opening a store says what to install
+            importlib.import_module("pg8000.native")
 
 
 def open_store(location: str, quota: Quota = FROM_FILE) -> Store:

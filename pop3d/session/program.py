@@ -7,13 +7,21 @@ import socket
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
 from pillarbox.lib.process import Program, Worker, serve_connections
+from pillarbox.lib.store.reach import load_stores, reach
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.pop3d.session.service import SessionService
 
 
 def confinement(config: Config) -> Confinement:
     """The mailboxes, and UNIX sockets to auth."""
-    return Confinement(write=(config[VIRTUAL_MAILBOX_BASE],), fork=False)
+    stores = reach(config)
+    return Confinement(
+        read=stores.read,
+        write=(config[VIRTUAL_MAILBOX_BASE],),
+        connect_tcp=stores.ports,
+        udp=stores.udp,
+        fork=False,
+    )
 
 
 def run(worker: Worker) -> None:
@@ -37,5 +45,11 @@ def run(worker: Worker) -> None:
 
 
 PROGRAM = Program(
-    name="pop3", owner="vmail_owner", confinement=confinement, run=run, callers=("net_owner",), retires=True
+    name="pop3",
+    owner="vmail_owner",
+    confinement=confinement,
+    run=run,
+    prepare=lambda worker: load_stores(worker.config),
+    callers=("net_owner",),
+    retires=True,
 )

@@ -9,13 +9,22 @@ from pillarbox.lib.config.parameters.local import MAIL_SPOOL_DIRECTORY
 from pillarbox.lib.log import log
 from pillarbox.lib.login import SessionStart, serve_system_sessions, sessions_apart
 from pillarbox.lib.process import Program, Worker
+from pillarbox.lib.store.reach import load_stores, reach
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.pop3d.session.service import SERVICE, make_session, run_session, session_quota
 
 
 def confinement(config: Config, start: SessionStart) -> Confinement:
     """The user's home and the mail spool; the kernel keeps the user's rights there."""
-    return Confinement(write=start.reach(config[MAIL_SPOOL_DIRECTORY]), unix=False, fork=False)
+    stores = reach(config)
+    return Confinement(
+        read=stores.read,
+        write=start.reach(config[MAIL_SPOOL_DIRECTORY]),
+        connect_tcp=stores.ports,
+        udp=stores.udp,
+        unix=stores.unix,
+        fork=False,
+    )
 
 
 def run(worker: Worker) -> None:
@@ -31,4 +40,11 @@ def run(worker: Worker) -> None:
     serve_system_sessions(worker, SERVICE, serve)
 
 
-PROGRAM = Program(name="pop3-system", owner="", run=run, callers=("net_owner",), needed=sessions_apart)
+PROGRAM = Program(
+    name="pop3-system",
+    owner="",
+    run=run,
+    prepare=lambda worker: load_stores(worker.config),
+    callers=("net_owner",),
+    needed=sessions_apart,
+)

@@ -118,7 +118,7 @@ ROOMS: dict[str, Room] = {
         {f"{verb}-{place}" for verb in ("read", "write") for place in ("defer", "bounce")},
     ),
     "showq": _may({f"read-{place}" for place in (*_QUEUES, "defer", "maildrop")}, {"list-hold"}),
-    # --- mailboxes of hosted users
+    # --- mailboxes of hosted users; sessions and virtual have the port of a database, which no attack is aimed at
     "virtual": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
     "imapd.session": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),
     "pop3d.session": _may(_VMAIL_OWNER, _LOG_WRITTEN_BY_FEW, {"read-hosted-mailbox", "write-mail", "write-mailbox"}),

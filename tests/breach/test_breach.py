@@ -125,6 +125,8 @@ def stage(sink: SmtpSink) -> Iterator[Stage]:
             "non_smtpd_milters": "{ inet:127.0.0.1:9, default_action=accept }",
             "oauth_introspection_url": "https://as.example/introspect",
             "smtp_tlsrpt_enable": "yes",
+            # Sessions and virtual may reach this port, where nothing listens, and no other.
+            "mail_location_domains": "{by-database.example: 'pgsql:postgresql://mail@127.0.0.1:9/mail#%u'}",
             **LOGGING_IN,
             # lookup has read the password in this file, but cannot read it again; no user here needs the table.
             "fallback_transport_maps": f"mysql:$instance_directory/{TABLE_PASSWORD}",

@@ -40,19 +40,23 @@ def folder() -> Iterator[Path]:
         yield path
 
 
+def parameters(folder: Path) -> dict[str, str]:
+    return {
+        "queue_directory": f"{folder}/spool",
+        "mail_directory": f"{folder}/mail",
+        "auth_database": f"{folder}/accounts.sqlite",
+        "smtpd_tls_cert_file": f"{folder}/cert.pem",
+        "smtpd_tls_key_file": f"{folder}/key.pem",
+        "mail_owner": str(MAIL),
+        "auth_owner": str(AUTH_UID),
+        "net_owner": str(NET),
+        "vmail_owner": str(VMAIL),
+    }
+
+
 @pytest.fixture
 def config(folder: Path) -> Config:
-    return Config.for_tests(
-        queue_directory=f"{folder}/spool",
-        mail_directory=f"{folder}/mail",
-        auth_database=f"{folder}/accounts.sqlite",
-        smtpd_tls_cert_file=f"{folder}/cert.pem",
-        smtpd_tls_key_file=f"{folder}/key.pem",
-        mail_owner=str(MAIL),
-        auth_owner=str(AUTH_UID),
-        net_owner=str(NET),
-        vmail_owner=str(VMAIL),
-    )
+    return Config.for_tests(**parameters(folder))
 
 
 def owner(pid: int) -> int:

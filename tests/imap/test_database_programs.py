@@ -1,0 +1,101 @@
+"""Sessions over databases, each program with its own user and confinement."""
+
+from __future__ import annotations
+
+import imaplib
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from pillarbox.auth.program import PROGRAM as AUTH
+from pillarbox.commands import user
+from pillarbox.imapd.login.program import PROGRAM as LOGIN
+from pillarbox.imapd.session.program import PROGRAM as SESSION
+from pillarbox.imapd.session.program import confinement
+from pillarbox.lib.accounts import mail_location
+from pillarbox.lib.config import Config, Service
+from pillarbox.lib.store import open_store
+from pillarbox.lib.store.reach import Reach, load_stores, reach
+from tests.auth.worker import running
+from tests.imap.dialogue import MESSAGE
+from tests.imap.test_programs import VMAIL, folder, parameters
+from tests.peers.databases import PostgreSQL
+from tests.store.conftest import close_pools
+
+__all__ = ["folder"]
+ANN = "ann@example.com"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgreSQL]:
+    with PostgreSQL() as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "pgsql-tcp", "pgsql-unix"])
+def config(request: pytest.FixtureRequest, folder: Path) -> Config:
+    if request.param == "sqlite":
+        return Config.for_tests(mail_location="sqlite:%h/mail.sqlite", **parameters(folder))
+    server: PostgreSQL = request.getfixturevalue("server")
+    passfile = folder / "password"
+    passfile.write_text(server.password)
+    passfile.chmod(0o400)
+    if os.geteuid() == 0:
+        os.chown(passfile, VMAIL, VMAIL)
+    where = f"{server.address}:{server.port}/postgres?"
+    if request.param == "pgsql-unix":
+        where = f"/postgres?host={server.directory}&port={server.port}&"
+    place = f"pgsql:postgresql://{server.user}@{where}passfile={passfile}#{folder.name}-%u"
+    return Config.for_tests(mail_location=place, **parameters(folder))
+
+
+def test_mail_is_stored_read_and_waited_for_by_a_confined_session(config: Config, folder: Path) -> None:
+    assert user.main(["add", ANN, "pw"], config) == 0
+    listener = socket.create_server(("127.0.0.1", 0))
+    with ExitStack() as workers:
+        workers.enter_context(running(AUTH, Service("auth", "auth"), config))
+        workers.enter_context(running(SESSION, Service("imap", "imapd.session"), config))
+        workers.enter_context(running(LOGIN, Service("imap-login", "imapd.login"), config, listener))
+        client = imaplib.IMAP4("localhost", listener.getsockname()[1], timeout=20)
+        client.login(ANN, "pw")
+        large = MESSAGE + b"0123456789\r\n" * 100_000
+        for text in (MESSAGE, large):
+            assert client.append("INBOX", "", "", text)[0] == "OK"
+            client.select()
+            status, data = client.fetch("*", "(BODY[])")
+            assert status == "OK" and isinstance(data[0], tuple) and data[0][1] == text
+        load_stores(config)
+        client.send(b"i IDLE\r\n")
+        while not client.readline().startswith(b"+"):
+            pass
+        pid = os.fork()
+        if pid == 0:
+            if os.geteuid() == 0:
+                os.setresgid(VMAIL, VMAIL, VMAIL)
+                os.setresuid(VMAIL, VMAIL, VMAIL)
+            open_store(mail_location(config, ANN)).append("INBOX", [MESSAGE])
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert client.readline() == b"* 3 EXISTS\r\n"
+        client.send(b"DONE\r\n")
+        while not client.readline().startswith(b"i "):
+            pass
+        client.logout()
+    close_pools()
+
+
+def test_what_a_program_must_reach_is_what_the_locations_name() -> None:
+    config = Config.for_tests(
+        mail_location="pgsql:postgresql://mail@db.example.com/mail?passfile=/etc/secret#%u",
+        mail_location_domains="{a.example: 'pgsql:postgresql://mail@192.0.2.1:1234/mail#%u',"
+        " b.example: 'sqlite:%h/mail', c.example: 'pgsql:postgresql://mail@/mail?host=/run/postgresql#%u'}",
+    )
+    found = reach(config)
+    assert found == Reach(("/etc/secret",), (1234, 5432), True, True)
+    assert reach(Config.for_tests()) == Reach()
+    for each, ports in ((config, (1234, 5432)), (Config.for_tests(), ())):
+        assert confinement(each).connect_tcp == ports
