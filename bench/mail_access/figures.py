@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import repeat
@@ -220,6 +221,29 @@ def _usual(command: bytes) -> Callable[[Server, Effort], Measured]:
     return measure
 
 
+def _search(command: bytes, mailbox: bytes = b"INBOX") -> Callable[[Server, Effort], Measured]:
+    """A search after earlier ones: what a server does in the background with what it has learnt has had its time."""
+
+    def measure(server: Server, effort: Effort) -> Measured:
+        connection = client.session(server.account("ann"), b"SELECT " + mailbox)
+        best = float("inf")
+        waited = 0
+        while waited < _PATIENCE:
+            elapsed = client.timed(lambda: connection.command(command))
+            waited = 0 if elapsed < 0.9 * best else waited + 1
+            best = min(best, elapsed)
+            time.sleep(1)
+        times = [client.timed(lambda: connection.command(command)) for _ in range(effort.repeats)]
+        connection.close()
+        return Measured(1000 * min(times), effort.repeats)
+
+    return measure
+
+
+_PATIENCE = 10
+"""Searches, a second apart, that are no quicker than those before until a server counts as settled."""
+
+
 def _bodies(server: Server, effort: Effort) -> Measured:
     connection = client.session(server.account("ann"), b"SELECT INBOX")
     before = connection.received
@@ -295,7 +319,11 @@ FIGURES = (
     Figure("envelope", "ms", "less", None, _usual(b"FETCH 1:* (ENVELOPE)")),
     Figure("structure", "ms", "less", None, _usual(b"FETCH 1:* (BODYSTRUCTURE)")),
     Figure("bodies", "MB/s", "more", 0.7, _bodies),
-    Figure("search-rare", "ms", "less", 20, _usual(f"SEARCH BODY {RARE}".encode())),
+    Figure("search-rare", "ms", "less", 20, _search(f"SEARCH BODY {RARE}".encode())),
+    Figure("search-rare-big", "ms", "less", 20, _search(f"SEARCH BODY {RARE}".encode(), b"Big")),
+    Figure("search-subject", "ms", "less", None, _usual(b"SEARCH SUBJECT aab FROM e")),
+    Figure("sort-subject", "ms", "less", None, _usual(b"SORT (SUBJECT DATE) UTF-8 ALL")),
+    Figure("thread", "ms", "less", None, _usual(b"THREAD REFERENCES UTF-8 ALL")),
     _sync("mbsync", ("isync",), _mbsync_arguments),
     _sync("offlineimap", ("offlineimap3", "offlineimap"), _offlineimap_arguments),
     Figure("logins", "cmd/s", "more", 3, _logins),

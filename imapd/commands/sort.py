@@ -37,7 +37,7 @@ def parse(syntax: Syntax) -> Action:
             relevancies[candidate.index] = candidate.relevancy
 
         try:
-            await search(session, session, key, take)
+            await search(session, session, key, take, headers=any(each.in_header for each in criteria))
         except BaseException:
             give_up(session, returned)
             raise

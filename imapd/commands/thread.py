@@ -38,7 +38,7 @@ def parse(syntax: Syntax) -> Action:
             letters.append(letter(candidate))
             indexes.append(candidate.index)
 
-        await search(session, session, key, take)
+        await search(session, session, key, take, headers=True)
         uids = session.mailbox.uids
         numbers = [uids[index] for index in indexes] if syntax.by_uid else [index + 1 for index in indexes]
         threads = format_threads(algorithm(letters), numbers)

@@ -30,8 +30,7 @@ class InField(Key):
         return TextLook(self.needle.folded, _HEADER)
 
     def texts(self) -> Iterator[TextLook]:
-        if self.needle:
-            yield self.look
+        yield self.look
 
     def bind(self, view: View) -> Key:
         return replace(self, only=view.hints.get(self.look))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import Protocol
 
+from pillarbox.imapd.fetch.header_fields import FIELD, KEPT, short_header
 from pillarbox.imapd.protocol.dates import header_day, local_day
 from pillarbox.imapd.session.selected import Selected
 from pillarbox.lib.message.date import parse_date
-from pillarbox.lib.message.header import first_value, values
+from pillarbox.lib.message.header import first_value, unfold, values
 from pillarbox.lib.mime import Part
 from pillarbox.lib.store.interface import TEXT_BODY, Mailbox, MessageContent, MessageState
 
@@ -33,14 +36,23 @@ class Source(Protocol):
 class Candidate:
     """One message under SEARCH; what costs something is looked up when a key asks for it.  May raise MessageGone."""
 
-    __slots__ = ("index", "relevancy", "source", "state")
+    __slots__ = ("_short", "_state", "index", "relevancy", "source", "uid")
 
-    def __init__(self, source: Source, index: int) -> None:
+    def __init__(self, source: Source, index: int, uid: int, short: bytes | None = None) -> None:
+        """`short` is the short header (`fetch.header_fields`), where it is at hand."""
         self.source = source
         self.index = index
-        self.state: MessageState = source.mailbox.state(index)
+        self.uid = uid
         self.relevancy = 100
         """How well it fits (RFC 6203 section 4); keys that find something that is only similar lower it."""
+        self._short = short
+        self._state: MessageState | None = None
+
+    @property
+    def state(self) -> MessageState:
+        if self._state is None:
+            self._state = self.source.mailbox.state(self.index)
+        return self._state
 
     @property
     def store_mailbox(self) -> Mailbox:
@@ -48,11 +60,11 @@ class Candidate:
 
     @property
     def size(self) -> int:
-        return self.store_mailbox.size(self.state.uid)
+        return self.store_mailbox.size(self.uid)
 
     @property
     def internal_date(self) -> float:
-        return self.store_mailbox.internal_date(self.state.uid)
+        return self.store_mailbox.internal_date(self.uid)
 
     @property
     def internal_day(self) -> date:
@@ -73,7 +85,7 @@ class Candidate:
 
     @property
     def content(self) -> MessageContent:
-        return self.source.content(self.state.uid)
+        return self.source.content(self.uid)
 
     @property
     def header(self) -> bytes:
@@ -81,15 +93,32 @@ class Candidate:
 
     def field(self, name: bytes) -> bytes | None:
         """The unfolded value of the first field of that name."""
-        return first_value(self.header, name)
+        if name.lower() not in KEPT:
+            return first_value(self.header, name)
+        found = _field(name).search(self._short_header())
+        return None if found is None else unfold(found[1])
 
     def fields(self, name: bytes) -> Sequence[bytes]:
         """The unfolded values of all fields of that name."""
-        return list(values(self.header, name))
+        if name.lower() not in KEPT:
+            return list(values(self.header, name))
+        return [unfold(value) for value in _field(name).findall(self._short_header())]
+
+    def _short_header(self) -> bytes:
+        if self._short is None:
+            self._short = short_header(self.header)
+            self.store_mailbox.cache.put(FIELD, self.uid, self._short)
+        return self._short
 
     @property
     def tree(self) -> Part:
-        return self.source.tree(self.state.uid)
+        return self.source.tree(self.uid)
+
+
+@lru_cache(256)
+def _field(name: bytes) -> re.Pattern[bytes]:
+    """Finds the value of such a field in a short header, which has nothing but fields."""
+    return re.compile(rb"^%b[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)" % re.escape(name), re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +127,11 @@ class TextLook:
 
     needle: str
     fields: frozenset[str]
+
+    @property
+    def specific(self) -> bool:
+        """Whether the index can tell much: two characters are in nearly every message."""
+        return len(self.needle) > 2
 
     @property
     def searches_text(self) -> bool:

@@ -14,7 +14,7 @@ class HasEmailId(Key):
     cost = 100
 
     def matches(self, candidate: Candidate) -> bool:
-        return candidate.store_mailbox.email_id(candidate.state.uid) == self.identifier
+        return candidate.store_mailbox.email_id(candidate.uid) == self.identifier
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class HasThreadId(Key):
     cost = 10
 
     def matches(self, candidate: Candidate) -> bool:
-        return candidate.store_mailbox.thread_id(candidate.state.uid) == self.identifier
+        return candidate.store_mailbox.thread_id(candidate.uid) == self.identifier
 
 
 def _identifier(reading: Reading) -> str:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice, repeat
 from typing import Final
 
+from pillarbox.imapd.fetch.header_fields import FIELD
 from pillarbox.imapd.search.key import Candidate, Key, Source, TextLook, View
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.interface import MessageGone
 
 STEP: Final = 64
-"""Messages between two looks at the clock."""
+"""Messages between two looks at the clock, where they cost little."""
+
+BLOCK: Final = 256
+"""Messages whose headers are taken out of the cache together."""
+
+HEADER_COST: Final = 10
+"""What a key costs (`Key.cost`) that wants fields of the header."""
 
 LOOKS: Final = 32
 """Texts of one command that the index is asked about; the others are looked for in each message."""
@@ -22,25 +29,36 @@ LARGE: Final = 20_000
 """Messages of a mailbox whose index is asked in a thread: it takes longer than a thread costs."""
 
 
-async def search(session: Session, source: Source, key: Key, found: Callable[[Candidate], None]) -> None:
+async def search(
+    session: Session, source: Source, key: Key, found: Callable[[Candidate], None], *, headers: bool = False
+) -> None:
     """Call `found` for each message that matches, in the order of the mailbox.
 
-    What `found` raises as MessageGone takes the message out of the result.
+    `headers`: `found` wants fields of the header.  What it raises as MessageGone takes the message out of the result.
     """
     looks = tuple(dict.fromkeys(key.texts()))
     hints = await _hints(session, source, looks) if looks else {}
     selected = source.mailbox
     bound = key.bind(View(selected, session.saved_search, hints))
-    indexes = bound.only
-    for step, index in enumerate(sorted(indexes) if indexes is not None else range(selected.count)):
-        try:
-            candidate = Candidate(source, index)
-            if bound.matches(candidate):
-                found(candidate)
-        except MessageGone:
-            pass
-        if not step % STEP or bound.cost > 1:
-            await session.breathe()
+    indexes: Sequence[int] = range(selected.count) if bound.only is None else sorted(bound.only)
+    rate = 1 if bound.cost > 1 or headers else STEP
+    for start in range(0, len(indexes), BLOCK):
+        block = indexes[start : start + BLOCK]
+        uids = selected.uids
+        block_uids = [uids[index] for index in block]
+        shorts: Iterable[bytes | None] = repeat(None)
+        if headers or bound.cost == HEADER_COST:
+            shorts = selected.mailbox.cache.get_many(FIELD, block_uids)
+        for step, (index, uid, short) in enumerate(zip(block, block_uids, shorts, strict=False)):
+            try:
+                candidate = Candidate(source, index, uid, short)
+                if bound.matches(candidate):
+                    found(candidate)
+            except MessageGone:
+                pass
+            if not step % rate:
+                await session.breathe()
+    selected.mailbox.cache.flush()
     if any(look.searches_text for look in looks):
         session.text_indexing.searched(session.store, selected)
 
@@ -51,7 +69,7 @@ async def _hints(session: Session, source: Source, looks: Sequence[TextLook]) ->
     hints: dict[TextLook, Collection[int]] = {}
     if mailbox.text_place is None:
         return hints
-    for look in islice(looks, LOOKS):
+    for look in islice((look for look in looks if look.specific), LOOKS):
         if selected.count > LARGE:
             found = await asyncio.to_thread(mailbox.text_candidates, look.needle, look.fields)
         else:

@@ -21,7 +21,7 @@ class SavedDay(Key):
     cost = 1
 
     def matches(self, candidate: Candidate) -> bool:
-        saved = candidate.store_mailbox.save_date(candidate.state.uid)
+        saved = candidate.store_mailbox.save_date(candidate.uid)
         return self.compare(candidate.internal_day if saved is None else local_day(saved), self.day)
 
 
@@ -32,7 +32,7 @@ class SaveDateKnown(Key):
     cost = 1
 
     def matches(self, candidate: Candidate) -> bool:
-        return candidate.store_mailbox.save_date(candidate.state.uid) is not None
+        return candidate.store_mailbox.save_date(candidate.uid) is not None
 
 
 def _saved_day(name: bytes) -> Parser:

@@ -24,6 +24,7 @@ class Criterion:
     """One key of a SORT."""
 
     value: Callable[[Candidate], Value]
+    in_header: bool
     reverse: bool = False
 
 
@@ -84,7 +85,7 @@ def parse_criteria(cursor: Cursor) -> tuple[Criterion, ...]:
         value = CRITERIA.get(word)
         if value is None:
             raise BadSyntax(f"unknown sort key {word.decode('ascii')}")
-        criteria.append(Criterion(value, reverse))
+        criteria.append(Criterion(value, word not in (b"ARRIVAL", b"SIZE", b"RELEVANCY"), reverse))
         if len(criteria) > CRITERIA_LIMIT:
             raise BadSyntax("too many sort keys")
         if cursor.accept(b")"):

@@ -24,7 +24,7 @@ POSTINGS: Final = 1 << 20
 WORDS: Final = 1 << 16
 """Words at which a segment is full; some 20 MB while it is made."""
 
-MATCHES: Final = 4096
+MATCHES: Final = 1024
 """Words with the pattern in them, beyond which looking on is not worth while: nearly every message has one."""
 
 
