@@ -10,6 +10,7 @@ from types import ModuleType
 from pillarbox.imapd.commands import (
     acl,
     append,
+    cancelupdate,
     capability,
     check,
     close,
@@ -20,6 +21,7 @@ from pillarbox.imapd.commands import (
     delete,
     deleteacl,
     enable,
+    esearch,
     examine,
     expunge,
     fetch,
@@ -67,6 +69,7 @@ from pillarbox.imapd.search import MODULES as SEARCH_MODULES
 MODULES: tuple[ModuleType, ...] = (
     acl,
     append,
+    cancelupdate,
     capability,
     check,
     close,
@@ -77,6 +80,7 @@ MODULES: tuple[ModuleType, ...] = (
     delete,
     deleteacl,
     enable,
+    esearch,
     examine,
     expunge,
     fetch,

@@ -21,7 +21,7 @@ from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.sequence import SequenceSet
 from pillarbox.imapd.search.key import Key
-from pillarbox.imapd.search.sorting import Criterion
+from pillarbox.imapd.search.sorting import Criterion, Value
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.interface import MailboxEntry, MailboxStatus
 
@@ -65,6 +65,8 @@ class SearchFound:
     """How well each fits (RFC 6203 section 4)."""
     question: Question | None = None
     """What was asked; None where the search was not in the selected mailbox."""
+    values: Sequence[tuple[Value, ...]] = ()
+    """What each was sorted by."""
 
     def uids(self, indexes: Iterable[int]) -> tuple[int, ...]:
         """The UIDs of these positions, ascending."""

@@ -15,7 +15,9 @@ from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.search import parse_program
 from pillarbox.imapd.search.key import Candidate
 from pillarbox.imapd.search.run import search
+from pillarbox.imapd.search.sorting import Value
 from pillarbox.imapd.session.context import Session
+from pillarbox.imapd.session.selected import Selected
 from pillarbox.lib.mime.charset import find_codec
 
 Returned: TypeAlias = Mapping[bytes, SearchReturn]
@@ -136,6 +138,7 @@ def answer(
     indexes: Sequence[int],
     relevancies: Sequence[int],
     question: Question,
+    values: Sequence[tuple[Value, ...]] = (),
 ) -> None:
     """Send what was found, in the form that was asked for."""
     uids = session.mailbox.uids
@@ -145,19 +148,19 @@ def answer(
     if returned is None:
         words = [b"%d" % number for number in numbers]
         if question.key.asks_modseq and indexes:
-            words.append(b"(MODSEQ %d)" % highest_modseq(session, indexes))
+            words.append(b"(MODSEQ %d)" % highest_modseq(session.mailbox, indexes))
         session.send(response.untagged(b"SEARCH" if question.criteria is None else b"SORT", *words))
         return
-    found = SearchFound(session, syntax.by_uid, indexes, numbers, relevancies, question)
+    found = SearchFound(session, syntax.by_uid, indexes, numbers, relevancies, question, values)
     for option in returned.values():
         option.done(found, returned)
     if not all(option.silent for option in returned.values()):
         session.send(extended_line(syntax, returned, found, with_modseq=question.key.asks_modseq))
 
 
-def highest_modseq(session: Session, indexes: Iterable[int]) -> int:
+def highest_modseq(selected: Selected, indexes: Iterable[int]) -> int:
     """The highest MODSEQ of these messages (RFC 7162 section 3.1.6)."""
-    messages = session.mailbox.mailbox.messages
+    messages = selected.mailbox.messages
     return max(messages[index].modseq for index in indexes)
 
 
@@ -172,7 +175,7 @@ def extended_line(syntax: Syntax, returned: Returned, found: SearchFound, *, wit
         ends = {b"MIN": found.indexes[0], b"MAX": found.indexes[-1]}
         asked = {name for name, option in returned.items() if not option.silent}
         indexes = [ends[each] for each in asked] if asked <= ends.keys() else found.indexes
-        parts.append(b"MODSEQ %d" % highest_modseq(found.session, indexes))
+        parts.append(b"MODSEQ %d" % highest_modseq(found.session.mailbox, indexes))
     return response.untagged(*parts)
 
 

@@ -43,7 +43,8 @@ def parse(syntax: Syntax) -> Action:
             raise
         indexes = in_order(criteria, values)
         scores = [relevancies[index] for index in indexes]
-        answer(session, syntax, returned, indexes, scores, Question(syntax.tag, key, criteria))
+        sorted_by = [values[index] for index in indexes]
+        answer(session, syntax, returned, indexes, scores, Question(syntax.tag, key, criteria), sorted_by)
         return Reply("Sort completed.")
 
     return run

@@ -67,8 +67,6 @@ async def _hints(session: Session, source: Source, looks: Sequence[TextLook]) ->
     selected = source.mailbox
     mailbox = selected.mailbox
     hints: dict[TextLook, Collection[int]] = {}
-    if mailbox.text_place is None:
-        return hints
     for look in islice((look for look in looks if look.specific), LOOKS):
         if selected.count > LARGE:
             found = await asyncio.to_thread(mailbox.text_candidates, look.needle, look.fields)

@@ -138,6 +138,18 @@ class Session:
             self.send_all(self.selected.refresh(with_uid=with_uid))
             if self.selected.mailbox.uid_next != before:
                 self.text_indexing.arrived(self.store, self.selected)
+            if self.selected.contexts:
+                self._update_results(self.selected)
+
+    def _update_results(self, selected: Selected) -> None:
+        """Tell of results that have changed (RFC 5267 section 4.3)."""
+        kept = []
+        for context in selected.contexts:
+            lines, lives = context.changed(self, self.saved_search)
+            self.send_all(lines)
+            if lives:
+                kept.append(context)
+        selected.contexts = kept
 
     def enable(self, capability: bytes) -> None:
         """The client has enabled something, by ENABLE or by a command that implies it."""

@@ -12,7 +12,8 @@ RFC 9586: UIDs in place of numbers).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, Protocol
 
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import CommandFailed
@@ -49,6 +50,21 @@ def split_flags(names: Iterable[str]) -> tuple[int, frozenset[str]]:
     return bits, frozenset(keywords)
 
 
+class LiveResult(Protocol):
+    """The result of a search that the client wants to be told of when it changes (`search.contexts`)."""
+
+    tag: bytes
+
+    def removed(self, numbers: Mapping[int, int]) -> list[bytes]:
+        """Messages go: UIDs and the sequence numbers that they had.  Gives what the client is told."""
+
+    def changed(self, source: Any, saved: Sequence[int]) -> tuple[list[bytes], bool]:
+        """Look at what is new or changed in the mailbox of a `search.key.Source`.
+
+        Gives what the client is told, and whether the result is kept up to date from now on.
+        """
+
+
 class Selected:
     """An open mailbox and the numbering that the client has been told of."""
 
@@ -57,6 +73,8 @@ class Selected:
         self.mailbox = mailbox
         self.count = len(mailbox.messages)
         """EXISTS as the client knows it."""
+        self.contexts: list[LiveResult] = []
+        """Results that are kept up to date (RFC 5267)."""
         self.text_indexed = False
         """There is a full-text index, which is to know new mail at once."""
         self._enabled = enabled
@@ -238,14 +256,23 @@ class Selected:
         if not expunged:
             return []
         self.count -= len(expunged)
+        lines = self._removed_from_results(expunged) if self.contexts else []
         if self.tells_vanished:
             self.told_vanished = True
-            return [response.untagged(b"VANISHED", format_set(expunged))]
+            return [*lines, response.untagged(b"VANISHED", format_set(expunged))]
+        # The highest number is told first, so that each is right when the client reads it.
+        return [*lines, *(b"* %d EXPUNGE\r\n" % number for number in reversed(self._former_numbers(expunged)))]
+
+    def _former_numbers(self, expunged: Sequence[int]) -> list[int]:
         # A message's former position: how many are left before it, and how many went before it.  New messages are all
-        # behind.  The highest number is told first, so that each is right when the client reads it.
+        # behind.
         uids = self.mailbox.messages.uids
-        numbers = [bisect_left(uids, uid) + gone + 1 for gone, uid in enumerate(expunged)]
-        return [b"* %d EXPUNGE\r\n" % number for number in reversed(numbers)]
+        return [bisect_left(uids, uid) + gone + 1 for gone, uid in enumerate(expunged)]
+
+    def _removed_from_results(self, expunged: Sequence[int]) -> list[bytes]:
+        """What live results lose; told first, while the numbers hold (RFC 5267 section 4.3.4)."""
+        numbers = dict(zip(expunged, self._former_numbers(expunged), strict=True))
+        return [line for context in self.contexts for line in context.removed(numbers)]
 
     def may_set(self, flags: int) -> bool:
         """Whether the client may change these system flags here (RFC 4314 section 4)."""

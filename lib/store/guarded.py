@@ -79,6 +79,13 @@ class GuardedMailbox(Mailbox):
     def accepts_new_keywords(self) -> bool:
         return "w" in self.rights and self.inner.accepts_new_keywords
 
+    @property
+    def text_place(self) -> str | None:
+        return None  # the index is the owner's to make
+
+    def text_candidates(self, needle: str, fields: Collection[str]) -> Collection[int] | None:
+        return self.inner.text_candidates(needle, fields)
+
     def refresh(self) -> Changes:
         self._may("r", "read")
         return self.inner.refresh()

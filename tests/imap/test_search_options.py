@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pillarbox.lib.store import open_store
+from pillarbox.lib.store.interface import FLAGGED
 from tests.imap.dialogue import Client, location, run
 
 COUNT = 6
@@ -23,11 +24,10 @@ def dialogue(tmp_path: Path, talk: Callable[[Client], Awaitable[None]], **parame
     async def whole() -> None:
         store = open_store(location(tmp_path))
         for number in range(1, COUNT + 1):
-            store.append("INBOX", [mail(number)], flags=0x4 if number in (2, 5) else 0)
+            store.append("INBOX", [mail(number)], flags=FLAGGED if number in (2, 5) else 0)
         store.close()
         client = Client(location(tmp_path), **parameters)
         await client.ok("SELECT INBOX")
-        await client.ok("STORE 2,5 +FLAGS.SILENT (\\Flagged)")
         await talk(client)
         await client.close()
 

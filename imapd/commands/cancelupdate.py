@@ -1,0 +1,61 @@
+"""UPDATE and CONTEXT as return options of SEARCH and SORT, and CANCELUPDATE (RFC 5267 section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pillarbox.imapd.commands.command import Action, Command, Reply, State, Syntax
+from pillarbox.imapd.commands.options import SearchFound, SearchReturn
+from pillarbox.imapd.protocol.cursor import Cursor
+from pillarbox.imapd.protocol.errors import BadSyntax
+from pillarbox.imapd.search.contexts import CONTEXTS, RESULTS, Context, no_update
+from pillarbox.imapd.session.context import Session
+
+
+class Hint(SearchReturn):
+    """CONTEXT says that the client will ask again; each answer costs what it costs."""
+
+
+class Update(SearchReturn):
+    def done(self, found: SearchFound, returned: Mapping[bytes, SearchReturn]) -> None:
+        if found.question is None:
+            return
+        session, question = found.session, found.question
+        selected = session.mailbox
+        contexts = [context for context in selected.contexts if context.tag != question.tag]
+        if len(contexts) >= CONTEXTS or len(found.indexes) > RESULTS:
+            session.send(no_update(question.tag, "Too many results to keep up to date."))
+            return
+        uids = selected.uids
+        result = [uids[index] for index in found.indexes]
+        context = Context(question.tag, found.by_uid, question.key, question.criteria, result)
+        context.values = dict(zip(result, found.values, strict=True)) if question.criteria is not None else {}
+        context.modseq, context.uid_next = selected.mailbox.highest_modseq, selected.mailbox.uid_next
+        selected.contexts = [*contexts, context]
+
+
+def parse(syntax: Syntax) -> Action:
+    tags = []
+    while not syntax.cursor.at_end:
+        syntax.cursor.space()
+        tags.append(syntax.cursor.string())
+    if not tags:
+        raise BadSyntax("a tag expected")
+
+    async def run(session: Session) -> Reply:
+        selected = session.mailbox
+        known = {context.tag for context in selected.contexts}
+        if not known.issuperset(tags):
+            raise BadSyntax("no updates are under way for such a tag")
+        selected.contexts = [context for context in selected.contexts if context.tag not in tags]
+        return Reply("No further updates.")
+
+    return run
+
+
+SEARCH_RETURN: dict[bytes, Callable[[Cursor], SearchReturn]] = {
+    b"UPDATE": lambda cursor: Update(),
+    b"CONTEXT": lambda cursor: Hint(),
+}
+CAPABILITIES = ("CONTEXT=SEARCH", "CONTEXT=SORT")
+COMMAND = Command("CANCELUPDATE", State.SELECTED, parse)
