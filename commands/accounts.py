@@ -49,7 +49,7 @@ def open_accounts(config: Config) -> AccountDatabase:
     return AccountDatabase.open(config[AUTH_DATABASE], create=True, owner=owner)
 
 
-def run_command(name: str, usage: str, config: Config, work: Callable[[], None]) -> int:
+def run_command(name: str, usage: str, config: Config | None, work: Callable[[], None]) -> int:
     """Do the work; the exit status, with what went wrong on the standard error."""
     try:
         work()
@@ -67,10 +67,12 @@ def run_command(name: str, usage: str, config: Config, work: Callable[[], None])
     return os.EX_OK
 
 
-def _exit_status(error: AccountsError, config: Config) -> int:
+def _exit_status(error: AccountsError, config: Config | None) -> int:
     for kinds, status in _EXIT:
         if isinstance(error, kinds):
             return status
+    if config is None:
+        return os.EX_CONFIG
     path = config[AUTH_DATABASE]
     readable = os.access(path if Path(path).exists() else Path(path).parent, os.R_OK | os.W_OK)
     return os.EX_TEMPFAIL if readable else os.EX_NOPERM

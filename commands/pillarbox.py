@@ -6,6 +6,7 @@
     pillarbox -c DIR/etc app-password add ADDRESS [--name NAME] [--protocol P]... | list ADDRESS | del ADDRESS NAME
     pillarbox -c DIR/etc certificate add ADDRESS FILE|FINGERPRINT | list ADDRESS | del ADDRESS FINGERPRINT
     pillarbox -c DIR/etc account list | release ADDRESS
+    pillarbox [-c DIR/etc] mailbox export|import|convert|verify|repair STORE ...
     pillarbox -c DIR/etc suppression list | add ADDRESS [REASON...] | remove ADDRESS | export
     pillarbox -c DIR/etc queue
     pillarbox -c DIR/etc route [-f SENDER] [--json] ADDRESS
@@ -75,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     account.add_argument("words", nargs=argparse.REMAINDER)
     suppression = verbs.add_parser("suppression", help="show and change whom no mail is sent to", add_help=False)
     suppression.add_argument("words", nargs=argparse.REMAINDER)
+    mailbox = verbs.add_parser("mailbox", help="move mail between stores and files, verify, repair", add_help=False)
+    mailbox.add_argument("words", nargs=argparse.REMAINDER)
     sieve_test = verbs.add_parser("sieve-test", help="show what a Sieve script does with a message")
     sieve_test.add_argument("--json", action="store_true", help="print a list of objects")
     sieve_test.add_argument("-f", dest="sender", metavar="SENDER", help="the envelope sender; <> is the null sender")
@@ -181,6 +184,15 @@ def _account(options: argparse.Namespace) -> int:
     return account(options.words, _loaded(options))
 
 
+def _mailbox(options: argparse.Namespace) -> int:
+    from pillarbox.commands.mailbox import main as mailbox
+    from pillarbox.lib.config import config_directory
+
+    # Locations say all by themselves: a machine without an instance has mail too.
+    configured = options.directory or os.path.exists(os.path.join(config_directory(None), "main.yaml"))
+    return mailbox(options.words, _loaded(options) if configured else None)
+
+
 def _sieve_test(options: argparse.Namespace) -> int:
     from pillarbox.commands.sieve import try_script
 
@@ -221,6 +233,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "app-password": _app_password,
     "certificate": _certificate,
     "account": _account,
+    "mailbox": _mailbox,
     "suppression": _suppression,
     "sieve-test": _sieve_test,
     "sieve-check": _sieve_check,

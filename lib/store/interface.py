@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from pillarbox.lib.store.delivering import Delivery, Outcomes, deliver_each
+from pillarbox.lib.store.finding import Finding
 
 DELIMITER: Final = "/"
 INBOX: Final = "INBOX"
@@ -620,6 +621,13 @@ class Store(ABC):
     def deliver(self, batch: Sequence[Delivery]) -> Outcomes:
         """Store each message; the result at the same index is None for stored and durable, else why not."""
         return deliver_each(self, batch)
+
+    def check(self, *, mend: bool) -> Iterator[Finding]:
+        """Look for damage beside the messages themselves, and mend what can be mended without changing a UID.
+
+        Raises StoreError, OSError.
+        """
+        return iter(())
 
     def transfer(self, mailbox: Mailbox, uids: Collection[int], destination: str, *, move: bool) -> Copied:
         """`mailbox.copy` or `mailbox.move`, for an open mailbox of this store, to any mailbox that this store names."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from pillarbox.lib.store import notes
 from pillarbox.lib.store.delivering import Delivery, Outcomes
+from pillarbox.lib.store.finding import Finding
 from pillarbox.lib.store.interface import (
     DELIMITER,
     INBOX,
@@ -29,6 +30,7 @@ from pillarbox.lib.store.lines import to_lf
 from pillarbox.lib.store.locks import dot_lock
 from pillarbox.lib.store.maildir import folders
 from pillarbox.lib.store.maildir.append import MaildirAppender, store_error
+from pillarbox.lib.store.maildir.checking import check_tree
 from pillarbox.lib.store.maildir.directories import make_folder, make_maildir
 from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
@@ -229,6 +231,11 @@ class MaildirStore(Store):
             quota=self._quota,
             date=delivery.date,
         )
+
+    def check(self, *, mend: bool) -> Iterator[Finding]:
+        yield from check_tree(self._root, mend=mend)
+        if mend:
+            self._recount()
 
     def quota_roots(self, name: str) -> tuple[QuotaRoot, ...]:
         folder = folders.canonical(name) if name else ""

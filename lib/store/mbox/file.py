@@ -58,14 +58,14 @@ class MboxFile:
         self.path = path
         self.control = control
         self.create = create
-        self._index_path = f"{control}/{notes}.index"
+        self.index_path = f"{control}/{notes}.index"
         self.journal = f"{control}/{notes}.journal"
         self.append_note = f"{control}/{notes}.append"
         self.text_place = f"{control}/{notes}.text"
 
     def stamp(self) -> tuple[Stamp, Stamp]:
         """The state of file and index now, to see whether anything changed.  Raises MailboxNotFound."""
-        return self._stamp(self.path, self.create), self._stamp(self._index_path, True)
+        return self._stamp(self.path, self.create), self._stamp(self.index_path, True)
 
     def _stamp(self, path: str, may_lack: bool) -> Stamp:
         try:
@@ -110,7 +110,7 @@ class MboxFile:
             raise store_error(error, f"cannot open {self.path}") from error
 
     def _load(self) -> Index:
-        index = read_index(self._index_path)
+        index = read_index(self.index_path)
         if index is None:
             index = Index(new_uid_validity(self.control))
         return index
@@ -118,12 +118,12 @@ class MboxFile:
     def save(self, state: Locked) -> None:
         """Write the index, which describes the file as it is now."""
         state.index.remember(os.fstat(state.fd))
-        write_index(self._index_path, state.index)
+        write_index(self.index_path, state.index)
         state.dirty = False
 
     def forget(self) -> None:
         """Remove the notes of a mailbox that is gone."""
-        for path in (self._index_path, self.journal, self.append_note, *map(self.note_path, notes.MAILBOX)):
+        for path in (self.index_path, self.journal, self.append_note, *map(self.note_path, notes.MAILBOX)):
             journal.remove(path)
         text.throw_away(self.text_place)
 
@@ -134,12 +134,22 @@ class MboxFile:
     def rename_notes(self, other: MboxFile) -> None:
         """Give the notes to the file under its new name."""
         kept = [(self.note_path(kind), other.note_path(kind)) for kind in notes.MAILBOX]
-        for old, new in ((self._index_path, other._index_path), (self.journal, other.journal), *kept):
+        for old, new in ((self.index_path, other.index_path), (self.journal, other.journal), *kept):
             if os.path.exists(old):
                 os.rename(old, new)
         text.throw_away(self.text_place)  # it is made again in time
 
     # --- bringing the index up to date
+
+    def match_anew(self, state: Locked) -> None:
+        """Read the whole file again, whatever the index says; call inside the lock."""
+        size = os.fstat(state.fd).st_size
+        if size:
+            with mmap.mmap(state.fd, size, access=mmap.ACCESS_READ) as data:
+                self._match(state.index, data, list(find_messages(data, 0, size)))
+        else:
+            state.index.rows = []
+        state.dirty = True
 
     def _synchronise(self, state: Locked) -> None:
         size = os.fstat(state.fd).st_size

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from pillarbox.lib.store import mutf7, notes
+from pillarbox.lib.store.finding import Finding
 from pillarbox.lib.store.interface import (
     DELIMITER,
     INBOX,
@@ -33,6 +34,7 @@ from pillarbox.lib.store.interface import (
 from pillarbox.lib.store.locks import dot_lock
 from pillarbox.lib.store.maildir.folders import format_subscriptions, parse_subscriptions
 from pillarbox.lib.store.mbox.append import MboxAppender
+from pillarbox.lib.store.mbox.checking import check_file
 from pillarbox.lib.store.mbox.file import MboxFile, store_error
 from pillarbox.lib.store.mbox.intent import forget_move, is_copied, noted_move
 from pillarbox.lib.store.mbox.mailbox import MboxMailbox, remove_messages
@@ -281,6 +283,13 @@ class MboxStore(Store):
 
     def begin_append(self, name: str) -> Appender:
         return MboxAppender(self._file(name))
+
+    def check(self, *, mend: bool) -> Iterator[Finding]:
+        if mend:
+            self._finish_move()
+        for entry in self.list():
+            if entry.selectable:
+                yield from check_file(entry.name, self._file(entry.name), mend=mend)
 
     def _note(self, name: str, kind: NoteKind) -> str:
         # No mailbox's notes begin with "%" and a letter: the delimiter never stands first.

@@ -1,0 +1,264 @@
+"""Targets of a transfer: a store of any kind, mbox files, directories of single messages.
+
+A batch that a dead process had begun is never stored twice: files are cut back to where it began, single messages have
+names of their own, and in a store what arrived since is compared with the batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from pillarbox.commands.mailbox_message import Mark, Opened, Unreadable, resemblance
+from pillarbox.commands.mailbox_names import file_name
+from pillarbox.commands.mailbox_sources import ENDING, SIDECAR
+from pillarbox.lib.store.delivering import Delivery
+from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
+from pillarbox.lib.store.interface import (
+    DELIMITER,
+    BadMailboxName,
+    MailboxExists,
+    MessageGone,
+    NoteKind,
+    NotPossible,
+    Store,
+)
+from pillarbox.lib.store.lines import to_lf
+from pillarbox.lib.store.mbox.parse import status_lines
+from pillarbox.lib.store.mbox.quoting import FromQuoter, from_line
+from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
+
+_HOUR: Final = 3600
+"""An mbox file has local times: in autumn one hour of them means two."""
+
+
+class StoreTarget:
+    """A store of any kind."""
+
+    def __init__(self, store: Store) -> None:
+        self.name = store.location
+        self._store = store
+        self._marks: dict[str, Mark] = {}
+
+    def prepare(self, mailbox: str) -> str:
+        try:
+            exists = self._store.exists(mailbox)
+        except BadMailboxName:
+            mailbox = _possible(mailbox)
+            exists = self._store.exists(mailbox)
+        if not exists:
+            try:
+                self._store.create(mailbox)
+            except MailboxExists:
+                pass
+        return mailbox
+
+    def mark(self, mailbox: str) -> Mark:
+        # One mark holds for all batches of this run: what the runs before stored has its UID by then.
+        if mailbox not in self._marks:
+            with self._store.open(mailbox) as opened:
+                self._marks[mailbox] = [opened.uid_validity, opened.uid_next]
+        return self._marks[mailbox]
+
+    def missing(self, mailbox: str, mark: Mark, batch: Sequence[Opened], earlier: Mapping[bytes, int]) -> list[Opened]:
+        dates = {int(opened.message.date) + shift for opened in batch for shift in (-_HOUR, 0, _HOUR)}
+        arrived: Counter[bytes] = Counter()
+        arrived.subtract(earlier)
+        with self._store.open(mailbox) as now:
+            first = mark[1] if now.uid_validity == mark[0] else 1
+            for uid in now.messages.uids:
+                try:
+                    if uid >= first and int(now.internal_date(uid)) in dates:
+                        with now.read(uid) as content:
+                            arrived[resemblance(content)] += 1
+                except MessageGone:
+                    continue
+        left = []
+        for opened in batch:
+            digest = resemblance(opened.content)
+            if arrived[digest] > 0:
+                arrived[digest] -= 1
+            else:
+                left.append(opened)
+        return left
+
+    def put(self, mailbox: str, batch: Sequence[Opened]) -> list[DeliveryFailure | None]:
+        return self._store.deliver([_delivery(mailbox, opened) for opened in batch])
+
+    def subscribe(self, names: Iterable[str]) -> None:
+        for name in names:
+            try:
+                self._store.subscribe(name, True)
+            except BadMailboxName:
+                self._store.subscribe(_possible(name), True)
+
+    def set_note(self, mailbox: str, kind: NoteKind, note: bytes) -> None:
+        try:
+            self._store.change_note(mailbox, kind, lambda before: before or note)
+        except NotPossible:
+            pass
+
+
+def _delivery(mailbox: str, opened: Opened) -> Delivery:
+    message = opened.message
+    return Delivery(opened.pieces, mailbox, message.wire_flags(), date=message.date)
+
+
+def _possible(name: str) -> str:
+    """A name that every store can have, for one that this store cannot."""
+    levels = []
+    for level in name.split(DELIMITER):
+        text = "".join(each if each.isprintable() and each not in ".\\" else "_" for each in level)
+        levels.append(text.removesuffix(".sbd")[:60] or "_")
+    return DELIMITER.join(levels)
+
+
+class _Directory:
+    """What knows nothing but messages."""
+
+    def __init__(self, root: str) -> None:
+        self.name = root
+        self._root = root
+
+    def subscribe(self, names: Iterable[str]) -> None:
+        return
+
+    def set_note(self, mailbox: str, kind: NoteKind, note: bytes) -> None:
+        return
+
+
+class MboxTarget(_Directory):
+    """Mbox files below a directory: a file for each mailbox, its children in the directory NAME.sbd."""
+
+    def _path(self, mailbox: str) -> str:
+        *parents, last = mailbox.split(DELIMITER)
+        return "/".join([self._root, *(f"{file_name(level)}.sbd" for level in parents), file_name(last)])
+
+    def prepare(self, mailbox: str) -> str:
+        path = self._path(mailbox)
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        sync_directory(os.path.dirname(path))
+        return mailbox
+
+    def mark(self, mailbox: str) -> Mark:
+        return [os.stat(self._path(mailbox)).st_size]
+
+    def missing(self, mailbox: str, mark: Mark, batch: Sequence[Opened], earlier: Mapping[bytes, int]) -> list[Opened]:
+        if os.stat(self._path(mailbox)).st_size > mark[0]:
+            os.truncate(self._path(mailbox), mark[0])
+        return list(batch)
+
+    def put(self, mailbox: str, batch: Sequence[Opened]) -> list[DeliveryFailure | None]:
+        outcomes: list[DeliveryFailure | None] = []
+        fd = os.open(self._path(mailbox), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            before = os.fstat(fd).st_size
+            try:
+                for opened in batch:
+                    start = os.fstat(fd).st_size
+                    try:
+                        _write_mbox(fd, opened)
+                        outcomes.append(None)
+                    except Unreadable as error:
+                        os.ftruncate(fd, start)
+                        outcomes.append(from_os_error(error, "cannot read message"))
+                os.fsync(fd)
+            except BaseException:
+                os.ftruncate(fd, before)
+                raise
+        finally:
+            os.close(fd)
+        return outcomes
+
+
+def _write_mbox(fd: int, opened: Opened) -> None:
+    message = opened.message
+    write_all(fd, from_line("", message.date) + status_lines(message.flags, message.keywords))
+    quoter, last = FromQuoter(), b"\n"
+    for piece in to_lf(opened.pieces()):
+        if data := quoter.feed(piece):
+            write_all(fd, data)
+            last = data[-1:]
+    if data := quoter.finish():
+        write_all(fd, data)
+        last = data[-1:]
+    write_all(fd, b"\n" if last == b"\n" else b"\n\n")
+
+
+class EmlTarget(_Directory):
+    """A directory for each mailbox, a file for each message with CRLF line ends, and what else is known in SIDECAR."""
+
+    def _path(self, mailbox: str) -> str:
+        return "/".join([self._root, *map(file_name, mailbox.split(DELIMITER))])
+
+    def prepare(self, mailbox: str) -> str:
+        path = self._path(mailbox)
+        os.makedirs(path, 0o700, exist_ok=True)
+        os.close(os.open(f"{path}/{SIDECAR}", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        return mailbox
+
+    def mark(self, mailbox: str) -> Mark:
+        return [os.stat(f"{self._path(mailbox)}/{SIDECAR}").st_size]
+
+    def missing(self, mailbox: str, mark: Mark, batch: Sequence[Opened], earlier: Mapping[bytes, int]) -> list[Opened]:
+        sidecar = f"{self._path(mailbox)}/{SIDECAR}"
+        if os.stat(sidecar).st_size > mark[0]:
+            os.truncate(sidecar, mark[0])
+        return list(batch)  # written again, each under the name that it had
+
+    def put(self, mailbox: str, batch: Sequence[Opened]) -> list[DeliveryFailure | None]:
+        directory = self._path(mailbox)
+        outcomes: list[DeliveryFailure | None] = []
+        lines = b""
+        made: list[tuple[str, str]] = []
+        files: list[int] = []
+        try:
+            for opened in batch:
+                key = opened.message.key
+                name = f"{key:010d}{ENDING}" if isinstance(key, int) else file_name(key)
+                temporary = f"{directory}/.{name}.new"
+                try:
+                    files.append(_written(temporary, opened))
+                except Unreadable as error:
+                    outcomes.append(from_os_error(error, "cannot read message"))
+                    continue
+                made.append((temporary, f"{directory}/{name}"))
+                about = {"file": name, "flags": opened.message.wire_flags(), "date": opened.message.date}
+                lines += json.dumps(about).encode() + b"\n"
+                outcomes.append(None)
+            sync_batch(files)
+        except BaseException:
+            for temporary, _ in made:
+                os.unlink(temporary)
+            raise
+        finally:
+            for fd in files:
+                os.close(fd)
+        for temporary, path in made:
+            os.rename(temporary, path)
+        fd = os.open(f"{directory}/{SIDECAR}", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            write_all(fd, lines)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        sync_directory(directory)
+        return outcomes
+
+
+def _written(path: str, opened: Opened) -> int:
+    """A new file with the message; its descriptor."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        for piece in opened.pieces():
+            write_all(fd, piece)
+        os.utime(fd, (opened.message.date, opened.message.date))
+    except BaseException:
+        os.close(fd)
+        os.unlink(path)
+        raise
+    return fd
