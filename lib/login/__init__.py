@@ -1,4 +1,4 @@
-"""Logging in to a mailbox protocol: what the login parts and the session parts of imapd and pop3d share.
+"""Logging in to a mailbox protocol: what the login and session parts of imapd, pop3d and managesieved share.
 
 A mailbox protocol is served in two parts.  The *login part* runs as the net user, confined, without a mail store in
 reach; it speaks to clients that nobody knows yet.  The *session part* runs as the owner of the mailbox.
@@ -24,13 +24,14 @@ In a session program:
     start = await receive_session(socket, auth, "imap")   # None: refused, already answered
     start.stream, start.account, start.pending ...
 
-`serve_system_sessions` is the root parent that starts sessions of system users, each in a child of that user.
+`serve_system_sessions` is the root parent that starts sessions of system users, in a child for each user.
 """
 
 from pillarbox.lib.login.connection import ClientConnection, ClientGone, LineTooLong
 from pillarbox.lib.login.front import Login, LoginFront, LoginProtocol
 from pillarbox.lib.login.handover import HandOverFailed, SessionStart, receive_session
-from pillarbox.lib.login.system import serve_system_sessions, sessions_apart
+from pillarbox.lib.login.system import places_of, serve_system_sessions, sessions_apart
+from pillarbox.lib.login.user_process import UserSessions
 
 __all__ = [
     "ClientConnection",
@@ -41,6 +42,8 @@ __all__ = [
     "LoginFront",
     "LoginProtocol",
     "SessionStart",
+    "UserSessions",
+    "places_of",
     "receive_session",
     "serve_system_sessions",
     "sessions_apart",

@@ -33,6 +33,11 @@ class LineTooLong(Exception):
 class ClientConnection:
     """One client.  One task reads; any task may write."""
 
+    __slots__ = (
+        *("socket", "encrypted", "tls_text", "buffer", "client_address", "client_port", "local_address", "local_port"),
+        *("_loop", "_tls", "_incoming", "_outgoing", "_readable", "_watched", "_sending", "_interruption"),
+    )
+
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
@@ -43,11 +48,11 @@ class ClientConnection:
         """Bytes that came and nobody has read (decrypted)."""
         self._loop = asyncio.get_running_loop()
         self._tls: ssl.SSLObject | None = None
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        self._incoming: ssl.MemoryBIO
+        self._outgoing: ssl.MemoryBIO  # both with the handshake: most sessions do without
         self._readable: asyncio.Future[None] | None = None
         self._watched = False  # the loop looks at the socket: kept while the next read is near, it costs less so
-        self._sending = asyncio.Lock()
+        self._sending: asyncio.Lock
         self._interruption: Exception | None = None
         self.client_address, self.client_port = _address(sock.getpeername())
         self.local_address, self.local_port = _address(sock.getsockname())
@@ -206,6 +211,7 @@ class ClientConnection:
         Raises ClientGone when it fails.
         """
         self.buffer = b""
+        self._incoming, self._outgoing, self._sending = ssl.MemoryBIO(), ssl.MemoryBIO(), asyncio.Lock()
         tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         while True:
             try:

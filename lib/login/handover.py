@@ -99,10 +99,6 @@ class SessionStart:
     account: Account
     request: SessionRequest
 
-    def reach(self, spool: str) -> tuple[str, ...]:
-        """What a session with a process of its own writes to; `spool` is where system users' mailboxes lie."""
-        return (self.account.home, spool) if self.account.system else (self.account.home,)
-
     @property
     def pending(self) -> bytes:
         """What the client has sent already."""

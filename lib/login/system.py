@@ -1,11 +1,12 @@
-"""The root parent of sessions of system users: it becomes the user in a child and starts the session there; and of
-those of hosted accounts, where `virtual_uid_maps` gives mailboxes to users of their own.
+"""The root parent of sessions of system users: it becomes the user in a child and starts sessions there; and of those
+of hosted accounts, where `virtual_uid_maps` gives mailboxes to users of their own.
 
-It reads one small frame of the login part, redeems its token and forks; it never reads a byte of a client.  The child
-gives up the parent's rights for good before it takes the client over.  Started by an ordinary user it can serve that
-user only, and says so to the others.
+It reads one small frame of the login part, redeems its token and passes the client on; it never reads a byte of a
+client.  All sessions of one account are served by one child, which is forked for the first of them, gives up the
+parent's rights for good before it takes a client over (`user_process`), and is let go a few seconds after the last one.
+Started by an ordinary user it can serve that user only, and says so to the others.
 
-One child serves one client.  The protocol is that of `handover`.
+The protocol is that of `handover`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
 from pillarbox.lib.clients.auth import Account, AuthClient
+from pillarbox.lib.clients.auth_messages import encode_account
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.config import Config
@@ -33,11 +36,10 @@ from pillarbox.lib.log import log
 from pillarbox.lib.login.handover import (
     REQUEST_TIMEOUT,
     SessionRequest,
-    SessionStart,
     encode_reply,
     refusal,
-    take_stream,
 )
+from pillarbox.lib.login.user_process import UserSessions
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.system.privileges import drop_privileges
 
@@ -46,6 +48,13 @@ TICK = 1.0
 
 DRAIN = 5.0
 """Seconds that children get to say good-bye when the service stops."""
+
+LINGER = 5.0
+"""Seconds that a child without sessions is kept: a program that looks for mail often connects twice in a row."""
+
+PASS_ON = 2.0
+"""Seconds in which a child must have room for one more client in its socket; else it is left alone, and another is
+made."""
 
 
 class Parent(Protocol):
@@ -66,7 +75,13 @@ class Parent(Protocol):
     def session_ended(self) -> None: ...
 
 
-Serve = Callable[[SessionStart], None]
+Serve = Callable[[Account, UserSessions], None]
+"""Serves all sessions of an account, in the child and as the user."""
+
+
+def places_of(account: Account, spool: str) -> tuple[str, ...]:
+    """What the sessions of an account write to; `spool` is where system users' mailboxes lie."""
+    return (account.home, spool) if account.system else (account.home,)
 
 
 def sessions_apart(config: Config) -> bool:
@@ -75,8 +90,21 @@ def sessions_apart(config: Config) -> bool:
 
 
 def serve_system_sessions(worker: Parent, service: str, serve: Serve) -> None:
-    """Serve until the worker is told to stop.  `serve(start)` runs the session in the child, as the user."""
+    """Serve until the worker is told to stop.  `serve(account, sessions)` runs the sessions in a child, as the user."""
     _Parent(worker, service, serve).run()
+
+
+@dataclass(slots=True, eq=False)
+class _Child:
+    """A process that serves the sessions of one account."""
+
+    pid: int
+    address: str
+    channel: Channel
+    sessions: int = 0
+    idle_since: float = field(default_factory=time.monotonic)
+    let_go: bool = False
+    """It gets no more clients."""
 
 
 class _Parent:
@@ -86,7 +114,8 @@ class _Parent:
         self._serve = serve
         self._auth = AuthClient(worker.config)
         self._apart = owners_differ(worker.config)
-        self._children: set[int] = set()
+        self._children: dict[int, _Child] = {}
+        self._by_address: dict[str, _Child] = {}
         self._own: tuple[socket.socket, ...] = ()
         """Sockets by which the parent wakes itself."""
 
@@ -100,11 +129,14 @@ class _Parent:
         worker.ready()
         next_tick = time.monotonic() + TICK
         while not worker.stopping:
-            sources: Sequence[socket.socket] = [waker, worker.status]
+            channels = {child.channel.socket: child for child in self._children.values() if not child.let_go}
+            sources: Sequence[socket.socket] = [waker, worker.status, *channels]
             if not worker.at_ceiling:
                 sources = [*sources, *worker.listeners]
             for source in _readable(sources):
-                if source is waker:
+                if source in channels:
+                    self._told(channels[source])
+                elif source is waker:
                     with contextlib.suppress(BlockingIOError):
                         waker.recv(64)
                 elif source is worker.status:
@@ -116,6 +148,7 @@ class _Parent:
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK
                 worker.tick()
+                self._let_idle_go()
         self._drain()
 
     def _drain(self) -> None:
@@ -133,11 +166,43 @@ class _Parent:
                 os.kill(child, number)
 
     def _reap(self) -> None:
-        for child in list(self._children):
-            pid, _ = os.waitpid(child, os.WNOHANG)
+        for child in list(self._children.values()):
+            pid, _ = os.waitpid(child.pid, os.WNOHANG)
             if pid:
-                self._children.discard(pid)
-                self._worker.session_ended()
+                del self._children[pid]
+                self._let_go(child)
+                self._ended(child, child.sessions)
+
+    def _told(self, child: _Child) -> None:
+        """A child says that sessions have ended, or is about to end itself."""
+        try:
+            said = child.channel.socket.recv(4096, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if not said:
+            self._let_go(child)
+        self._ended(child, min(len(said), child.sessions))
+
+    def _ended(self, child: _Child, count: int) -> None:
+        child.sessions -= count
+        child.idle_since = time.monotonic()
+        for _ in range(count):
+            self._worker.session_ended()
+
+    def _let_go(self, child: _Child) -> None:
+        """It ends when its last session has."""
+        if not child.let_go:
+            child.let_go = True
+            child.channel.close()
+        if self._by_address.get(child.address) is child:
+            del self._by_address[child.address]
+
+    def _let_idle_go(self) -> None:
+        for child in list(self._by_address.values()):
+            if not child.sessions and time.monotonic() - child.idle_since > LINGER:
+                self._let_go(child)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -172,14 +237,38 @@ class _Parent:
             log.warning(f"{self._service}: session of user=<{request.username}> refused: {why}")
             connection.sendall(encode_reply(why))
             return
-        child = os.fork()
-        if child == 0:
-            self._child(connection, request, fds, account)
-        self._children.add(child)
-        self._worker.session_started()
+        client = (connection.fileno(), *fds)
+        members = {"request": request.encode(), **encode_account(account)}
+        if not (self._pass_on(account, members, client) or self._pass_on(account, members, client)):
+            connection.sendall(encode_reply("the process of the user does not take it"))
 
-    def _child(self, connection: socket.socket, request: SessionRequest, fds: list[int], account: Account) -> NoReturn:
-        """Be the session; never returns."""
+    def _pass_on(self, account: Account, members: Mapping[str, object], client: tuple[int, ...]) -> bool:
+        """Give a client to the child of its account; False where that child is not to be spoken to any more."""
+        child = self._by_address.get(account.address) or self._fork(account, client)
+        try:
+            child.channel.send(members, client)
+        except ChannelClosed:
+            self._let_go(child)
+            return False
+        child.sessions += 1
+        self._worker.session_started()
+        return True
+
+    def _fork(self, account: Account, client: tuple[int, ...]) -> _Child:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            close_all(client)
+            self._child(Channel(theirs), account)
+        theirs.close()
+        ours.settimeout(PASS_ON)
+        child = _Child(pid, account.address, Channel(ours))
+        self._children[pid] = self._by_address[account.address] = child
+        return child
+
+    def _child(self, channel: Channel, account: Account) -> NoReturn:
+        """Be the process of the account's sessions; never returns."""
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -188,18 +277,17 @@ class _Parent:
             signal.alarm(0)
             for inherited in (*self._worker.listeners, self._worker.status, *self._own):
                 inherited.close()
+            for sibling in self._children.values():
+                sibling.channel.close()
             self._auth.close()
+            sessions = UserSessions(channel, self._service)
             if why := _become(self._worker.config, account):
-                log.warning(f"{self._service}: session of user=<{request.username}> refused: {why}")
-                connection.sendall(encode_reply(why))
+                sessions.refuse(why)
             else:
-                connection.sendall(encode_reply())
-                stream = take_stream(connection, fds)
-                stream.setblocking(False)
-                self._serve(SessionStart(stream, account, request))
+                self._serve(account, sessions)
             status = 0
         except Exception as error:  # the last line of defence of a process: say what happened
-            log.error(f"{self._service}: session of user=<{request.username}>: {type(error).__name__}: {error}")
+            log.error(f"{self._service}: sessions of user=<{account.address}>: {type(error).__name__}: {error}")
         finally:
             os._exit(status)
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import signal
 
+from pillarbox.lib.clients.auth import Account
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import MAIL_SPOOL_DIRECTORY
 from pillarbox.lib.log import log
-from pillarbox.lib.login import SessionStart, serve_system_sessions, sessions_apart
+from pillarbox.lib.login import SessionStart, UserSessions, places_of, serve_system_sessions, sessions_apart
 from pillarbox.lib.process import Program, Worker
 from pillarbox.lib.store.reach import load_stores, reach
 from pillarbox.lib.system.confinement import Confinement
 from pillarbox.pop3d.session.service import SERVICE, make_session, run_session, session_quota
 
 
-def confinement(config: Config, start: SessionStart) -> Confinement:
+def confinement(config: Config, account: Account) -> Confinement:
     """The user's home and the mail spool; the kernel keeps the user's rights there."""
     stores = reach(config)
     return Confinement(
         read=stores.read,
-        write=start.reach(config[MAIL_SPOOL_DIRECTORY]),
+        write=places_of(account, config[MAIL_SPOOL_DIRECTORY]),
         connect_tcp=stores.ports,
         udp=stores.udp,
         unix=stores.unix,
@@ -30,12 +31,15 @@ def confinement(config: Config, start: SessionStart) -> Confinement:
 def run(worker: Worker) -> None:
     """Serve until told to stop."""
 
-    def serve(start: SessionStart) -> None:
+    def run_one(start: SessionStart) -> None:
+        run_session(make_session(worker.config, start), start, session_quota(worker.config, start, apart=True))
+
+    def serve(account: Account, sessions: UserSessions) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         log.set_program(f"{log.program.rpartition('/')[0]}/pop3")
         if worker.service.confine:
-            confinement(worker.config, start).apply()
-        run_session(make_session(worker.config, start), start, session_quota(worker.config, start, apart=True))
+            confinement(worker.config, account).apply()
+        sessions.serve_in_threads(run_one)
 
     serve_system_sessions(worker, SERVICE, serve)
 

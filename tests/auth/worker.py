@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from pillarbox.lib.config import Config, Service
 from pillarbox.lib.process import Program
+from pillarbox.lib.process.loop import preload
 from pillarbox.lib.process.worker import READY, Worker, enter
 
 
@@ -23,6 +24,7 @@ def running(program: Program, service: Service, config: Config, listener: socket
         listener.listen(16)
     listener.setblocking(False)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    preload()  # as master does: the program's user may not be able to read the interpreter's files
     pid = os.fork()
     if pid == 0:
         ours.close()

@@ -12,6 +12,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from pillarbox.lib.ipc import Attributes, Channel, ChannelClosed
 from pillarbox.lib.login import serve_system_sessions
 from pillarbox.lib.login.handover import SessionRequest
 from pillarbox.lib.process import Program, Worker
+from pillarbox.lib.process.loop import preload
 
 
 def system_user() -> pwd.struct_passwd:
@@ -69,6 +71,7 @@ class Parent:
         mail = f"maildir:{home}/Maildir"
         self.accounts = {
             "good": Account(user.pw_name, user.pw_uid, user.pw_gid, str(home), mail, True),
+            "again": Account(user.pw_name, user.pw_uid, user.pw_gid, str(home), mail, True),
             "hosted": Account("ann@example.com", None, None, str(home), mail, False),
             "root": Account("root", 0, 0, str(home), mail, True),
             "other": Account("other", 4242, 4242, str(home), mail, True),
@@ -84,6 +87,7 @@ class Parent:
         listener.listen()
         listener.setblocking(False)
         self.status, theirs = socket.socketpair()
+        preload()
         self.pid = os.fork()
         if self.pid == 0:
             self.status.close()
@@ -101,7 +105,7 @@ class Parent:
             worker = Worker(program, service, self.config, [listener], status)
             signal.signal(signal.SIGTERM, lambda *_: worker.stop())
 
-            serve_system_sessions(worker, "imap", lambda start: serve(worker, start))
+            serve_system_sessions(worker, "imap", lambda account, sessions: serve(worker, account, sessions))
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -204,3 +208,32 @@ def test_stop_ends_the_children_too(parent: Parent) -> None:
     parent.stop()
     assert client.recv(4096) == b"* BYE Server shutting down.\r\n"
     assert client.recv(4096) == b""
+
+
+def children(parent: Parent) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+
+
+def test_sessions_of_one_user_are_in_one_process(parent: Parent) -> None:
+    _, first = parent.start_session("good")
+    assert first.recv(4096).startswith(b"a1 OK")
+    _, second = parent.start_session("again")
+    assert second.recv(4096).startswith(b"a1 OK")
+    assert len(children(parent)) == 1
+    first.sendall(b"z LOGOUT\r\n")
+    while first.recv(4096):
+        pass
+    second.sendall(b"b NOOP\r\n")
+    assert second.recv(4096).startswith(b"b OK"), "the end of one session is not that of another"
+
+
+def test_a_process_that_is_killed_is_replaced(parent: Parent) -> None:
+    _, first = parent.start_session("good")
+    first.recv(4096)
+    os.kill(children(parent)[0], signal.SIGKILL)
+    assert first.recv(4096) == b""
+    while children(parent):
+        time.sleep(0.01)  # it dies piece by piece: a client that comes meanwhile is told to try again
+    reply, second = parent.start_session("again")
+    assert reply.boolean("ok")
+    assert second.recv(4096).startswith(b"a1 OK")
