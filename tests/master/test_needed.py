@@ -63,4 +63,4 @@ def test_the_processes_of_a_system_at_rest() -> None:
         for process in tree(mail.master_pid()):
             title = Path(f"/proc/{process.pid}/cmdline").read_text().rstrip("\0").split(": ", 1)[1]
             names.append(title.split(" ")[0])
-    assert Counter(names) == {**dict.fromkeys(ONE_EACH, 1), "smtpd": 5, "imap-login": 2, "pop3-login": 2}
+    assert Counter(names) == {**dict.fromkeys(ONE_EACH, 1), "smtpd": 5, "imap": 2, "imap-login": 2, "pop3-login": 2}
