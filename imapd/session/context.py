@@ -9,15 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.session.indexing import indexing_of_process
 from pillarbox.imapd.session.selected import Selected
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.imapd import IMAP_IDLE_CHECK_INTERVAL
 from pillarbox.lib.mime import Part, scan_message
 from pillarbox.lib.store.interface import Mailbox, MessageContent, Store
+
+if TYPE_CHECKING:
+    from pillarbox.imapd.session.events import Registration
+    from pillarbox.imapd.session.notifier import Fetch, Notifier
 
 FLUSH_SIZE = 64 * 1024
 """Octets of responses that are gathered at most before they are sent."""
@@ -56,7 +61,7 @@ class Session:
         """What the client has enabled (RFC 5161), in upper case: CONDSTORE, QRESYNC, IMAP4REV2, UTF8=ACCEPT ..."""
         self.saved_search: Sequence[int] = ()
         """`$` (RFC 5182): UIDs, ascending; those of messages that are gone count for nothing."""
-        self.notify: object | None = None
+        self.notify: Notifier | None = None
         """What NOTIFY (RFC 5465) has asked for; None: nothing was."""
         self.language = "i-default"
         """The language of the texts for people (RFC 5255)."""
@@ -130,12 +135,37 @@ class Session:
         if mailbox is not None:
             self.selected = Selected(mailbox, self.enabled)
             self.text_indexing.selected(self.store, self.selected)
+        if self.notify is not None:
+            self.notify.follow_selected()
+
+    @property
+    def check_interval(self) -> float:
+        """Seconds after which one looks again where nothing tells of changes."""
+        return self.config[IMAP_IDLE_CHECK_INTERVAL]
+
+    def new_notifier(self, registration: Registration, fetch: Fetch) -> Notifier:
+        """One for this session (RFC 5465); the loop, which can be woken, knows how."""
+        raise NotImplementedError
+
+    def set_notifier(self, notifier: Notifier | None) -> None:
+        """Tell from now on what it says."""
+        if self.notify is not None:
+            self.notify.close()
+        self.notify = notifier
+        if notifier is not None:
+            notifier.follow_selected()
 
     def report(self, *, with_uid: bool = False) -> None:
         """Tell the client what others did to the selected mailbox.  Raises MailboxReplaced, StoreError."""
         if self.selected is not None:
+            with_flags = True
+            if self.notify is not None:
+                wanted = self.notify.registration.selected
+                if not wanted.wanted:
+                    return
+                with_uid, with_flags = True, wanted.flags  # RFC 5465 section 5.1
             before = self.selected.mailbox.uid_next
-            self.send_all(self.selected.refresh(with_uid=with_uid))
+            self.send_all(self.selected.refresh(with_uid=with_uid, with_flags=with_flags))
             if self.selected.mailbox.uid_next != before:
                 self.text_indexing.arrived(self.store, self.selected)
             if self.selected.contexts:
@@ -200,6 +230,7 @@ class Session:
     def close(self) -> None:
         """The session is over."""
         try:
+            self.set_notifier(None)
             self.select(None)
         finally:
             self.store.close()

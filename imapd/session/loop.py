@@ -30,6 +30,8 @@ from pillarbox.imapd.protocol.reader import (
 )
 from pillarbox.imapd.session.compression import Compression
 from pillarbox.imapd.session.context import Session
+from pillarbox.imapd.session.events import Registration
+from pillarbox.imapd.session.notifier import Fetch, Notifier, TooMuch
 from pillarbox.imapd.session.selected import MailboxReplaced
 from pillarbox.imapd.session.watch import Watcher
 from pillarbox.lib.config import Config
@@ -45,6 +47,24 @@ from pillarbox.lib.log import log
 from pillarbox.lib.login import ClientConnection, ClientGone
 from pillarbox.lib.store.interface import Mailbox, Store, StoreError, StoreUnavailable
 
+_CHANGING = frozenset(
+    {
+        "APPEND",
+        "COPY",
+        "CREATE",
+        "DELETE",
+        "DELETEACL",
+        "MOVE",
+        "RENAME",
+        "REPLACE",
+        "SETACL",
+        "SETMETADATA",
+        "SUBSCRIBE",
+        "UNSUBSCRIBE",
+    }
+)
+"""Commands that change what events tell of: a client needs not be told what it has done itself."""
+
 
 class _Inactive(Exception):
     """The client said nothing for too long."""
@@ -55,7 +75,7 @@ class _Stopping(Exception):
 
 
 class _Woken(Exception):
-    """In IDLE: the mailbox changed, or it is time to look."""
+    """In IDLE, or where the client wants to be told of events: something changed, or it is time to look."""
 
 
 class SessionLoop(Session):
@@ -89,8 +109,11 @@ class SessionLoop(Session):
             while not self.ended:
                 event = self._reader.next_event()
                 if event is None:
+                    if self.notify is not None and self.notify.pending:
+                        await self._tell_events()
                     await self.flush()
-                    await self._read()
+                    with contextlib.suppress(_Woken):
+                        await self._read()
                     continue
                 self.begin_turn()
                 await self._handle(event)
@@ -188,8 +211,11 @@ class SessionLoop(Session):
 
     async def _run(self, command: Command, syntax: Syntax) -> None:
         tag = syntax.tag
+        own = command.name in _CHANGING
         try:
             action = command.parse(syntax)
+            if own and self.notify is not None:
+                await self._tell_events()  # what others did before; what follows is this client's
             reply = await action(self)
             if syntax.cursor.names:
                 self.send_all(normalized_lines(self, command.name, syntax.cursor.names))
@@ -209,12 +235,16 @@ class SessionLoop(Session):
         try:
             if command.report is Report.ALL or syntax.by_uid:
                 self.report(with_uid=syntax.by_uid)
+                if self.notify is not None:
+                    await self.notify.arrived(own=own)
             elif self.selected is not None:
                 self.send_all(self.selected.held_back())
         except StoreError as error:  # the command itself is done, and NO would make the client do it again
             log.warning(f"imap({self.username}): {error}")
         finally:
             self.send(response.status(tag, b"OK", reply.text, reply.code or self._modseq_code()))
+        if own and self.notify is not None:
+            self._own_change()
         if reply.afterwards is not None:
             await reply.afterwards(self)
 
@@ -303,6 +333,44 @@ class SessionLoop(Session):
         self.output = self._input = compression
         self.compressed = True
 
+    # --- events (RFC 5465)
+    def new_notifier(self, registration: Registration, fetch: Fetch) -> Notifier:
+        return Notifier(self, registration, self._watcher, self._wake, fetch)
+
+    def _wake(self) -> None:
+        self._connection.interrupt(_Woken(), replace=False)
+
+    async def _tell_events(self, *, idling: bool = False) -> None:
+        """Tell what has happened, as far as the client wants to know.  Raises MailboxReplaced, StreamBroken."""
+        if self.notify is None:
+            return
+        if self._watcher is not None:
+            self._watcher.drain()
+        try:
+            await self.notify.look(idling=idling)
+        except TooMuch:
+            self._overflow()
+        except StoreError as error:
+            log.warning(f"imap({self.username}): {error}")
+
+    def _own_change(self) -> None:
+        if self.notify is None:
+            return
+        if self._watcher is not None:
+            self._watcher.drain()
+        try:
+            self.notify.own_change()
+        except TooMuch:
+            self._overflow()
+        except StoreError as error:
+            log.warning(f"imap({self.username}): {error}")
+
+    def _overflow(self) -> None:
+        """RFC 5465 section 5.8: as if the client had said NOTIFY NONE."""
+        if self.notify is not None:
+            self.send(response.status(b"*", b"OK", "Too many mailboxes to watch.", "NOTIFICATIONOVERFLOW"))
+            self.set_notifier(self.notify.silent())
+
     # --- IDLE
     async def idle(self) -> None:
         """Tell of changes until the client says DONE.  Raises BadSyntax when it says something else."""
@@ -310,7 +378,7 @@ class SessionLoop(Session):
         self._reader.lines_only = True
         waker = _IdleWaker(self._connection, self.config[IMAP_IDLE_NOTIFY_INTERVAL])
         end = None
-        if self.selected is not None:
+        if self.selected is not None and self.notify is None:  # who wants events is told by those
             end = self._watch(self.selected.mailbox, waker.wake)
             if end is None:
                 waker.look_every(self.config[IMAP_IDLE_CHECK_INTERVAL])
@@ -333,6 +401,7 @@ class SessionLoop(Session):
 
     async def _idle(self, waker: _IdleWaker) -> None:
         self.report()
+        await self._tell_events(idling=True)
         while True:
             event = self._reader.next_event()
             if isinstance(event, wire.Command):
@@ -347,6 +416,9 @@ class SessionLoop(Session):
             try:
                 await self._read()
             except _Woken:
+                if self.notify is not None:
+                    await self._tell_events(idling=True)
+                    continue
                 with contextlib.suppress(StoreUnavailable):  # a database that is away comes back
                     self.report()
 

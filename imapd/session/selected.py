@@ -167,18 +167,21 @@ class Selected:
             response.status(b"*", b"OK", text, f"PERMANENTFLAGS {permanent.decode('ascii')}"),
         ]
 
-    def refresh(self, *, with_uid: bool = False) -> list[bytes]:
-        """Take in what others did.  Raises MailboxReplaced, StoreError."""
+    def refresh(self, *, with_uid: bool = False, with_flags: bool = True) -> list[bytes]:
+        """Take in what others did; without `with_flags` changes of flags are not told.
+
+        Raises MailboxReplaced, StoreError.
+        """
         changes = self.mailbox.refresh()
         self._told = 0
-        return self._tell(changes, with_uid) if changes else []
+        return self._tell(changes, with_uid, with_flags) if changes else []
 
-    def _tell(self, changes: Changes, with_uid: bool) -> list[bytes]:
+    def _tell(self, changes: Changes, with_uid: bool, with_flags: bool) -> list[bytes]:
         if changes.uid_validity_changed:
             raise MailboxReplaced
         lines = self._remove(changes.expunged)
         lines += self.keyword_lines()
-        for state in changes.changed:
+        for state in changes.changed if with_flags else ():
             index = self.index(state.uid)
             if index is not None:
                 lines.append(self.flags_line(index, state, with_uid))

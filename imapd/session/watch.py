@@ -80,6 +80,11 @@ class Watcher:
             del self._callbacks[number]
             self._libc.inotify_rm_watch(self._fd, number)
 
+    def drain(self) -> None:
+        """Take in what the kernel has told so far, without waiting for the loop's next round."""
+        if self._fd >= 0:
+            self._read()
+
     def _read(self) -> None:
         try:
             data = os.read(self._fd, 65536)

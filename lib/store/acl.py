@@ -119,7 +119,7 @@ def parse(note: bytes) -> dict[str, str]:
         if wire:
             known = "".join(_OLD.get(letter, letter) for letter in match[3])
             entries[wire] = ordered(entries.get(wire, "") + known)
-    return entries
+    return {name: rights for name, rights in entries.items() if rights}
 
 
 def _from_file(name: str) -> str:
@@ -127,7 +127,7 @@ def _from_file(name: str) -> str:
     kind, equals, value = name[len(sign) :].partition("=")
     if kind == ANYONE and not equals:
         return sign + ANYONE
-    if kind == "user" and value:
+    if kind == "user" and value and value != ANYONE and value[0] not in (GROUP, "-"):  # a user cannot be called so
         return sign + value
     return f"{sign}{GROUP}{value}" if kind == "group" and value else ""
 
@@ -143,7 +143,7 @@ def _to_file(wire: str) -> str:
     if name != ANYONE:
         name = f"group={name[1:]}" if name.startswith(GROUP) else f"user={name}"
     text = sign + name
-    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"' if re.search(r'[ "\\]', text) else text
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"' if re.search(r'[\s"\\]', text) else text
 
 
 def rights_of(entries: Entries, viewer: Viewer, domain: str) -> str:

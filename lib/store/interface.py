@@ -689,8 +689,12 @@ class Store(ABC):
         Raises MailboxBusy at once if another session has it.  Delivery and IMAP sessions are not kept out.
         """
 
-    def watch_paths(self) -> tuple[str, ...]:
-        """Directories whose change means that a mailbox may have come, gone or got another name (for inotify)."""
+    def watch_paths(self, name: str = "", *, notes: bool = False) -> tuple[str, ...]:
+        """Files and directories in which something changes when the mailbox does, with `notes` also what stands beside
+        it; without a name, when mailboxes or subscriptions come, go or are renamed.
+
+        Empty where only looking again tells.  Raises MailboxNotFound.
+        """
         return ()
 
     @abstractmethod

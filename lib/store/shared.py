@@ -396,6 +396,15 @@ class SharedStore(Store):
             inside.expunge(copied.source_uids)
         return copied
 
+    def watch_paths(self, name: str = "", *, notes: bool = False) -> tuple[str, ...]:
+        if not name:
+            return self.personal.watch_paths()
+        found = self._share(name)
+        if found is None:
+            return self.personal.watch_paths(name, notes=notes)
+        self._need(*found, "lr")
+        return found[0].store.watch_paths(found[1], notes=notes)
+
     def session_lock(self, name: str) -> AbstractContextManager[None]:
         if self._share(name) is not None:
             raise NotPossible("only the owner can lock a mailbox")

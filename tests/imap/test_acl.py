@@ -236,6 +236,11 @@ def test_any_text_beside_a_mailbox_is_read(note: bytes) -> None:
     assert acl.parse(acl.serialize(entries)) == entries
 
 
+@pytest.mark.parametrize("line", ["user=anyone lr", "user=$staff lr", "user=-bob@example.org lr", "group= lr", "lr"])
+def test_no_user_stands_for_others(line: str) -> None:
+    assert acl.parse(line.encode()) == {}
+
+
 @given(st.text(max_size=40))
 def test_identifiers_have_one_spelling(text: str) -> None:
     try:

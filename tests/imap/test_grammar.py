@@ -169,6 +169,7 @@ ARGUMENTS = {
     b"GETACL": b" INBOX",
     b"LISTRIGHTS": b" INBOX anyone",
     b"MYRIGHTS": b" INBOX",
+    b"NOTIFY": b" SET STATUS (SELECTED (MessageNew (UID FLAGS) MessageExpunge)) (SUBTREE (a b) (MailboxName))",
     b"SETACL": b' INBOX $staff "+lrs"',
     b"GETMETADATA": b' (MAXSIZE 10 DEPTH 1) INBOX (/private/comment "/shared/comment")',
     b"GETQUOTA": b' ""',

@@ -257,6 +257,14 @@ class MaildirStore(Store):
             self._make_inbox()
         notes.change(self._note(name, kind), change)
 
+    def watch_paths(self, name: str = "", *, notes: bool = False) -> tuple[str, ...]:
+        if not name:
+            self._make_inbox()
+            return (self._root,)
+        directory = self._directory(name)
+        places = (f"{directory}/new", f"{directory}/cur")
+        return (*places, directory) if notes else places
+
     @contextmanager
     def session_lock(self, name: str) -> Iterator[None]:
         path = f"{self._directory(name)}/pillarbox-session.lock"

@@ -302,6 +302,10 @@ class MboxStore(Store):
         self._make_directory(self._control)
         notes.change(self._note(name, kind), change)
 
+    def watch_paths(self, name: str = "", *, notes: bool = False) -> tuple[str, ...]:
+        # Directories of children come and go anywhere in the tree, and flags stand in the notes.
+        return ()
+
     @contextmanager
     def session_lock(self, name: str) -> Iterator[None]:
         file = self._file(name)

@@ -223,7 +223,7 @@ class SqlStore(Store):
     def session_lock(self, name: str) -> AbstractContextManager[None]:
         return self._database.session_lock(self._existing(name).mailbox)
 
-    def watch_paths(self) -> tuple[str, ...]:
+    def watch_paths(self, name: str = "", *, notes: bool = False) -> tuple[str, ...]:
         return self._database.watch_paths()
 
     def close(self) -> None:
