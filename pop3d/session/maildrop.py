@@ -20,12 +20,12 @@ class OpenMaildrop:
         self._mailbox = mailbox
         self._uids: list[int] = []
         self._sizes: list[int] = []
-        for state in mailbox.messages:
+        for uid, known in zip(mailbox.messages.uids, mailbox.messages.sizes(), strict=True):
             try:
-                size = mailbox.size(state.uid)
+                size = known if known >= 0 else mailbox.size(uid)
             except MessageGone:
                 continue  # removed since the snapshot was taken
-            self._uids.append(state.uid)
+            self._uids.append(uid)
             self._sizes.append(size)
 
     def __len__(self) -> int:

@@ -18,7 +18,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import WeakValueDictionary
 
 from pillarbox.lib.store.index.layout import (
@@ -40,7 +40,7 @@ _serials: Final = itertools.count()
 
 
 class _Kept(threading.local):
-    """What a thread holds: open files, and their columns, the one used last at the end."""
+    """What a thread holds: open files, and their columns, the one read last at the end."""
 
     def __init__(self) -> None:
         self.bases: WeakValueDictionary[tuple[int, int], Base] = WeakValueDictionary()
@@ -119,24 +119,23 @@ class Base:
     def column(self, name: str) -> memoryview:
         """One of COLUMNS.  Raises Damaged."""
         key = (self._serial, name)
-        column = _kept.columns.pop(key, None) or self._own.get(name)
-        if column is None:
-            offset, size = self._spans[name]
-            data = self.read(offset, size)
-            if len(data) != size or zlib.crc32(data) != self.header.sums[COLUMNS.index(name)]:
-                self.damaged = True
-                raise Damaged("the mailbox's index was damaged; it is made anew")
-            column = memoryview(data).cast(CODES[name])  # type: ignore[call-overload]
-            if self._fd < 0:
-                self._own[name] = column
-            elif size <= MEMORY:
-                _kept.size += size
-        if self._fd < 0 or column.nbytes > MEMORY:
+        column: memoryview | None = _kept.columns.get(key) or self._own.get(name)
+        if column is not None:
             return column
-        _kept.columns[key] = column
-        while _kept.size > MEMORY and len(_kept.columns) > 1:
-            oldest = next(iter(_kept.columns))
-            _kept.size -= _kept.columns.pop(oldest).nbytes
+        offset, size = self._spans[name]
+        data = self.read(offset, size)
+        if len(data) != size or zlib.crc32(data) != self.header.sums[COLUMNS.index(name)]:
+            self.damaged = True
+            raise Damaged("the mailbox's index was damaged; it is made anew")
+        column = cast("memoryview", memoryview(data).cast(CODES[name]))  # type: ignore[call-overload]
+        if self._fd < 0:
+            self._own[name] = column
+        elif size <= MEMORY:
+            _kept.columns[key] = column
+            _kept.size += size
+            while _kept.size > MEMORY:
+                oldest = next(iter(_kept.columns))
+                _kept.size -= _kept.columns.pop(oldest).nbytes
         return column
 
     def uid(self, place: int) -> int:

@@ -115,8 +115,7 @@ class Live:
         for name in ("modseqs", "uids", "marks"):  # what a snapshot cannot be without
             base.column(name)
         table = Table(base)
-        for frame in frames:
-            table.take(frame)
+        table.replay(frames)
         self.latest = table
         self._position = header.log_applied + size
         self._seen = seen

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from pillarbox.lib.store.index.base import Base, Columns
@@ -91,11 +92,13 @@ class Table:
     def _place(self, uid: int) -> int:
         """The row of the columns, -1 where it is not in them or no more."""
         place = self.base.place(uid) if self.base.count else -1
-        if place >= 0 and self._gone:
-            found = bisect_left(self._gone, place)
-            if found < len(self._gone) and self._gone[found] == place:
-                return -1
-        return place
+        return -1 if place >= 0 and self._is_gone(place) else place
+
+    def _is_gone(self, place: int) -> bool:
+        if not self._gone:
+            return False
+        found = bisect_left(self._gone, place)
+        return found < len(self._gone) and self._gone[found] == place
 
     def row(self, uid: int, *, named: bool = True) -> Row | None:
         """All that is known of a message; None where there is none.  `named`: with its name."""
@@ -189,17 +192,23 @@ class Table:
             row = self._rows[uid]
             yield uid, row.mark, row.name
 
+    def name_set(self) -> set[bytes]:
+        """The names of all messages."""
+        if not self.base.count or self._rows or self._gone:
+            return {name for _, _, name in self.names()}
+        return set(self.base.names())
+
     def fresh(self) -> dict[bytes, int]:
         """The messages in new/: name to UID."""
         if not self.state.fresh:
             return {}
-        uids = self.uids()
-        found = {}
-        for position, mark in enumerate(self.column("marks")):
-            if mark & FRESH:
-                row = self.row(uids[position])
-                if row is not None:
-                    found[row.name] = uids[position]
+        found = {row.name: uid for uid, row in self._rows.items() if row.mark & FRESH}
+        if len(found) < self.state.fresh and self.base.count:
+            for place, mark in enumerate(self.base.column("marks")):
+                if mark & FRESH:
+                    uid = self.base.uid(place)
+                    if uid not in self._rows and not self._is_gone(place):
+                        found[self.base.name(place)] = uid
         return found
 
     def first_unseen(self) -> int:
@@ -224,10 +233,23 @@ class Table:
         for record in records:
             self._apply(record)
 
-    def take(self, frame: Frame) -> None:
-        """Take in a frame of the log."""
-        self.apply(frame.records)
-        self.state = frame.state
+    def replay(self, frames: Sequence[Frame]) -> None:
+        """Take in frames of the log, all that there are after the columns: each has counted."""
+        try:
+            uids, sizes, dates = (self.base.column(name) for name in ("uids", "sizes", "dates"))
+        except Damaged:
+            uids = sizes = dates = memoryview(b"")
+        rows, count = self._rows, len(uids)
+        for record in chain.from_iterable(frame.records for frame in frames):
+            if record.kind == FLAGS and record.uid not in rows:
+                # By far the most: without a look at each column.
+                place = bisect_left(uids, record.uid)
+                if place < count and uids[place] == record.uid and not self._is_gone(place):
+                    rows[record.uid] = Row(record.mark, record.modseq, sizes[place], dates[place], record.name)
+                    continue
+            self._apply(record)
+        if frames:
+            self.state = frames[-1].state
 
     def _apply(self, record: Record) -> None:
         kind, uid, mark, modseq, size, date, name = record

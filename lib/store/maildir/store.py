@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pillarbox.lib.store import notes
 from pillarbox.lib.store.delivering import Delivery, Outcomes
 from pillarbox.lib.store.finding import Finding
+from pillarbox.lib.store.index.file import peek
 from pillarbox.lib.store.interface import (
     DELIMITER,
     INBOX,
@@ -34,7 +35,9 @@ from pillarbox.lib.store.maildir.checking import check_tree
 from pillarbox.lib.store.maildir.directories import make_folder, make_maildir
 from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
+from pillarbox.lib.store.maildir.scan import Directories
 from pillarbox.lib.store.maildir.state import UidStates
+from pillarbox.lib.store.maildir.sync import is_stale
 from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter
 from pillarbox.lib.store.quota import FROM_FILE, Quota
 from pillarbox.lib.system.files import sync_directory, write_file
@@ -198,6 +201,10 @@ class MaildirStore(Store):
         return MaildirMailbox(canonical, directory, self._states, read_only, self._directory, self._ledger)
 
     def status(self, name: str, with_size: bool = False) -> MailboxStatus:
+        return _status(self._directory(name), with_size) or self._look(name, with_size)
+
+    def _look(self, name: str, with_size: bool) -> MailboxStatus:
+        """The counts where the index does not have them."""
         with self.open(name, read_only=True) as mailbox:
             counts = mailbox.messages.counts()
             return MailboxStatus(
@@ -283,3 +290,23 @@ class MaildirStore(Store):
 
     def close(self) -> None:
         pass
+
+
+def _status(directory: str, with_size: bool) -> MailboxStatus | None:
+    """What the index says, if it is right about the directory as it is now."""
+    known = peek(directory)
+    if known is None:
+        return None
+    header, state = known
+    if (with_size and state.unsized) or is_stale(state, Directories(directory).stamps()):
+        return None
+    return MailboxStatus(
+        messages=state.messages,
+        recent=state.fresh,
+        unseen=state.unseen,
+        deleted=state.deleted,
+        uid_next=state.uid_next,
+        uid_validity=header.uid_validity,
+        highest_modseq=state.modseq,
+        size=state.size if with_size else -1,
+    )

@@ -46,6 +46,11 @@ def mark_of_name(name: bytes) -> int:
     return mark_of(flags, letters)
 
 
+def is_stale(state: State, stamps: Stamps) -> bool:
+    """Whether the directories, which have these stamps now, must be looked at."""
+    return stamps != (state.new_stamp, state.cur_stamp) or is_due(state.new_due) or is_due(state.cur_due)
+
+
 class Synchronizer:
     """Looks for the view of `live`.  Every call raises MailboxNotFound, MailboxBusy, StoreUnavailable."""
 
@@ -62,12 +67,7 @@ class Synchronizer:
         """Whether the directories, or the time, say that there may be something new."""
         stamps = self.directories.stamps()
         latest = self._live.latest
-        if latest is None:
-            return True
-        state = latest.state
-        if stamps != (state.new_stamp, state.cur_stamp):
-            return True
-        return is_due(state.new_due) or is_due(state.cur_due) or (self._take_in_wanted and state.fresh > 0)
+        return latest is None or is_stale(latest.state, stamps) or (self._take_in_wanted and latest.state.fresh > 0)
 
     def run(self, everything: bool = False) -> None:
         """Look, and note in the index what is found.  `everything`: look at cur/ in any case."""
@@ -184,14 +184,20 @@ class Synchronizer:
         self, latest: Table, fresh: set[bytes], present: set[bytes], moved: dict[bytes, bytes]
     ) -> tuple[list[tuple[int, bytes]], dict[bytes, int], set[bytes] | None]:
         """What is there and not in the index; base names and UIDs of what is in the index and not there."""
-        known: tuple[dict[bytes, int], dict[bytes, int]] = ({}, {})
-        for uid, mark, name in latest.names():
-            known[1 if mark & FRESH else 0][name] = uid
-        now = (present.union(moved.values()), fresh.difference(moved))
-        removed = {base_of(name): known[0][name] for name in known[0].keys() - now[0]}
-        removed.update((base_of(name), known[1][name]) for name in known[1].keys() - now[1])
-        added = {base_of(name): (FRESH, name) for name in now[1] - known[1].keys()}
-        added.update((base_of(name), (0, name)) for name in now[0] - known[0].keys())
+        known_fresh = latest.fresh()
+        now_fresh = fresh.difference(moved)
+        known = latest.name_set()
+        if known_fresh:
+            known.difference_update(known_fresh)
+        present.update(moved.values())
+        added = {base_of(name): (FRESH, name) for name in now_fresh.difference(known_fresh)}
+        removed = {base_of(name): uid for name, uid in known_fresh.items() if name not in now_fresh}
+        if known != present:
+            added.update((base_of(name), (0, name)) for name in present.difference(known))
+            missing = known.difference(present)
+            removed.update(
+                (base_of(name), uid) for uid, mark, name in latest.names() if name in missing and not mark & FRESH
+            )
         if removed.keys() - added.keys():
             # Perhaps being renamed while we looked: once more, when it is quiet.
             again_fresh, again = self.directories.list_quietly()

@@ -335,6 +335,12 @@ class OwnChanges:
 
 def _differing(before: Table, after: Table) -> set[int]:
     """UIDs of messages that are not the same in both."""
+    if before.base.header.lineage == after.base.header.lineage:
+        since = before.state.modseq
+        gone = after.vanished_since(since)
+        if gone is not None:
+            uids = after.uids()
+            return {uids[place] for place, each in enumerate(after.column("modseqs")) if each > since}.union(gone)
     old = dict(zip(before.uids(), before.column("marks"), strict=True))
     now = dict(zip(after.uids(), after.column("marks"), strict=True))
     return {uid for uid, _ in old.items() ^ now.items()}
