@@ -10,7 +10,7 @@ from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.session.context import Session
 from pillarbox.imapd.session.selected import Selected, split_flags
-from pillarbox.lib.store.interface import FlagChange
+from pillarbox.lib.store.interface import FlagChange, MessageState
 
 AT_ONCE = 500
 """Messages whose flags are changed in one call of the store; between calls other sessions have their turn."""
@@ -58,7 +58,7 @@ def parse(syntax: Syntax) -> Action:
         modified: list[int] = []
         for start in range(0, len(uids), AT_ONCE):
             some = uids[start : start + AT_ONCE]
-            before = modseqs_before(selected, some) if silent and unchanged_since is None else {}
+            before = states_of(selected, some) if silent else {}
             done = selected.mailbox.set_flags(some, change, flags, keywords, unchanged_since=unchanged_since)
             missing += len(some) - len(done.states) - len(done.modified)
             modified += done.modified
@@ -67,10 +67,12 @@ def parse(syntax: Syntax) -> Action:
                 index = selected.index(state.uid)
                 if index is None:
                     continue
-                # Silent or not, a client must hear of flags that are not as it said (a keyword that found no room).
-                if not silent or (change != "remove" and not keywords <= state.keywords):
+                old = before.get(state.uid)
+                # Silent or not, a client must hear of flags that are not as it thinks: a keyword found no room, or
+                # another session changed something, which will not be told again (RFC 9051 section 6.4.6).
+                if old is None or (state.flags, state.keywords) != changed(old, change, flags, keywords):
                     session.send(selected.flags_line(index, state, syntax.by_uid))
-                elif selected.tells_modseqs and before.get(state.uid) != state.modseq:
+                elif selected.tells_modseqs and (unchanged_since is not None or old.modseq != state.modseq):
                     session.send(selected.modseq_change_line(index, state))
             await session.breathe()
         code = modified_code(syntax, selected, modified)
@@ -81,13 +83,22 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
-def modseqs_before(selected: Selected, uids: list[int]) -> dict[int, int]:
-    """The MODSEQs that a client knows: it need not hear of those that a silent command leaves as they are."""
-    if not selected.tells_modseqs:
-        return {}
+def states_of(selected: Selected, uids: list[int]) -> dict[int, MessageState]:
+    """What the client knows of these messages."""
     indexes = (selected.index(uid) for uid in uids)
     states = (selected.state(index) for index in indexes if index is not None)
-    return {state.uid: state.modseq for state in states}
+    return {state.uid: state for state in states}
+
+
+def changed(
+    state: MessageState, change: FlagChange, flags: int, keywords: frozenset[str]
+) -> tuple[int, frozenset[str]]:
+    """The flags and keywords that a client expects after its change."""
+    if change == "replace":
+        return flags, keywords
+    if change == "add":
+        return state.flags | flags, state.keywords | keywords
+    return state.flags & ~flags, state.keywords - keywords
 
 
 def modified_code(syntax: Syntax, selected: Selected, uids: list[int]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from tests.imap.dialogue import MESSAGE, Client, run
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "maildir"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The location of an empty store that keeps modification sequences."""
     return f"{request.param}:{tmp_path}/mail.{request.param}"

@@ -124,6 +124,7 @@ class MaildirMailbox(MaildirView):
                         continue
         except OSError as error:
             raise StoreUnavailable(f"cannot change flags: {error.strerror}") from error
+        self._keywords.reload()  # another session may have set a keyword, of which these messages tell
         return FlagsSet(tuple(map(self.messages.state, done)), tuple(modified))
 
     def _change_flags(
