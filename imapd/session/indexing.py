@@ -24,6 +24,7 @@ class TextIndexing:
     """For the sessions of one process."""
 
     def __init__(self, config: Config) -> None:
+        self.config = config
         self._wanted = config[FTS]
         self._at_once = config[FTS_AUTOINDEX]
         self.keeper = Keeper(Limits(config[FTS_MESSAGE_MAX_SIZE], config[FTS_MAX_SIZE]), open_store)
@@ -64,7 +65,7 @@ def indexing_of_process(config: Config) -> TextIndexing:
     """The one of this process, made when it is first asked for: a fork has none yet."""
     process = os.getpid()
     known = _indexing.get(process)
-    if known is None:
+    if known is None or known.config is not config:
         _indexing.clear()
         known = _indexing[process] = TextIndexing(config)
     return known

@@ -6,6 +6,7 @@ import socket
 
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.capabilities import session_capabilities
+from pillarbox.imapd.session.indexing import indexing_of_process
 from pillarbox.imapd.session.loop import SessionLoop
 from pillarbox.imapd.session.spaces import Spaces
 from pillarbox.imapd.session.watch import Watcher
@@ -80,6 +81,7 @@ class SessionServer:
     def stop(self) -> None:
         """Tell all clients that the service stops."""
         self._stopping = True
+        indexing_of_process(self._config).keeper.stop()
         for session in self._sessions:
             session.stop()
 

@@ -97,6 +97,10 @@ class Database(ABC):
     def shrink(self) -> None:
         """Something was removed: give room back."""
 
+    def text_place(self, mailbox: int) -> str | None:
+        """Where the full-text index of a mailbox lies; None where the database has no directory."""
+        return None
+
     @abstractmethod
     def watch_paths(self) -> tuple[str, ...]:
         """Directories in which something happens when the database changes."""

@@ -66,6 +66,10 @@ class SqlMailbox(Mailbox):
         self.uid_next, self.highest_modseq = row.uid_next, row.modseq
         self._claim(row)
 
+    @property
+    def text_place(self) -> str | None:
+        return self._database.text_place(self._mailbox)
+
     # --- the snapshot
     def _claim(self, row: MailboxRow) -> int:
         """The UID from which on messages are recent here; who looks next will not be told so."""

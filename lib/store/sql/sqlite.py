@@ -175,6 +175,10 @@ class SqliteDatabase(Database):
             self._connected().execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
 
     # --- beside the tables
+    def text_place(self, mailbox: int) -> str | None:
+        # A directory of its own: who watches that of the database is not woken.
+        return f"{self._path}.text/{mailbox}"
+
     def watch_paths(self) -> tuple[str, ...]:
         return (os.path.dirname(self._path),)
 

@@ -27,6 +27,7 @@ from pillarbox.lib.store.sql.database import Database
 from pillarbox.lib.store.sql.mailbox import SqlMailbox
 from pillarbox.lib.store.sql.names import canonical
 from pillarbox.lib.store.sql.tables import MailboxRow
+from pillarbox.lib.store.text.file import throw_away
 
 NOTE_LIMIT = 4 << 20
 """Octets of the largest note beside a mailbox."""
@@ -103,6 +104,8 @@ class SqlStore(Store):
             pieces.clear_unused(transaction)
             transaction.notify(row.mailbox)
             transaction.notify(0)
+        if (place := self._database.text_place(row.mailbox)) is not None:
+            throw_away(place)
         self._database.shrink()
 
     def rename(self, old: str, new: str) -> None:

@@ -72,6 +72,9 @@ class TextIndex:
         self.path = path
         if not os.path.exists(path) and not create:
             raise FileNotFoundError(path)
+        if create:
+            with suppress(OSError):
+                os.mkdir(os.path.dirname(path), 0o700)
         self._database = sqlite3.connect(path, timeout=0 if create else _READERS_PATIENCE, isolation_level=None)
         try:
             self._database.execute(f"PRAGMA cache_size = {CACHE}")
