@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -259,10 +260,9 @@ class Notifier:
 
     def _expunged(self, name: str) -> bool:
         """Whether messages that the client knows are gone."""
-        selected = self._session.mailbox
+        uids = self._session.mailbox.uids
         with self._session.store.open(name, read_only=True) as mailbox:
-            position = mailbox.messages.position
-            return any(position(uid) is None for uid in selected.uids)
+            return bool(uids) and bisect_right(mailbox.messages.uids, uids[-1]) < len(uids)
 
     # --- looking
     async def look(self, *, idling: bool = False) -> None:

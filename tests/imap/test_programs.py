@@ -112,6 +112,29 @@ def test_idle_is_told_of_deliveries_inside_the_confinement(config: Config, folde
             assert lines.readline() == b"* 2 EXISTS\r\n"
 
 
+def test_mailboxes_are_shared_between_accounts_inside_the_confinement(config: Config, folder: Path) -> None:
+    for name in ("ann", "bob"):
+        assert user.main(["add", f"{name}@example.com", "pw"], config) == 0
+    listener = socket.create_server(("127.0.0.1", 0))
+    with ExitStack() as workers:
+        workers.enter_context(running(AUTH, Service("auth", "auth"), config))
+        workers.enter_context(running(SESSION, Service("imap", "imapd.session"), config))
+        workers.enter_context(running(LOGIN, Service("imap-login", "imapd.login"), config, listener))
+        ann, bob = (imaplib.IMAP4("127.0.0.1", listener.getsockname()[1], timeout=20) for _ in range(2))
+        with ann, bob:
+            ann.login("ann@example.com", "pw")
+            bob.login("bob@example.com", "pw")
+            box = '"Other Users/ann@example.com/Box"'
+            ann.create("Box")
+            ann.append("Box", None, None, MESSAGE)
+            assert bob.select(box)[0] == "NO"
+            assert ann.setacl("Box", "bob", "lrs") == ("OK", [b"Setacl completed."])
+            assert bob.myrights(box) == ("OK", [f"{box} lrs".encode()])
+            assert bob.select(box) == ("OK", [b"1"])
+            assert bob.append(box, None, None, MESSAGE)[0] == "NO"
+            assert bob.list('""', '"Other*"')[1][-1] == f'(\\HasNoChildren) "/" {box}'.encode()
+
+
 def test_login_part_cannot_redeem_a_token(config: Config) -> None:
     """What makes a login part that was taken over harmless: auth refuses its user (and only that one)."""
     if os.geteuid() != 0:
