@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pillarbox.lib.config.quota import FolderRule, Limits
+from pillarbox.lib.store.delivering import Delivery
 from pillarbox.lib.store.interface import (
     DELETED,
     FLAGGED,
@@ -396,6 +397,79 @@ def test_notes_go_with_their_mailbox(store: SqlStore) -> None:
         store.note("Gone", "acl")
 
 
+# --- deliveries, checks
+
+
+def test_a_batch_is_one_transaction(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    writing = store._database.writing
+    monkeypatch.setattr(store._database, "writing", lambda **how: begun.append(how) or writing(**how))
+    assert store.deliver([Delivery(lambda number=number: [letter(str(number))]) for number in range(20)]) == [None] * 20
+    assert begun == [{"durable": True}]
+    assert store.status(INBOX).messages == 20
+    check(store)
+
+
+def test_what_has_no_room_waits_or_bounces_and_the_others_are_stored(database: Callable[[], Database]) -> None:
+    size = len(letter("1"))
+    for tempfail, dsn in ((True, "4.2.2"), (False, "5.2.2")):
+        store = SqlStore("sql:", database(), Quota(Limits(size * 2, 0), tempfail=tempfail))
+        outcomes = store.deliver([Delivery(lambda number=number: [letter(str(number))]) for number in range(3)])
+        if tempfail:
+            assert outcomes[:2] == [None, None]
+        assert outcomes[2] is not None and outcomes[2].dsn == dsn
+        assert store.status(INBOX).messages == 2
+        check(store)
+
+
+def test_a_batch_that_cannot_be_committed_waits_as_a_whole(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.open(INBOX).close()
+
+    def broken(*_: object) -> None:
+        raise StoreUnavailable("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tables, "count", broken)
+        outcomes = store.deliver([Delivery(lambda: [letter("x")]), Delivery(lambda: [letter("y")])])
+    assert [outcome is not None and outcome.dsn for outcome in outcomes] == ["4.2.0", "4.2.0"]
+    assert store.status(INBOX).messages == 0
+    check(store)
+
+
+def test_wrong_counts_are_found_and_mended(store: SqlStore) -> None:
+    store.create("Work")
+    one, *_ = add(store, "1", "2", "3")
+    with store.open(INBOX) as inbox:
+        inbox.set_flags([one], "add", SEEN | DELETED)
+    assert list(store.check(mend=False)) == []
+    with store._database.writing(durable=True) as transaction:
+        for statement in (
+            "UPDATE mailboxes SET messages = 7, unseen = 9, uid_next = 2 WHERE account = ?1 AND name = 'INBOX'",
+            "UPDATE bodies SET refs = refs + 1 WHERE account = ?1",
+            "INSERT INTO pieces SELECT account, 1, 0, 0, data FROM pieces WHERE account = ?1 LIMIT 1",
+        ):
+            transaction.execute(statement, transaction.account)
+    found = list(store.check(mend=False))
+    assert [(each.mailbox, each.harmless, each.mended) for each in found] == [
+        (INBOX, False, False),
+        ("", True, False),
+        ("", True, False),
+    ]
+    assert [each.mended for each in store.check(mend=True)] == [True] * 3
+    assert list(store.check(mend=False)) == []
+    check(store)
+    assert add(store, "4") == [4]
+
+
+def test_a_content_that_is_not_all_there_is_found(store: SqlStore) -> None:
+    add(store, "1")
+    with store._database.writing(durable=True) as transaction:
+        transaction.execute("DELETE FROM pieces WHERE account = ?1", transaction.account)
+    (finding,) = store.check(mend=True)
+    assert (finding.mailbox, finding.mended) == (INBOX, False)
+    assert "message 1" in finding.what
+
+
 # --- anything at all
 
 
@@ -448,6 +522,7 @@ def test_after_any_steps_views_and_counts_agree_with_what_is_there(
                 store.rename("A", "C")
                 store.rename("C", "A")
     check(store)
+    assert list(store.check(mend=False)) == []
     for view in views:
         view.refresh()
         with second.open(INBOX, read_only=True) as fresh:

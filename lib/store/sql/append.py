@@ -20,10 +20,15 @@ class SqlAppender(Appender):
 
     def __init__(self, database: Database, name: str, quota: Quota) -> None:
         self._database = database
-        self._name = name
+        self.name = name
         self._quota = quota
         self._convert = ToCRLF()
         self._body: BodyWriter | None = BodyWriter(database)
+
+    @property
+    def size(self) -> int:
+        """Octets so far."""
+        return self._body.size if self._body is not None else 0
 
     def write(self, data: bytes) -> None:
         if self._body is not None:
@@ -44,7 +49,7 @@ class SqlAppender(Appender):
         if self._body is None:
             raise StoreUnavailable("the message is already stored or thrown away")
         now = time.time_ns() // 1000
-        target = tables.by_name(transaction, self._name)
+        target = tables.by_name(transaction, self.name)
         tables.check_quota(transaction, self._quota, target.name, self._body.size, 1)
         words = tables.keep_keywords(transaction, target.mailbox, keywords)
         body = self._body.finish(transaction)

@@ -97,10 +97,6 @@ class Database(ABC):
     def shrink(self) -> None:
         """Something was removed: give room back."""
 
-    def text_place(self, mailbox: int) -> str | None:
-        """Where the full-text index of a mailbox lies; None where the database has no directory."""
-        return None
-
     @abstractmethod
     def watch_paths(self) -> tuple[str, ...]:
         """Directories in which something happens when the database changes."""
@@ -115,6 +111,14 @@ class Database(ABC):
     @abstractmethod
     def unwatch(self, fd: int) -> None:
         """Close a descriptor of `watch_fd`."""
+
+    def beside(self, what: str, mailbox: int) -> str | None:
+        """A file for what may be thrown away at any time, None where there is no place for one."""
+        return None
+
+    def wrong(self) -> list[str]:
+        """What the database itself finds damaged."""
+        return []
 
     @abstractmethod
     def session_lock(self, mailbox: int) -> AbstractContextManager[None]:

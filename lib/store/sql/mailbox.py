@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from pillarbox.lib.store.index.cache import FileCache
 from pillarbox.lib.store.interface import (
     DELETED,
     NO_KEYWORDS,
@@ -37,6 +38,8 @@ from pillarbox.lib.store.sql.tables import MailboxRow
 
 _BATCH: Final = 50_000
 """Messages whose columns are read in one row: some megabytes of text."""
+CACHE, TEXT = "cache", "text"
+"""What lies beside a database that is a file."""
 _COLUMNS: Final = ", ".join(Message._fields)
 
 
@@ -50,7 +53,8 @@ class SqlMailbox(Mailbox):
         self.read_only = read_only
         self.uid_validity = row.uid_validity
         self.messages = ColumnSnapshot()
-        self.cache = MemoryCache()
+        cache = database.beside(CACHE, row.mailbox)
+        self.cache = MemoryCache() if cache is None else FileCache(cache, self)
         self._database = database
         self._mailbox = row.mailbox
         self._quota = quota
@@ -65,10 +69,6 @@ class SqlMailbox(Mailbox):
             self._keywords = tables.known_keywords(transaction, self._mailbox)
         self.uid_next, self.highest_modseq = row.uid_next, row.modseq
         self._claim(row)
-
-    @property
-    def text_place(self) -> str | None:
-        return self._database.text_place(self._mailbox)
 
     # --- the snapshot
     def _claim(self, row: MailboxRow) -> int:
@@ -182,6 +182,10 @@ class SqlMailbox(Mailbox):
 
     def watch_paths(self) -> tuple[str, ...]:
         return self._database.watch_paths()
+
+    @property
+    def text_place(self) -> str | None:
+        return self._database.beside(TEXT, self._mailbox)
 
     def watch_fd(self) -> int | None:
         if self._fd is None:

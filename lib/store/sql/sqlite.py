@@ -7,6 +7,7 @@ that nobody finds again.  The file is never mapped: a page that cannot be read i
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -175,10 +176,6 @@ class SqliteDatabase(Database):
             self._connected().execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
 
     # --- beside the tables
-    def text_place(self, mailbox: int) -> str | None:
-        # A directory of its own: who watches that of the database is not woken.
-        return f"{self._path}.text/{mailbox}"
-
     def watch_paths(self) -> tuple[str, ...]:
         return (os.path.dirname(self._path),)
 
@@ -187,6 +184,16 @@ class SqliteDatabase(Database):
 
     def unwatch(self, fd: int) -> None:
         pass
+
+    def beside(self, what: str, mailbox: int) -> str | None:
+        # In a directory of its own: who watches that of the database is not woken.
+        folder = f"{self._path}.{what}"
+        with contextlib.suppress(OSError):
+            os.mkdir(folder, 0o700)
+        return f"{folder}/{mailbox}"
+
+    def wrong(self) -> list[str]:
+        return [text for (text,) in self.single("PRAGMA integrity_check(20)") if text != "ok"]
 
     @contextmanager
     def session_lock(self, mailbox: int) -> Iterator[None]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
+from pillarbox.lib.store.delivering import Delivery, Outcomes
+from pillarbox.lib.store.finding import Finding
 from pillarbox.lib.store.interface import (
     DELIMITER,
     INBOX,
@@ -23,8 +27,10 @@ from pillarbox.lib.store.interface import (
 from pillarbox.lib.store.quota import FROM_FILE, MAILBOX_ROOT, Quota
 from pillarbox.lib.store.sql import pieces, tables
 from pillarbox.lib.store.sql.append import SqlAppender
+from pillarbox.lib.store.sql.checking import check
 from pillarbox.lib.store.sql.database import Database
-from pillarbox.lib.store.sql.mailbox import SqlMailbox
+from pillarbox.lib.store.sql.delivery import deliver
+from pillarbox.lib.store.sql.mailbox import CACHE, TEXT, SqlMailbox
 from pillarbox.lib.store.sql.names import canonical
 from pillarbox.lib.store.sql.tables import MailboxRow
 from pillarbox.lib.store.text.file import throw_away
@@ -104,9 +110,15 @@ class SqlStore(Store):
             pieces.clear_unused(transaction)
             transaction.notify(row.mailbox)
             transaction.notify(0)
-        if (place := self._database.text_place(row.mailbox)) is not None:
-            throw_away(place)
+        self._forget_beside(row.mailbox)
         self._database.shrink()
+
+    def _forget_beside(self, mailbox: int) -> None:
+        if text := self._database.beside(TEXT, mailbox):
+            throw_away(text)
+        if cache := self._database.beside(CACHE, mailbox):
+            with contextlib.suppress(OSError):
+                os.unlink(cache)
 
     def rename(self, old: str, new: str) -> None:
         old, new = canonical(old), canonical(new)
@@ -208,6 +220,12 @@ class SqlStore(Store):
 
     def begin_append(self, name: str) -> Appender:
         return SqlAppender(self._database, self._existing(name).name, self._quota)
+
+    def deliver(self, batch: Sequence[Delivery]) -> Outcomes:
+        return deliver(self._database, self._quota, batch)
+
+    def check(self, *, mend: bool) -> Iterator[Finding]:
+        return check(self._database, mend=mend)
 
     def quota_roots(self, name: str) -> tuple[QuotaRoot, ...]:
         if name:

@@ -1,0 +1,103 @@
+"""Looking for damage in an account: counts that do not agree with what they count, bodies and pieces that are missing
+or that nobody has.
+
+Everything but missing octets can be mended, and no UID changes by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from pillarbox.lib.store.finding import Finding
+from pillarbox.lib.store.interface import DELETED, SEEN
+from pillarbox.lib.store.sql.database import Database, Row, Transaction
+from pillarbox.lib.store.sql.pieces import PIECE
+
+_COUNTED: Final = ("messages", "unseen", "deleted", "size", "least_next", "modseq")
+
+
+def check(database: Database, *, mend: bool) -> Iterator[Finding]:
+    """See `Store.check`.  The account stands still meanwhile where things are mended."""
+    yield from (Finding("", f"the database is damaged: {text}") for text in database.wrong())
+    with database.writing(durable=True) if mend else database.reading() as transaction:
+        found = [*_counts(transaction, mend=mend), *_references(transaction, mend=mend), *_pieces(transaction)]
+    yield from found
+
+
+def _counts(transaction: Transaction, *, mend: bool) -> Iterator[Finding]:
+    there = {
+        mailbox: tuple(map(int, counted))
+        for mailbox, *counted in transaction.rows(
+            f"SELECT mailbox, COUNT(*), SUM(CASE WHEN flags & {SEEN} = 0 THEN 1 ELSE 0 END),"
+            f" SUM(CASE WHEN flags & {DELETED} <> 0 THEN 1 ELSE 0 END), SUM(size), MAX(uid) + 1, MAX(modseq)"
+            " FROM messages WHERE account = ?1 GROUP BY mailbox",
+            transaction.account,
+        )
+    }
+    for mailbox, name, uid_next, modseq, *noted in transaction.rows(
+        "SELECT mailbox, name, uid_next, modseq, messages, unseen, deleted, size FROM mailboxes WHERE account = ?1",
+        transaction.account,
+    ):
+        *counts, least_next, least_modseq = there.pop(mailbox, (0,) * len(_COUNTED))
+        if counts == [*map(int, noted)] and uid_next >= least_next and modseq >= least_modseq:
+            continue
+        if mend:
+            transaction.execute(
+                "UPDATE mailboxes SET messages = ?3, unseen = ?4, deleted = ?5, size = ?6, uid_next = ?7, modseq = ?8"
+                " WHERE account = ?1 AND mailbox = ?2",
+                transaction.account,
+                mailbox,
+                *counts,
+                max(uid_next, least_next),
+                max(modseq, least_modseq),
+            )
+        yield Finding(name, "its counts do not agree with its messages", mended=mend)
+    for mailbox in there:
+        yield Finding("", f"there are messages of mailbox number {mailbox}, which does not exist")
+
+
+def _references(transaction: Transaction, *, mend: bool) -> Iterator[Finding]:
+    wrong: list[Row] = transaction.rows(
+        "SELECT b.body, COALESCE(m.used, 0) FROM bodies AS b LEFT JOIN"
+        " (SELECT body, COUNT(*) AS used FROM messages WHERE account = ?1 GROUP BY body) AS m ON m.body = b.body"
+        " WHERE b.account = ?1 AND (b.refs <> COALESCE(m.used, 0) OR (b.refs = 0) <> (b.unused_since > 0))",
+        transaction.account,
+    )
+    if wrong:
+        for body, used in wrong if mend else ():
+            transaction.execute(
+                "UPDATE bodies SET refs = ?3, unused_since = ?4 WHERE account = ?1 AND body = ?2",
+                transaction.account,
+                body,
+                used,
+                0 if used else int(time.time()),
+            )
+        yield Finding("", f"{len(wrong)} bodies are used more, or less, than is noted", harmless=True, mended=mend)
+    ((strays,),) = transaction.rows(
+        "SELECT COUNT(*) FROM pieces AS p LEFT JOIN bodies AS b ON b.account = p.account AND b.body = p.body"
+        " WHERE p.account = ?1 AND b.body IS NULL",
+        transaction.account,
+    )
+    if strays:
+        if mend:
+            transaction.execute(
+                "DELETE FROM pieces WHERE account = ?1 AND body NOT IN (SELECT body FROM bodies WHERE account = ?1)",
+                transaction.account,
+            )
+        yield Finding("", f"{strays} pieces belong to no body", harmless=True, mended=mend)
+
+
+def _pieces(transaction: Transaction) -> Iterator[Finding]:
+    """Messages whose octets are not all there; what is in the pieces, reading the message tells."""
+    for name, uid in transaction.rows(
+        "SELECT x.name, m.uid FROM messages AS m"
+        " JOIN mailboxes AS x ON x.account = m.account AND x.mailbox = m.mailbox"
+        " LEFT JOIN bodies AS b ON b.account = m.account AND b.body = m.body"
+        " LEFT JOIN (SELECT body, COUNT(*) AS number FROM pieces WHERE account = ?1 GROUP BY body) AS p"
+        " ON p.body = m.body WHERE m.account = ?1 AND (b.body IS NULL OR b.size <> m.size"
+        f" OR COALESCE(p.number, 0) <> (m.size + {PIECE - 1}) / {PIECE}) ORDER BY x.name, m.uid LIMIT 1000",
+        transaction.account,
+    ):
+        yield Finding(name, f"the content of message {uid} is not all there")
