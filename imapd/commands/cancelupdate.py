@@ -15,8 +15,12 @@ from pillarbox.imapd.session.context import Session
 class Hint(SearchReturn):
     """CONTEXT says that the client will ask again; each answer costs what it costs."""
 
+    decides = False
+
 
 class Update(SearchReturn):
+    decides = False
+
     def done(self, found: SearchFound, returned: Mapping[bytes, SearchReturn]) -> None:
         if found.question is None:
             return

@@ -89,6 +89,8 @@ class SearchReturn:
 
     silent = False
     """Alone it brings no ESEARCH response."""
+    decides = True
+    """It has a say in what SAVE keeps."""
 
     def check(self, returned: Mapping[bytes, SearchReturn]) -> None:
         """Look whether it fits the others.  Raises BadSyntax."""

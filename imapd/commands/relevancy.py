@@ -10,6 +10,8 @@ from pillarbox.imapd.protocol.cursor import Cursor
 
 
 class Relevancy(SearchReturn):
+    decides = False
+
     def data(self, found: SearchFound) -> bytes:
         if not found.relevancies:
             return b""

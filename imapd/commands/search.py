@@ -62,7 +62,10 @@ def parse_return(cursor: Cursor) -> Returned | None:
     """search-return-opts and the space behind them (RFC 4731); None where the old form is wanted."""
     if not cursor.accept(b"RETURN "):
         return None
+    start = cursor.position
     found: Returned = read_options(cursor, options.SEARCH_RETURN, "search option")
+    if cursor.data[start : cursor.position].upper().count(b"PARTIAL ") > 1:  # RFC 9394 section 3.1
+        raise BadSyntax("PARTIAL may stand there once")
     cursor.space()
     for option in found.values():
         option.check(found)

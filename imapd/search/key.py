@@ -96,13 +96,13 @@ class Candidate:
         if name.lower() not in KEPT:
             return first_value(self.header, name)
         found = _field(name).search(self._short_header())
-        return None if found is None else unfold(found[1])
+        return None if found is None else unfold(found[1].removesuffix(b"\r"))
 
     def fields(self, name: bytes) -> Sequence[bytes]:
         """The unfolded values of all fields of that name."""
         if name.lower() not in KEPT:
             return list(values(self.header, name))
-        return [unfold(value) for value in _field(name).findall(self._short_header())]
+        return [unfold(value.removesuffix(b"\r")) for value in _field(name).findall(self._short_header())]
 
     def _short_header(self) -> bytes:
         if self._short is None:

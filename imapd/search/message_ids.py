@@ -20,8 +20,7 @@ def message_ids(value: bytes) -> list[str]:
 
 def _plain(text: bytes) -> str:
     text = _BLANKS.sub(b"", text)
-    quoted = _QUOTED.fullmatch(text)
-    if quoted is not None:
+    if text.startswith(b'"') and (quoted := _QUOTED.fullmatch(text)) is not None:
         text = _ESCAPED.sub(rb"\1", quoted[1]) + quoted[2]
     return text.decode("latin-1")
 

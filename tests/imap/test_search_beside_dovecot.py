@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from pillarbox.lib.store import open_store
+from pillarbox.lib.store.text.keeper import Limits, bring_up
 from tests.imap.dialogue import Client, run
 from tests.peers.dovecot import Dovecot
 
@@ -157,8 +159,14 @@ def key(chance: random.Random, depth: int = 0) -> str:
             return f"({key(chance, depth + 1)} {key(chance, depth + 1)})"
 
 
-def test_searches(mailboxes: tuple[Dovecot, Path]) -> None:
+@pytest.mark.parametrize("indexed", [False, True])
+def test_searches(mailboxes: tuple[Dovecot, Path], indexed: bool) -> None:
     chance = random.Random(1)
+    if indexed:
+        with open_store(f"maildir:{mailboxes[1]}").open("INBOX") as mailbox:
+            assert mailbox.text_place is not None
+            bring_up(mailbox.text_place, mailbox, Limits(message_max=100_000, max_size=0))
+            assert mailbox.text_candidates("nothing like this", ("body",)) == set()
     commands = []
     for _ in range(QUERIES):
         options = chance.choice(["", "", "RETURN (MIN MAX COUNT ALL) ", "RETURN (COUNT) ", "RETURN (MIN) "])

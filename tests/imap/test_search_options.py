@@ -51,7 +51,9 @@ SAVED = {
     "SAVE MIN MAX": "2,5",
     "SAVE MIN COUNT": "2,5",
     "SAVE PARTIAL 2:2": "5",
-    "SAVE PARTIAL 2:2 COUNT": "5",
+    "SAVE PARTIAL 2:2 COUNT": "2,5",
+    "SAVE MIN CONTEXT": "2",
+    "SAVE CONTEXT": "2,5",
     "SAVE PARTIAL 2:2 MIN": "2,5",
 }
 
@@ -137,6 +139,7 @@ def test_pages_of_sorted_results_and_of_fetches(tmp_path: Path) -> None:
     "command",
     [
         "SEARCH RETURN (PARTIAL 1:2 ALL) ALL",
+        "SEARCH RETURN (PARTIAL 1:2 PARTIAL 3:4) ALL",
         "SEARCH RETURN (PARTIAL 1:-2) ALL",
         "SEARCH RETURN (PARTIAL 0:2) ALL",
         "SEARCH RETURN (PARTIAL 1) ALL",
@@ -233,3 +236,31 @@ def test_no_index_is_begun_without_need(tmp_path: Path) -> None:
         assert not (tmp_path / "Maildir" / "pillarbox-text").exists()
 
     dialogue(tmp_path, talk)
+
+
+def test_an_index_may_be_begun_when_a_mailbox_is_selected(tmp_path: Path) -> None:
+    async def talk(client: Client) -> None:
+        client.session.text_indexing.keeper.wait()
+        assert (tmp_path / "Maildir" / "pillarbox-text").exists()
+
+    dialogue(tmp_path, talk, fts_autoindex="yes")
+
+
+def test_no_index_is_made_where_none_is_wanted(tmp_path: Path) -> None:
+    async def talk(client: Client) -> None:
+        assert await client.ok("SEARCH BODY hello") == [b"* SEARCH 1 2 3 4 5 6"]
+        client.session.text_indexing.keeper.wait()
+        assert not (tmp_path / "Maildir" / "pillarbox-text").exists()
+
+    dialogue(tmp_path, talk, fts="no")
+
+
+def test_the_index_of_a_large_mailbox_is_asked_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pillarbox.imapd.search.run.LARGE", 0)
+
+    async def talk(client: Client) -> None:
+        client.session.text_indexing.keeper.wait()
+        assert await client.ok("SEARCH BODY hello TEXT letter") == [b"* SEARCH 1 2 3 4 5 6"]
+        assert await client.ok("SEARCH BODY helloo") == [b"* SEARCH"]
+
+    dialogue(tmp_path, talk, fts_autoindex="yes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 import pytest
@@ -50,11 +49,20 @@ def test_the_base_subject_of_a_base_subject_is_itself(subject: str) -> None:
     assert again == base or base.startswith("["), "only what would leave nothing stays"
 
 
-@pytest.mark.parametrize("piece", ["[a]", "Re: ", "[fwd: ", " (fwd)", "[a] re", "]", "["])
-def test_long_subjects_take_no_longer_than_their_length(piece: str) -> None:
-    began = time.process_time()
-    base_subject((piece * 60_000).encode())
-    assert time.process_time() - began < 20, "far beyond what linear time is, far below what quadratic time would be"
+LONG = {
+    "[a]": "[a]",
+    "Re: ": "",
+    "[fwd: ": "[fwd:" + " [fwd:" * 59_999,
+    " (fwd)": "",
+    "[a] re": "re" + "[a] re" * 59_999,
+    "]": "]" * 60_000,
+}
+
+
+@pytest.mark.parametrize("piece", LONG)
+def test_long_subjects_are_read_in_linear_time(piece: str) -> None:
+    """In quadratic time this would take hours."""
+    assert base_subject((piece * 60_000).encode()).base == LONG[piece]
 
 
 def test_casemap_orders_without_case_and_accents_together() -> None:

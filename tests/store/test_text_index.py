@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import quopri
+import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -285,3 +287,32 @@ def test_the_keeper_indexes_in_the_background(store: Store) -> None:
     keeper.wait()
     with store.open("INBOX") as mailbox:
         assert looked_at(mailbox, "pear") == set()
+
+
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_a_process_that_dies_leaves_the_index_as_it_was(store: Store, last: int) -> None:
+    mailbox = opened(store, letter("one", "apple"))
+    for _ in range(3):
+        store.append("INBOX", [letter("more", "pear")])
+    mailbox.refresh()
+    child = os.fork()
+    if not child:
+        taken = 0
+
+        def die(worked: float) -> bool:
+            nonlocal taken
+            taken += 1
+            if taken == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return True
+
+        try:
+            assert mailbox.text_place is not None
+            bring_up(mailbox.text_place, mailbox, LIMITS, die)
+        finally:
+            os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert looked_at(mailbox, "apple") == {1, 2, 3, 4}
+    index(mailbox)
+    assert looked_at(mailbox, "apple") == {1}
+    assert looked_at(mailbox, "pear") == {2, 3, 4}

@@ -35,6 +35,9 @@ _BUSY_TRIES: Final = 5
 _BUSY_REST: Final = 2.0
 """How often, and after how many seconds, an index is tried again that another process writes."""
 
+_REST_LIMIT: Final = 5.0
+"""Seconds that the thread rests at most after a mailbox; it rests as long as it worked."""
+
 _NICENESS: Final = 10
 
 
@@ -88,12 +91,15 @@ class Keeper:
                     return
                 location, name = next(iter(self._waiting))
                 del self._waiting[location, name]
+            began = time.monotonic()
             try:
                 self._bring_up(location, name)
             except (StoreError, OSError) as error:
                 log.info(f"text index of {name} in {location}: {error}")
             except Exception as error:  # a fault of ours; searches work without the index
                 log.panic(f"text index of {name} in {location}: {type(error).__name__}: {error}")
+            # What comes one by one is taken in together where looking at the mailbox is much work.
+            self._stopped.wait(min(time.monotonic() - began, _REST_LIMIT))
 
     def _bring_up(self, location: str, name: str) -> None:
         store = self._open_store(location)
