@@ -31,6 +31,7 @@ from pillarbox.imapd.commands import (
     getquotaroot,
     id,
     idle,
+    inprogress,
     list,
     listrights,
     logout,
@@ -59,6 +60,7 @@ from pillarbox.imapd.commands import (
     store,
     subscribe,
     thread,
+    uidonly,
     unselect,
     unsubscribe,
 )
@@ -91,6 +93,7 @@ MODULES: tuple[ModuleType, ...] = (
     getquotaroot,
     id,
     idle,
+    inprogress,
     list,
     listrights,
     logout,
@@ -118,6 +121,7 @@ MODULES: tuple[ModuleType, ...] = (
     store,
     subscribe,
     thread,
+    uidonly,
     unselect,
     unsubscribe,
 )

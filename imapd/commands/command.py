@@ -69,3 +69,8 @@ class Command:
     plain_form: bool = True
     until_rev2: bool = False
     """IMAP4rev2 has done away with it (RFC 9051 appendix E): unknown once that is enabled."""
+
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether its form without UID has to do with sequence numbers; EXPUNGE alone has not."""
+        return self.uid_form and self.name != "EXPUNGE"

@@ -39,7 +39,7 @@ def parse(syntax: Syntax) -> Action:
     for modifier in modifiers.values():
         modifier.check(syntax, numbers, modifiers)
         items += modifier.items
-    if syntax.by_uid:
+    if syntax.by_uid and b"UIDONLY" not in syntax.enabled:  # there the response begins with the UID
         items = (UID, *items)
     items = tuple(dict.fromkeys(items))
 

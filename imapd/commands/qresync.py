@@ -60,6 +60,8 @@ class Resync(SelectParameter):
 
     def before(self, session: Session) -> None:
         must_be_enabled(session)
+        if self.numbers.ranges and b"UIDONLY" in session.enabled:
+            raise BadSyntax("message numbers are not used once UIDONLY is enabled", "UIDREQUIRED")
 
     def opened(self, session: Session) -> None:
         selected = session.mailbox

@@ -74,7 +74,7 @@ def parse(syntax: Syntax) -> Action:
                     session.send(selected.flags_line(index, state, syntax.by_uid))
                 elif selected.tells_modseqs and (unchanged_since is not None or old.modseq != state.modseq):
                     session.send(selected.modseq_change_line(index, state))
-            await session.breathe()
+            await session.progress(min(start + AT_ONCE, len(uids)), len(uids))
         code = modified_code(syntax, selected, modified)
         if missing and not syntax.by_uid:
             raise CommandFailed("Some of the messages no longer exist", code or "EXPUNGEISSUED")

@@ -14,3 +14,7 @@ class CommandFailed(Exception):
 
 class BadSyntax(Exception):
     """A tagged BAD: the command breaks the grammar or comes in the wrong state."""
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code

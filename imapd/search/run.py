@@ -57,7 +57,7 @@ async def search(
             except MessageGone:
                 pass
             if not step % rate:
-                await session.breathe()
+                await session.progress(start + step, len(indexes))
     selected.mailbox.cache.flush()
     if any(look.searches_text for look in looks):
         session.text_indexing.searched(session.store, selected)

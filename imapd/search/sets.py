@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.sequence import SAVED_RESULT, SequenceSet
 from pillarbox.imapd.search.key import Candidate, Key, View
 from pillarbox.imapd.search.reading import Parser, Reading
@@ -33,6 +34,8 @@ class InSet(Key):
         if self.numbers == SAVED_RESULT:
             places = map(selected.index, view.saved)
             return Named(frozenset(place for place in places if place is not None))
+        if not self.by_uid and selected.by_uid_only:
+            raise BadSyntax("UID before the set expected once UIDONLY is enabled", "UIDREQUIRED")
         if self.by_uid:
             return Named(frozenset(self.numbers.indexes(selected.uids)))
         return Named(frozenset(number - 1 for number in self.numbers.within(selected.count)))

@@ -33,6 +33,9 @@ JOINED = 16 * 1024
 TURN = 0.01
 """Seconds that one session may work before the others of the process get their turn."""
 
+PROGRESS_EVERY = 10.0
+"""Seconds after which a client hears of a command that is still under way."""
+
 TREES_KEPT = 64
 """Part trees that are kept: a client asks for BODYSTRUCTURE, then for one part after the other."""
 
@@ -53,6 +56,8 @@ class Session:
         self.store = store
         self.username = username
         self.selected: Selected | None = None
+        self.tag = b""
+        """Of the command under way."""
         self.compressed = False
         self.ended = False
         """Set by LOGOUT."""
@@ -70,6 +75,7 @@ class Session:
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._turn_began = 0.0
+        self._speak_at = 0.0
         self._clock = asyncio.get_running_loop().time
         self._content: tuple[int, MessageContent] | None = None  # the message that was read last, kept open
         self._trees: OrderedDict[int, Part] = OrderedDict()
@@ -108,6 +114,18 @@ class Session:
     def begin_turn(self) -> None:
         """A command begins."""
         self._turn_began = self._clock()
+        self._speak_at = self._turn_began + PROGRESS_EVERY
+
+    async def progress(self, done: int, total: int) -> None:
+        """As `breathe`, in a command that is silent for long: tell now and then how far it is (RFC 9585)."""
+        now = self._clock()
+        if now >= self._speak_at and self.tag:
+            self._speak_at = now + PROGRESS_EVERY
+            goal = b"%d" % total if total else response.NIL
+            about = response.parenthesized((response.string(self.tag), b"%d" % done, goal))
+            self.send(response.status(b"*", b"OK", "Still at work", f"INPROGRESS {about.decode('ascii', 'replace')}"))
+            await self.flush()
+        await self.breathe()
 
     async def breathe(self) -> None:
         """Between two messages of a long command: send what has grown large, let the other sessions have a turn."""

@@ -189,7 +189,7 @@ class SessionLoop(Session):
             cursor.space()
             command, syntax = self._find(cursor, tag)
         except BadSyntax as error:
-            self._wrong(_tag_of(data), str(error))
+            self._wrong(_tag_of(data), str(error), error.code)
             return
         await self._run(command, syntax)
 
@@ -204,13 +204,15 @@ class SessionLoop(Session):
             raise BadSyntax("Unknown command.")
         if command.until_rev2 and b"IMAP4REV2" in self.enabled:
             raise BadSyntax("IMAP4rev2 does not have this command.")
+        if command.takes_numbers and not by_uid and b"UIDONLY" in self.enabled:
+            raise BadSyntax("Message numbers are not used once UIDONLY is enabled.", "UIDREQUIRED")
         state = State.SELECTED if self.selected is not None else State.AUTHENTICATED
         if not state & command.states:
             raise BadSyntax("No mailbox selected.")
         return command, Syntax(cursor, by_uid, tag, self.enabled)
 
     async def _run(self, command: Command, syntax: Syntax) -> None:
-        tag = syntax.tag
+        self.tag = tag = syntax.tag
         own = command.name in _CHANGING
         try:
             action = command.parse(syntax)
@@ -220,7 +222,7 @@ class SessionLoop(Session):
             if syntax.cursor.names:
                 self.send_all(normalized_lines(self, command.name, syntax.cursor.names))
         except BadSyntax as error:
-            self._wrong(tag, f"Error in IMAP command {command.name}: {error}")
+            self._wrong(tag, f"Error in IMAP command {command.name}: {error}", error.code)
             return
         except (CommandFailed, StoreError) as error:
             self._failed(tag, error)
@@ -265,9 +267,9 @@ class SessionLoop(Session):
             log.warning(f"imap({self.username}): {error}")
         self.send(response.status(tag, b"NO", str(error) or "Failed.", error.response_code))
 
-    def _wrong(self, tag: bytes, text: str) -> None:
+    def _wrong(self, tag: bytes, text: str, code: str = "") -> None:
         """BAD; the session ends after too many of them in a row."""
-        self.send(response.status(tag, b"BAD", text))
+        self.send(response.status(tag, b"BAD", text, code))
         self._bad += 1
         if self._bad >= self.config[IMAP_MAX_BAD_COMMANDS]:
             self.bye("Too many invalid IMAP commands.")
