@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
+from pillarbox.lib.accounts import mail_location
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.sharing import IMAP_ACL_GROUPS, IMAP_PUBLIC_ADMINS
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
@@ -19,7 +21,7 @@ class Spaces:
     """The rules of one configuration."""
 
     def __init__(self, config: Config, quotas: QuotaPolicy) -> None:
-        self._sharing = Sharing(config[VIRTUAL_MAILBOX_BASE].rstrip("/"))
+        self._sharing = Sharing(config[VIRTUAL_MAILBOX_BASE].rstrip("/"), partial(mail_location, config))
         self._groups = config[IMAP_ACL_GROUPS] or {}
         self._admins = frozenset(admin.lower() for admin in config[IMAP_PUBLIC_ADMINS])
         # What another account's own limits are only its maildirsize file says here.

@@ -69,6 +69,7 @@ class Share:
     domain: str
     owner: str
     """The address; "" for the public ones, which nobody owns."""
+    location: str
     all_rights: bool = False
     """The user administers them."""
 
@@ -112,9 +113,11 @@ class SharedStore(Store):
         known = self._stores.get(owner)
         if not location:
             return None
-        if known is None or known.store.location != location:
+        if known is None or known.location != location:
+            if known is not None:
+                known.store.close()
             domain = owner.rpartition("@")[2]
-            known = Share(f"{OTHERS}{DELIMITER}{owner}", self._open(location, True), domain, owner)
+            known = Share(f"{OTHERS}{DELIMITER}{owner}", self._open(location, True), domain, owner, location)
             self._stores[owner] = known
         return known
 
@@ -124,8 +127,9 @@ class SharedStore(Store):
             place = self._sharing.public_place(self._viewer.domain)
             if not place or not (self._public_admin or self._sharing.has_public(self._viewer.domain)):
                 return None
-            store = self._open(f"maildir:{place}", False)
-            known = self._stores[""] = Share(PUBLIC, store, self._viewer.domain, "", self._public_admin)
+            location = f"maildir:{place}"
+            store = self._open(location, False)
+            known = self._stores[""] = Share(PUBLIC, store, self._viewer.domain, "", location, self._public_admin)
         return known
 
     # --- what may be done
@@ -201,7 +205,8 @@ class SharedStore(Store):
 
     def set_acl(self, name: str, identifier: str, sign: str, rights: str) -> None:
         found = self._share(name)
-        share, inner = found or (Share("", self.personal, self._viewer.domain, self._viewer.address), name)
+        own = Share("", self.personal, self._viewer.domain, self._viewer.address, self.location)
+        share, inner = found or (own, name)
         if found is not None:
             self._need(share, inner, "a")
         who = acl.identifier(identifier, share.domain)
@@ -221,7 +226,7 @@ class SharedStore(Store):
             if entry.selectable:
                 with suppress(StoreError):
                     names.update(acl.parse(share.store.note(entry.name, "acl")))
-        self._sharing.update(share.owner, share.store.location, names)
+        self._sharing.update(share.owner, share.location, names)
 
     def namespaces(self) -> tuple[str, str]:
         return f"{OTHERS}{DELIMITER}", f"{PUBLIC}{DELIMITER}" if self._public() is not None else ""

@@ -4,7 +4,7 @@ The access lists beside the mailboxes are the truth; what stands here only says 
 account with each change of one of its lists.  Two directories below the place of the hosted mailboxes, in one that no
 domain can be called like:
 
-    .shares/of/OWNER                    where the owner's mail lies, and which identifiers its lists name
+    .shares/of/OWNER                    identifiers that its lists name; where its mail lies, if not as usual
     .shares/with/IDENTIFIER/OWNER       empty
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -29,10 +29,14 @@ _HASHED: Final = 201
 
 
 class Sharing:
-    """The index below `base`, where all hosted mailboxes belong to the user that runs this."""
+    """The index below `base`, where all hosted mailboxes belong to the user that runs this.
 
-    def __init__(self, base: str) -> None:
+    `usual` gives the location of an account's mail as the configuration has it.
+    """
+
+    def __init__(self, base: str, usual: Callable[[str], str]) -> None:
         self._base = base
+        self._usual = usual
         self._root = f"{base}/{DIRECTORY}"
 
     def public_place(self, domain: str) -> str:
@@ -63,7 +67,7 @@ class Sharing:
             os.path.exists(f"{self._root}/with/{name}/{file}") for name in self._names(viewer)
         ):
             return ""
-        return self._record(owner)[0]
+        return self._record(owner)[0] or self._usual(owner)
 
     def _names(self, viewer: Viewer) -> list[str]:
         return [_identifier_name(name, viewer.domain) for name in sorted(viewer.identifiers(viewer.domain))]
@@ -81,6 +85,8 @@ class Sharing:
         if len(_quoted(owner)) == _HASHED:
             raise StoreUnavailable("the account's address is too long for sharing")
         domain = owner.rpartition("@")[2]
+        if location == self._usual(owner):
+            location = ""  # it may hold a password of a database
         wanted = sorted({_identifier_name(name, domain) for name in identifiers if not name.startswith("-")})
         file = _quoted(owner)
         try:
@@ -106,7 +112,8 @@ class Sharing:
     def moved(self, owner: str, location: str) -> None:
         """The owner's mail lies at `location` now.  Costs one failed open where the account shares nothing."""
         known, names = self._record(owner)
-        if names and known != location:
+        if names and (known or self._usual(owner)) != location:
+            location = "" if location == self._usual(owner) else location
             notes.change(f"{self._root}/of/{_quoted(owner)}", lambda _: json.dumps([location, names]).encode())
 
 

@@ -33,11 +33,17 @@ class World:
 
     def __init__(self, base: Path) -> None:
         self.base = base
-        self.sharing = Sharing(str(base))
+        self.kinds: dict[str, str] = {}
+        self.sharing = Sharing(str(base), self.location)
+
+    def location(self, address: str) -> str:
+        """Where an account's mail lies."""
+        local, domain = address.split("@")
+        kind = self.kinds.get(address, "maildir")
+        return f"{kind}:{self.base}/{domain}/{local}" + ("/mail.sqlite" if kind == "sqlite" else "")
 
     def store(self, address: str, *groups: str, public_admin: bool = False) -> SharedStore:
-        local, domain = address.split("@")
-        personal = open_store(f"maildir:{self.base}/{domain}/{local}")
+        personal = open_store(self.location(address))
         viewer = Viewer(address, frozenset(groups))
         return SharedStore(
             personal, viewer, self.sharing, lambda place, _: open_store(place), public_admin=public_admin
@@ -418,6 +424,28 @@ def test_an_account_that_moved_is_found_where_it_is(world: World) -> None:
     personal = open_store(f"maildir:{world.base}/moved")
     SharedStore(personal, Viewer(ANN), world.sharing, lambda place, _: open_store(place))
     assert bob.status(BOX).messages == 1
+
+
+@pytest.mark.parametrize("kind", ["mbox", "sqlite"])
+def test_accounts_in_other_stores_share_too(world: World, kind: str) -> None:
+    world.kinds[ANN] = kind
+    bob = world.share("lrswite")
+    assert bob.status(BOX).messages == 1
+    with bob.open(BOX) as mailbox:
+        bob.transfer(mailbox, [1], "INBOX", move=True)
+    with bob.open("INBOX") as inbox:
+        bob.transfer(inbox, [1], BOX, move=False)
+    assert (bob.status(BOX).messages, bob.status("INBOX").messages) == (1, 1)
+    with pytest.raises(NoPermission):
+        bob.delete(BOX)
+    world.store(ANN).set_acl("Box", BOB, "", "")
+    assert not bob.exists(BOX)
+
+
+def test_where_the_mail_usually_lies_is_not_written_down(world: World) -> None:
+    """A location may hold the password of a database."""
+    world.share("lr")
+    assert str(world.base) not in (world.base / ".shares/of" / ANN).read_text()
 
 
 # --- public mailboxes
