@@ -78,7 +78,7 @@ class Synchronizer:
             self._uids.load()
             known = self._uids.list
             latest = live.latest
-            if latest is None or known is None or known.uid_validity != latest.base.header.uid_validity:
+            if latest is None or known is None or not self._belongs(latest, known):
                 self._start_anew()
             else:
                 try:
@@ -88,47 +88,78 @@ class Synchronizer:
                     self._start_anew()
             self._forget_vanished()
 
+    def _belongs(self, latest: Table, known: UidList) -> bool:
+        """Whether the index is that of this UID list."""
+        header = latest.base.header
+        if known.uid_validity != header.uid_validity or known.guid.encode("ascii", "replace")[:32] != header.guid:
+            return False
+        if self._uids.inode == latest.state.list_inode:
+            return True
+        # Another file than the one that it was made from: every message must have the same number in it.
+        self._uids.load_all()
+        whole = self._uids.list
+        try:
+            return whole is not None and all(
+                whole.uids.get(os.fsdecode(base_of(name))) == uid for uid, _, name in latest.names()
+            )
+        except Damaged:
+            return False
+
     # --- the whole mailbox
 
     def _start_anew(self) -> None:
+        if os.access(self._uids.directory, os.W_OK):
+            with self._uids.locked(everything=True) as names:
+                self._build(names)
+            return
+        self._uids.load_all()
+        if self._uids.list is None:
+            raise StoreUnavailable("the mailbox has no UIDs and cannot be written")
+        try:
+            self._build(self._uids.list)
+        except OSError as error:
+            raise StoreUnavailable(f"messages without a UID, and the mailbox cannot be written: {error}") from error
+
+    def _build(self, names: UidList) -> None:
         told = self._live.told
-        with self._uids.locked(everything=True) as names:
-            before = self.directories.stamps()
-            fresh, present = self.directories.list_quietly()
-            moved = self._take_in(fresh)
-            places = {base_of(name): (FRESH, name) for name in fresh if name not in moved}
-            places.update((base_of(name), (0, name)) for name in present)
-            places.update((base_of(name), (0, name)) for name in moved.values())
-            by_text = {os.fsdecode(base): place for base, place in places.items()}
-            # What was told to be gone, and is back, is a new message (RFC 9051 section 2.3.1.1).
-            last = told.last_uid if told is not None else 0
-            back = {
-                base
-                for base in by_text
-                if told is not None and (uid := names.uids.get(base, last + 1)) <= last and told.position(uid) is None
-            }
-            unknown = sorted((base for base in by_text if base not in names.uids or base in back), key=arrival_key)
-            if unknown:
-                self._uids.assign(names, unknown)
-            modseq = next_modseq(told.state.modseq if told is not None else 0)
-            with_dates = len(by_text) <= _MOST_DATES
-            rows = []
-            for uid, base in sorted((names.uids[base], base) for base in by_text):
-                bit, name = by_text[base]
-                size, date = self._facts(bit, name, names.extensions.get(uid, ""), with_dates)
-                rows.append((uid, Row(mark_of_name(name) | bit, modseq, size, date, name)))
-            state = self._stamped(State(modseq=modseq), before, self.directories.stamps() if moved else before, True)
-            if moved:
-                state = _changed_by_us(state, len(rows))
-            state = self._with_list(state, names)
-            state = state._replace(uidls=sum(1 for words in names.extensions.values() if " P" in f" {words}"))
-            self._live.start_anew(
-                Columns.of(rows),
-                state,
-                uid_validity=names.uid_validity,
-                guid=names.guid.encode("ascii", "replace")[:32],
-            )
-            self.taken.update(names.uids[os.fsdecode(base_of(name))] for name in moved.values())
+        if told is not None and told.base.header.uid_validity != names.uid_validity:
+            told = None
+        before = self.directories.stamps()
+        fresh, present = self.directories.list_quietly()
+        moved = self._take_in(fresh)
+        places = {base_of(name): (FRESH, name) for name in fresh if name not in moved}
+        places.update((base_of(name), (0, name)) for name in present)
+        places.update((base_of(name), (0, name)) for name in moved.values())
+        by_text = {os.fsdecode(base): place for base, place in places.items()}
+        # What was told to be gone, and is back, is a new message (RFC 9051 section 2.3.1.1).
+        last = told.last_uid if told is not None else 0
+        back = {
+            base
+            for base in by_text
+            if told is not None and (uid := names.uids.get(base, last + 1)) <= last and told.position(uid) is None
+        }
+        unknown = sorted((base for base in by_text if base not in names.uids or base in back), key=arrival_key)
+        if unknown:
+            self._uids.assign(names, unknown)
+        modseq = next_modseq(told.state.modseq if told is not None else 0)
+        with_dates = len(by_text) <= _MOST_DATES
+        rows = []
+        for uid, base in sorted((names.uids[base], base) for base in by_text):
+            bit, name = by_text[base]
+            size, date = self._facts(bit, name, names.extensions.get(uid, ""), with_dates)
+            rows.append((uid, Row(mark_of_name(name) | bit, modseq, size, date, name)))
+        state = self._stamped(State(modseq=modseq), before, self.directories.stamps() if moved else before, True)
+        if moved:
+            state = _changed_by_us(state, len(rows))
+        state = self._with_list(state, names)
+        state = state._replace(uidls=sum(1 for words in names.extensions.values() if " P" in f" {words}"))
+        self._live.start_anew(
+            Columns.of(rows),
+            state,
+            uid_validity=names.uid_validity,
+            guid=names.guid.encode("ascii", "replace")[:32],
+        )
+        self.taken.update(names.uids[os.fsdecode(base_of(name))] for name in moved.values())
 
     # --- what changed
 
@@ -170,6 +201,8 @@ class Synchronizer:
             taken = set(moved.values())
             self.taken.update(record.uid for record in arrived if record.name in taken)
             records += arrived
+        elif self._uids.list is not None and self._uids.inode != state.list_inode:
+            state = self._with_list(state, self._uids.list)
         changed = False
         for place, record in enumerate(records):
             if record.modseq == 0:
@@ -242,7 +275,8 @@ class Synchronizer:
             state = self._with_list(state, names)
         # Numbers without a message: it is gone again, and somebody may have been told of it.
         missing = range(first, min(state.uid_next, first + _MOST_MISSING))
-        records = [Record(GONE, uid, modseq=modseq) for uid in set(missing).difference(given.values())]
+        arrived = {given[base] for base in by_text}
+        records = [Record(GONE, uid, modseq=modseq) for uid in missing if uid not in arrived]
         with_dates = len(by_text) <= _MOST_DATES
         for uid, base in sorted((given[base], base) for base in by_text):
             bit, name = by_text[base]
