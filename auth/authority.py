@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pillarbox.auth.checker import PasswordChecker
+from pillarbox.auth.delay import LoginDelay
 from pillarbox.auth.lockout import Attempt, LockoutRules, Lockouts
 from pillarbox.auth.penalty import PenaltyTable, network
 from pillarbox.auth.tokens import TokenTable
@@ -27,6 +28,7 @@ from pillarbox.lib.clients.oauth import AsyncOAuthClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters import auth as parameters
 from pillarbox.lib.config.parameters.oauth import OAUTH_INTROSPECTION_URL
+from pillarbox.lib.config.parameters.pop3d import POP3_LOGIN_DELAY
 from pillarbox.lib.log import log
 from pillarbox.lib.sasl import ScramKeys
 from pillarbox.lib.sasl.scram import DIGEST_SIZE, ITERATIONS, SALT_SIZE
@@ -62,6 +64,7 @@ class Authority:
     ) -> None:
         self.users = users
         self.tokens = TokenTable(clock)
+        self.pop3_delay = LoginDelay(config[POP3_LOGIN_DELAY], clock)
         self.penalties = PenaltyTable(config[parameters.AUTH_FAILURE_DELAY], clock)
         self.lockouts = Lockouts(lockout_rules(config), clock)
         self.checker = PasswordChecker(config, clock)

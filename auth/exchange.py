@@ -32,6 +32,7 @@ FAILED = "authentication failed"
 """What a client is told of any wrong name, password or authorization identity: nothing more."""
 
 UNAVAILABLE = Failure("temporary authentication failure", temporary=True, kind="temporary")
+TOO_SOON = "the last login was just now, try again later"
 LOCKED = "too many failed logins, try again later"
 
 
@@ -179,6 +180,8 @@ class Exchange:
                 return await self._refuse(FAILED, event.username)
         self._authority.succeeded(self._client, user, self._attempt, self._app_passwords[event.key])
         token = ""
+        if self._client.service == "pop3" and not self._authority.pop3_delay.permits(user.account.address):
+            return Failure(TOO_SOON, temporary=True, kind="delay", username=user.account.address)
         if self._client.service in SESSION_SERVICES:
             token = self._authority.tokens.issue(self._client.service, user.account)
         return Success(user.account.address, token, self._mechanism.name)

@@ -15,7 +15,7 @@ from pillarbox.imapd.protocol.capabilities import login_capabilities, session_ca
 from pillarbox.lib.config import Config
 from pillarbox.lib.smtp.profile import Profile
 from pillarbox.managesieved.protocol.capabilities import Capabilities as ManageSieve
-from pillarbox.pop3d.protocol.capabilities import capabilities
+from pillarbox.pop3d.protocol.capabilities import Terms, capabilities
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _HEADING = re.compile(r"## (RFC \d+|[A-Z][A-Za-z]+): \S")
@@ -144,7 +144,7 @@ def announced_by_ehlo() -> set[str]:
 
 
 def announced_by_capa() -> set[str]:
-    lines = capabilities(mechanisms=("PLAIN",), user=True, stls=True)
+    lines = capabilities(Terms(login_delay=1), mechanisms=("PLAIN",), user=True, stls=True)
     return {line.partition(" ")[0] for line in lines}
 
 

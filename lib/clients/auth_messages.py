@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 
 from pillarbox.lib.ipc import Attributes, ProtocolError
 
-FailureKind = Literal["credentials", "malformed", "mechanism", "privacy", "disabled", "locked", "temporary"]
+FailureKind = Literal["credentials", "malformed", "mechanism", "privacy", "disabled", "locked", "delay", "temporary"]
 """Why an exchange failed.
 
 `credentials`: wrong user or password (SMTP 535 5.7.8, IMAP AUTHENTICATIONFAILED, POP3 [AUTH]);
@@ -17,6 +17,7 @@ FailureKind = Literal["credentials", "malformed", "mechanism", "privacy", "disab
 `mechanism`: not offered (SMTP 504 5.5.4); `privacy`: not offered without TLS (SMTP 538 5.7.11, IMAP PRIVACYREQUIRED);
 `disabled`: the account may not log in (SMTP 535, IMAP CONTACTADMIN);
 `locked`: too many failures, nothing was checked, try later (SMTP 454 4.7.0, IMAP UNAVAILABLE, POP3 [SYS/TEMP]);
+`delay`: this user has logged in just now, try later (POP3 [LOGIN-DELAY]);
 `temporary`: try later (SMTP 454 4.7.0, IMAP UNAVAILABLE, POP3 [SYS/TEMP]).
 """
 

@@ -20,6 +20,7 @@ from pillarbox.pop3d.protocol.authorization import (
     Reply,
     StartTls,
 )
+from pillarbox.pop3d.protocol.capabilities import Terms, terms_of
 
 _REPLIES: dict[FailureKind, bytes] = {
     "credentials": replies.AUTHENTICATION_FAILED,
@@ -29,6 +30,7 @@ _REPLIES: dict[FailureKind, bytes] = {
     "disabled": replies.ACCOUNT_DISABLED,
     "temporary": replies.AUTHENTICATION_UNAVAILABLE,
     "locked": replies.LOCKED_OUT,
+    "delay": replies.LOGIN_DELAYED,
 }
 
 
@@ -42,14 +44,15 @@ class Pop3Login(LoginProtocol):
     def __init__(self, config: Config) -> None:
         self._greeting = replies.greeting(config[MAIL_NAME], config[MYHOSTNAME])
         self._error_limit = config[LOGIN_MAX_BAD_COMMANDS]
+        self._terms = terms_of(config)
 
     async def talk(self, login: Login) -> None:
         """Greet the client and speak with it until it is handed over or gone.  ClientGone may be let out."""
-        await _Dialogue(login, self._error_limit).run(self._greeting)
+        await _Dialogue(login, self._error_limit, self._terms).run(self._greeting)
 
 
 class _Dialogue:
-    def __init__(self, login: Login, error_limit: int) -> None:
+    def __init__(self, login: Login, error_limit: int, terms: Terms) -> None:
         self._login = login
         self._mechanisms: tuple[str, ...] = ()
         self._machine = Authorization(
@@ -57,6 +60,7 @@ class _Dialogue:
             tls_active=login.encrypted,
             mechanisms=lambda _: self._mechanisms,
             error_limit=error_limit,
+            terms=terms,
         )
 
     async def run(self, greeting: bytes) -> None:
@@ -114,7 +118,7 @@ class _Dialogue:
             return machine.refused(_REPLIES[step.kind], last=login.too_many_failures)
         try:
             # The session part answers the client: only there it is known whether the mailbox can be opened.
-            await login.hand_over(step, {}, machine.accepted())
+            await login.hand_over(step, {"utf8": "yes"} if machine.utf8 else {}, machine.accepted())
         except HandOverFailed:
             login.reason = "Internal login failure"
             return Close(replies.SESSION_UNAVAILABLE)

@@ -23,7 +23,7 @@ from pillarbox.lib.sasl.wire import (
     encode,
 )
 from pillarbox.pop3d.protocol import replies
-from pillarbox.pop3d.protocol.capabilities import capabilities
+from pillarbox.pop3d.protocol.capabilities import USUAL, Terms, capabilities
 from pillarbox.pop3d.protocol.lines import COMMAND_LIMIT, LineReader, OverlongLine
 
 
@@ -106,6 +106,7 @@ class Authorization:
         tls_active: bool,
         mechanisms: Callable[[bool], tuple[str, ...]],
         error_limit: int,
+        terms: Terms = USUAL,
     ) -> None:
         self._tls_available = tls_available
         self.tls_active = tls_active
@@ -115,6 +116,9 @@ class Authorization:
         self._username: str | None = None
         self._errors = 0
         self._error_limit = error_limit
+        self._terms = terms
+        self.utf8 = False
+        """Whether the client has said UTF8: it gets headers in UTF-8 as they are (RFC 6856 section 2.1)."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes that arrived."""
@@ -173,6 +177,7 @@ class Authorization:
         self._reader.take_rest()
         self.tls_active = True
         self._username = None
+        self.utf8 = False
         self._expect_commands()
 
     def _clear_text_problem(self) -> bytes:
@@ -189,6 +194,7 @@ class Authorization:
         if argument:
             return self._error(replies.BAD_ARGUMENTS)
         lines = capabilities(
+            self._terms,
             mechanisms=self._mechanisms(self.tls_active),
             user=not self._clear_text_problem(),
             stls=self._tls_available and not self.tls_active,
@@ -257,7 +263,7 @@ class Authorization:
     def _utf8(self, argument: bytes) -> Action:
         if argument:
             return self._error(replies.BAD_ARGUMENTS)
-        # Messages are sent as they are in either mode, so there is nothing to remember (RFC 6856 section 2.1).
+        self.utf8 = True
         return Reply(replies.UTF8_OK)
 
     def _apop(self, argument: bytes) -> Action:

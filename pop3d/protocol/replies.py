@@ -48,6 +48,7 @@ CLEAR_TEXT_REFUSED = _err("[AUTH] Passwords are not taken without TLS, use STLS 
 AUTHENTICATION_FAILED = _err("[AUTH] Authentication failed")
 ACCOUNT_DISABLED = _err("[AUTH] Account may not log in")
 AUTHENTICATION_UNAVAILABLE = _err("[SYS/TEMP] Temporary authentication failure, try again later")
+LOGIN_DELAYED = _err("[LOGIN-DELAY] The last login was just now, try again later")
 LOCKED_OUT = _err("[SYS/TEMP] Too many failed logins, try again later")
 AUTHENTICATION_ABORTED = _err("Authentication aborted")
 BAD_RESPONSE = _err("[AUTH] Malformed authentication response")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeAlias
 
 from pillarbox.pop3d.protocol import replies
-from pillarbox.pop3d.protocol.capabilities import capabilities
+from pillarbox.pop3d.protocol.capabilities import USUAL, Terms, capabilities
 
 ERROR_LIMIT = 20
 """Refused commands before the connection is ended."""
@@ -80,8 +80,9 @@ Action: TypeAlias = Reply | Listing | Retrieve | Update | Close
 class Transaction:
     """One session over one maildrop."""
 
-    def __init__(self, maildrop: Maildrop) -> None:
+    def __init__(self, maildrop: Maildrop, terms: Terms = USUAL) -> None:
         self._maildrop = maildrop
+        self._terms = terms
         self._deleted: set[int] = set()
         self._errors = 0
         self._total = sum(maildrop.size(number) for number in range(1, len(maildrop) + 1))
@@ -163,7 +164,7 @@ class Transaction:
         return Reply(replies.NOOP)
 
     def _capa(self) -> Action:
-        return Reply(replies.listing(replies.CAPABILITIES_FOLLOW, capabilities()))
+        return Reply(replies.listing(replies.CAPABILITIES_FOLLOW, capabilities(self._terms)))
 
     def _quit(self) -> Action:
         return Update(tuple(sorted(self._deleted)))

@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pillarbox.lib.clients.auth import AsyncAuthClient
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.parameters.pop3d import POP3_NO_FLAG_UPDATES, POP3_SESSION_TIMEOUT
+from pillarbox.lib.config.parameters.pop3d import POP3_NO_FLAG_UPDATES, POP3_SESSION_TIMEOUT, POP3_UIDL_FORMAT
 from pillarbox.lib.log import log
 from pillarbox.lib.login import SessionStart, receive_session
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import StoreError
 from pillarbox.lib.store.quota import Quota, QuotaPolicy
 from pillarbox.pop3d.protocol import replies
+from pillarbox.pop3d.protocol.capabilities import terms_of
 from pillarbox.pop3d.session.session import Session
 
 SERVICE = "pop3"
@@ -62,6 +63,9 @@ def make_session(config: Config, start: SessionStart) -> Session:
         received=start.pending,
         timeout=config[POP3_SESSION_TIMEOUT],
         flag_updates=not config[POP3_NO_FLAG_UPDATES],
+        terms=terms_of(config),
+        utf8=start.request.extra.get("utf8") == "yes",
+        uidl_format=config[POP3_UIDL_FORMAT],
     )
 
 

@@ -8,10 +8,14 @@ never held whole.
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable
 
 from pillarbox.lib.log import log
+from pillarbox.lib.message.surrogate import surrogate
 from pillarbox.lib.store.interface import MailboxBusy, MessageGone, Store, StoreError
 from pillarbox.pop3d.protocol import replies
+from pillarbox.pop3d.protocol.capabilities import USUAL, Terms
 from pillarbox.pop3d.protocol.lines import LineReader, OverlongLine
 from pillarbox.pop3d.protocol.transaction import Close, Listing, Reply, Retrieve, Transaction, Update
 from pillarbox.pop3d.protocol.transparency import DotStuffer, TopCutter
@@ -22,6 +26,8 @@ READ_SIZE = 4096
 
 GATHER_LIMIT = 64 * 1024
 """Octets of replies that are held back while more commands are at hand."""
+
+DAY = 86400.0
 
 
 class _Connection:
@@ -67,15 +73,30 @@ class _Connection:
 class Session:
     """Serves one client; `run` returns when the session is over, however it ends.  The caller closes the socket.
 
-    `received` is what the client sent ahead of the login's reply; `name` is for the log.
+    `received` is what the client sent ahead of the login's reply; `name` is for the log; `utf8`: the client has asked
+    for headers in UTF-8, others get a surrogate (RFC 6856); `clock` gives seconds since the epoch.
     """
 
     def __init__(
-        self, sock: socket.socket, name: str, *, received: bytes = b"", timeout: float, flag_updates: bool = True
+        self,
+        sock: socket.socket,
+        name: str,
+        *,
+        received: bytes = b"",
+        timeout: float,
+        flag_updates: bool = True,
+        terms: Terms = USUAL,
+        utf8: bool = False,
+        uidl_format: str = "",
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = _Connection(sock, received, timeout)
         self._name = name
         self._flag_updates = flag_updates
+        self._terms = terms
+        self._utf8 = utf8
+        self._uidl_format = uidl_format
+        self._clock = clock
         self._retrieved: set[int] = set()
         self._sent = 0
         self._removed: set[int] = set()
@@ -86,7 +107,7 @@ class Session:
         reason = "disconnected"
         count = 0
         try:
-            with open_maildrop(store) as maildrop:
+            with open_maildrop(store, self._uidl_format) as maildrop:
                 count = len(maildrop)
                 self._connection.write(replies.LOGGED_IN)
                 try:
@@ -125,7 +146,7 @@ class Session:
             pass  # the client does not read, or is gone
 
     def _serve(self, maildrop: OpenMaildrop) -> str:
-        transaction = Transaction(maildrop)
+        transaction = Transaction(maildrop, self._terms)
         while (line := self._connection.read_line()) is not None:
             action = transaction.overlong() if isinstance(line, OverlongLine) else transaction.command(line)
             match action:
@@ -157,7 +178,7 @@ class Session:
                 cutter = None if action.lines is None else TopCutter(action.lines)
                 self._connection.write(action.data)
                 begun = True
-                for chunk in content.chunks():
+                for chunk in content.chunks() if self._utf8 else surrogate(content.chunks()):
                     shown = chunk if cutter is None else cutter.feed(chunk)
                     self._connection.write(stuffer.feed(shown))
                     self._sent += len(shown)
@@ -178,6 +199,7 @@ class Session:
     def _update(self, maildrop: OpenMaildrop, deleted: tuple[int, ...]) -> None:
         """The UPDATE state (RFC 1939 section 6)."""
         try:
+            deleted = self._with_expired(maildrop, deleted)
             if deleted:
                 maildrop.remove(deleted)
                 self._removed.update(deleted)
@@ -186,6 +208,14 @@ class Session:
             self._connection.write(replies.NOT_DELETED)
             return
         self._connection.write(replies.UPDATED_WITH_DELETIONS if deleted else replies.UPDATED)
+
+    def _with_expired(self, maildrop: OpenMaildrop, deleted: tuple[int, ...]) -> tuple[int, ...]:
+        """Those, and the messages that the site keeps no longer (RFC 2449 section 6.7)."""
+        days = self._terms.expire
+        if days is None:
+            return deleted
+        expired = self._retrieved if days == 0 else maildrop.expired(self._clock() - days * DAY)
+        return tuple(sorted({*deleted, *expired}))
 
     def _mark_seen(self, maildrop: OpenMaildrop) -> None:
         seen = self._retrieved - self._removed

@@ -17,6 +17,7 @@ from pillarbox.lib.store.index.live import Live
 from pillarbox.lib.store.interface import MailboxNotFound, StoreUnavailable
 from pillarbox.lib.store.locks import dot_lock
 from pillarbox.lib.store.maildir import uidlist
+from pillarbox.lib.store.maildir.courier import adopted
 from pillarbox.lib.store.maildir.uidlist import UidList
 from pillarbox.lib.store.uidvalidity import new_uid_validity
 
@@ -107,7 +108,7 @@ class UidState:
                 else:
                     self.load()
                 if self.list is None:
-                    self.list = UidList(new_uid_validity(self._root), 1, secrets.token_hex(16))
+                    self.list = adopted(self.directory, UidList(new_uid_validity(self._root), 1, secrets.token_hex(16)))
                     uidlist.rewrite(self._path, self.list)
                     self._remember()
                 yield self.list
