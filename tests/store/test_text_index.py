@@ -141,7 +141,7 @@ MESSAGES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(MESSAGES, st.lists(TEXTS.filter(bool), min_size=1, max_size=6), st.booleans(), st.booleans())
 def test_no_message_that_matches_is_passed_over(
     tmp_path_factory: pytest.TempPathFactory, messages: list[bytes], needles: list[str], body: bool, header: bool
@@ -316,3 +316,27 @@ def test_a_process_that_dies_leaves_the_index_as_it_was(store: Store, last: int)
     index(mailbox)
     assert looked_at(mailbox, "apple") == {1}
     assert looked_at(mailbox, "pear") == {2, 3, 4}
+
+
+@pytest.mark.parametrize("kind", ["maildir", "mbox", "sqlite"])
+def test_the_index_goes_with_its_mailbox(tmp_path: Path, kind: str) -> None:
+    store = open_store(f"{kind}:{tmp_path}/box")
+    store.create("One")
+    store.append("One", [letter("one", "apple")])
+    store.append("One", [letter("two", "pear")])
+    with store.open("One") as mailbox:
+        index(mailbox)
+        assert looked_at(mailbox, "apple") == {1}
+        place = mailbox.text_place
+    assert place is not None and Path(place).exists()
+    store.rename("One", "Two")
+    with store.open("Two") as mailbox:
+        index(mailbox)
+        assert looked_at(mailbox, "pear") == {2}
+        place = mailbox.text_place
+    store.delete("Two")
+    assert place is not None and not Path(place).exists()
+    store.create("Two")
+    with store.open("Two") as mailbox:
+        assert mailbox.text_candidates("apple", (TEXT_BODY,)) is None
+    store.close()
