@@ -297,14 +297,10 @@ def damaged_maildir(root: Path) -> dict[str, int]:
     store.close()
     files = sorted((root / "cur").iterdir(), key=lambda path: path.read_bytes())
     files[0].unlink()  # a missing file
-    os.rename(files[1], str(files[1]).replace(",S=", ",S=9"))  # a wrong size
-    listed = root / "dovecot-uidlist"
-    listed.write_text(
-        listed.read_text().replace(
-            files[1].name.partition(":")[0], files[1].name.partition(":")[0].replace(",S=", ",S=9")
-        )
-        + "nonsense\n3"
-    )
+    with open(files[1], "ab") as file:
+        file.write(b"more\n")  # another size than its name says
+    with open(root / "dovecot-uidlist", "ab") as file:
+        file.write(b"nonsense\n3")
     (root / "new" / "unknown").write_bytes(b"Subject: unknown\n\n")
     (root / ".Work" / "tmp").rmdir()
     old = root / "tmp" / "dead"
