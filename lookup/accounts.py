@@ -49,6 +49,8 @@ class AccountsTable(Table):
         self._known: dict[str, tuple[float, str]] = {}
         self.quotas: dict[str, str] = {}
         """The own quotas of accounts that were asked for."""
+        self.locations: dict[str, str] = {}
+        """Where the mail of accounts that were asked for lies, unless it is a Maildir in the usual place."""
         self._lock = threading.Lock()
 
     def get(self, key: str) -> str | None:
@@ -73,6 +75,7 @@ class AccountsTable(Table):
             if len(self._known) >= CACHE_LIMIT:
                 self._known.clear()
                 self.quotas.clear()
+                self.locations.clear()
             self._known[key] = (self.options.clock() + self._ttl, value)
         return value
 
@@ -82,17 +85,26 @@ class AccountsTable(Table):
         account = self._client.account(key)
         if account is None or (account.system and not self._logins):
             return None
-        if account.quota:
-            if len(self.quotas) >= CACHE_LIMIT:
-                self.quotas.clear()
-            self.quotas[key] = account.quota
-        else:
-            self.quotas.pop(key, None)
+        location = account.mail if account.mail != f"maildir:{account.home}" and not account.system else ""
+        for memory, value in ((self.quotas, account.quota), (self.locations, location)):
+            if value:
+                if len(memory) >= CACHE_LIMIT:
+                    memory.clear()
+                memory[key] = value
+            else:
+                memory.pop(key, None)
         return account.address
 
     def quota(self, key: str) -> str:
         """The account's own quota, "" where it or the account has none.  Raises LookupFailed, WouldBlock."""
         return self.quotas.get(self._folded(key), "") if self.get(key) is not None else ""
+
+    def location(self, key: str) -> str:
+        """Where the account's mail lies, "" for a Maildir in the usual place and for no account.
+
+        Raises LookupFailed, WouldBlock.
+        """
+        return self.locations.get(self._folded(key), "") if self.get(key) is not None else ""
 
 
 def register_accounts(registry: Registry, config: Config) -> None:

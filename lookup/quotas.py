@@ -18,7 +18,7 @@ from pillarbox.lookup.tableset import TableSet
 
 
 class Quotas:
-    """The quotas of one configuration."""
+    """The quotas of one configuration, and where accounts have their mail."""
 
     def __init__(self, config: Config, tables: TableSet) -> None:
         self._delimiters = config[RECIPIENT_DELIMITER]
@@ -50,13 +50,26 @@ class Quotas:
     def _own(self, address: str) -> str:
         if not any(table.quotas for table in self._accounts):
             return ""  # nearly always: the verdict has just asked for the account
-        local, domain = split_address(address)
-        user, _ = split_local(local, self._delimiters)
         for table in self._accounts:
-            for key in dict.fromkeys((address, f"{user}@{domain}")):
+            for key in self._keys(address):
                 if quota := table.quota(key):
                     return quota
         return ""
+
+    def location(self, address: str) -> str:
+        """Where the account's mail lies (`open_store`), "" for a Maildir in the usual place.  Raises LookupFailed."""
+        if not any(table.locations for table in self._accounts):
+            return ""
+        for table in self._accounts:
+            for key in self._keys(address):
+                if location := table.location(key):
+                    return location
+        return ""
+
+    def _keys(self, address: str) -> dict[str, None]:
+        local, domain = split_address(address)
+        user, _ = split_local(local, self._delimiters)
+        return dict.fromkeys((address, f"{user}@{domain}"))
 
 
 def _limits(value: str, maps: Maps) -> Limits:

@@ -83,7 +83,8 @@ class Recipients:
         if address_class == "default" or (not self._routing and self._router.carries_route(address)):
             return RecipientVerdict("relay_denied", address_class, "Relay access denied", 554, "5.7.1")
         if address_class == "virtual_mailbox":
-            return RecipientVerdict("ok", address_class, quota=self._quotas.grant(address))
+            quotas = self._quotas
+            return RecipientVerdict("ok", address_class, quota=quotas.grant(address), location=quotas.location(address))
         return RecipientVerdict("ok", address_class)
 
     def _known(self, maps: Maps, address: str) -> bool:

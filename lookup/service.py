@@ -134,6 +134,7 @@ class Lookup:
             "code": verdict.code,
             "dsn": verdict.dsn,
             **({"quota": verdict.quota} if verdict.quota else {}),
+            **({"location": verdict.location} if verdict.location else {}),
         }
 
     def _resolve(self, request: Attributes) -> Reply:

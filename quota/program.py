@@ -10,13 +10,15 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
 from pillarbox.lib.config.parameters.quota import DOMAIN_QUOTA, DOMAIN_QUOTA_MAPS, MAILBOX_QUOTA, MAILBOX_QUOTA_MAPS
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
-from pillarbox.lib.hosted.mailboxes import Mailboxes
+from pillarbox.lib.hosted.mailboxes import Mailboxes, Place
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
+from pillarbox.lib.store import open_store
 from pillarbox.lib.store.failure import DeliveryFailure
-from pillarbox.lib.store.interface import INBOX
+from pillarbox.lib.store.interface import INBOX, StoreError
 from pillarbox.lib.store.maildir.ledger import Ledger
+from pillarbox.lib.store.reach import load_stores, reach
 from pillarbox.lib.system.confinement import Confinement
 
 
@@ -30,15 +32,31 @@ def answer(mailboxes: Mailboxes, request: Attributes) -> dict[str, object]:
         raise ProtocolError("a question about the room for a message was expected")
     try:
         place = mailboxes.find(address, frozenset())
+        if place.location:
+            full = _lacks(place, size)
+            return {"ok": True, "full": full, "temporary": place.quota.tempfail}
         if not place.is_maildir or not os.path.isdir(f"{place.path}/tmp"):
             return {"ok": True, "full": "", "temporary": False}
         full = Ledger(place.path, place.quota).lacks(place.folder or INBOX, size)
         return {"ok": True, "full": full, "temporary": place.quota.tempfail}
     except DeliveryFailure as failure:
         return {"ok": False, "why": failure.text}
-    except OSError as error:
+    except (OSError, StoreError) as error:
         log.warning(f"quota of {address}: {error}")
         return {"ok": False, "why": "the mailbox cannot be looked at"}
+
+
+def _lacks(place: Place, size: int) -> str:
+    """As `Ledger.lacks`, for a store of any kind.  Raises StoreError."""
+    store = open_store(place.location, place.quota)
+    try:
+        for root in store.quota_roots(place.folder if place.folder and store.exists(place.folder) else INBOX):
+            over = root.size_limit and root.size + size > root.size_limit
+            if over or (root.messages_limit and root.messages + 1 > root.messages_limit):
+                return "the quota of the mailbox is used up"
+    finally:
+        store.close()
+    return ""
 
 
 async def serve(mailboxes: Mailboxes, channel: AsyncChannel) -> None:
@@ -49,8 +67,16 @@ async def serve(mailboxes: Mailboxes, channel: AsyncChannel) -> None:
 
 
 def confinement(config: Config) -> Confinement:
-    """The mailboxes, where a count may have to be written anew, and the socket of lookup."""
-    return Confinement(read=(f"{config[QUEUE_DIRECTORY]}/private",), write=(config[VIRTUAL_MAILBOX_BASE],), fork=False)
+    """The mailboxes, where a count may have to be written anew, the servers of databases that hold some, and the socket
+    of lookup."""
+    stores = reach(config)
+    return Confinement(
+        read=(f"{config[QUEUE_DIRECTORY]}/private", *stores.read),
+        write=(config[VIRTUAL_MAILBOX_BASE],),
+        connect_tcp=stores.ports,
+        udp=stores.udp,
+        fork=False,
+    )
 
 
 def needed(config: Config) -> bool:
@@ -67,5 +93,11 @@ def run(worker: Worker) -> None:
 
 
 PROGRAM = Program(
-    name="quota", owner="vmail_owner", confinement=confinement, run=run, needed=needed, callers=("net_owner",)
+    name="quota",
+    owner="vmail_owner",
+    confinement=confinement,
+    run=run,
+    prepare=lambda worker: load_stores(worker.config),
+    needed=needed,
+    callers=("net_owner",),
 )

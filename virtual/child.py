@@ -133,7 +133,13 @@ def _batch(channel: Channel, soft_bounce: bool) -> Iterator[tuple[DeliveryReques
         frame = channel.receive()
         more = frame.boolean("more")
         places = [
-            Found(place.text("path"), place.boolean("is_maildir"), place.text("extension"), place.text("quota"))
+            Found(
+                place.text("path"),
+                place.boolean("is_maildir"),
+                place.text("extension"),
+                place.text("quota"),
+                place.text("location"),
+            )
             for place in frame.groups("places")
         ]
         yield parse_request(frame, frame.number("taken"), soft_bounce=soft_bounce), places

@@ -33,6 +33,7 @@ from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
 from pillarbox.virtual.filing import RELAY, Filing, Letter, failed, plain
 from pillarbox.virtual.filtering import SERVICE, Filtering
 from pillarbox.virtual.warning import Warnings
+from pillarbox.virtual.writing import write_all
 
 REFILINGS: Final = 3
 """Filings that may follow each other for one recipient; a filter that wants more defers."""
@@ -112,11 +113,11 @@ class VirtualDelivery:
         """The result, or where there are writes to be done, a place for it.  Raises DeliveryFailure."""
         place = self._mailboxes.find(recipient.address, visited)
         if request.probe:
-            text = "delivers to maildir" if place.is_maildir else "delivers to mailbox"
+            text = "delivers to maildir" if place.is_maildir and not place.location else "delivers to mailbox"
             return Result(recipient.n, SENT, "2.0.0", text, RELAY)
         if not place.is_maildir:
             return self._to_mbox(request, content, recipient, place.path)
-        letter = Letter(request, recipient, content, place.path, place.folder, place.quota)
+        letter = Letter(request, recipient, content, place.path, place.folder, place.quota, place.location)
         waiting.append((row, len(row), letter, self._filing(letter)))
         return letter.sent()
 
@@ -135,7 +136,7 @@ class VirtualDelivery:
 
     def _carry_out(self, waiting: list[Waiting]) -> list[Waiting]:
         """Do the writes and conclude; gives the filings that come of it."""
-        outcomes = iter(self._writer.deliver([write for *_, filing in waiting for write in filing.writes]))
+        outcomes = iter(write_all(self._writer, [write for *_, filing in waiting for write in filing.writes]))
         again: list[Waiting] = []
         came: dict[str, Letter] = {}
         self._remembering.clear()

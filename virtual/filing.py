@@ -7,7 +7,7 @@ into another filing where something else is to be tried.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,10 @@ from pillarbox.lib.delivery import (
     Result,
 )
 from pillarbox.lib.delivery.delivered import delivered_lines
+from pillarbox.lib.sieve_box.folders import Folders, MaildirFolders, StoreFolders
+from pillarbox.lib.store import open_store
 from pillarbox.lib.store.failure import DeliveryFailure
+from pillarbox.lib.store.interface import INBOX
 from pillarbox.lib.store.maildir.writer import MaildirDelivery
 from pillarbox.lib.store.quota import FROM_FILE, Quota
 
@@ -32,26 +35,51 @@ Outcomes = Sequence[DeliveryFailure | None]
 
 
 @dataclass(frozen=True, slots=True)
+class StoreDelivery:
+    """One message for a mailbox of a store that is not the account's Maildir."""
+
+    location: str
+    quota: Quota
+    header: bytes
+    chunks: Callable[[], Iterable[bytes]]
+    folder: str
+    flags: tuple[str, ...]
+    create: bool
+
+    def content(self) -> Iterable[bytes]:
+        """What is stored, in pieces."""
+        yield self.header
+        yield from self.chunks()
+
+
+Write = MaildirDelivery | StoreDelivery
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
-    """A message for one recipient whose mailbox, a Maildir, is known."""
+    """A message for one recipient whose mailbox, no plain mbox file, is known."""
 
     request: DeliveryRequest
     recipient: DeliveryRecipient
     content: Content
     maildir: str
-    """The directory."""
+    """The directory: the Maildir, or what the account has beside a store of another kind."""
     folder: str = ""
     """The mailbox in it that the recipient's address names; "" for INBOX."""
     quota: Quota = FROM_FILE
+    location: str = ""
+    """The store, where that is not the Maildir."""
 
     @property
     def header(self) -> bytes:
         """The lines that delivery prepends."""
         return delivered_lines(self.request.sender, self.recipient.original, self.recipient.address)
 
-    def into(self, folder: str = "", flags: tuple[str, ...] = (), create: bool = False) -> MaildirDelivery:
+    def into(self, folder: str = "", flags: tuple[str, ...] = (), create: bool = False) -> Write:
         """The write of this message into a folder of the recipient."""
         content = self.content
+        if self.location:
+            return StoreDelivery(self.location, self.quota, self.header, content.chunks, folder or INBOX, flags, create)
         chunks = None if content.in_file else content.chunks
         return MaildirDelivery(
             self.maildir,
@@ -66,8 +94,13 @@ class Letter:
             self.quota,
         )
 
-    def sent(self, text: str = "delivered to maildir", handed: str = "") -> Result:
+    def folders(self) -> Folders:
+        """What the user's filter may know of the mailboxes.  Raises StoreError."""
+        return StoreFolders(open_store(self.location)) if self.location else MaildirFolders(self.maildir)
+
+    def sent(self, text: str = "", handed: str = "") -> Result:
         """The result of success; `handed` where the message was sent on (`lib.delivery.result`)."""
+        text = text or ("delivered to mailbox" if self.location else "delivered to maildir")
         return Result(self.recipient.n, SENT, "2.0.0", text, RELAY, handed=handed)
 
 
@@ -75,7 +108,7 @@ class Letter:
 class Filing:
     """The writes, and what comes of their outcomes."""
 
-    writes: tuple[MaildirDelivery, ...]
+    writes: tuple[Write, ...]
     conclude: Callable[[Outcomes], Result | Filing]
     """Called once, after the writes; another filing is carried out in turn.  Raises DeliveryFailure for a failure."""
     remembers: bool = False

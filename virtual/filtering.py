@@ -19,13 +19,13 @@ from pillarbox.lib.log import log
 from pillarbox.lib.queue.envelope import notify_of_members
 from pillarbox.lib.sieve_box.content import with_header
 from pillarbox.lib.sieve_box.filter import Filter
-from pillarbox.lib.sieve_box.folders import MaildirFolders
 from pillarbox.lib.sieve_box.plan import Outgoing, Plan, Put
 from pillarbox.lib.sieve_box.running import Incoming, Owner
 from pillarbox.lib.sieve_box.submission import Submission, Wishes
+from pillarbox.lib.store.delivering import from_store_error
 from pillarbox.lib.store.failure import DeliveryFailure
-from pillarbox.lib.store.maildir.writer import MaildirDelivery
-from pillarbox.virtual.filing import Filing, Letter, Outcomes
+from pillarbox.lib.store.interface import StoreError
+from pillarbox.virtual.filing import Filing, Letter, Outcomes, Write
 
 SERVICE = "cleanup-virtual"
 """The service by which mail of hosted users' filters comes in: a socket of cleanup's that the mailbox owner may use."""
@@ -44,7 +44,9 @@ class Filtering:
         owner = self._owner(letter)
         incoming = _incoming(letter)
         try:
-            plan = self._filter.plan(owner, incoming, MaildirFolders(letter.maildir))
+            plan = self._filter.plan(owner, incoming, letter.folders())
+        except StoreError as error:
+            raise from_store_error(error, "cannot open the mailboxes", tempfail=True) from error
         except (OSError, EOFError) as error:
             raise DeliveryFailure("4.3.0", f"cannot read the queue file: {error}") from error
         if plan is None:
@@ -140,7 +142,7 @@ def _incoming(letter: Letter) -> Incoming:
     )
 
 
-def _write(letter: Letter, put: Put) -> MaildirDelivery:
+def _write(letter: Letter, put: Put) -> Write:
     write = letter.into(put.folder, put.flags, put.create)
     if put.header is None:
         return write

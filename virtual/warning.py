@@ -26,8 +26,12 @@ from pillarbox.lib.message.header import compose
 from pillarbox.lib.message.message_id import make_message_id
 from pillarbox.lib.message.trace import received_by
 from pillarbox.lib.queue.envelope import Envelope, Recipient
+from pillarbox.lib.store import open_store
+from pillarbox.lib.store.interface import StoreError
+from pillarbox.lib.store.maildir.directories import make_directory
 from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.maildirsize import Record
+from pillarbox.lib.store.quota import MAILBOX_ROOT, Usage
 from pillarbox.lib.system.files import open_regular
 from pillarbox.virtual.filing import Letter
 
@@ -53,7 +57,7 @@ class Warnings:
         if not self._levels or not letter.quota.limits:
             return
         try:
-            record = Ledger(letter.maildir, letter.quota).used()
+            record = _record(letter)
             if record is None:
                 return
             percent = record.usage.percent(record.limits)
@@ -63,7 +67,7 @@ class Warnings:
                 self._send(letter, record, percent)
             if level != told:
                 _tell(letter.maildir, level)
-        except (OSError, ServiceUnavailable, Rejected, UnusableAddress) as error:
+        except (OSError, StoreError, ServiceUnavailable, Rejected, UnusableAddress) as error:
             log.warning(f"{letter.request.queue_id}: no warning about the quota of {letter.recipient.address}: {error}")
 
     def _send(self, letter: Letter, record: Record, percent: int) -> None:
@@ -113,6 +117,21 @@ def _limits(limits: Limits) -> str:
     size = f"{limits.size // 1024:,} KB" if limits.size else ""
     messages = f"{limits.messages:,} messages" if limits.messages else ""
     return " and ".join(part for part in (size, messages) if part)
+
+
+def _record(letter: Letter) -> Record | None:
+    """What the mailbox holds, of how much; None where there is no quota.  Raises OSError, StoreError."""
+    if not letter.location:
+        return Ledger(letter.maildir, letter.quota).used()
+    make_directory(letter.maildir)
+    store = open_store(letter.location, letter.quota)
+    try:
+        root = store.quota_root(MAILBOX_ROOT)
+    finally:
+        store.close()
+    if root is None:
+        return None
+    return Record(Limits(root.size_limit, root.messages_limit), Usage(root.size, root.messages), 1)
 
 
 def _told(maildir: str) -> int:

@@ -56,7 +56,8 @@ class RecipientVerdict:
     `error`: a table says that it is undeliverable (transport `error`, `retry`, a relocated user).
 
     `code` and `dsn` are the SMTP reply code and enhanced status code that go with `text` (550 5.1.1 ...; 450 4.x.x
-    for `retry`); they have no meaning with `ok`.  `quota` is what a hosted mailbox may hold (`lib.store.quota`).
+    for `retry`); they have no meaning with `ok`.  `quota` is what a hosted mailbox may hold (`lib.store.quota`),
+    `location` where its mail lies (`lib.store.kinds`), "" for a Maildir in its home.
     """
 
     status: Status
@@ -65,6 +66,7 @@ class RecipientVerdict:
     code: int = 250
     dsn: str = "2.1.5"
     quota: str = ""
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ class Questions:
             reply.integer("code", 250),
             reply.text("dsn", "2.1.5"),
             reply.text("quota", ""),
+            reply.text("location", ""),
         )
         if verdict.status in ("ok", "relay_denied"):
             self.verdicts.keep(key, verdict)

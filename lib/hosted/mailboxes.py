@@ -13,8 +13,10 @@ from pillarbox.lib.config.parameters.virtual import SAVE_TO_DETAIL_MAILBOX, VIRT
 from pillarbox.lib.delivery.delivered import has_visited
 from pillarbox.lib.hosted.place import Parts, UnusableAddress, default_place, map_keys, mapped_place, split_address
 from pillarbox.lib.hosted.search import Question, Search, ask
+from pillarbox.lib.store import open_store
+from pillarbox.lib.store.delivering import from_store_error
 from pillarbox.lib.store.failure import DeliveryFailure
-from pillarbox.lib.store.interface import BadMailboxName
+from pillarbox.lib.store.interface import BadMailboxName, StoreError
 from pillarbox.lib.store.maildir.directories import folder_directory
 from pillarbox.lib.store.quota import FROM_FILE, Quota, QuotaPolicy
 from pillarbox.lib.tables.errors import LookupFailed
@@ -35,6 +37,8 @@ class Found(NamedTuple):
     """The folder that the address may name."""
     quota: str = ""
     """What lookup grants (`lib.store.quota`)."""
+    location: str = ""
+    """The store of the mail (`lib.store.kinds`), where that is no Maildir at `path`; `path` is then the home."""
 
 
 class Place(NamedTuple):
@@ -45,6 +49,8 @@ class Place(NamedTuple):
     folder: str = ""
     """The folder that the address names; "" for INBOX."""
     quota: Quota = FROM_FILE
+    location: str = ""
+    """As of `Found`."""
 
 
 class Finding:
@@ -76,7 +82,9 @@ class Finding:
             raise DeliveryFailure("5.1.3", f"bad mailbox address: {error}") from error
         if not place.endswith("/"):
             return Found(f"{self._base}/{place}", False)
-        return Found(f"{self._base}/{place[:-1]}", True, parts.extension if self._detail else "", verdict.quota)
+        location = verdict.location if value is None or "/" not in value else ""
+        extension = parts.extension if self._detail else ""
+        return Found(f"{self._base}/{place[:-1]}", True, extension, verdict.quota, location)
 
     def _mapped_value(self, address: str, parts: Parts) -> Search[str | None]:
         """What virtual_mailbox_maps gives."""
@@ -96,11 +104,29 @@ class Placing:
         self._quotas = QuotaPolicy(config, apart=apart)
 
     def place(self, found: Found) -> Place:
-        """The place; a folder is named where there is one, or one may be made."""
+        """The place; a folder is named where there is one, or one may be made.  Raises DeliveryFailure."""
         if not found.is_maildir:
             return Place(found.path, False)
-        folder = found.extension if found.extension and self._has_folder(found.path, found.extension) else ""
-        return Place(found.path, True, folder, self._quotas.granted(found.quota))
+        quota = self._quotas.granted(found.quota)
+        if found.location:
+            folder = found.extension if found.extension and self._store_has(found.location, found.extension) else ""
+        else:
+            folder = found.extension if found.extension and self._has_folder(found.path, found.extension) else ""
+        return Place(found.path, True, folder, quota, found.location)
+
+    def _store_has(self, location: str, folder: str) -> bool:
+        try:
+            store = open_store(location)
+            try:
+                if store.exists(folder):
+                    return True
+                return self._detail == "create" and len(store.list()) < FOLDERS_BY_ADDRESS
+            finally:
+                store.close()
+        except BadMailboxName:
+            return False
+        except StoreError as error:
+            raise from_store_error(error, "cannot look for the folder", tempfail=True) from error
 
     def _has_folder(self, maildir: str, folder: str) -> bool:
         """Whether mail may go to this folder: it exists, or may be made."""

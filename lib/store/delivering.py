@@ -101,6 +101,8 @@ def from_store_error(error: StoreError, what: str, tempfail: bool) -> DeliveryFa
 
     if isinstance(error.__cause__, OSError):
         return from_os_error(error.__cause__, what)
+    if isinstance(error, OverQuota) and error.__cause__ is not None:
+        return DeliveryFailure("4.3.1", f"{what}: {error}")  # the disk, as a database tells of it
     if isinstance(error, OverQuota):
         return DeliveryFailure("4.2.2" if tempfail else "5.2.2", f"mailbox is full: {error}")
     return DeliveryFailure("4.2.0", f"{what}: {error}")

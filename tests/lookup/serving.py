@@ -25,6 +25,7 @@ class Accounts:
         self.addresses: set[str] = set()
         self.away = False
         self.asked: list[str] = []
+        self.mail: dict[str, str] = {}
         self.gate: threading.Event | None = None
 
     def _answer(self, question: str) -> None:
@@ -38,7 +39,8 @@ class Accounts:
         self._answer(address)
         if address == "root@sys.example":
             return Account(address, 0, 0, "/root", "mbox:/x", True)
-        return Account(address, None, None, "/h", "maildir:/m", False) if address in self.addresses else None
+        mail = self.mail.get(address, "maildir:/h")
+        return Account(address, None, None, "/h", mail, False) if address in self.addresses else None
 
     def domain(self, domain: str) -> bool:
         self._answer(domain)

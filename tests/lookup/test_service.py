@@ -521,3 +521,14 @@ class TestAccessPolicy:
             assert not channel.receive().boolean("ok")
             with pytest.raises(ChannelClosed):
                 channel.receive()
+
+
+@pytest.mark.parametrize("client", [blocking, concurrent])
+def test_where_an_accounts_mail_lies_is_told_unless_it_is_the_usual_place(
+    tmp_path: Path, people: Accounts, client: Callable[[Config], Ask]
+) -> None:
+    people.mail["ann@hosted.example"] = "sqlite:/h/mail.sqlite"
+    config = configuration(tmp_path, recipient_delimiter="+")
+    with served(config):
+        for address in ("ann@hosted.example", "ann+work@hosted.example"):
+            assert client(config)("recipient", (address,)).location == "sqlite:/h/mail.sqlite"

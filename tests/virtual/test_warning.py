@@ -64,6 +64,7 @@ class Box:
         self.letter: Any = SimpleNamespace(
             maildir=str(path),
             quota=Quota(Limits(1000, 100), hosted=True),
+            location="",
             recipient=SimpleNamespace(address=address),
             request=SimpleNamespace(queue_id="4jXFYl6dnjz0"),
         )
