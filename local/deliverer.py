@@ -253,7 +253,7 @@ class Deliverer:
             if filtered(destinations, message, report):
                 return
         inbox = destinations.inbox
-        if inbox.endswith("/") and not message.report:
+        if inbox.endswith("/") and not message.report and not destinations.store:
             report.filing = destinations.delivery(message, inbox)
         else:
             destinations.settle()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.auth import AUTH_SYSTEM_MAIL
 from pillarbox.lib.config.parameters.local import (
     COMMAND_EXECUTION_DIRECTORY,
     COMMAND_TIME_LIMIT,
@@ -27,6 +28,9 @@ from pillarbox.lib.config.parameters.local import (
 )
 from pillarbox.lib.delivery.command import command_line, run_command
 from pillarbox.lib.delivery.delivered import delivered_lines
+from pillarbox.lib.store import open_store
+from pillarbox.lib.store.delivering import Delivery, from_store_error
+from pillarbox.lib.store.interface import INBOX, StoreError
 from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter
 from pillarbox.lib.store.mbox.quoting import from_line
 from pillarbox.lib.store.mbox.writer import MboxOptions, deliver_to_mbox
@@ -36,6 +40,8 @@ from pillarbox.local.steps import Message, Outcome
 from pillarbox.local.users import User
 
 _DISCARD: Final = "/dev/null"
+_FILES: Final = ("maildir", "mbox")
+"""Kinds of stores of which home_mailbox and mail_spool_directory say where their INBOX is."""
 
 Chunks = Callable[[], Iterable[bytes]]
 """Gives a message's content, each time from the beginning."""
@@ -60,8 +66,16 @@ class Destinations:
         self._writer = MaildirWriter()
 
     @property
+    def store(self) -> str:
+        """The location of all of the user's mailboxes where they are no files for local to find: in a database."""
+        return database(self.config, self.user)
+
+    @property
     def inbox(self) -> str:
-        """The user's own mailbox: home_mailbox, else the one in the spool; a Maildir ends in "/"."""
+        """The user's own mailbox: home_mailbox, else the one in the spool; a Maildir ends in "/".
+
+        Where there is a `store`, its INBOX, for which this stands, lies there instead.
+        """
         config, user = self.config, self.user
         if home := config[HOME_MAILBOX]:
             return f"{user.home}/{home}"
@@ -71,9 +85,12 @@ class Destinations:
     def mailbox(self, message: Message, path: str) -> Outcome:
         """Deliver into a mailbox of the user's: a Maildir where `path` ends in "/", else an mbox file."""
         if message.report:
-            return Outcome.sent("delivers to maildir" if path.endswith("/") else "delivers to mailbox")
+            return Outcome.sent("delivers to maildir" if self._is_maildir(path) else "delivers to mailbox")
         self.put(message, path)
-        return Outcome.sent("delivered to maildir" if path.endswith("/") else "delivered to mailbox")
+        return Outcome.sent("delivered to maildir" if self._is_maildir(path) else "delivered to mailbox")
+
+    def _is_maildir(self, path: str) -> bool:
+        return path.endswith("/") and not (self.store and path == self.inbox)
 
     def file(self, message: Message, path: str) -> Outcome:
         """Deliver into a file or Maildir that an alias or a forward file names."""
@@ -123,10 +140,40 @@ class Destinations:
 
         An mbox file keeps no flags.
         """
+        if self.store and path == self.inbox:
+            self.put_in_store(message, chunks, folder or INBOX, flags, create=create)
+            return
         if not path.endswith("/"):
             self._mbox(message, path, chunks)
             return
         (failure,) = self._writer.deliver([self.delivery(message, path, chunks, folder, flags, create=create)])
+        if failure is not None:
+            raise failure
+
+    def put_in_store(
+        self,
+        message: Message,
+        chunks: Chunks | None,
+        folder: str,
+        flags: tuple[str, ...] = (),
+        *,
+        create: bool = False,
+        location: str = "",
+    ) -> None:
+        """Deliver into a mailbox of the store, or of that at another location."""
+
+        def pieces() -> Iterator[bytes]:
+            yield prepended(message)
+            yield from message.content.chunks() if chunks is None else chunks()
+
+        try:
+            store = open_store(location or self.store)
+            try:
+                (failure,) = store.deliver([Delivery(pieces, folder, flags, create)])
+            finally:
+                store.close()
+        except StoreError as error:
+            failure = from_store_error(error, "cannot open the mailbox", tempfail=True)
         if failure is not None:
             raise failure
 
@@ -162,6 +209,14 @@ class Destinations:
         )
         pieces = message.content.chunks() if chunks is None else chunks()
         deliver_to_mbox(path, message.sender, message.arrival, prepended(message), pieces, options)
+
+
+def database(config: Config, user: User) -> str:
+    """The location of the user's mailboxes, where auth_system_mail puts them into a database; else ""."""
+    location = config[AUTH_SYSTEM_MAIL]
+    if not location or location.partition(":")[0] in _FILES:
+        return ""
+    return location.replace("%u", user.name).replace("%h", user.home)
 
 
 def command_input(message: Message) -> Iterator[bytes]:

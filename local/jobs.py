@@ -24,6 +24,7 @@ from pillarbox.lib.system.confinement import Confinement
 from pillarbox.lib.system.libc import set_not_dumpable
 from pillarbox.lib.system.privileges import drop_privileges
 from pillarbox.local.deliverer import Deliverer
+from pillarbox.local.destinations import database
 from pillarbox.local.expander import Expander
 from pillarbox.local.filings import Filings
 from pillarbox.local.identities import default_user
@@ -124,7 +125,8 @@ def begin_deliverer(config: Config, user: User, channel: Channel, filings: Filin
     if user.uid == 0:
         Confinement(read=(user.home,), write=(_mail_place(config, user),), fork=False, unix=False).apply()
     os.umask(0o077)
-    if limit := config[MAILBOX_SIZE_LIMIT]:
+    limit = config[MAILBOX_SIZE_LIMIT]
+    if limit and not database(config, user):  # which holds more than one mailbox
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # commands have it too, as with local(8)
     deliverer = Deliverer(config, user, lock_spool, filings.finish)
 

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 from pillarbox.lib.address import AddressSyntaxError, parse_mailbox, split_extension
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.auth import AUTH_SYSTEM_MAIL
 from pillarbox.lib.config.parameters.general import RECIPIENT_DELIMITER
 from pillarbox.lib.config.parameters.local import MAILBOX_COMMAND_MAPS
 from pillarbox.lib.delivery import BOUNCED, DEFERRED, DeliveryRecipient, DeliveryRequest, Result, log_result
 from pillarbox.lib.log import log
 from pillarbox.lib.process.children import ChildFailed
+from pillarbox.lib.store.kinds import load
 from pillarbox.lib.system.privileges import PrivilegeError
 from pillarbox.lib.tables import LookupFailed
 from pillarbox.lib.tables.kept import open_kept
@@ -36,6 +38,8 @@ class LocalDelivery:
         self._commands = open_kept(MAILBOX_COMMAND_MAPS.name, tables, substitution=False)
         self._commands.preload()
         self._ordinary = Ordinary(config)
+        # Whoever a child becomes may not be able to read our code.
+        load(config[AUTH_SYSTEM_MAIL].partition(":")[0])
         self.children = Children(config)
 
     async def close(self) -> None:

@@ -8,9 +8,8 @@ stored before the report goes out, so that an attempt that is repeated stores no
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Final
 
 from pillarbox.lib.config import Config
@@ -23,10 +22,9 @@ from pillarbox.lib.sieve_box.plan import INBOX, Outgoing, Plan, Put
 from pillarbox.lib.sieve_box.running import Incoming, Owner
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.failure import DeliveryFailure
-from pillarbox.lib.store.interface import SYSTEM_FLAGS, MailboxExists, OverQuota, Store, StoreError
 from pillarbox.lib.store.maildir.store import MaildirStore
 from pillarbox.lib.store.mbox.store import MboxStore
-from pillarbox.local.destinations import Destinations, prepended
+from pillarbox.local.destinations import Destinations
 from pillarbox.local.steps import Message, Outcome, Report
 
 _LOADED: Final = (MaildirStore, MboxStore)
@@ -47,7 +45,7 @@ def sieve(destinations: Destinations, message: Message, report: Report) -> bool:
     if not filter_.wanted(owner):
         return False
     destinations.settle()
-    folders, store = _mailboxes(destinations)
+    folders, location = _mailboxes(destinations)
     incoming = Incoming(
         message.queue_id,
         message.sender,
@@ -64,7 +62,7 @@ def sieve(destinations: Destinations, message: Message, report: Report) -> bool:
     stored: list[Put] = []
     for put in plan.puts:
         try:
-            _put(destinations, message, put, store)
+            _put(destinations, message, put, location)
         except (DeliveryFailure, OSError, EOFError):
             filter_.undone(owner, incoming, stored, [])
             raise
@@ -94,14 +92,13 @@ def sieve(destinations: Destinations, message: Message, report: Report) -> bool:
     return True
 
 
-def _mailboxes(destinations: Destinations) -> tuple[Folders, Callable[[], Store] | None]:
-    """The user's folders, and the store to put messages into where they are not those of a Maildir."""
+def _mailboxes(destinations: Destinations) -> tuple[Folders, str]:
+    """The user's folders, and the location of the store to put messages into where they are not those of a Maildir."""
     inbox = destinations.inbox
     location = _location(destinations.config, destinations, inbox)
     if location is None:
-        return MaildirFolders(inbox.rstrip("/")), None
-    opened = partial(open_store, location)
-    return StoreFolders(opened()), opened
+        return MaildirFolders(inbox.rstrip("/")), ""
+    return StoreFolders(open_store(location)), location
 
 
 def _location(config: Config, destinations: Destinations, inbox: str) -> str | None:
@@ -112,34 +109,13 @@ def _location(config: Config, destinations: Destinations, inbox: str) -> str | N
     return None if inbox.endswith("/") else f"mbox:{user.home}/mail:INBOX={inbox}"
 
 
-def _put(destinations: Destinations, message: Message, put: Put, store: Callable[[], Store] | None) -> None:
+def _put(destinations: Destinations, message: Message, put: Put, location: str) -> None:
     """Raises DeliveryFailure, OSError, EOFError."""
     content = message.content
     header = put.header
     chunks = None if header is None else lambda: with_header(content, header)
-    if put.folder == INBOX or store is None:
+    if put.folder == INBOX or not location:
         destinations.put(message, destinations.inbox, chunks, put.folder, put.flags, create=put.create)
         return
 
-    def pieces() -> Iterator[bytes]:
-        yield prepended(message)
-        yield from content.chunks() if chunks is None else chunks()
-
-    bits, keywords = 0, []
-    for flag in put.flags:
-        if flag.startswith("\\"):
-            bits |= SYSTEM_FLAGS.get(flag.title(), 0)
-        else:
-            keywords.append(flag)
-    try:
-        mailboxes = store()
-        if put.create and not mailboxes.exists(put.folder):
-            try:
-                mailboxes.create(put.folder)
-            except MailboxExists:
-                pass
-        mailboxes.append(put.folder, pieces(), bits, keywords)
-    except OverQuota as error:
-        raise DeliveryFailure("4.2.2", f"{put.folder}: {error}") from error
-    except StoreError as error:
-        raise DeliveryFailure("4.2.0", f"{put.folder}: {error}") from error
+    destinations.put_in_store(message, chunks, put.folder, put.flags, create=put.create, location=location)

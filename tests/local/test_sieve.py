@@ -64,6 +64,18 @@ def test_keep_is_the_mailbox(house: House, kind: str) -> None:
         assert (house.spool / "ann").read_bytes().count(b"\nSubject: hi\n") == 1
 
 
+def test_mail_goes_into_a_database_with_and_without_a_script(house: House) -> None:
+    house.options["auth_system_mail"] = "sqlite:%h/mail.sqlite"
+    location = f"sqlite:{home(house)}/mail.sqlite"
+    (result,) = house.deliver("ann@example.com", content=CONTENT)
+    assert (result.status, result.text) == ("sent", "delivered to mailbox")
+    assert deliver(house, FILE) == ("sent", "2.0.0", 'sieve: filed into "Lists/py"')
+    assert deliver(house, 'require "imap4flags"; keep :flags "\\\\Seen";')[0] == "sent"
+    assert folder(house, location, "INBOX") == [(0, frozenset()), (SEEN, frozenset())]
+    assert folder(house, location, "Lists/py") == [(SEEN, frozenset(["$x"]))]
+    assert not (house.spool / "ann").exists()
+
+
 @needs_root
 def test_everything_belongs_to_the_user(house: House) -> None:
     deliver(house, FILE)

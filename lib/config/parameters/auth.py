@@ -40,8 +40,9 @@ AUTH_PAM_SERVICE = text("auth_pam_service", "pillarbox", "The PAM service, a fil
 AUTH_SYSTEM_MAIL = text(
     "auth_system_mail",
     "",
-    """Where IMAP and POP3 find the mail of a system user: maildir:PATH or mbox:PATH, in which %u is the user name and
-    %h the home directory. Empty: where local delivers it, as home_mailbox and mail_spool_directory say.""",
+    """Where IMAP and POP3 find the mail of a system user: maildir:PATH, mbox:PATH or sqlite:PATH, in which %u is the
+    user name and %h the home directory. Empty: where local delivers it, as home_mailbox and mail_spool_directory say.
+    Into a database local delivers by this parameter; commands as procmail still deliver into files.""",
 )
 AUTH_FAILURE_DELAY = seconds(
     "auth_failure_delay",
