@@ -158,7 +158,10 @@ def test_a_quota_stops_it_plainly_and_it_goes_on_later(tmp_path: Path) -> None:
 def test_a_full_disk_stops_it_plainly_and_it_goes_on_later(tmp_path: Path) -> None:
     before = location("maildir", tmp_path / "a")
     store = open_store(before)
-    store.deliver([Delivery(lambda: [b"Subject: x\n\n", b"y" * 50_000], date=float(number)) for number in range(30)])
+    for number in range(30):
+        store.deliver(
+            [Delivery(lambda number=number: [b"Subject: %d\n\n" % number, os.urandom(30_000).hex().encode()])]
+        )
     for target in ("maildir", "mbox", "sqlite"):
         small = tmp_path / f"small-{target}"
         small.mkdir()
