@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeAlias
 
 from pillarbox.imapd.commands.id import SERVER, parse_parameters
+from pillarbox.imapd.commands.language import LANGUAGES, choose, language_line, parse_ranges
 from pillarbox.imapd.protocol import reader as wire
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.capabilities import login_capabilities
 from pillarbox.imapd.protocol.cursor import Cursor
-from pillarbox.imapd.protocol.errors import BadSyntax
+from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.protocol.reader import CommandReader, LiteralOffer, TooLong
 from pillarbox.lib.clients.auth import Failure, Success
 from pillarbox.lib.config import Config
@@ -147,6 +148,15 @@ class _Dialogue:
         parse_parameters(cursor)
         await self._write(SERVER + response.status(tag, b"OK", "ID completed."))
 
+    async def _language(self, tag: bytes, cursor: Cursor) -> None:
+        ranges = parse_ranges(cursor)
+        try:
+            languages = (choose(ranges),) if ranges else LANGUAGES
+        except CommandFailed as error:
+            await self._answer(tag, b"NO", error.text)
+            return
+        await self._write(language_line(languages) + response.status(tag, b"OK", "Language completed."))
+
     async def _logout(self, tag: bytes, cursor: Cursor) -> None:
         cursor.end()
         self._done = True
@@ -231,6 +241,7 @@ class _Dialogue:
         b"CAPABILITY": _capability,
         b"NOOP": _noop,
         b"ID": _id,
+        b"LANGUAGE": _language,
         b"LOGOUT": _logout,
         b"STARTTLS": _starttls,
         b"LOGIN": _login_command,

@@ -21,10 +21,10 @@ def literals(config: Config) -> str:
     return "LITERAL-" if config[IMAP_LITERAL_MINUS] else "LITERAL+"
 
 
-PROTOCOL: Final[tuple[Capability, ...]] = ("IMAP4rev1", "SASL-IR", literals)
+PROTOCOL: Final[tuple[Capability, ...]] = ("IMAP4rev1", "SASL-IR", literals, "LOGIN-REFERRALS")
 """What no command brings; they come first."""
 
-BEFORE_LOGIN: Final[tuple[Capability, ...]] = (*PROTOCOL, "ID", "ENABLE", "IDLE")
+BEFORE_LOGIN: Final[tuple[Capability, ...]] = (*PROTOCOL[:-1], "ID", "ENABLE", "IDLE", "LOGIN-REFERRALS")
 """As Dovecot does: a client learns early what the session will have."""
 
 _gathered: Final[list[Capability]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from urllib.parse import quote
 
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.capabilities import session_capabilities
@@ -12,6 +13,7 @@ from pillarbox.imapd.session.spaces import Spaces
 from pillarbox.imapd.session.watch import Watcher
 from pillarbox.lib.clients.auth import AsyncAuthClient
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.location import ELSEWHERE
 from pillarbox.lib.config.parameters.sharing import IMAP_SHARED_MAILBOXES
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
 from pillarbox.lib.log import log
@@ -58,6 +60,10 @@ class SessionServer:
             return
         tag = start.request.extra.get("tag", "*").encode("ascii", "replace")
         username = start.account.address
+        if start.account.mail.startswith(ELSEWHERE):
+            log.info(f"imap({username}): referred to {start.account.mail}")
+            await _end(client, referral(tag, start.account.mail, username) + response.status(b"*", b"BYE", "Go there."))
+            return
         quota = self._quotas.session(start.account.quota, hosted=not start.account.system)
         try:
             store = open_store(start.account.mail, quota)
@@ -86,12 +92,23 @@ class SessionServer:
             session.stop()
 
 
+def referral(tag: bytes, server: str, username: str) -> bytes:
+    """The answer to a login whose mail is on another server (RFC 2221 section 4.1)."""
+    url = f"{ELSEWHERE}{quote(username, safe='')};AUTH=*@{server.removeprefix(ELSEWHERE).rstrip('/')}/"
+    return response.status(tag, b"NO", "The mail of this account is on another server.", f"REFERRAL {url}")
+
+
 async def _refuse(client: ClientConnection, tag: bytes) -> None:
+    await _end(
+        client,
+        response.status(tag, b"NO", "The mail of this account cannot be reached.", "UNAVAILABLE")
+        + response.status(b"*", b"BYE", "Try again later."),
+    )
+
+
+async def _end(client: ClientConnection, last: bytes) -> None:
     try:
-        await client.write(
-            response.status(tag, b"NO", "The mail of this account cannot be reached.", "UNAVAILABLE")
-            + response.status(b"*", b"BYE", "Try again later.")
-        )
+        await client.write(last)
     except ClientGone:
         pass
     finally:

@@ -14,8 +14,13 @@ from typing import Final
 
 from pillarbox.lib.config.mapping import BadEntry, Tree
 
-LOCATION_KINDS: Final = ("maildir", "mbox", "sqlite", "pgsql")
+LOCATION_KINDS: Final = ("maildir", "mbox", "sqlite", "pgsql", "imap")
 """What may stand before the colon."""
+
+ELSEWHERE: Final = "imap://"
+"""A location that begins so says that the mail is on another server; clients are referred there (RFC 2221)."""
+
+_SERVER: Final = re.compile(r"//(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?/?")
 
 VARIABLES: Final = "undh%"
 
@@ -36,6 +41,9 @@ def parse_location(text: str) -> str:
     if kind == "pgsql":
         if not place.startswith(("postgresql://", "postgres://")) or not place.partition("#")[2]:
             raise ValueError('"pgsql:postgresql://USER@HOST/DATABASE#%u" was expected')
+    elif kind == "imap":
+        if not _SERVER.fullmatch(place):
+            raise ValueError('"imap://HOST/", the server that has the mail, was expected')
     elif not place.startswith(("/", "%h")):
         raise ValueError(f'an absolute path, or one that begins with %h, was expected behind "{kind}:"')
     return text
@@ -44,6 +52,8 @@ def parse_location(text: str) -> str:
 def parse_general_location(text: str) -> str:
     """That of many accounts, which must not all be one.  Raises ValueError."""
     parse_location(text)
+    if text.startswith(ELSEWHERE):
+        return text
     if not set(_VARIABLE.findall(text.partition("#")[2] if text.startswith("pgsql:") else text)) & set("unh"):
         raise ValueError(f'"%u", "%n" or "%h" was expected in it, to keep accounts apart: "{_shown(text)}"')
     return text

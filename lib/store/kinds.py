@@ -54,7 +54,18 @@ def _pgsql(place: str, quota: Quota) -> Store:
     return SqlStore(f"pgsql:{pool.where}#{account}", PostgresDatabase(pool, account), quota)
 
 
-OPENERS: Final[dict[str, Opener]] = {"maildir": _maildir, "mbox": _mbox, "sqlite": _sqlite, "pgsql": _pgsql}
+def _imap(place: str, quota: Quota) -> Store:
+    del quota
+    raise StoreUnavailable(f"the mail of this account is on another server, imap:{place}")
+
+
+OPENERS: Final[dict[str, Opener]] = {
+    "maildir": _maildir,
+    "mbox": _mbox,
+    "sqlite": _sqlite,
+    "pgsql": _pgsql,
+    "imap": _imap,
+}
 
 
 _MODULES: Final[dict[str, tuple[str, ...]]] = {

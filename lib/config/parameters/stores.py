@@ -11,6 +11,7 @@ MAIL_LOCATION = declare(
     """Where the mail of a hosted account lies: maildir:PATH, mbox:PATH, sqlite:PATH (a file for each account), or
     pgsql:postgresql://USER@HOST/DATABASE#%u. In it %u is the address, %n its local part, %d its domain, %h the
     directory virtual_mailbox_base/DOMAIN/LOCALPART, and %% a percent sign. Files lie below virtual_mailbox_base. The
+    imap://HOST/ says that the mail is on another server: IMAP clients are referred there. The
     account's own location (pillarbox user location) goes before mail_location_domains, and that before this.""",
     "location",
     lambda raw: parse_general_location(joined(raw)),
