@@ -1,131 +1,167 @@
-"""APPEND (RFC 9051 section 6.3.12, MULTIAPPEND of RFC 3502): store messages as they come, nothing is held in memory.
+"""APPEND (RFC 9051 section 6.3.12, RFC 3502, 4469) and REPLACE (RFC 8508): messages are stored as they come.
 
-The dialogue has several steps (arguments, message, more messages, end), so it is an object that the session's loop
-leads through them.  Messages are invisible until the end; then all are committed, and taken back if one of them fails.
+Nothing is held in memory.  The dialogue has several steps (`append_grammar`), so it is an object that the session's
+loop leads through them.  Messages are invisible until the end; then all are committed, and taken back if one of them
+fails.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from pillarbox.imapd.commands.command import Reply
+from pillarbox.imapd.commands.append_grammar import AppendReader, Begin, Octets, Opening, Step, Url, parse_append
+from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
+from pillarbox.imapd.fetch.by_url import BadUrl, octets_of
+from pillarbox.imapd.protocol import response, urls
 from pillarbox.imapd.protocol.cursor import Cursor
-from pillarbox.imapd.protocol.dates import parse_date_time
 from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.session.context import Session
-from pillarbox.imapd.session.selected import split_flags
 from pillarbox.lib.config.parameters.imapd import IMAP_APPEND_LIMIT
 from pillarbox.lib.store.interface import Appended, Appender, MailboxNotFound, StoreError
 
 MESSAGE_LIMIT = 1000
 """Messages of one command: each holds a file open until the end."""
 
-CAPABILITIES = ("MULTIAPPEND",)
+CAPABILITIES = ("MULTIAPPEND", "CATENATE")
 
-_COMMAND = re.compile(rb"[^ ]+ APPEND ", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """append-opts: what is said about a message before it comes."""
-
-    flags: int
-    keywords: frozenset[str]
-    date: float | None
-    closing: bytes = b""
-    """What stands behind the message: `)` where it comes as `UTF8 (~{size}...)` (RFC 6855 section 4)."""
-
-
-def is_message(command: bytes) -> bool:
-    """Whether the literal that `command` ends with is a message of APPEND (and not, say, the mailbox's name)."""
-    if not _COMMAND.match(command):
-        return False
-    try:
-        parse_begin(command)
-    except BadSyntax:
-        return False
-    return True
-
-
-def parse_begin(command: bytes, *, utf8: bool = False) -> tuple[bytes, str, Options]:
-    """Tag, mailbox and options of the first message; `command` ends with the message's literal.
-
-    `utf8`: names are in UTF-8, as the client has enabled.
-    """
-    cursor = Cursor(command, utf8=utf8)
-    tag = cursor.tag()
-    cursor.space()
-    cursor.expect(b"APPEND")
-    cursor.space()
-    mailbox = cursor.mailbox()
-    return tag, mailbox, parse_options(cursor)
-
-
-def parse_options(cursor: Cursor) -> Options:
-    """[SP flag-list] [SP date-time] SP literal, up to the literal."""
-    flags, keywords, date = 0, frozenset[str](), None
-    cursor.space()
-    if cursor.peek(b"("):
-        flags, keywords = split_flags(cursor.flag_list())
-        cursor.space()
-    if cursor.peek(b'"'):
-        date = parse_date_time(cursor)
-        cursor.space()
-    closing = b")" if cursor.accept(b"UTF8 (") else b""
-    if not cursor.peek(b"~{" if closing else b"{"):
-        cursor.fail("a message literal")
-    return Options(flags, keywords, date, closing)
+_NOT_TEXT = re.compile(rb"\0|(?<!\r)\n")
 
 
 class Appending:
     """One command under way."""
 
-    def __init__(self, session: Session, tag: bytes, mailbox: str) -> None:
-        self.tag = tag
+    def __init__(self, session: Session, opening: Opening) -> None:
+        """Raises BadSyntax, CommandFailed."""
+        self.opening = opening
         self._session = session
-        self._mailbox = mailbox
-        self._messages: list[tuple[Appender, Options]] = []
+        self._reader = AppendReader()
+        self._messages: list[tuple[Appender, Begin]] = []
         self._failure: StoreError | CommandFailed | None = None
+        self._size = 0  # of the message under way
+        self._url: bytearray | None = None  # the literal under way is a URL
+        self._text_only = False  # the literal under way came as literal8
+        self._last = b"\r"
+        self._old = self._replaced()
 
     @property
-    def closing(self) -> bytes:
-        """What must stand behind the message that came last."""
-        return self._messages[-1][1].closing if self._messages else b""
+    def tag(self) -> bytes:
+        return self.opening.tag
 
-    def begin_message(self, options: Options, size: int) -> None:
-        """A message of `size` octets is offered.  Raises CommandFailed, StoreError: do not take it."""
-        limit = self._session.config[IMAP_APPEND_LIMIT]
-        if limit and size > limit:
-            raise CommandFailed(f"Message is larger than {limit} octets", "TOOBIG")
-        if size == 0:
-            raise CommandFailed("Can't save a zero byte message.")
+    def _replaced(self) -> int | None:
+        """The UID of the message that REPLACE takes away."""
+        number = self.opening.replaces
+        if number is None:
+            return None
+        if self._session.selected is None:
+            raise BadSyntax("No mailbox selected.")
+        selected = self._session.mailbox
+        selected.must_be_writable()
+        if self.opening.by_uid:
+            if selected.index(number) is None:
+                raise CommandFailed("No such message.", "NONEXISTENT")
+            return number
+        if number > selected.count:
+            raise BadSyntax(f"Invalid message number: the mailbox has {selected.count} messages")
+        return selected.uids[number - 1]
+
+    async def read(self, cursor: Cursor, size: int = 0) -> None:
+        """A stretch of the command; `size` octets are offered behind it.
+
+        Raises BadSyntax, CommandFailed, StoreError: the command has failed, and what is offered is not taken.
+        """
+        await self._end_literal()
+        for step in self._reader.steps(cursor):
+            await self._take(step, size)
+
+    async def _take(self, step: Step, size: int) -> None:
+        match step:
+            case Begin():
+                self._begin(step)
+            case Octets():
+                if step.utf8 and b"UTF8=ACCEPT" not in self._session.enabled:
+                    raise BadSyntax("UTF8=ACCEPT is not enabled")
+                if size == 0 and step.alone:
+                    raise CommandFailed("Can't save a zero byte message.")
+                self._admit(size)
+                self._text_only, self._last = step.binary, b"\r"
+            case Url(text=None):
+                if size > urls.LIMIT:
+                    raise CommandFailed("URL too long.", "BADURL")
+                self._url = bytearray()
+            case Url(text=bytes() as text):
+                await self._copy(text)
+            case _:
+                if not self._size:
+                    raise CommandFailed("Can't save a zero byte message.")
+
+    def _begin(self, begin: Begin) -> None:
         if len(self._messages) >= MESSAGE_LIMIT:
             raise CommandFailed(f"More than {MESSAGE_LIMIT} messages in one APPEND", "LIMIT")
+        if self._messages and self._old is not None:
+            raise BadSyntax("REPLACE takes one message")
         try:
-            appender = self._session.store.begin_append(self._mailbox)
+            appender = self._session.store.begin_append(self.opening.mailbox)
         except MailboxNotFound as error:
             raise CommandFailed(str(error), "TRYCREATE") from None
-        self._messages.append((appender, options))
+        self._messages.append((appender, begin))
+        self._size = 0
+
+    def _admit(self, size: int) -> None:
+        limit = self._session.config[IMAP_APPEND_LIMIT]
+        self._size += size
+        if limit and self._size > limit:
+            raise CommandFailed(f"Message is larger than {limit} octets", "TOOBIG")
+
+    async def _copy(self, text: bytes) -> None:
+        """Take what a URL names.  Raises CommandFailed."""
+        url = urls.parse_url(text)
+        try:
+            if url is None or url.host is not None or url.access is not None:
+                raise BadUrl("not the URL of a message here")
+            with octets_of(self._session.store, url) as (size, pieces):
+                self._admit(size)
+                for piece in pieces:
+                    self._messages[-1][0].write(piece)
+                    await self._session.breathe()
+        except BadUrl as error:
+            shown = response.printable(text.decode("ascii", "replace")).translate(None, b'[]"\\').decode("ascii")
+            raise CommandFailed(f"CATENATE: {error}", f'BADURL "{shown[:200]}"') from None
 
     def write(self, data: bytes) -> None:
-        """Take a piece; after a failure the rest is read and dropped, the answer comes at the end."""
-        if self._failure is None:
-            try:
-                self._messages[-1][0].write(data)
-            except StoreError as error:
-                self._failure = error
-
-    def finish(self, rest: bytes) -> Reply:
-        """The command is complete; `rest` is what followed the last message.  Raises BadSyntax, StoreError."""
+        """Take a piece of a literal; after a failure the rest is read and dropped, the answer comes at the end."""
+        if self._failure is not None:
+            return
+        if self._url is not None:
+            self._url += data
+            return
+        if self._text_only and _NOT_TEXT.search(self._last + data, 1):
+            self._failure = CommandFailed("Only lines of text can be stored as they are.", "UNKNOWN-CTE")
+            return
+        self._last = data[-1:] or self._last
         try:
-            cursor = Cursor(rest)
-            cursor.expect(self.closing)
-            cursor.end()
-            if self._failure is not None:
-                raise self._failure
+            self._messages[-1][0].write(data)
+        except StoreError as error:
+            self._failure = error
+
+    async def _end_literal(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._url is not None:
+            text, self._url = bytes(self._url), None
+            await self._copy(text)
+
+    async def finish(self, rest: bytes) -> Reply:
+        """The command is complete; `rest` is what followed the last literal.  Raises BadSyntax, StoreError."""
+        try:
+            await self.read(Cursor(rest))
+            # The disk takes its time; the other sessions of this process have the loop meanwhile.
+            await asyncio.get_running_loop().run_in_executor(None, _sync, tuple(self._messages))
             done = self._commit()
+            if self._old is not None:
+                return self._replace(done[0])
         finally:
             self.abort()
         uids = format_set([one.uid for one in done]).decode("ascii")
@@ -134,16 +170,59 @@ class Appending:
     def _commit(self) -> list[Appended]:
         done: list[Appended] = []
         try:
-            for appender, options in self._messages:
-                done.append(appender.commit(options.flags, options.keywords, options.date))
+            for appender, begin in self._messages:
+                done.append(appender.commit(begin.flags, begin.keywords, begin.date))
         except StoreError:
             if done:
-                with self._session.store.open(self._mailbox) as mailbox:
-                    mailbox.expunge([one.uid for one in done])
+                self._take_back(done)
             raise
         return done
+
+    def _take_back(self, done: Sequence[Appended]) -> None:
+        with self._session.store.open(self.opening.mailbox) as mailbox:
+            mailbox.expunge([one.uid for one in done])
+
+    def _replace(self, new: Appended) -> Reply:
+        """The new message is there: take the old one away (RFC 8508 section 3.1), or both stay as they were."""
+        session, selected = self._session, self._session.mailbox
+        assert self._old is not None
+        code = f"APPENDUID {new.uid_validity} {new.uid}"
+        session.send(response.status(b"*", b"OK", "Replacement message ready.", code))
+        session.report(with_uid=self.opening.by_uid)
+        try:
+            selected.mailbox.expunge([self._old])
+        except StoreError:
+            self._take_back([new])
+            raise
+        session.send_all(selected.removed([self._old]))
+        return Reply("Replace completed.")
 
     def abort(self) -> None:
         """Throw away what is not committed."""
         for appender, _ in self._messages:
             appender.abort()
+
+
+def _sync(messages: Sequence[tuple[Appender, Begin]]) -> None:
+    for appender, begin in messages:
+        appender.sync(begin.date)
+
+
+def complete(syntax: Syntax, opening: Opening) -> Action:
+    """A command without a literal of a message: all that it stores is named by URLs."""
+    start = syntax.cursor.position
+    for _ in AppendReader().steps(syntax.cursor):  # what is wrong is BAD before anything is done
+        pass
+    rest = syntax.cursor.data[start:]
+
+    async def run(session: Session) -> Reply:
+        return await Appending(session, opening).finish(rest)
+
+    return run
+
+
+def parse(syntax: Syntax) -> Action:
+    return complete(syntax, parse_append(syntax.cursor, syntax.tag))
+
+
+COMMAND = Command("APPEND", ANY_STATE, parse)

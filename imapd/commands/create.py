@@ -48,7 +48,8 @@ def parse(syntax: Syntax) -> Action:
                 with suppress(StoreError):
                     session.store.delete(mailbox)
                 raise
-        return Reply("Create completed.")
+        with session.store.open(mailbox, read_only=True) as made:
+            return Reply("Create completed.", f"MAILBOXID ({made.mailbox_id})")  # RFC 8474 section 4.1
 
     return run
 

@@ -137,7 +137,8 @@ async def send_message(session: Session, message: Message, items: tuple[Item, ..
         try:
             for chunk in piece.chunks:
                 left -= len(chunk)
-                session.send(chunk.replace(b"\0", b"\x80") if b"\0" in chunk else chunk)
+                clean = piece.as_it_is or b"\0" not in chunk
+                session.send(chunk if clean else chunk.replace(b"\0", b"\x80"))
                 await session.breathe()
         except StoreError as error:
             raise StreamBroken(str(error)) from None

@@ -8,7 +8,20 @@ from __future__ import annotations
 import re
 from types import ModuleType
 
-from pillarbox.imapd.fetch import body_section, envelope, flags, internaldate, modseq, size, structure, uid
+from pillarbox.imapd.fetch import (
+    binary,
+    body_section,
+    envelope,
+    flags,
+    internaldate,
+    modseq,
+    object_ids,
+    preview,
+    savedate,
+    size,
+    structure,
+    uid,
+)
 from pillarbox.imapd.fetch.envelope import ENVELOPE
 from pillarbox.imapd.fetch.flags import FLAGS
 from pillarbox.imapd.fetch.internaldate import INTERNALDATE
@@ -19,11 +32,15 @@ from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 
 MODULES: tuple[ModuleType, ...] = (
+    binary,
     body_section,
     envelope,
     flags,
     internaldate,
     modseq,
+    object_ids,
+    preview,
+    savedate,
     size,
     structure,
     uid,

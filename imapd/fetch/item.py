@@ -51,6 +51,8 @@ class Stream:
     opening: bytes
     size: int
     chunks: Iterator[bytes]
+    as_it_is: bool = False
+    """NUL may stand in it: a literal8."""
 
 
 @dataclass(frozen=True, slots=True)

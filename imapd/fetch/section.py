@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from pillarbox.imapd.fetch.item import Message
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.response import astring, parenthesized
 from pillarbox.lib.message.header import scan
-from pillarbox.lib.mime import find_part
+from pillarbox.lib.mime import Part, find_part
+from pillarbox.lib.store.interface import MessageContent
 
 DEPTH_LIMIT = 200
 """Numbers in a section; deeper parts are not read anyway."""
@@ -73,7 +73,17 @@ def _header_list(cursor: Cursor) -> tuple[bytes, ...]:
     return tuple(fields)
 
 
-def locate(section: Section, message: Message) -> Range | bytes | None:
+class Readable(Protocol):
+    """What of a message a section is made from."""
+
+    @property
+    def content(self) -> MessageContent: ...
+
+    @property
+    def tree(self) -> Part: ...
+
+
+def locate(section: Section, message: Readable) -> Range | bytes | None:
     """Where the section lies in the message, or its octets; None where the message has no such section."""
     if not section.numbers:
         return _of_message(section, message)
@@ -95,7 +105,7 @@ def locate(section: Section, message: Message) -> Range | bytes | None:
     return select_fields(header, section)
 
 
-def _of_message(section: Section, message: Message) -> Range | bytes:
+def _of_message(section: Section, message: Readable) -> Range | bytes:
     content = message.content
     if not section.text:
         return 0, content.size

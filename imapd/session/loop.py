@@ -11,7 +11,8 @@ import contextlib
 from collections.abc import Callable
 
 from pillarbox.imapd.commands import COMMANDS
-from pillarbox.imapd.commands.append import Appending, is_message, parse_begin, parse_options
+from pillarbox.imapd.commands.append import Appending
+from pillarbox.imapd.commands.append_grammar import is_message, parse_opening
 from pillarbox.imapd.commands.command import ANY_STATE, Command, Reply, Report, State, Syntax
 from pillarbox.imapd.commands.fetch import StreamBroken
 from pillarbox.imapd.commands.rev2 import normalized_lines
@@ -281,7 +282,7 @@ class SessionLoop(Session):
             self._reader.refuse()
             self._wrong(_tag_of(offer.command), f"Literal larger than {LITERAL_LIMIT} octets.")
             return
-        if offer.streamed and not self._begin_message(offer):
+        if offer.streamed and not await self._begin_message(offer):
             self._reader.refuse()
             return
         self._reader.accept()
@@ -289,24 +290,16 @@ class SessionLoop(Session):
             self.send(response.continuation(b"OK"))
             await self.flush()
 
-    def _begin_message(self, offer: LiteralOffer) -> bool:
-        """Make ready for a message; when it cannot be taken the command is answered here."""
+    async def _begin_message(self, offer: LiteralOffer) -> bool:
+        """Make ready for octets of a message; when they cannot be taken the command is answered here."""
         tag = self._appending.tag if self._appending is not None else _tag_of(offer.command)
         try:
+            cursor = Cursor(offer.command, utf8=self.utf8)
             if offer.begun:
-                tag, mailbox, options = parse_begin(offer.command, utf8=self.utf8)
-                self._appending = Appending(self, tag, mailbox)
-            else:
-                cursor = Cursor(offer.command)
-                cursor.expect(self._appending.closing if self._appending is not None else b"")
-                options = parse_options(cursor)
+                self._appending = Appending(self, parse_opening(cursor))
             if self._appending is None:
                 raise BadSyntax("no APPEND under way")
-            if options.closing and b"UTF8=ACCEPT" not in self.enabled:
-                raise BadSyntax("UTF8=ACCEPT is not enabled")
-            if offer.binary and not options.closing:
-                raise CommandFailed("Binary messages are not taken.", "UNKNOWN-CTE")
-            self._appending.begin_message(options, offer.size)
+            await self._appending.read(cursor, offer.size)
             return True
         except BadSyntax as error:
             self._wrong(tag, f"Error in IMAP command APPEND: {error}")
@@ -323,10 +316,12 @@ class SessionLoop(Session):
         appending, self._appending = self._appending, None
 
         async def finish(_: Session) -> Reply:
-            return appending.finish(rest)
+            return await appending.finish(rest)
 
+        opening = appending.opening
         await self._run(
-            Command("APPEND", ANY_STATE, lambda _: finish, Report.ALL), Syntax(Cursor(b""), tag=appending.tag)
+            Command(opening.command, ANY_STATE, lambda _: finish, Report.ALL),
+            Syntax(Cursor(b""), opening.by_uid, opening.tag),
         )
 
     async def compress(self) -> None:

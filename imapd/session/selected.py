@@ -127,6 +127,7 @@ class Selected:
         lines.append(response.status(b"*", b"OK", "UIDs valid", f"UIDVALIDITY {mailbox.uid_validity}"))
         lines.append(response.status(b"*", b"OK", "Predicted next UID", f"UIDNEXT {mailbox.uid_next}"))
         lines.append(self.modseq_line())
+        lines.append(response.status(b"*", b"OK", "Ok", f"MAILBOXID ({mailbox.mailbox_id})"))  # RFC 8474 section 4.2
         return lines
 
     def modseq_line(self) -> bytes:

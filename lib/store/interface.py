@@ -545,6 +545,13 @@ class Appender(ABC):
     def write(self, data: bytes) -> None:
         """Add content.  Raises OverQuota or StoreUnavailable; `abort` remains the caller's duty."""
 
+    def sync(self, internal_date: float | None = None) -> None:
+        """Have the disk take what was written, so that `commit`, with the same date, need not wait for it.
+
+        May be called in another thread.  Raises OverQuota or StoreUnavailable.
+        """
+        return
+
     @abstractmethod
     def commit(
         self, flags: int = 0, keywords: Collection[str] = NO_KEYWORDS, internal_date: float | None = None

@@ -165,6 +165,8 @@ def test_hostile_patterns_are_refused_or_cheap() -> None:
 
 ARGUMENTS = {
     b"FETCH": b' 1:*,5 (UID BODY.PEEK[1.2.HEADER.FIELDS (SUBJECT "X Y")]<0.10> RFC822.SIZE) (CHANGEDSINCE 7)',
+    b"APPEND": b' INBOX (\\Seen) CATENATE (URL "/INBOX/;UID=1" URL {3}\r\n/a;)',
+    b"REPLACE": b' 4 INBOX CATENATE (URL "/INBOX/;UID=1")',
     b"DELETEACL": b' INBOX "-bob"',
     b"GETACL": b" INBOX",
     b"LISTRIGHTS": b" INBOX anyone",

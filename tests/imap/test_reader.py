@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pillarbox.imapd.commands.append import is_message
+from pillarbox.imapd.commands.append_grammar import is_message
 from pillarbox.imapd.protocol.reader import (
     LITERAL_LIMIT,
     Command,

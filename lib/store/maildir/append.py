@@ -49,6 +49,7 @@ class MaildirAppender(Appender):
         self._temporary = f"{directory}/tmp/{temporary_name()}"
         self._convert = ToLF()
         self._count = WireCounter()
+        self._synced: tuple[int, float | None] = (-1, None)
         try:
             self._fd = os.open(self._temporary, _CREATE, 0o600)
         except OSError as error:
@@ -64,6 +65,17 @@ class MaildirAppender(Appender):
         except OSError as error:
             raise store_error(error, "cannot store message") from error
 
+    def sync(self, internal_date: float | None = None) -> None:
+        if self._fd < 0:
+            return
+        try:
+            if internal_date is not None:
+                os.utime(self._fd, (internal_date, internal_date))
+            os.fsync(self._fd)
+        except OSError as error:
+            raise store_error(error, "cannot store message") from error
+        self._synced = self._count.stored, internal_date
+
     def commit(
         self, flags: int = 0, keywords: Collection[str] = NO_KEYWORDS, internal_date: float | None = None
     ) -> Appended:
@@ -76,10 +88,9 @@ class MaildirAppender(Appender):
         try:
             if why := self._ledger.lacks(self._name, self._count.stored):
                 raise OverQuota(f"cannot store message: {why}")
-            if internal_date is not None:
-                os.utime(self._fd, (internal_date, internal_date))
+            if self._synced != (self._count.stored, internal_date):
+                self.sync(internal_date)
             about = os.fstat(self._fd)
-            os.fsync(self._fd)
             base = final_base(about.st_dev, about.st_ino, time.time_ns(), self._count.stored, self._count.wire)
             # Only a message without flags may lie in new/, where no flags can be; it is recent for the next view.
             place = (

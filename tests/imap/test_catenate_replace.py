@@ -1,0 +1,302 @@
+"""CATENATE (RFC 4469), REPLACE (RFC 8508), literal8 (RFC 3516) and APPENDLIMIT (RFC 7889)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pillarbox.imapd.commands.append_grammar import AppendReader, Begin, End, Octets, Url, is_message
+from pillarbox.imapd.protocol.cursor import Cursor
+from pillarbox.imapd.protocol.errors import BadSyntax
+from pillarbox.imapd.protocol.urls import MessageUrl, parse_url
+from pillarbox.lib.store.interface import OverQuota
+from pillarbox.lib.store.maildir.append import MaildirAppender
+from tests.imap.dialogue import MESSAGE, Client, location, run
+
+MIXED = (
+    b"Subject: mixed\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\n\r\nfirst\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>second\r\n--b--\r\n"
+)
+
+
+async def opened(tmp_path: Path, *messages: bytes, **parameters: str) -> Client:
+    client = Client(location(tmp_path), **parameters)
+    for message in messages:
+        await client.ok("APPEND INBOX", message)
+    await client.ok("SELECT INBOX")
+    return client
+
+
+async def text(client: Client, uid: int) -> bytes:
+    (line,) = await client.ok(f"UID FETCH {uid} (BODY.PEEK[])")
+    return line.partition(b"}\r\n")[2][:-1]
+
+
+# --- CATENATE
+def test_a_message_from_parts_of_others_and_texts(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path, MIXED)
+        await client.send(
+            b'A CATENATE\r\nA APPEND INBOX (\\Seen) CATENATE (URL "/INBOX/;UID=1/;SECTION=HEADER" TEXT {14+}\r\n'
+            b'\r\n--b\r\n\r\nnew\r\n URL {27+}\r\n/INBOX;UID=1/;section=2.MIME URL "/INBOX/;UID=1/;SECTION=2"'
+            b" TEXT {11+}\r\n\r\n--b--\r\nxy)\r\n".replace(b"A CATENATE\r\n", b"").replace(b"{27+}", b"{28+}")
+        )
+        answer = await client.until(b"A")
+        assert re.match(rb"A OK \[APPENDUID \d+ 2\]", answer[-1]), answer
+        header = MIXED[: MIXED.index(b"--b")]
+        expected = header + b"\r\n--b\r\n\r\nnew\r\n" + b"Content-Type: text/html\r\n\r\n<p>second\r\n--b--\r\nxy"
+        assert await text(client, 2) == expected
+        await client.close()
+
+    run(dialogue())
+
+
+def test_urls_alone(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path, MIXED)
+        await client.ok("CREATE Other/Box")
+        await client.ok('APPEND Other/Box CATENATE (URL "/INBOX;UID=1" URL "/INBOX/;UID=1/;SECTION=TEXT/;PARTIAL=5.2")')
+        await client.ok('APPEND INBOX CATENATE (URL "/Other/Box/;UID=1") CATENATE (URL "/INBOX/;UID=1")')
+        assert await text(client, 2) == MIXED + b"\r\n"
+        assert await text(client, 3) == MIXED
+        await client.close()
+
+    run(dialogue())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/INBOX;UIDVALIDITY=1/;UID=1",
+        "/INBOX/;UID=9",
+        "/Nowhere/;UID=1",
+        "/INBOX/;UID=1/;SECTION=7",
+        "/INBOX/;UID=1/;SECTION=HEADER.X",
+        "imap://other@example.org/INBOX/;UID=1",
+        "INBOX",
+        "/INBOX/;UID=1/;SECTION=TEXT}{5",
+    ],
+)
+def test_a_bad_url_stores_nothing(tmp_path: Path, url: str) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path, MESSAGE)
+        (answer,) = await client.command(f'APPEND INBOX CATENATE (URL "{url}")')
+        assert re.match(rb'NO \[BADURL "[^"\]]*"\] ', answer)
+        await client.send(b'x APPEND INBOX CATENATE (TEXT {3+}\r\nabc URL "%b" TEXT {3+}\r\nabc)\r\n' % url.encode())
+        assert (await client.until(b"x"))[-1].startswith(b"x NO [BADURL ")
+        assert b"* 1 EXISTS" in await client.ok("EXAMINE INBOX")
+        assert not list((tmp_path / "Maildir" / "tmp").iterdir())
+        await client.close()
+
+    run(dialogue())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"APPEND INBOX CATENATE ()",
+        b'APPEND INBOX CATENATE (URL "/INBOX/;UID=1"',
+        b'APPEND INBOX CATENATE (URL "/INBOX/;UID=1" )',
+        b"APPEND INBOX CATENATE (TEXT abc)",
+        b"APPEND INBOX CATENATE (TEXT {3+}\r\nabc) x",
+        b"APPEND INBOX CATENATE (TEXT {3+}\r\nabc",
+        b"APPEND INBOX",
+        b"REPLACE 9 INBOX {3+}\r\nabc",
+        b"REPLACE 0 INBOX {3+}\r\nabc",
+        b"REPLACE 1 INBOX {3+}\r\nabc {3+}\r\nabc",
+    ],
+)
+def test_what_is_wrong_is_bad(tmp_path: Path, command: bytes) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path, MESSAGE)
+        await client.send(b"x " + command + b"\r\nn NOOP\r\n")
+        assert (await client.until(b"x"))[-1].startswith(b"x BAD ")
+        assert await client.until(b"n") == [b"n OK NOOP completed."]
+        assert not list((tmp_path / "Maildir" / "tmp").iterdir())
+        await client.close()
+
+    run(dialogue())
+
+
+def test_nothing_makes_no_message(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path, MESSAGE)
+        await client.send(b"x APPEND INBOX CATENATE (TEXT {0+}\r\n)\r\n")
+        assert (await client.until(b"x"))[-1].startswith(b"x NO ")
+        await client.close()
+
+    run(dialogue())
+
+
+# --- APPENDLIMIT
+def test_the_limit_is_told_and_kept(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path, MESSAGE, imap_append_limit="300")
+        assert b" APPENDLIMIT=300 " in (await client.ok("CAPABILITY"))[0] + b" "
+        assert await client.ok("STATUS INBOX (APPENDLIMIT)") == [b"* STATUS INBOX (APPENDLIMIT 300)"]
+        url = b'URL "/INBOX/;UID=1" '
+        await client.send(b"x APPEND INBOX CATENATE (%bTEXT {200+}\r\n%b)\r\n" % (url, bytes(200)))
+        assert (await client.until(b"x"))[-1].startswith(b"x NO [TOOBIG] ")
+        (answer,) = await client.command(b"APPEND INBOX CATENATE (" + url + url.strip() + b")")
+        assert answer.startswith(b"NO [TOOBIG] ")
+        await client.close()
+        free = Client(location(tmp_path))
+        assert b" APPENDLIMIT " in (await free.ok("CAPABILITY"))[0] + b" "
+        assert await free.ok("STATUS INBOX (APPENDLIMIT)") == [b"* STATUS INBOX (APPENDLIMIT NIL)"]
+        await free.close()
+
+    run(dialogue())
+
+
+# --- literal8
+def test_a_binary_literal_of_text_is_stored_and_one_with_nul_is_refused(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path)
+        for content, answer in (
+            (MESSAGE, b"x OK "),
+            (b"a\0b\r\n", b"x NO [UNKNOWN-CTE] "),
+            (b"a\nb", b"x NO [UNKNOWN"),
+        ):
+            await client.send(b"x APPEND INBOX ~{%d+}\r\n%b\r\n" % (len(content), content))
+            assert (await client.until(b"x"))[-1].startswith(answer)
+        assert await text(client, 1) == MESSAGE
+        assert b"* 1 EXISTS" in await client.ok("EXAMINE INBOX")
+        await client.close()
+
+    run(dialogue())
+
+
+# --- REPLACE
+@pytest.mark.parametrize("command", ["REPLACE 2", "UID REPLACE 2"])
+def test_the_new_message_stands_in_for_the_old_one(tmp_path: Path, command: str) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path, MESSAGE, MESSAGE, MESSAGE)
+        lines = await client.command(rf'{command} INBOX (\Draft) "12-Jun-2023 10:00:00 +0000"', MIXED)
+        assert re.fullmatch(rb"\* OK \[APPENDUID \d+ 4\] .*", lines[0])
+        assert b"* 4 EXISTS" in lines and lines[-2] == b"* 2 EXPUNGE"
+        assert lines[-1] == b"OK Replace completed."
+        (line,) = await client.ok("FETCH 3 (UID FLAGS INTERNALDATE)")
+        assert b"UID 4 " in line and b"\\Draft" in line and b"12-Jun-2023" in line
+        assert await text(client, 4) == MIXED
+        await client.close()
+
+    run(dialogue())
+
+
+def test_into_another_mailbox(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path, MESSAGE)
+        await client.ok("CREATE Sent")
+        lines = await client.ok('REPLACE 1 Sent CATENATE (URL "/INBOX/;UID=1")')
+        assert lines[1:] == [b"* 1 EXPUNGE"]
+        assert await client.ok("STATUS Sent (MESSAGES)") == [b"* STATUS Sent (MESSAGES 1)"]
+        await client.close()
+
+    run(dialogue())
+
+
+def test_a_replace_that_fails_leaves_all_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path, MESSAGE)
+        assert (await client.command("REPLACE 1 Nowhere", MESSAGE))[-1].startswith(b"NO [TRYCREATE]")
+        assert (await client.command("UID REPLACE 7 INBOX", MESSAGE))[-1].startswith(b"NO [NONEXISTENT]")
+
+        def full(self: MaildirAppender, date: float | None = None) -> None:
+            raise OverQuota("cannot store message: no space")
+
+        monkeypatch.setattr(MaildirAppender, "sync", full)
+        assert (await client.command("REPLACE 1 INBOX", MESSAGE))[-1].startswith(b"NO [OVERQUOTA]")
+        assert b"* 1 EXISTS" in await client.ok("EXAMINE INBOX")
+        assert (await client.command("REPLACE 1 INBOX", MESSAGE))[-1].startswith(b"NO [READ-ONLY]")
+        await client.close()
+
+    run(dialogue())
+
+
+def test_other_sessions_go_on_while_the_disk_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dialogue() -> None:
+        client, other = await opened(tmp_path, MESSAGE), await opened(tmp_path)
+        loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+
+        def slow(self: MaildirAppender, date: float | None = None) -> None:
+            asyncio.run_coroutine_threadsafe(answered.wait(), loop).result(20)
+            real(self, date)
+
+        real = MaildirAppender.sync
+        monkeypatch.setattr(MaildirAppender, "sync", slow)
+        append = asyncio.ensure_future(client.ok("APPEND INBOX", MESSAGE))
+        await asyncio.sleep(0.01)
+        await other.ok("NOOP")
+        assert not append.done()
+        answered.set()
+        await append
+        await client.close()
+        await other.close()
+
+    run(dialogue())
+
+
+# --- grammar
+def test_steps_of_a_command() -> None:
+    reader = AppendReader()
+    first = list(reader.steps(Cursor(b' (\\Seen) CATENATE (URL "/a" TEXT {5}\r\n')))
+    assert first == [Begin(1, frozenset(), None), Url(b"/a"), Octets(alone=False)]
+    assert list(reader.steps(Cursor(b" URL {3}\r\n"))) == [Url(None)]
+    second = list(reader.steps(Cursor(b") UTF8 (~{9}\r\n")))
+    assert second == [End(), Begin(0, frozenset(), None), Octets(alone=True, utf8=True)]
+    assert list(reader.steps(Cursor(b")"))) == [End()]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (b"a APPEND INBOX {5}\r\n", True),
+        (b"a APPEND {5}\r\n", False),
+        (b"a append {5}\r\nINBOX {5+}\r\n", True),
+        (b"a APPEND INBOX CATENATE (URL {5}\r\n", False),
+        (b"a APPEND INBOX CATENATE (URL {2}\r\n/a TEXT {5}\r\n", True),
+        (b"a UID REPLACE 4 INBOX ~{5}\r\n", True),
+        (b"a REPLACE 4 {5}\r\n", False),
+        (b"a SEARCH SUBJECT {5}\r\n", False),
+    ],
+)
+def test_which_literals_are_messages(command: bytes, message: bool) -> None:
+    assert is_message(command) is message
+
+
+@given(
+    st.lists(
+        st.sampled_from([b" ", b"(", b")", b"CATENATE (", b"URL ", b'"/a"', b"TEXT ", b"{3}\r\n", b"UTF8 (", b"~"])
+    )
+)
+def test_any_stretch_is_steps_or_bad(words: list[bytes]) -> None:
+    reader = AppendReader()
+    try:
+        for _ in range(3):
+            assert len(list(reader.steps(Cursor(b"".join(words))))) < 50
+    except BadSyntax:
+        pass
+
+
+def test_urls() -> None:
+    found = parse_url(b"/foo%20bar/b;UIDVALIDITY=7/;UID=20/;SECTION=1.2/;PARTIAL=3.4")
+    assert found == MessageUrl("foo bar/b", 20, 7, b"1.2", (3, 4))
+    # The form of RFC 4469 section 3.
+    assert parse_url(b"/Drafts;UIDVALIDITY=385759045/;UID=20/;section=HEADER") == MessageUrl(
+        "Drafts", 20, 385759045, b"HEADER"
+    )
+    assert parse_url(b"/inbox;UID=1") == MessageUrl("INBOX", 1)
+    for bad in (b"", b"/", b"/a", b"/a/;UID=0", b"/a/;UID=x", b"http://a/b/;UID=1", b"/a/;UID=1/;PARTIAL=1.0", b"\xff"):
+        assert parse_url(bad) is None
+
+
+@given(st.text(alphabet="/;=INBOXUDSECTIOPRAL0123456789.:%a@", max_size=60))
+def test_any_text_is_a_url_or_none(text: str) -> None:
+    found = parse_url(text.encode())
+    assert found is None or found.uid > 0
