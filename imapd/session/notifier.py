@@ -184,8 +184,9 @@ class Notifier:
         self._timer = asyncio.get_running_loop().call_later(interval, self._tick)
 
     def _tick(self) -> None:
-        self._dirty.update(self._watched)
-        self._tree_dirty = self._selected_dirty = True
+        self._dirty.update(name for name, watched in self._watched.items() if watched.end is None)
+        self._tree_dirty = True
+        self._selected_dirty = self._selected_dirty or self._end_selected is None
         self._stir()
         self._set_timer()
 

@@ -1,12 +1,13 @@
 """An open mailbox of somebody else: what its access list does not grant is refused (RFC 4314 section 4).
 
-Rights are looked at anew with each `refresh` and before each change, so that one who loses them loses them in the
-session that is open.  What the interface may get one day is refused here until somebody has thought about it: `READS`
-names what passes.
+Rights are looked at anew with each `refresh`, before each change and, where a second has gone by, before anything is
+read, so that one who loses them loses them in the session that is open.  What the interface may get one day is refused
+here until somebody has thought about it: `READS` names what passes.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from pillarbox.lib.store.interface import (
     MailboxNotFound,
     MessageContent,
     NoPermission,
+    Snapshot,
 )
 
 READS: Final = frozenset(
@@ -35,7 +37,6 @@ READS: Final = frozenset(
         "internal_date",
         "keywords",
         "mailbox_id",
-        "messages",
         "pop3_uidl",
         "read_only",
         "save_date",
@@ -50,6 +51,9 @@ READS: Final = frozenset(
 )
 """What of `Mailbox` tells without changing anything but what is derived from the messages."""
 
+RECHECK: Final = 1.0
+"""Seconds for which rights to read are believed."""
+
 Transfer = Callable[[Mailbox, Collection[int], str, bool], Copied]
 
 
@@ -57,21 +61,33 @@ class GuardedMailbox(Mailbox):
     """`inner`, under the name by which this session knows it; `look` gives the rights as they are now."""
 
     if not TYPE_CHECKING:
-        __slots__ = ("_look", "_transfer", "inner", "name", "rights")
+        __slots__ = ("_look", "_looked", "_transfer", "inner", "name", "rights")
 
     def __init__(self, name: str, inner: Mailbox, look: Callable[[], str], transfer: Transfer) -> None:
         self.name = name
         self.inner = inner
         self._look = look
         self._transfer = transfer
+        self._looked = time.monotonic()
         self.rights = look()
 
-    def _may(self, needed: str, what: str) -> None:
-        """Raises NoPermission."""
+    def _look_again(self) -> None:
+        self._looked = time.monotonic()
         try:
             self.rights = self._look()
         except MailboxNotFound:
             self.rights = ""
+
+    def _messages(self) -> Snapshot:
+        if time.monotonic() - self._looked > RECHECK:
+            self._look_again()
+        if "r" not in self.rights:
+            raise NoPermission("you may not read in this mailbox")
+        return self.inner.messages
+
+    def _may(self, needed: str, what: str) -> None:
+        """Raises NoPermission."""
+        self._look_again()
         if not set(needed) <= set(self.rights):
             raise NoPermission(f"you may not {what} in this mailbox")
 
@@ -87,8 +103,9 @@ class GuardedMailbox(Mailbox):
         return self.inner.text_candidates(needle, fields)
 
     def refresh(self) -> Changes:
-        self._may("r", "read")
-        return self.inner.refresh()
+        self._look_again()
+        # Who may no longer read hears no more of it, and is refused whatever is asked.
+        return self.inner.refresh() if "r" in self.rights else Changes()
 
     def read(self, uid: int) -> MessageContent:
         if "r" not in self.rights:
@@ -147,6 +164,7 @@ def _refused(name: str) -> property:
 
 MEMBERS: Final = frozenset(name for name in {*dir(Mailbox), *Mailbox.__annotations__} if not name.startswith("_"))
 """All that `Mailbox` has."""
+setattr(GuardedMailbox, "messages", property(GuardedMailbox._messages))  # noqa: B010 (an attribute in the interface)
 for _name in MEMBERS - vars(GuardedMailbox).keys():
     setattr(GuardedMailbox, _name, _passed(_name) if _name in READS else _refused(_name))
 GuardedMailbox.__abstractmethods__ = frozenset()

@@ -650,6 +650,8 @@ class Store(ABC):
 
     def rights(self, name: str) -> str:
         """What this session may do with the mailbox (RFC 4314 section 2.1).  Raises MailboxNotFound."""
+        if not self.exists(name):
+            raise MailboxNotFound(f'no mailbox "{name}"')
         return ALL_RIGHTS
 
     def acl(self, name: str) -> dict[str, str]:

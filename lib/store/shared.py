@@ -221,12 +221,16 @@ class SharedStore(Store):
         """Note whom the owner's access lists name now."""
         if not share.owner:
             return
-        names: set[str] = set()
-        for entry in share.store.list():
-            if entry.selectable:
-                with suppress(StoreError):
-                    names.update(acl.parse(share.store.note(entry.name, "acl")))
-        self._sharing.update(share.owner, share.location, names)
+
+        def identifiers() -> set[str]:
+            names: set[str] = set()
+            for entry in share.store.list():
+                if entry.selectable:
+                    with suppress(StoreError):
+                        names.update(acl.parse(share.store.note(entry.name, "acl")))
+            return names
+
+        self._sharing.update(share.owner, share.location, identifiers)
 
     def namespaces(self) -> tuple[str, str]:
         return f"{OTHERS}{DELIMITER}", f"{PUBLIC}{DELIMITER}" if self._public() is not None else ""

@@ -80,20 +80,24 @@ class Sharing:
         except (ValueError, TypeError):
             return "", []
 
-    def update(self, owner: str, location: str, identifiers: Iterable[str]) -> None:
-        """Take in what the access lists of an account name now.  Raises StoreUnavailable, MailboxBusy."""
+    def update(self, owner: str, location: str, identifiers: Callable[[], Iterable[str]]) -> None:
+        """Take in what the access lists of an account name now, which `identifiers` finds out.
+
+        Raises StoreUnavailable, MailboxBusy.
+        """
         if len(_quoted(owner)) == _HASHED:
             raise StoreUnavailable("the account's address is too long for sharing")
         domain = owner.rpartition("@")[2]
         if location == self._usual(owner):
             location = ""  # it may hold a password of a database
-        wanted = sorted({_identifier_name(name, domain) for name in identifiers if not name.startswith("-")})
         file = _quoted(owner)
         try:
             os.makedirs(f"{self._root}/of", 0o700, exist_ok=True)
 
             def change(note: bytes) -> bytes:
                 before = self._record(owner)[1]
+                given = (name for name in identifiers() if not name.startswith("-"))
+                wanted = sorted({_identifier_name(name, domain) for name in given})
                 for name in wanted:
                     os.makedirs(f"{self._root}/with/{name}", 0o700, exist_ok=True)
                     with open(f"{self._root}/with/{name}/{file}", "ab"):

@@ -83,6 +83,7 @@ def test_lists_are_set_told_and_removed(tmp_path: Path) -> None:
         ("SETACL Box ann@example.org lr", b"NO [CANNOT]"),
         ("SETACL Nowhere bob lr", b"NO [NONEXISTENT]"),
         ("GETACL Nowhere", b"NO [NONEXISTENT]"),
+        ("MYRIGHTS Nowhere", b"NO [NONEXISTENT]"),
         ("LISTRIGHTS Nowhere bob", b"NO [NONEXISTENT]"),
     ],
 )

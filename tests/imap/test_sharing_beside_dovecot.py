@@ -20,28 +20,28 @@ ANN, BOB = "ann@example.org", "bob@example.org"
 
 EXTRA = """
 mail_plugins = acl quota
-protocol imap {{
+protocol imap {
   mail_plugins = acl imap_acl quota imap_quota
   imap_metadata = yes
-}}
+}
 mail_attribute_dict = file:%h/dovecot-attributes
-plugin {{
+plugin {
   acl = vfile
-  acl_shared_dict = file:{dictionary}
+  acl_shared_dict = file:%h/../shared.db
   quota = maildir:User quota
   quota_rule = *:storage=2048K:messages=6
-}}
-namespace inbox {{
+}
+namespace inbox {
   separator = /
-}}
-namespace {{
+}
+namespace {
   type = shared
   separator = /
   prefix = Other Users/%%u/
   location = maildir:%%h/Maildir
   subscriptions = no
   list = children
-}}
+}
 """
 
 SCRIPT = r"""
@@ -70,7 +70,7 @@ bob LIST "" "Other Users/*/*"
 bob STATUS #Box (MESSAGES UNSEEN)
 bob SELECT #Box
 bob FETCH 1 (FLAGS RFC822.SIZE)
-bob STORE 1 +FLAGS.SILENT (\Seen \Flagged)
+bob STORE 1 +FLAGS.SILENT (\Seen)
 bob FETCH 1 FLAGS
 bob STORE 1 -FLAGS (\Seen)
 bob EXPUNGE
@@ -169,10 +169,8 @@ class Peer:
 
 
 @pytest.fixture
-def dovecot(tmp_path: Path) -> Iterator[Dovecot]:
-    extra = EXTRA.format(dictionary=tmp_path / "shared.db")
-    tmp_path.chmod(0o777)
-    with Dovecot({ANN: "secret", BOB: "secret"}, extra=extra) as running:
+def dovecot() -> Iterator[Dovecot]:
+    with Dovecot({ANN: "secret", BOB: "secret"}, extra=EXTRA) as running:
         yield running
 
 

@@ -118,8 +118,9 @@ def test_what_is_taken_back_is_gone_at_once(world: World) -> None:
     bob = world.share("lrswte")
     mailbox = bob.open(BOX)
     world.store(ANN).set_acl("Box", BOB, "", "")
+    assert not mailbox.refresh()
     for action in (
-        lambda: mailbox.refresh(),
+        lambda: mailbox.messages,
         lambda: mailbox.read(1),
         lambda: mailbox.set_flags([1], "add", SEEN),
         lambda: mailbox.expunge([1]),
@@ -128,6 +129,17 @@ def test_what_is_taken_back_is_gone_at_once(world: World) -> None:
             action()
     assert [entry.name for entry in bob.list()] == ["INBOX"]
     assert not (world.base / ".shares/of" / ANN).exists()
+
+
+def test_what_is_taken_back_cannot_be_read_although_nobody_asked_for_news(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarded, "RECHECK", -1.0)
+    mailbox = world.share("lr").open(BOX)
+    assert len(mailbox.messages) == 1
+    world.store(ANN).set_acl("Box", BOB, "", "")
+    with pytest.raises(NoPermission):
+        mailbox.messages  # noqa: B018
 
 
 def test_rights_can_be_extended_and_reduced(world: World) -> None:
@@ -471,18 +483,8 @@ def test_public_mailboxes_are_those_of_the_domain(world: World) -> None:
 
 # --- the guard itself
 def test_whatever_an_open_mailbox_can_do_has_been_thought_about() -> None:
-    own = {
-        "accepts_new_keywords",
-        "copy",
-        "expunge",
-        "move",
-        "name",
-        "read",
-        "refresh",
-        "rights",
-        "set_flags",
-        "text_place",
-    }
+    own = {"accepts_new_keywords", "copy", "expunge", "messages", "move", "name", "read", "refresh", "rights"}
+    own |= {"set_flags", "text_candidates", "text_place"}
     assert guarded.MEMBERS - guarded.READS - own == set(), (
         "may others do this to a mailbox? say so in lib/store/guarded.py"
     )

@@ -46,7 +46,8 @@ IMAP_SPECIAL_USE = words(
     "imap_special_use",
     "Drafts=Drafts, Sent=Sent, Trash=Trash, Junk=Junk, Archive=Archive",
     """Mailboxes that clients are told the purpose of (RFC 6154), each as NAME=PURPOSE; the purposes are All, Archive,
-    Drafts, Flagged, Junk, Sent and Trash. A mailbox that does not exist is not shown.""",
+    Drafts, Flagged, Junk, Sent and Trash. A mailbox that does not exist is not shown, and where a client has given a
+    purpose to a mailbox itself, that counts.""",
 )
 FTS = boolean(
     "fts",
