@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import imaplib
 import os
 import socket
+import sqlite3
 import ssl
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +22,7 @@ from pillarbox.commands import user
 from pillarbox.imapd.login.program import PROGRAM as LOGIN
 from pillarbox.imapd.session.program import PROGRAM as SESSION
 from pillarbox.lib.config import Config, Service
+from pillarbox.lib.store.text.file import TextIndex
 from pillarbox.lib.tls.certificate import write_certificate
 from tests.auth.worker import running
 from tests.imap.dialogue import MESSAGE
@@ -156,3 +160,28 @@ def test_login_part_cannot_redeem_a_token(config: Config) -> None:
             finally:
                 os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, "the login part's user redeemed a token"
+
+
+def test_the_text_index_is_made_inside_the_confinement(config: Config, folder: Path) -> None:
+    assert user.main(["add", "ann@example.com", "pw"], config) == 0
+    listener = socket.create_server(("127.0.0.1", 0))
+    with ExitStack() as workers:
+        workers.enter_context(running(AUTH, Service("auth", "auth"), config))
+        workers.enter_context(running(SESSION, Service("imap", "imapd.session"), config))
+        workers.enter_context(running(LOGIN, Service("imap-login", "imapd.login"), config, listener))
+        client = imaplib.IMAP4("localhost", listener.getsockname()[1], timeout=20)
+        client.login("ann@example.com", "pw")
+        client.append("INBOX", "", "", MESSAGE)
+        client.select()
+        assert client.search(None, "BODY", "hello") == ("OK", [b"1"])
+        validity = int(client.response("UIDVALIDITY")[1][0] or 0)
+        deadline = time.monotonic() + 20
+        known: set[int] = set()
+        while not known and time.monotonic() < deadline:
+            for place in folder.rglob("pillarbox-text"):
+                with contextlib.suppress(sqlite3.Error), TextIndex(str(place)) as index:
+                    found = index.find(validity, "hello", body=True, header=False)
+                    known = found.known if found is not None else set()
+            time.sleep(0.05)
+        assert known == {1}
+        client.logout()

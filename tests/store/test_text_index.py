@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import quopri
+import resource
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -316,6 +317,26 @@ def test_a_process_that_dies_leaves_the_index_as_it_was(store: Store, last: int)
     index(mailbox)
     assert looked_at(mailbox, "apple") == {1}
     assert looked_at(mailbox, "pear") == {2, 3, 4}
+
+
+def test_a_full_disk_leaves_the_index_as_it_was(store: Store) -> None:
+    mailbox = opened(store, letter("one", "apple"))
+    store.append("INBOX", [letter("large", " ".join(f"word{number}" for number in range(9000)))])
+    mailbox.refresh()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            index(mailbox)
+        except sqlite3.OperationalError:
+            code = 42
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+    assert looked_at(mailbox, "plum") == {2}
+    index(mailbox)
+    assert looked_at(mailbox, "plum") == set()
 
 
 @pytest.mark.parametrize("kind", ["maildir", "mbox", "sqlite"])
