@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Final
 
 from pillarbox.lib.store.index.cache import FileCache
@@ -40,6 +41,8 @@ _BATCH: Final = 50_000
 """Messages whose columns are read in one row: some megabytes of text."""
 CACHE, TEXT = "cache", "text"
 """What lies beside a database that is a file."""
+# With ORDER BY, PostgreSQL would rather walk through the whole mailbox than look up a few UIDs and sort them.
+_uid_of: Final = itemgetter(0)
 _COLUMNS: Final = ", ".join(Message._fields)
 
 
@@ -157,7 +160,7 @@ class SqlMailbox(Mailbox):
 
     def _changed(self, transaction: Transaction) -> list[Row]:
         return transaction.rows(
-            f"SELECT {_COLUMNS} FROM messages WHERE account = ?1 AND mailbox = ?2 AND modseq > ?3 ORDER BY uid",
+            f"SELECT {_COLUMNS} FROM messages WHERE account = ?1 AND mailbox + 0 = ?2 AND modseq > ?3 ORDER BY uid",
             transaction.account,
             self._mailbox,
             self.highest_modseq,
@@ -292,11 +295,12 @@ class SqlMailbox(Mailbox):
                 words = {word.lower(): word for word in keywords}
             rows = transaction.rows(
                 "SELECT uid, flags, keywords, modseq FROM messages WHERE account = ?1 AND mailbox = ?2"
-                f" AND {transaction.among('uid', 3)} ORDER BY uid",
+                f" AND {transaction.among('uid', 3)}",
                 transaction.account,
                 self._mailbox,
                 transaction.listed(sorted(set(uids))),
             )
+            rows.sort(key=_uid_of)
             fresh = 0
             groups: dict[tuple[int, str], list[int]] = {}
             unseen = deleted = 0
@@ -371,13 +375,15 @@ class SqlMailbox(Mailbox):
 
     def _rows(self, transaction: Transaction, uids: Sequence[int]) -> list[tuple[int, int, str, int, int]]:
         """(uid, flags, keywords, size, body) of the messages among these that are there, ascending."""
-        return transaction.rows(
+        rows = transaction.rows(
             "SELECT uid, flags, keywords, size, body FROM messages WHERE account = ?1 AND mailbox = ?2"
-            f" AND {transaction.among('uid', 3)} ORDER BY uid",
+            f" AND {transaction.among('uid', 3)}",
             transaction.account,
             self._mailbox,
             transaction.listed(uids),
         )
+        rows.sort(key=_uid_of)
+        return rows
 
     def _remove(self, transaction: Transaction, rows: list[tuple[int, int, str, int, int]], modseq: int) -> None:
         uids = transaction.listed(uid for uid, *_ in rows)

@@ -36,10 +36,15 @@ class PostgresTransaction(Transaction):
         return self._connection.query(statement, values)[1]
 
     def among(self, column: str, number: int) -> str:
-        return f"{column} = ANY (CAST(?{number} AS BIGINT[]))"
+        # The bounds say the same once more: a plan that was made for any list looks between them only.
+        numbers = f"CAST(?{number} AS BIGINT[])"
+        return (
+            f"{column} = ANY ({numbers}) AND {column} >= ({numbers})[1]"
+            f" AND {column} <= ({numbers})[array_upper({numbers}, 1)]"
+        )
 
     def listed(self, numbers: Iterable[int]) -> Value:
-        return "{" + ",".join(map(str, numbers)) + "}"
+        return "{" + ",".join(map(str, sorted(numbers))) + "}"
 
     def joined(self, column: str) -> str:
         return f"string_agg(CAST({column} AS TEXT), chr(10))"
