@@ -179,7 +179,7 @@ def test_the_text_index_is_made_inside_the_confinement(config: Config, folder: P
         known: set[int] = set()
         while not known and time.monotonic() < deadline:
             for place in folder.rglob("pillarbox-text"):
-                with contextlib.suppress(sqlite3.Error), TextIndex(str(place)) as index:
+                with contextlib.suppress(sqlite3.Error, FileNotFoundError), TextIndex(str(place)) as index:
                     found = index.find(validity, "hello", body=True, header=False)
                     known = found.known if found is not None else set()
             time.sleep(0.05)

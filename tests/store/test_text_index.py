@@ -255,6 +255,16 @@ def test_a_file_that_is_no_index_is_begun_anew(store: Store, damage: bytes, tmp_
     assert looked_at(mailbox, "apple") == {1}
 
 
+def test_an_index_that_is_just_being_made_is_left_alone(store: Store) -> None:
+    mailbox = opened(store)
+    assert mailbox.text_place is not None
+    place = Path(mailbox.text_place)
+    place.unlink()
+    place.touch()
+    assert mailbox.text_candidates("apple", (TEXT_BODY,)) is None
+    assert place.exists()
+
+
 def test_an_index_with_wrong_words_is_not_believed(store: Store) -> None:
     mailbox = opened(store, letter("one", "apple"))
     assert mailbox.text_place is not None

@@ -80,7 +80,9 @@ class TextIndex:
             self._database.execute(f"PRAGMA cache_size = {CACHE}")
             self._database.execute("PRAGMA temp_store = MEMORY")
             self._database.execute("PRAGMA synchronous = NORMAL")
-            if create and not self._number("PRAGMA application_id") and not self._number("PRAGMA schema_version"):
+            if not self._number("PRAGMA application_id") and not self._number("PRAGMA schema_version"):
+                if not create:  # another process is about to make it
+                    raise FileNotFoundError(path)
                 self._database.executescript(_SCHEMA)
                 os.chmod(path, 0o600)
             if self._number("PRAGMA application_id") != _MARK or self._number("PRAGMA user_version") != _VERSION:
