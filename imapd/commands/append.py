@@ -59,6 +59,8 @@ class Appending:
             raise BadSyntax("No mailbox selected.")
         selected = self._session.mailbox
         selected.must_be_writable()
+        if not {"t", "e"} <= set(selected.mailbox.rights):  # RFC 8508 section 3.6
+            raise CommandFailed("You may not remove messages from this mailbox.", "NOPERM")
         if self.opening.by_uid:
             if selected.index(number) is None:
                 raise CommandFailed("No such message.", "NONEXISTENT")
@@ -179,8 +181,7 @@ class Appending:
         return done
 
     def _take_back(self, done: Sequence[Appended]) -> None:
-        with self._session.store.open(self.opening.mailbox) as mailbox:
-            mailbox.expunge([one.uid for one in done])
+        self._session.store.take_back(self.opening.mailbox, [one.uid for one in done])
 
     def _replace(self, new: Appended) -> Reply:
         """The new message is there: take the old one away (RFC 8508 section 3.1), or both stay as they were."""

@@ -48,8 +48,11 @@ def parse(syntax: Syntax) -> Action:
                 with suppress(StoreError):
                     session.store.delete(mailbox)
                 raise
-        with session.store.open(mailbox, read_only=True) as made:
-            return Reply("Create completed.", f"MAILBOXID ({made.mailbox_id})")  # RFC 8474 section 4.1
+        try:
+            with session.store.open(mailbox, read_only=True) as made:
+                return Reply("Create completed.", f"MAILBOXID ({made.mailbox_id})")  # RFC 8474 section 4.1
+        except StoreError:  # in another's mailbox one may be allowed to create and not to read
+            return Reply("Create completed.")
 
     return run
 

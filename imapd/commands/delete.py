@@ -12,7 +12,8 @@ def parse(syntax: Syntax) -> Action:
     syntax.cursor.end()
 
     async def run(session: Session) -> Reply:
-        if session.selected is not None and session.selected.mailbox.name == name:
+        selected = session.selected
+        if selected is not None and selected.mailbox.name == name and "x" in session.store.rights(name):
             session.select(None)  # nothing may be told of a mailbox that is no more
         session.store.delete(name)
         return Reply("Delete completed.")

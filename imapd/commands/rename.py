@@ -17,7 +17,8 @@ def parse(syntax: Syntax) -> Action:
 
     async def run(session: Session) -> Reply:
         selected = session.selected
-        if selected is not None and (selected.mailbox.name == old or selected.mailbox.name.startswith(old + DELIMITER)):
+        concerned = selected is not None and f"{selected.mailbox.name}{DELIMITER}".startswith(old + DELIMITER)
+        if concerned and "x" in session.store.rights(old):
             session.select(None)  # the open view belongs to the old name
         session.store.rename(old, new.removesuffix(DELIMITER))
         return Reply("Rename completed.")

@@ -41,7 +41,6 @@ def carry(
     except StoreError:
         with suppress(StoreError):
             if stored:
-                with store.open(name) as mailbox:
-                    mailbox.expunge(stored)
+                store.take_back(name, stored)
         raise
     return Copied(validity, tuple(sources), tuple(stored))

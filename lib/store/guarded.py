@@ -185,6 +185,9 @@ class GuardedAppender(Appender):
     def write(self, data: bytes) -> None:
         self._inner.write(data)
 
+    def sync(self, internal_date: float | None = None) -> None:
+        self._inner.sync(internal_date)
+
     def commit(
         self, flags: int = 0, keywords: Collection[str] = NO_KEYWORDS, internal_date: float | None = None
     ) -> Appended:

@@ -636,6 +636,14 @@ class Store(ABC):
         """
         return iter(())
 
+    def take_back(self, name: str, uids: Collection[int]) -> None:
+        """Remove messages that this session has just stored, since others that belong to them could not be.
+
+        No right but that to store them is asked for.  Raises StoreError.
+        """
+        with self.open(name) as mailbox:
+            mailbox.expunge(uids)
+
     def transfer(self, mailbox: Mailbox, uids: Collection[int], destination: str, *, move: bool) -> Copied:
         """`mailbox.copy` or `mailbox.move`, for an open mailbox of this store, to any mailbox that this store names."""
         return mailbox.move(uids, destination) if move else mailbox.copy(uids, destination)

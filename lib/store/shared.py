@@ -380,7 +380,15 @@ class SharedStore(Store):
         if found is None:
             return self.personal.begin_append(name)
         share, inner = found
-        return GuardedAppender(share.store.begin_append(inner), self._need(share, inner, "i"))
+        rights = self._need(share, inner, "i")
+        return GuardedAppender(share.store.begin_append(inner), rights)
+
+    def take_back(self, name: str, uids: Collection[int]) -> None:
+        found = self._share(name)
+        if found is None:
+            self.personal.take_back(name, uids)
+        else:
+            found[0].store.take_back(found[1], uids)
 
     def transfer(self, mailbox: Mailbox, uids: Collection[int], destination: str, *, move: bool) -> Copied:
         if isinstance(mailbox, GuardedMailbox):

@@ -231,6 +231,119 @@ def test_an_account_that_cannot_share_says_why(tmp_path: Path) -> None:
     run(dialogue())
 
 
+HIDDEN = "Other Users/ann@example.org/%s"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        'SELECT "{}"',
+        'EXAMINE "{}"',
+        'STATUS "{}" (MESSAGES)',
+        'APPEND "{}"',
+        'DELETE "{}"',
+        'RENAME "{}" Mine',
+        'RENAME Mine "{}/Below"',
+        'CREATE "{}/Below"',
+        'SUBSCRIBE "{}"',
+        'GETACL "{}"',
+        'MYRIGHTS "{}"',
+        'LISTRIGHTS "{}" bob',
+        'SETACL "{}" bob lr',
+        'DELETEACL "{}" bob',
+        'GETQUOTAROOT "{}"',
+        'GETMETADATA "{}" /shared/comment',
+        'SETMETADATA "{}" (/private/comment "x")',
+        'SETMETADATA "{}" (/shared/comment "x")',
+        'LIST "" "{}"',
+        'LIST "" "{}/%" RETURN (STATUS (MESSAGES) MYRIGHTS)',
+        'COPY 1 "{}"',
+        'MOVE 1 "{}"',
+        'REPLACE 1 "{}"',
+        'ESEARCH IN (mailboxes "{}") ALL',
+        'NOTIFY SET STATUS (MAILBOXES "{}" (MessageNew MessageExpunge))',
+        'APPEND INBOX CATENATE (URL "/{};UIDVALIDITY=1/;UID=1")',
+    ],
+)
+def test_no_answer_tells_a_hidden_mailbox_from_one_that_is_not_there(tmp_path: Path, command: str) -> None:
+    """RFC 4314 section 6."""
+
+    async def dialogue() -> None:
+        ann, bob = await shared(tmp_path, "lrswipkxtea")
+        await ann.ok("CREATE Secret")
+        await ann.ok("CREATE Secret/Deep")
+        await ann.ok("APPEND Secret", MESSAGE)
+        await bob.ok("APPEND INBOX", MESSAGE)
+        await bob.ok("CREATE Mine")
+        await bob.ok("SELECT INBOX")
+        answers = []
+        for name in ("Secret", "Nothin", "Secret/Deep", "Nothin/Deep"):
+            literal = MESSAGE if command.startswith(("APPEND", "REPLACE")) and "CATENATE" not in command else None
+            lines = await bob.command(command.format(HIDDEN % name), literal)
+            answers.append([line.replace(name.encode(), b"NAME") for line in lines if b"[CLOSED]" not in line])
+        assert answers[0] == answers[1] and answers[2] == answers[3]
+        assert await ann.ok("STATUS Secret (MESSAGES)") == [b"* STATUS Secret (MESSAGES 1)"]
+        assert await bob.ok("STATUS INBOX (MESSAGES)") == [b"* STATUS INBOX (MESSAGES 1)"]
+        await ann.close()
+        await bob.close()
+
+    run(dialogue())
+
+
+# What a command needs in the mailbox that it is about; `@` is that mailbox, which is selected where the first is "+".
+MATRIX = [
+    ("r", 'SELECT "@"'),
+    ("r", 'EXAMINE "@"'),
+    ("r", 'STATUS "@" (MESSAGES)'),
+    ("r", 'GETQUOTAROOT "@"'),
+    ("lr", 'GETMETADATA "@" /shared/comment'),
+    ("lr", 'SETMETADATA "@" (/private/comment "x")'),
+    ("lrw", 'SETMETADATA "@" (/shared/comment "x")'),
+    ("l", 'SUBSCRIBE "@"'),
+    ("i", 'APPEND "@"'),
+    ("k", 'CREATE "@/New"'),
+    ("x", 'DELETE "@"'),
+    ("a", 'GETACL "@"'),
+    ("a", 'LISTRIGHTS "@" bob'),
+    ("a", 'SETACL "@" eve lr'),
+    ("a", 'DELETEACL "@" eve'),
+    ("+r", "FETCH 1 (ENVELOPE BODY.PEEK[])"),
+    ("+r", "SEARCH TEXT Hello"),
+    ("+r", "COPY 1 INBOX"),
+    ("+rs", "STORE 1 +FLAGS (\\Seen)"),
+    ("+rw", "STORE 1 +FLAGS (\\Flagged $Label)"),
+    ("+rt", "STORE 1 +FLAGS (\\Deleted)"),
+    ("+re", "EXPUNGE"),
+    ("+re", "UID EXPUNGE 1"),
+    ("+rte", "MOVE 1 INBOX"),
+    ("+ri", 'COPY 1 "@"'),
+    ("+rite", 'REPLACE 1 "@"'),
+]
+
+
+@pytest.mark.parametrize(("needed", "command"), MATRIX)
+def test_each_command_asks_for_its_rights(tmp_path: Path, needed: str, command: str) -> None:
+    """RFC 4314 section 4: with these rights (and to see the mailbox) it is done, and without any of them it is not."""
+
+    async def dialogue() -> None:
+        select, rights = needed.startswith("+"), needed.lstrip("+")
+        literal = MESSAGE if command.startswith(("APPEND", "REPLACE")) else None
+        given = rights if "l" in rights else f"l{rights}"
+        ann, bob = await shared(tmp_path, given)
+        for lacking in (*rights, ""):
+            await ann.ok(f'SETACL Box bob "{given.replace(lacking, "") if lacking else given}"')
+            if select and lacking == "r":
+                continue
+            if select:
+                await bob.ok(f'SELECT "{BOX}"')
+            last = (await bob.command(command.replace("@", BOX), literal))[-1]
+            assert last.startswith(b"NO [" if lacking else b"OK"), f"without {lacking or 'nothing'}: {last!r}"
+        await ann.close()
+        await bob.close()
+
+    run(dialogue())
+
+
 @given(st.binary(max_size=200))
 def test_any_text_beside_a_mailbox_is_read(note: bytes) -> None:
     entries = acl.parse(note)
