@@ -20,7 +20,7 @@ from pillarbox.lib.store.text.segment import Builder, Segment, documents_of, mat
 from pillarbox.lib.store.text.words import patterns
 
 _MARK: Final = 0x50425458
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = f"""
 PRAGMA page_size = 16384;
 PRAGMA auto_vacuum = INCREMENTAL;
@@ -121,7 +121,7 @@ class TextIndex:
             for identifier, blob in self._database.execute("SELECT id, uids FROM segment ORDER BY id"):
                 uids = numbers("I", blob)
                 known.update(uids)
-                found.update(self._find_in(identifier, uids, wanted, body, header))
+                found.update(self._find_in(identifier, uids, zlib.crc32(blob), wanted, body, header))
             known.difference_update(uid for (uid,) in self._database.execute("SELECT uid FROM apart"))
         return Found(known, found)
 
@@ -137,10 +137,11 @@ class TextIndex:
                 self._database.execute("ROLLBACK")
 
     def _find_in(
-        self, identifier: int, uids: Sequence[int], wanted: Sequence[bytes], body: bool, header: bool
+        self, identifier: int, uids: Sequence[int], begun: int, wanted: Sequence[bytes], body: bool, header: bool
     ) -> Iterable[int]:
+        """`begun` is the check sum of the UIDs, which the words continue."""
         words, total = self._database.execute("SELECT list, sum FROM words WHERE id = ?", (identifier,)).fetchone()
-        if zlib.crc32(words) != total:
+        if zlib.crc32(words, begun) != total:
             raise Damaged("a list of words is not what was written")
         hits = []
         for pattern in wanted:
@@ -202,7 +203,8 @@ class TextIndex:
         )
         identifier = cursor.lastrowid
         self._database.execute(
-            "INSERT INTO words VALUES (?, ?, ?)", (identifier, segment.words, zlib.crc32(segment.words))
+            "INSERT INTO words VALUES (?, ?, ?)",
+            (identifier, segment.words, zlib.crc32(segment.words, zlib.crc32(segment.uids))),
         )
         total = zlib.crc32(segment.documents, zlib.crc32(segment.ends))
         self._database.execute(
@@ -289,7 +291,7 @@ def is_damage(error: Exception) -> bool:
 
 def throw_away(path: str) -> None:
     """Remove an index."""
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("-wal", "-shm", ""):  # the file last: what stands beside it then is that of a new one
         with suppress(OSError):
             os.unlink(path + suffix)
 
