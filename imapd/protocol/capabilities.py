@@ -21,7 +21,7 @@ def literals(config: Config) -> str:
     return "LITERAL-" if config[IMAP_LITERAL_MINUS] else "LITERAL+"
 
 
-PROTOCOL: Final[tuple[Capability, ...]] = ("IMAP4rev1", "SASL-IR", literals, "LOGIN-REFERRALS")
+PROTOCOL: Final[tuple[Capability, ...]] = ("IMAP4rev1", "IMAP4rev2", "SASL-IR", literals, "LOGIN-REFERRALS")
 """What no command brings; they come first."""
 
 BEFORE_LOGIN: Final[tuple[Capability, ...]] = (*PROTOCOL[:-1], "ID", "ENABLE", "IDLE", "LOGIN-REFERRALS")

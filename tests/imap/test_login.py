@@ -57,7 +57,7 @@ def greeting(server: Server) -> bytes:
 # --- what is offered
 def test_greeting_names_the_capabilities(server: Server) -> None:
     line = greeting(server)
-    assert line.startswith(b"* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE ")
+    assert line.startswith(b"* OK [CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE ")
     assert b"AUTH=PLAIN" in line and b"AUTH=SCRAM-SHA-256" in line
     assert b"STARTTLS" not in line and b"LOGINDISABLED" not in line
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pillarbox.imapd.protocol.capabilities import login_capabilities
+from pillarbox.lib.config import Config
 from tests.imap.dialogue import MESSAGE, Client, location, run
 
 COMPOSED, DECOMPOSED = "Café", "Cafe\u0301"
@@ -186,6 +188,42 @@ def test_literal_minus_is_announced_and_enforced(tmp_path: Path) -> None:
         assert (await client.line()).startswith(b"b BAD")
         assert (await client.line()).startswith(b"c OK")
         assert (await client.command("APPEND four", b"x" * 5000))[-1].startswith(b"OK")
+        await client.close()
+
+    run(dialogue())
+
+
+def test_rev2_is_announced_before_and_after_login(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = Client(location(tmp_path))
+        words = (await client.ok("CAPABILITY"))[0].split()
+        assert words[2:4] == [b"IMAP4rev1", b"IMAP4rev2"]
+        await client.close()
+
+    run(dialogue())
+    assert "IMAP4rev2" in login_capabilities(Config.for_tests(), tls_offered=True, mechanisms=()).split()
+
+
+def test_binary_and_the_other_parts_of_rev2_are_there(tmp_path: Path) -> None:
+    """RFC 9051 appendix E, 2 and 3: what was folded in, each tried once."""
+
+    async def dialogue() -> None:
+        client = await enabled(tmp_path)
+        await client.ok("APPEND INBOX", MESSAGE)
+        await client.ok("SELECT INBOX")
+        assert b"BINARY[1] {25}" in (await client.ok("FETCH 1 BINARY.PEEK[1]"))[0]
+        assert await client.ok("FETCH 1 BINARY.SIZE[1]") == [b"* 1 FETCH (BINARY.SIZE[1] 25)"]
+        assert await client.ok("SEARCH RETURN (SAVE) ALL") == []
+        assert await client.ok("FETCH $ (FLAGS)") == [b"* 1 FETCH (FLAGS ())"]
+        (line,) = await client.ok("STATUS INBOX (DELETED SIZE MESSAGES)")
+        assert line == b"* STATUS INBOX (DELETED 0 SIZE %d MESSAGES 1)" % len(MESSAGE)
+        for command in (
+            'LIST "" "*" RETURN (SUBSCRIBED CHILDREN STATUS (UIDNEXT))',
+            "NAMESPACE",
+            "UID MOVE 9 INBOX",
+            "UNSELECT",
+        ):
+            await client.ok(command)
         await client.close()
 
     run(dialogue())
