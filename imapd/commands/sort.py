@@ -7,7 +7,7 @@ from pillarbox.imapd.commands.options import Question
 from pillarbox.imapd.commands.search import answer, give_up, parse_charset, parse_return, unknown_charset
 from pillarbox.imapd.search import parse_program
 from pillarbox.imapd.search.key import Candidate
-from pillarbox.imapd.search.run import search
+from pillarbox.imapd.search.run import aside, search
 from pillarbox.imapd.search.sorting import Value, in_order, parse_criteria, sort_values
 from pillarbox.imapd.session.context import Session
 
@@ -41,7 +41,7 @@ def parse(syntax: Syntax) -> Action:
         except BaseException:
             give_up(session, returned)
             raise
-        indexes = in_order(criteria, values)
+        indexes = await aside(len(values), lambda: in_order(criteria, values))
         scores = [relevancies[index] for index in indexes]
         sorted_by = [values[index] for index in indexes]
         answer(session, syntax, returned, indexes, scores, Question(syntax.tag, key, criteria), sorted_by)

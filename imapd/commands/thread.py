@@ -9,7 +9,7 @@ from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.search import parse_program
 from pillarbox.imapd.search.key import Candidate
 from pillarbox.imapd.search.letter import letter
-from pillarbox.imapd.search.run import search
+from pillarbox.imapd.search.run import aside, search
 from pillarbox.imapd.search.threads import ALGORITHMS, Letter, format_threads
 from pillarbox.imapd.session.context import Session
 
@@ -41,7 +41,7 @@ def parse(syntax: Syntax) -> Action:
         await search(session, session, key, take, headers=True)
         uids = session.mailbox.uids
         numbers = [uids[index] for index in indexes] if syntax.by_uid else [index + 1 for index in indexes]
-        threads = format_threads(algorithm(letters), numbers)
+        threads = await aside(len(letters), lambda: format_threads(algorithm(letters), numbers))
         session.send(response.untagged(b"THREAD", threads) if threads else response.untagged(b"THREAD"))
         return Reply("Thread completed.")
 

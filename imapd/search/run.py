@@ -6,18 +6,23 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice, repeat
-from typing import Final
+from typing import Final, TypeVar
 
 from pillarbox.imapd.fetch.header_fields import FIELD
 from pillarbox.imapd.search.key import Candidate, Key, Source, TextLook, View
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.interface import MessageGone
 
+T = TypeVar("T")
+
 STEP: Final = 64
 """Messages between two looks at the clock, where they cost little."""
 
 BLOCK: Final = 256
 """Messages whose headers are taken out of the cache together."""
+
+MANY: Final = 2_000
+"""Messages that are sorted or threaded in some milliseconds."""
 
 HEADER_COST: Final = 10
 """What a key costs (`Key.cost`) that wants fields of the header."""
@@ -84,3 +89,8 @@ def _positions(uids: Sequence[int], found: Collection[int]) -> frozenset[int]:
     if len(found) > 100:
         return frozenset(place for place, uid in enumerate(uids) if uid in found)
     return frozenset(bisect_left(uids, uid) for uid in found)
+
+
+async def aside(messages: int, work: Callable[[], T]) -> T:
+    """The result of work without breaks on so many messages; for many in a thread, so that others get their turns."""
+    return await asyncio.to_thread(work) if messages > MANY else work()

@@ -255,12 +255,15 @@ def test_no_index_is_made_where_none_is_wanted(tmp_path: Path) -> None:
     dialogue(tmp_path, talk, fts="no")
 
 
-def test_the_index_of_a_large_mailbox_is_asked_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pillarbox.imapd.search.run.LARGE", 0)
+def test_what_takes_long_is_done_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LARGE", "MANY"):
+        monkeypatch.setattr(f"pillarbox.imapd.search.run.{name}", 0)
 
     async def talk(client: Client) -> None:
         client.session.text_indexing.keeper.wait()
         assert await client.ok("SEARCH BODY hello TEXT letter") == [b"* SEARCH 1 2 3 4 5 6"]
         assert await client.ok("SEARCH BODY helloo") == [b"* SEARCH"]
+        assert await client.ok("SORT (REVERSE SUBJECT) UTF-8 2:4") == [b"* SORT 4 3 2"]
+        assert await client.ok("THREAD REFS UTF-8 2:4") == [b"* THREAD (2)(3)(4)"]
 
     dialogue(tmp_path, talk, fts_autoindex="yes")
