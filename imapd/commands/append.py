@@ -25,7 +25,7 @@ from pillarbox.lib.store.interface import Appended, Appender, MailboxNotFound, S
 MESSAGE_LIMIT = 1000
 """Messages of one command: each holds a file open until the end."""
 
-CAPABILITIES = ("MULTIAPPEND", "CATENATE")
+CAPABILITIES = ("MULTIAPPEND", "CATENATE", "URL-PARTIAL")
 
 _NOT_TEXT = re.compile(rb"\0|(?<!\r)\n")
 
