@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
+from pillarbox.imapd.commands.expunge import deleted_uids
 from pillarbox.imapd.session.context import Session
-from pillarbox.lib.store.interface import DELETED
 
 
 async def run(session: Session) -> Reply:
     mailbox = session.mailbox.mailbox
     if not mailbox.read_only and "e" in mailbox.rights:
-        deleted = [state.uid for state in mailbox.messages if state.flags & DELETED]
+        deleted = deleted_uids(mailbox)
         if deleted:
             mailbox.expunge(deleted)
     session.select(None)

@@ -6,7 +6,15 @@ from pillarbox.imapd.commands.command import Action, Command, Reply, State, Synt
 from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.protocol.sequence import SequenceSet
 from pillarbox.imapd.session.context import Session
-from pillarbox.lib.store.interface import DELETED
+from pillarbox.lib.store.interface import DELETED, Mailbox
+
+
+def deleted_uids(mailbox: Mailbox) -> list[int]:
+    """The messages of the snapshot with \\Deleted."""
+    messages = mailbox.messages
+    if not messages.counts().deleted:
+        return []
+    return [uid for uid, mark in zip(messages.uids, messages.marks(), strict=True) if mark & DELETED]
 
 
 def parse(syntax: Syntax) -> Action:
@@ -21,9 +29,10 @@ def parse(syntax: Syntax) -> Action:
         selected.must_be_writable()
         # Another session may have marked more since the last look; those are the client's to be told of first.
         session.report(with_uid=syntax.by_uid)
-        indexes = range(selected.count) if uids is None else named_indexes(syntax, session, uids)
-        states = (selected.state(index) for index in indexes)
-        deleted = [state.uid for state in states if state.flags & DELETED]
+        deleted = deleted_uids(selected.mailbox)
+        if uids is not None and deleted:
+            named = {selected.uids[index] for index in named_indexes(syntax, session, uids)}
+            deleted = [uid for uid in deleted if uid in named]
         if deleted:
             try:
                 selected.mailbox.expunge(deleted)

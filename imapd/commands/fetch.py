@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
 from pillarbox.imapd.commands.messages import named_indexes
@@ -10,12 +11,16 @@ from pillarbox.imapd.commands.options import FETCH_MODIFIERS, FetchModifier, rea
 from pillarbox.imapd.fetch import parse_items
 from pillarbox.imapd.fetch.item import Item, Message, Stream
 from pillarbox.imapd.fetch.uid import UID
-from pillarbox.imapd.protocol.errors import CommandFailed
+from pillarbox.imapd.protocol.cursor import Cursor
+from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.interface import SEEN, MessageGone, StoreError
 
 RUN = 500
 """Messages that are worked on together before others get their turn: some milliseconds."""
+
+REMEMBERED = 500
+"""Octets of a command whose items are remembered."""
 
 TOGETHER = 4
 """Neighbours from which on columns are quicker."""
@@ -25,17 +30,33 @@ class StreamBroken(Exception):
     """A message could not be read to its end after its size was announced: only ending the connection is honest."""
 
 
+@lru_cache(256)
+def _plain_items(text: bytes) -> tuple[Item, ...] | None:
+    """The items of a command that has nothing else; None for others.  A client asks for the same again and again."""
+    cursor = Cursor(text)
+    try:
+        items = parse_items(cursor)
+        cursor.end()
+    except BadSyntax:
+        return None
+    return items
+
+
 def parse(syntax: Syntax) -> Action:
     cursor = syntax.cursor
     cursor.space()
     numbers = cursor.message_set()
     cursor.space()
-    items = parse_items(cursor)
     modifiers: dict[bytes, FetchModifier] = {}
-    if not cursor.at_end:
-        cursor.space()
-        modifiers = read_options(cursor, FETCH_MODIFIERS, "fetch modifier")
-    cursor.end()
+    known = _plain_items(cursor.data[cursor.position :]) if len(cursor.data) <= REMEMBERED else None
+    if known is not None:
+        items = known
+    else:
+        items = parse_items(cursor)
+        if not cursor.at_end:
+            cursor.space()
+            modifiers = read_options(cursor, FETCH_MODIFIERS, "fetch modifier")
+        cursor.end()
     for modifier in modifiers.values():
         modifier.check(syntax, numbers, modifiers)
         items += modifier.items

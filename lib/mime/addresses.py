@@ -39,7 +39,7 @@ _TOKEN = re.compile(
 _COMMENT_STOP = re.compile(rb"\\.|[()]", re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _FOLD = re.compile(rb"\r?\n")
-# What nearly all mail has: NAME <mailbox@host>, or mailbox@host, alone in the field.
+# What nearly all mail has: NAME <mailbox@host>, or mailbox@host, alone or between commas.
 _SIMPLE = re.compile(
     rb'\s*(?:(?:"(?P<quoted>[^"\\\r\n]*)"|(?P<name>[^"<>(),:;@\\\[\]\r\n]*?))\s*<(?P<m1>[^<>()\s,;:@"\\\[\]]+)@(?P<h1>[^<>()\s,;:@"\\\[\]]+)>'
     rb'|(?P<m2>[^<>()\s,;:@"\\\[\]]+)@(?P<h2>[^<>()\s,;:@"\\\[\]]+))\s*'
@@ -84,14 +84,34 @@ def _tokens(value: bytes) -> Iterator[_Token]:
                 yield "atom", found["atom"]
 
 
+def _simple_addresses(value: bytes) -> tuple[Address, ...] | None:
+    """A list of nothing but what nearly all mail has; None for any other."""
+    found: list[Address] = []
+    position, end = 0, len(value)
+    while len(found) < ADDRESS_LIMIT:
+        one = _SIMPLE.match(value, position)
+        if one is None:
+            return None
+        quoted, name, mailbox, host, bare, bare_host = one.groups()
+        if bare is not None:
+            found.append(Address(None, None, bare, bare_host))
+        else:
+            name = quoted if quoted is not None else b" ".join(name.split())
+            found.append(Address(name or None, None, mailbox, host))
+        position = one.end()
+        if position == end:
+            return tuple(found)
+        if value[position] != 44:  # a comma
+            return None
+        position += 1
+    return None
+
+
 def parse_addresses(value: bytes) -> tuple[Address, ...]:
     """The addresses of a field's value, folded or not."""
-    simple = _SIMPLE.fullmatch(value)
+    simple = _simple_addresses(value)
     if simple is not None:
-        if simple["m2"] is not None:
-            return (Address(None, None, simple["m2"], simple["h2"]),)
-        name = simple["quoted"] if simple["quoted"] is not None else b" ".join(simple["name"].split())
-        return (Address(name or None, None, simple["m1"], simple["h1"]),)
+        return simple
     reader = _Reader()
     for kind, text in _tokens(value):
         reader.take(kind, text)

@@ -72,6 +72,10 @@ class FileContent(MessageContent):
             data = self._stored_at(position, step)
             if not data:
                 return text
+            end = data.find(b"\n\n") if not position else -1
+            if 0 < end < limit and b"\r" not in (head := data[: end + 2]):
+                # What nearly every file is: nothing of the body need be converted.
+                return b"\r\n" if head[0] == 10 else head.replace(b"\n", b"\r\n")
             position += len(data)
             search_from = max(0, len(text) - 3)
             text += convert.feed(data)

@@ -115,3 +115,16 @@ def test_sender_and_reply_to_default_to_from() -> None:
 def test_missing_fields_differ_from_empty_ones() -> None:
     assert parse_envelope(b"\n").subject is None
     assert parse_envelope(b"Subject:\n\n").subject == b""
+
+
+_ONE = st.sampled_from(
+    [b"a@b", b" a@b ", b"<a@b>", b"Ann B <a@b>", b'"Yonder, Y" <y@z>', b'"" <a@b>', b"\r\n x.y@z.w", b"A  B\r\n <a@b>"]
+)
+
+
+@given(st.lists(_ONE, min_size=1, max_size=6))
+def test_lists_of_plain_addresses_are_read_as_any_other_list(parts: list[bytes]) -> None:
+    value = b",".join(parts)
+    other = parse_addresses(value + b",<@r:last@x>")  # a route, which only the reader of everything knows
+    assert parse_addresses(value) == other[:-1]
+    assert [one for part in parts for one in parse_addresses(part)] == list(other[:-1])
