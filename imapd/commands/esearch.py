@@ -129,6 +129,8 @@ def parse(syntax: Syntax) -> Action:
         here = session.selected.mailbox.name if session.selected is not None else None
         if b"SAVE" in returned and names != [here]:
             raise BadSyntax("SAVE is for the selected mailbox alone")
+        if key.numbered and names != [here]:
+            raise BadSyntax("message numbers are those of the selected mailbox alone")
         if not known:
             give_up(session, returned)
             raise unknown_charset()

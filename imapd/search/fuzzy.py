@@ -28,6 +28,10 @@ class Fuzzy(Key):
     def asks_modseq(self) -> bool:  # type: ignore[override]
         return self.exact.asks_modseq
 
+    @property
+    def numbered(self) -> bool:  # type: ignore[override]
+        return self.exact.numbered
+
     def bind(self, view: View) -> Key:
         return Fuzzy(self.exact.bind(view), self.loose.bind(view))
 

@@ -156,6 +156,8 @@ class Key(ABC):
     cost: int = 0
     asks_modseq = False
     """The answer tells the highest MODSEQ, and the client counts as CONDSTORE-aware (RFC 7162 section 3.1.5)."""
+    numbered = False
+    """It names messages by the numbers of the selected mailbox."""
     only: Collection[int] | None = None
     """The positions that alone can match, where the key knows them."""
 

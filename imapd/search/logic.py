@@ -28,6 +28,10 @@ class And(Key):
     def asks_modseq(self) -> bool:  # type: ignore[override]
         return any(key.asks_modseq for key in self.keys)
 
+    @property
+    def numbered(self) -> bool:  # type: ignore[override]
+        return any(key.numbered for key in self.keys)
+
     def bind(self, view: View) -> Key:
         keys = sorted((key.bind(view) for key in self.keys), key=lambda key: key.cost)
         return keys[0] if len(keys) == 1 else And(tuple(keys))
@@ -61,6 +65,10 @@ class Or(Key):
     def asks_modseq(self) -> bool:  # type: ignore[override]
         return self.first.asks_modseq or self.second.asks_modseq
 
+    @property
+    def numbered(self) -> bool:  # type: ignore[override]
+        return self.first.numbered or self.second.numbered
+
     def bind(self, view: View) -> Key:
         first, second = sorted((self.first.bind(view), self.second.bind(view)), key=lambda key: key.cost)
         return Or(first, second)
@@ -93,6 +101,10 @@ class Not(Key):
     @property
     def asks_modseq(self) -> bool:  # type: ignore[override]
         return self.key.asks_modseq
+
+    @property
+    def numbered(self) -> bool:  # type: ignore[override]
+        return self.key.numbered
 
     def bind(self, view: View) -> Key:
         return Not(self.key.bind(view))

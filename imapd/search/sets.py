@@ -29,6 +29,10 @@ class InSet(Key):
     numbers: SequenceSet
     by_uid: bool
 
+    @property
+    def numbered(self) -> bool:  # type: ignore[override]
+        return not self.by_uid or self.numbers == SAVED_RESULT
+
     def bind(self, view: View) -> Key:
         selected = view.selected
         if self.numbers == SAVED_RESULT:

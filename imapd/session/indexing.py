@@ -28,7 +28,8 @@ class TextIndexing:
         self._wanted = config[FTS]
         self._at_once = config[FTS_AUTOINDEX]
         self.keeper = Keeper(Limits(config[FTS_MESSAGE_MAX_SIZE], config[FTS_MAX_SIZE]), open_store)
-        self._asked: dict[tuple[str, str], int] = {}  # mailbox -> the next UID when it was last given to the keeper
+        # Mailbox -> the next UID and the count of messages when it was last given to the keeper.
+        self._asked: dict[tuple[str, str], tuple[int, int]] = {}
 
     def searched(self, store: Store, selected: Selected) -> None:
         """Somebody searched in the texts of a mailbox."""
@@ -51,9 +52,10 @@ class TextIndexing:
     def _bring_up(self, store: Store, selected: Selected) -> None:
         mailbox = selected.mailbox
         name = store.location, mailbox.name
-        if self._asked.pop(name, 0) != mailbox.uid_next:
+        now = mailbox.uid_next, selected.count
+        if self._asked.pop(name, None) != now:
             self.keeper.want(*name)
-        self._asked[name] = mailbox.uid_next
+        self._asked[name] = now
         if len(self._asked) > _KNOWN_LIMIT:
             del self._asked[next(iter(self._asked))]
 

@@ -143,7 +143,8 @@ def test_several_mailboxes_are_searched(tmp_path: Path) -> None:
         assert found(await client.ok("ESEARCH BODY hello")) == {b"INBOX": b"ALL 1:3"}
         await client.ok("ESEARCH IN (SELECTED) RETURN (SAVE) SUBJECT d")
         assert await client.ok("SEARCH $") == [b"* SEARCH 2"]
-        for wrong in ("RETURN (SAVE) ALL", "RETURN (UPDATE) ALL"):
+        assert found(await client.ok("ESEARCH IN (SELECTED) OR 1 $")) == {b"INBOX": b"ALL 1:2"}
+        for wrong in ("RETURN (SAVE) ALL", "RETURN (UPDATE) ALL", "NOT 1:2", "OR UID $ SEEN"):
             assert (await client.command(f"ESEARCH IN (PERSONAL) {wrong}"))[-1].startswith(b"BAD")
         for wrong in ("IN () ALL", "IN (NONSENSE) ALL", "IN (SUBTREE) ALL"):
             assert (await client.command(f"ESEARCH {wrong}"))[-1].startswith(b"BAD")

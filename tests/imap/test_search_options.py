@@ -9,6 +9,7 @@ import pytest
 
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import FLAGGED
+from pillarbox.lib.store.text.file import TextIndex
 from tests.imap.dialogue import Client, location, run
 
 COUNT = 6
@@ -227,6 +228,20 @@ def test_the_first_search_in_bodies_begins_an_index_and_new_mail_comes_into_it(t
         assert await client.ok('SEARCH SUBJECT ""') == [b"* SEARCH 1 2 3 4 5 6 7"]
 
     dialogue(tmp_path, talk)
+
+
+def test_removed_messages_leave_the_index_after_the_next_search(tmp_path: Path) -> None:
+    async def talk(client: Client) -> None:
+        client.session.text_indexing.keeper.wait()
+        await client.ok("STORE 1:4 +FLAGS.SILENT (\\Deleted)")
+        await client.ok("EXPUNGE")
+        assert await client.ok("SEARCH BODY hello") == [b"* SEARCH 1 2"]
+        client.session.text_indexing.keeper.wait()
+        with open_store(location(tmp_path)).open("INBOX") as mailbox, TextIndex(mailbox.text_place or "") as index:
+            found = index.find(mailbox.uid_validity, "hello", body=True, header=False)
+            assert found is not None and found.known == {5, 6}
+
+    dialogue(tmp_path, talk, fts_autoindex="yes")
 
 
 def test_no_index_is_begun_without_need(tmp_path: Path) -> None:
