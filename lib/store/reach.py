@@ -50,6 +50,9 @@ def reach(config: Config) -> Reach:
         except ValueError:
             continue
         server = database.server()
+        if (objects := database.objects) is not None:
+            ports.add(objects.port)
+            udp = udp or not _is_address(objects.host)
         read.update(dict.fromkeys(database.files()))
         if server.path:
             unix = True

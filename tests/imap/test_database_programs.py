@@ -90,12 +90,13 @@ def test_mail_is_stored_read_and_waited_for_by_a_confined_session(config: Config
 
 def test_what_a_program_must_reach_is_what_the_locations_name() -> None:
     config = Config.for_tests(
-        mail_location="pgsql:postgresql://mail@db.example.com/mail?passfile=/etc/secret#%u",
+        mail_location="pgsql:postgresql://mail@db.example.com/mail?passfile=/etc/secret&objects=https://s3/b"
+        "&objectsfile=/etc/keys#%u",
         mail_location_domains="{a.example: 'pgsql:postgresql://mail@192.0.2.1:1234/mail#%u',"
         " b.example: 'sqlite:%h/mail', c.example: 'pgsql:postgresql://mail@/mail?host=/run/postgresql#%u'}",
     )
     found = reach(config)
-    assert found == Reach(("/etc/secret",), (1234, 5432), True, True)
+    assert found == Reach(("/etc/secret", "/etc/keys"), (443, 1234, 5432), True, True)
     assert reach(Config.for_tests()) == Reach()
-    for each, ports in ((config, (1234, 5432)), (Config.for_tests(), ())):
+    for each, ports in ((config, (443, 1234, 5432)), (Config.for_tests(), ())):
         assert confinement(each).connect_tcp == ports

@@ -11,6 +11,7 @@ from pillarbox.lib.store.lines import ToCRLF
 from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import tables
 from pillarbox.lib.store.sql.database import Database, Transaction
+from pillarbox.lib.store.sql.object_bodies import body_writer
 from pillarbox.lib.store.sql.pieces import BodyWriter
 from pillarbox.lib.store.sql.snapshot import MICROSECONDS
 
@@ -23,7 +24,7 @@ class SqlAppender(Appender):
         self.name = name
         self._quota = quota
         self._convert = ToCRLF()
-        self._body: BodyWriter | None = BodyWriter(database)
+        self._body: BodyWriter | None = body_writer(database)
 
     @property
     def size(self) -> int:
@@ -37,10 +38,17 @@ class SqlAppender(Appender):
     def commit(
         self, flags: int = 0, keywords: Collection[str] = NO_KEYWORDS, internal_date: float | None = None
     ) -> Appended:
+        self.prepare()
         with self._database.writing(durable=True) as transaction:
             done = self.store(transaction, flags, keywords, internal_date)
         self._body = None
         return done
+
+    def prepare(self) -> None:
+        """All has been written: do what needs no transaction; once, before `store`.  Raises StoreError."""
+        if self._body is None:
+            raise StoreUnavailable("the message is already stored or thrown away")
+        self._body.prepare()
 
     def store(
         self, transaction: Transaction, flags: int, keywords: Collection[str], internal_date: float | None

@@ -97,7 +97,8 @@ def _pieces(transaction: Transaction) -> Iterator[Finding]:
         " LEFT JOIN bodies AS b ON b.account = m.account AND b.body = m.body"
         " LEFT JOIN (SELECT body, COUNT(*) AS number FROM pieces WHERE account = ?1 GROUP BY body) AS p"
         " ON p.body = m.body WHERE m.account = ?1 AND (b.body IS NULL OR b.size <> m.size"
-        f" OR COALESCE(p.number, 0) <> (m.size + {PIECE - 1}) / {PIECE}) ORDER BY x.name, m.uid LIMIT 1000",
+        f" OR COALESCE(p.number, 0) <> CASE WHEN b.segments > 0 THEN 0 ELSE (m.size + {PIECE - 1}) / {PIECE} END)"
+        " ORDER BY x.name, m.uid LIMIT 1000",
         transaction.account,
     ):
         yield Finding(name, f"the content of message {uid} is not all there")

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, TypeAlias
 
+from pillarbox.lib.store.sql.objects import Objects
+
 NEW_ACCOUNT: Final = (
     "INSERT INTO accounts (account, modseq, uid_validity, next_mailbox) VALUES (?1, 0, 0, 1) ON CONFLICT DO NOTHING"
 )
@@ -76,6 +78,13 @@ class Database(ABC):
     """For messages; no secrets."""
     account: Value
     """The value of every `account` column."""
+
+    objects: Objects | None = None
+    """Where large bodies lie, if not in the database."""
+
+    def object_name(self, body: int, segment: int) -> str:
+        """The name of an object of a body."""
+        raise NotImplementedError
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Transaction]:

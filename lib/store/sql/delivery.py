@@ -33,6 +33,7 @@ def deliver(database: Database, quota: Quota, batch: Sequence[Delivery]) -> Outc
             appender = SqlAppender(database, canonical(delivery.mailbox), quota)
             for piece in delivery.content():
                 appender.write(piece)
+            appender.prepare()
         except (StoreError, OSError, EOFError) as error:
             outcomes[index] = _failure(error, delivery, quota)
             if appender is not None:

@@ -34,6 +34,7 @@ from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import pieces, tables
 from pillarbox.lib.store.sql.database import Database, Row, Transaction
 from pillarbox.lib.store.sql.names import canonical
+from pillarbox.lib.store.sql.object_bodies import clear_unused
 from pillarbox.lib.store.sql.snapshot import MICROSECONDS, ColumnSnapshot, Message
 from pillarbox.lib.store.sql.tables import MailboxRow
 
@@ -211,7 +212,8 @@ class SqlMailbox(Mailbox):
     def read(self, uid: int) -> MessageContent:
         self._known(uid)
         found = self._database.single(
-            "SELECT m.size, m.body, p.form, p.data FROM messages AS m LEFT JOIN pieces AS p"
+            "SELECT m.size, m.body, b.segments, p.form, p.data FROM messages AS m"
+            " JOIN bodies AS b ON b.account = m.account AND b.body = m.body LEFT JOIN pieces AS p"
             " ON p.account = m.account AND p.body = m.body AND p.piece = 0"
             " WHERE m.account = ?1 AND m.mailbox = ?2 AND m.uid = ?3",
             self._database.account,
@@ -220,8 +222,10 @@ class SqlMailbox(Mailbox):
         )
         if not found:
             raise MessageGone("the message was removed")
-        size, body, form, data = found[0]
-        return pieces.SqlContent(self._database, body, size, b"" if data is None else pieces.unpack(form, data))
+        size, body, segments, form, data = found[0]
+        return pieces.SqlContent(
+            self._database, body, size, segments, b"" if data is None else pieces.unpack(form, data)
+        )
 
     def pop3_uidl(self, uid: int) -> str:
         self._known(uid)
@@ -367,7 +371,7 @@ class SqlMailbox(Mailbox):
                 self._remove(transaction, rows, modseq)
                 pieces.release(transaction, Counter(body for *_, body in rows))
                 used(modseq)
-            cleared = pieces.clear_unused(transaction)
+            cleared = clear_unused(self._database, transaction)
         self.messages.remove(wanted)
         if cleared:
             self._database.shrink()

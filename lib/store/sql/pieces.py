@@ -16,6 +16,7 @@ from typing import Final
 from pillarbox.lib.store.interface import MessageContent, MessageGone, StoreUnavailable
 from pillarbox.lib.store.lines import CHUNK
 from pillarbox.lib.store.sql.database import Database, Transaction
+from pillarbox.lib.store.sql.objects import SEGMENT
 
 PIECE: Final = CHUNK
 """Octets of a message in each piece but the last."""
@@ -81,16 +82,23 @@ class BodyWriter:
                     self._upload(transaction)
 
     def _upload(self, transaction: Transaction) -> None:
-        """Put what is packed into the database, under a digest that no content has."""
+        """Put what is packed into the database."""
         if not self._count:
-            transaction.execute(
-                "INSERT INTO bodies (account, body, digest, size, refs, unused_since) VALUES (?1, ?2, ?3, 0, 0, ?4)",
-                transaction.account,
-                self._body,
-                b"%016x" % self._body,
-                int(time.time()) + UPLOAD_KEPT,
-            )
+            self._announce(transaction)
         self._insert(transaction)
+
+    def _announce(self, transaction: Transaction) -> None:
+        """The body's row, under a digest that no content has."""
+        transaction.execute(
+            "INSERT INTO bodies (account, body, digest, size, refs, unused_since) VALUES (?1, ?2, ?3, 0, 0, ?4)",
+            transaction.account,
+            self._body,
+            b"%016x" % self._body,
+            int(time.time()) + UPLOAD_KEPT,
+        )
+
+    def prepare(self) -> None:
+        """All has been written: do what needs no transaction.  Raises StoreError."""
 
     def _insert(self, transaction: Transaction) -> None:
         rows = [
@@ -116,6 +124,11 @@ class BodyWriter:
                 refs,
             )
             return int(known[0])
+        self._complete(transaction, digest, refs)
+        return self._body
+
+    def _complete(self, transaction: Transaction, digest: bytes, refs: int) -> None:
+        """Make it a body that messages have.  Raises StoreUnavailable."""
         if self._rest:
             self._packed.append(pack(bytes(self._rest)))
             self._rest.clear()
@@ -128,7 +141,6 @@ class BodyWriter:
         if not transaction.execute(statement, transaction.account, self._body, digest, self.size, refs):
             raise StoreUnavailable("the message took too long to arrive")
         self._insert(transaction)
-        return self._body
 
     def forget(self, transaction: Transaction) -> None:
         """Remove what was put into the database."""
@@ -179,7 +191,8 @@ def release(transaction: Transaction, refs: dict[int, int]) -> None:
 def clear_unused(transaction: Transaction, limit: int = 1000) -> int:
     """Remove bodies that no message has had for long, some at a time; gives how many."""
     old = transaction.rows(
-        "SELECT body FROM bodies WHERE account = ?1 AND unused_since > 0 AND unused_since < ?2 LIMIT ?3",
+        "SELECT body FROM bodies WHERE account = ?1 AND unused_since > 0 AND unused_since < ?2 AND segments = 0"
+        " LIMIT ?3",
         transaction.account,
         int(time.time()) - UNUSED_KEPT,
         limit,
@@ -198,13 +211,14 @@ def clear_unused(transaction: Transaction, limit: int = 1000) -> int:
 class SqlContent(MessageContent):
     """An open message; holds one piece at a time."""
 
-    __slots__ = ("_body", "_closed", "_database", "_header", "_number", "_piece", "size")
+    __slots__ = ("_body", "_closed", "_database", "_header", "_number", "_piece", "_segments", "size")
 
-    def __init__(self, database: Database, body: int, size: int, first: bytes) -> None:
-        """`first` is piece 0."""
+    def __init__(self, database: Database, body: int, size: int, segments: int, first: bytes) -> None:
+        """`first` is piece 0; with `segments`, the octets are in so many objects."""
         self._database = database
+        self._segments = segments
         self._body = body
-        self._number, self._piece = 0, first
+        self._number, self._piece = (-1 if segments else 0), first
         self._header: bytes | None = None
         self._closed = False
         self.size = size
@@ -213,7 +227,10 @@ class SqlContent(MessageContent):
         """A piece.  Raises StoreUnavailable, MessageGone."""
         if self._closed:
             raise StoreUnavailable("the message is closed")
-        if number != self._number:
+        if number != self._number and self._segments:
+            self._piece = self._of_object(number)
+            self._number = number
+        elif number != self._number:
             found = self._database.single(
                 "SELECT form, data FROM pieces WHERE account = ?1 AND body = ?2 AND piece = ?3",
                 self._database.account,
@@ -228,6 +245,13 @@ class SqlContent(MessageContent):
         if len(self._piece) != expected:
             raise StoreUnavailable("a message is damaged: it has a piece of the wrong size")
         return self._piece
+
+    def _of_object(self, number: int) -> bytes:
+        if self._database.objects is None:
+            raise StoreUnavailable("a message is in object storage, and the mail location names none")
+        segment, start = divmod(number * PIECE, SEGMENT)
+        stop = min(start + PIECE, self.size - segment * SEGMENT)
+        return self._database.objects.get(self._database.object_name(self._body, segment), start, stop)
 
     def header(self, limit: int = 1 << 20) -> bytes:
         if self._header is None:

@@ -2,7 +2,8 @@
 
 The URI is that of libpq and of pgsql tables (sslmode, sslrootcert, sslcert, sslkey; `host=/DIRECTORY` for a UNIX
 socket).  `passfile` names a file whose first line is the password, so that it stands in no other; what is behind "#"
-keeps the accounts of one database apart.
+keeps the accounts of one database apart.  `objects=https://HOST/BUCKET` and `objectsfile` (access key and secret, a
+line each) put large bodies into object storage.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from pillarbox.lib.store.sql.objects import ObjectPlace
 from pillarbox.lib.tables.query_pool import Server
 from pillarbox.lib.tables.types.pgsql import parse_uri
 
+OWN = ("passfile", "objects", "objectsfile", "objectsregion")
+"""Settings that are not libpq's."""
 FILES = ("sslrootcert", "sslcert", "sslkey")
 """Settings that name files to be read."""
 
@@ -23,6 +27,7 @@ class Place:
 
     uri: str
     passfile: str = ""
+    objects: ObjectPlace | None = None
 
     def server(self) -> Server:
         """Who is to be asked, with the settings of TLS.  Raises ValueError."""
@@ -31,7 +36,8 @@ class Place:
     def files(self) -> tuple[str, ...]:
         """What is read to connect."""
         settings = dict(parse_qsl(urlsplit(self.uri).query))
-        named = (self.passfile, *(settings.get(name, "") for name in FILES))
+        keyfile = self.objects.keyfile if self.objects is not None else ""
+        named = (self.passfile, keyfile, *(settings.get(name, "") for name in FILES))
         return tuple(each for each in named if each.startswith("/"))
 
 
@@ -44,7 +50,12 @@ def parse_place(text: str) -> tuple[Place, str]:
     passfile = "".join(value for name, value in settings if name == "passfile")
     if passfile and not passfile.startswith("/"):
         raise ValueError("passfile: an absolute path was expected")
-    query = urlencode([(name, value) for name, value in settings if name != "passfile"])
-    place = Place(urlunsplit((parts.scheme, parts.netloc, parts.path, query, "")), passfile)
+    own = dict(settings)
+    objects = None
+    if own.get("objects"):
+        objects = ObjectPlace(own["objects"], own.get("objectsfile", ""), own.get("objectsregion") or "us-east-1")
+        objects.check()
+    query = urlencode([(name, value) for name, value in settings if name not in OWN])
+    place = Place(urlunsplit((parts.scheme, parts.netloc, parts.path, query, "")), passfile, objects)
     place.server()
     return place, parts.fragment

@@ -17,6 +17,7 @@ from pillarbox.lib.store.interface import MailboxBusy, StoreUnavailable
 from pillarbox.lib.store.locks import LOCK_TIMEOUT
 from pillarbox.lib.store.sql import schema
 from pillarbox.lib.store.sql.connection import SCHEMA, Connection, ConnectionLost
+from pillarbox.lib.store.sql.objects import Objects
 from pillarbox.lib.store.sql.place import Place
 from pillarbox.lib.store.sql.waiting import Waiting
 
@@ -37,6 +38,7 @@ class Pool:
         self.place = place
         self.where = f"database server {place.server().name}"
         self.waiting = Waiting(lambda: Connection(place))
+        self.objects = Objects(place.objects) if place.objects is not None else None
         self._kept: list[Connection] = []
         self._slots = threading.BoundedSemaphore(CONNECTIONS)
         self._lock = threading.Lock()
@@ -152,6 +154,8 @@ class Pool:
     def close(self) -> None:
         """Close what is not in use."""
         self.waiting.close()
+        if self.objects is not None:
+            self.objects.close()
         with self._lock:
             kept, self._kept = self._kept, []
         for connection in kept:

@@ -60,9 +60,13 @@ class PostgresDatabase(Database):
         self.where = pool.where
         self.account = account
         self._pool = pool
+        self.objects = pool.objects
         digest = hashlib.sha256(account.encode("utf-8", "surrogatepass"))
         self._channel = f"pillarbox_{digest.hexdigest()[:24]}"
         self._key = digest.digest()[:16]
+
+    def object_name(self, body: int, segment: int) -> str:
+        return f"{self._key.hex()}/{body}/{segment}"
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

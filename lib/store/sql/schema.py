@@ -76,6 +76,7 @@ STEPS: Final = (
         digest        {bytes} NOT NULL,          -- SHA-256 of the whole; that of a message on its way in is its own
         size          BIGINT NOT NULL,
         refs          BIGINT NOT NULL,
+        segments      BIGINT NOT NULL DEFAULT 0, -- objects that hold it; 0: it is in `pieces`
         unused_since  BIGINT NOT NULL,           -- seconds since the epoch; 0: in use
         PRIMARY KEY (account, body),
         UNIQUE (account, digest)

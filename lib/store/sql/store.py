@@ -32,6 +32,7 @@ from pillarbox.lib.store.sql.database import Database
 from pillarbox.lib.store.sql.delivery import deliver
 from pillarbox.lib.store.sql.mailbox import CACHE, TEXT, SqlMailbox
 from pillarbox.lib.store.sql.names import canonical
+from pillarbox.lib.store.sql.object_bodies import clear_unused
 from pillarbox.lib.store.sql.tables import MailboxRow
 from pillarbox.lib.store.text.file import throw_away
 
@@ -107,7 +108,7 @@ class SqlStore(Store):
             pieces.release(transaction, Counter(dict(counted)))
             for table in ("messages", "expunged", "keywords", "notes", "mailboxes"):
                 transaction.execute(f"DELETE FROM {table} WHERE account = ?1 AND mailbox = ?2", *values)
-            pieces.clear_unused(transaction)
+            clear_unused(self._database, transaction)
             transaction.notify(row.mailbox)
             transaction.notify(0)
         self._forget_beside(row.mailbox)

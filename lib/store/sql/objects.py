@@ -1,0 +1,150 @@
+"""Large bodies in S3-compatible object storage, beside a database that knows them.
+
+Three requests are used: PUT of a whole object, GET of a range, DELETE.  The bucket is named in the path, as servers of
+every maker understand.  A request that fails because a kept connection has ended is made once more; all are idempotent.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from pillarbox.lib.store.interface import StoreUnavailable
+from pillarbox.lib.store.sql.signature import Credentials, encoded, signed_headers
+from pillarbox.lib.tables.query_tls import client_context
+
+SEGMENT: Final = 1 << 20
+"""Octets of a body in each object but the last; what is held in memory of one on its way."""
+FROM: Final = 64 * 1024
+"""Octets from which a body is worth a request of its own."""
+_TIMEOUT: Final = 10
+"""Seconds to wait for each answer."""
+_ERROR_TEXT: Final = 300
+"""Octets of what a server says that are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPlace:
+    """A bucket: `http(s)://HOST[:PORT]/BUCKET[/PREFIX]`, a file with access key and secret in a line each, a region."""
+
+    url: str
+    keyfile: str
+    region: str = "us-east-1"
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def secure(self) -> bool:
+        return urlsplit(self.url).scheme == "https"
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or (443 if self.secure else 80)
+
+    def check(self) -> None:
+        """Raises ValueError."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path.strip("/") or parts.query:
+            raise ValueError("objects: https://HOST/BUCKET was expected")
+        if not self.keyfile.startswith("/"):
+            raise ValueError("objectsfile: the absolute path of a file with access key and secret was expected")
+        parts.port  # noqa: B018 - raises ValueError for one that is no port
+
+
+class Objects:
+    """For several threads, one after the other.  Everything raises StoreUnavailable."""
+
+    def __init__(self, place: ObjectPlace) -> None:
+        self._place = place
+        self._root = urlsplit(place.url).path.rstrip("/")
+        self._lock = threading.Lock()
+        self._connection: http.client.HTTPConnection | None = None
+        self._credentials: Credentials | None = None
+
+    def put(self, name: str, data: bytes) -> None:
+        """Store an object, durable when this returns."""
+        self._request("PUT", name, data, {})
+
+    def get(self, name: str, start: int, stop: int) -> bytes:
+        """Octets [start, stop) of an object."""
+        data = self._request("GET", name, b"", {"range": f"bytes={start}-{stop - 1}"}, most=stop - start)
+        if len(data) != stop - start:
+            raise StoreUnavailable("a message is damaged: its object is shorter than it was")
+        return data
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        self._request("DELETE", name, b"", {})
+
+    def _request(self, method: str, name: str, body: bytes, headers: dict[str, str], most: int = _ERROR_TEXT) -> bytes:
+        with self._lock:
+            kept = self._connection is not None
+            try:
+                return self._once(method, name, body, headers, most)
+            except (http.client.HTTPException, OSError) as error:
+                self._forget()
+                if not kept or isinstance(error, TimeoutError):
+                    raise self._unavailable(str(error) or type(error).__name__) from error
+            try:
+                return self._once(method, name, body, headers, most)
+            except (http.client.HTTPException, OSError) as error:
+                self._forget()
+                raise self._unavailable(str(error) or type(error).__name__) from error
+
+    def _once(self, method: str, name: str, body: bytes, headers: dict[str, str], most: int) -> bytes:
+        place, connection = self._place, self._connected()
+        path = f"{self._root}/{name}"
+        usual = 443 if place.secure else 80
+        host = place.host if place.port == usual else f"{place.host}:{place.port}"
+        signed = signed_headers(self._who(), method, path, {"host": host, **headers}, body, time.time())
+        connection.request(method, encoded(path), body if method == "PUT" else None, signed)
+        response = connection.getresponse()
+        good = 200 <= response.status < 300 or (method == "DELETE" and response.status == 404)
+        data = response.read(most if good else _ERROR_TEXT)
+        if response.read(1):  # more than was asked for: the rest would take the place of the next answer
+            self._forget()
+        if not good:
+            raise self._unavailable(f"{method}: {response.status} {response.reason}")
+        return data
+
+    def _unavailable(self, why: str) -> StoreUnavailable:
+        return StoreUnavailable(f"object storage {self._place.host}: {why}")
+
+    def _connected(self) -> http.client.HTTPConnection:
+        if self._connection is None:
+            place = self._place
+            self._connection = (
+                http.client.HTTPSConnection(
+                    place.host, place.port, timeout=_TIMEOUT, context=client_context(verify=True, names=True)
+                )
+                if place.secure
+                else http.client.HTTPConnection(place.host, place.port, timeout=_TIMEOUT)
+            )
+        return self._connection
+
+    def _who(self) -> Credentials:
+        if self._credentials is None:
+            try:
+                with open(self._place.keyfile, encoding="utf-8") as file:
+                    key, secret = (file.readline(1024).strip() for _ in range(2))
+            except (OSError, UnicodeDecodeError) as error:
+                why = getattr(error, "strerror", None) or str(error)
+                raise StoreUnavailable(f"{self._place.keyfile}: {why}") from error
+            self._credentials = Credentials(key, secret, self._place.region)
+        return self._credentials
+
+    def _forget(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def close(self) -> None:
+        """End the connection."""
+        with self._lock:
+            self._forget()
