@@ -42,6 +42,8 @@ class Context:
     modseq: int = 0
     uid_next: int = 0
     """Up to where changes were looked at."""
+    fetch: Callable[[Source, int], list[bytes]] | None = None
+    """Says of the new message at a position what the client wants to know (RFC 5465 section 7)."""
 
     def line(self, *items: bytes) -> bytes:
         """An ESEARCH response of this context."""
@@ -72,6 +74,7 @@ class Context:
         selected = source.mailbox
         mailbox = selected.mailbox
         indexes = list(self._to_look_at(source))
+        first_new = self.uid_next
         self.modseq, self.uid_next = mailbox.highest_modseq, mailbox.uid_next
         if len(indexes) > CHANGES:
             return [no_update(self.tag, "Too much has changed.")], False
@@ -97,6 +100,9 @@ class Context:
 
         lines = [self._take_out(gone, number)] if gone else []
         if added:
+            if self.fetch is not None:
+                for uid in added:
+                    lines += self.fetch(source, number(uid) - 1) if uid >= first_new else []
             lines.append(self._put_in(added, number))
         return lines, True
 

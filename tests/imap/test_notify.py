@@ -172,6 +172,23 @@ def test_set_tells_what_has_gathered(tmp_path: Path) -> None:
     dialogue(talk, tmp_path)
 
 
+def test_live_results_tell_of_new_messages_what_was_asked_for(tmp_path: Path) -> None:
+    """RFC 5465 section 7: EXISTS, then FETCH, then ESEARCH."""
+
+    async def talk(one: Client, other: Client) -> None:
+        await one.ok("SELECT INBOX")
+        await one.ok("UID SEARCH RETURN (COUNT UPDATE (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])) SUBJECT letter")
+        await other.ok("APPEND INBOX", MESSAGE)
+        lines = await one.ok("NOOP")
+        assert lines[0] == b"* 3 EXISTS"
+        assert lines[-2].startswith(b"* 3 FETCH (UID 3 BODY[HEADER.FIELDS (SUBJECT)]")
+        assert lines[-1].startswith(b"* ESEARCH (TAG ") and lines[-1].endswith(b" UID ADDTO (0 3)")
+        await other.ok("APPEND INBOX", MESSAGE.replace(b"letter", b"other"))
+        assert not any(b"FETCH" in line for line in await one.ok("NOOP"))
+
+    dialogue(talk, tmp_path)
+
+
 # --- names, subscriptions, annotations
 def test_names_come_go_and_change(tmp_path: Path) -> None:
     """RFC 5465 sections 5.4 and 5.5."""
