@@ -14,7 +14,7 @@ from pillarbox.imapd.fetch.uid import UID
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.session.context import Session
-from pillarbox.lib.store.interface import SEEN, MessageGone, StoreError
+from pillarbox.lib.store.interface import SEEN, MessageGone, OverQuota, StoreError, StoreUnavailable
 
 RUN = 500
 """Messages that are worked on together before others get their turn: some milliseconds."""
@@ -24,6 +24,10 @@ REMEMBERED = 500
 
 TOGETHER = 4
 """Neighbours from which on columns are quicker."""
+
+
+BROKEN_IN_A_ROW = 10
+"""Messages that cannot be read after which the store is taken to be away, not they."""
 
 
 class StreamBroken(Exception):
@@ -66,7 +70,8 @@ def parse(syntax: Syntax) -> Action:
 
     async def run(session: Session) -> Reply:
         selected = session.mailbox
-        missing = 0
+        missing = in_a_row = 0
+        broken: StoreUnavailable | None = None
         sets_seen = any(item.sets_seen for item in items) and selected.may_set(SEEN)
         if any(item.asks_modseq for item in items):
             session.need_modseqs()
@@ -83,18 +88,34 @@ def parse(syntax: Syntax) -> Action:
                 newly_seen = sets_seen and not message.state.flags & SEEN
                 try:
                     if newly_seen:
-                        newly_seen = bool(selected.mailbox.set_flags((message.uid,), "add", SEEN).states)
+                        newly_seen = _set_seen(session, message)
                     await send_message(session, message, items, newly_seen=newly_seen)
+                    in_a_row = 0
                 except MessageGone:
                     missing += 1
+                except StoreUnavailable as error:  # the others are whole
+                    broken = error
+                    in_a_row += 1
+                    if in_a_row >= BROKEN_IN_A_ROW:
+                        raise
                 await session.breathe()
             await session.breathe()
         selected.mailbox.cache.flush()
+        if broken is not None:
+            raise broken
         if missing and not syntax.by_uid:
             raise CommandFailed("Some of the requested messages no longer exist.", "EXPUNGEISSUED")
         return Reply("Fetch completed.")
 
     return run
+
+
+def _set_seen(session: Session, message: Message) -> bool:
+    """Whether the message is now marked as read; where that cannot be kept, it can be read all the same."""
+    try:
+        return bool(session.mailbox.mailbox.set_flags((message.uid,), "add", SEEN).states)
+    except (OverQuota, StoreUnavailable):
+        return False
 
 
 def runs(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:

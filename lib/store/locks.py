@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from pillarbox.lib.store.interface import MailboxBusy, StoreUnavailable
+from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreUnavailable
 
 LOCK_TIMEOUT: Final = 20.0
 """Seconds to wait for another process: as long as Postfix's 20 attempts one second apart."""
@@ -33,7 +33,8 @@ _numbers: Final = itertools.count()
 def dot_lock(
     path: str, timeout: float = LOCK_TIMEOUT, stale_after: float = STALE_AFTER, mode: int = 0o600
 ) -> Iterator[None]:
-    """Hold the lock file `path`.  Raises MailboxBusy after `timeout` seconds, StoreUnavailable if it cannot be made."""
+    """Hold the lock file `path`.  Raises MailboxBusy after `timeout` seconds, OverQuota or StoreUnavailable if it
+    cannot be made."""
     acquire_dot_lock(path, timeout, stale_after, mode)
     try:
         yield
@@ -61,7 +62,10 @@ def acquire_dot_lock(path: str, timeout: float, stale_after: float, mode: int = 
 
 
 def try_dot_lock(path: str, stale_after: float, mode: int = 0o600) -> bool:
-    """Make the lock file if nobody holds it; true when it is ours.  Raises StoreUnavailable if it cannot be made."""
+    """Make the lock file if nobody holds it; true when it is ours.
+
+    Raises OverQuota, StoreUnavailable if it cannot be made.
+    """
     try:
         own = _written(path, mode)
         try:
@@ -75,7 +79,8 @@ def try_dot_lock(path: str, stale_after: float, mode: int = 0o600) -> bool:
         finally:
             release_dot_lock(own)
     except OSError as error:
-        raise StoreUnavailable(f"cannot make lock file {path}: {error.strerror}") from error
+        kind = OverQuota if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreUnavailable
+        raise kind(f"cannot make lock file {path}: {error.strerror}") from error
 
 
 def _written(path: str, mode: int) -> str:

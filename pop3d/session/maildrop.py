@@ -44,9 +44,12 @@ class OpenMaildrop:
         return self._sizes[number - 1]
 
     def uidl(self, number: int) -> str:
-        """The unique-id."""
+        """The unique-id; of a message that another program removed, the one that it would have."""
         uid, validity = self._uids[number - 1], self._mailbox.uid_validity
-        uidl = self._mailbox.pop3_uidl(uid)
+        try:
+            uidl = self._mailbox.pop3_uidl(uid)
+        except MessageGone:
+            uidl = formatted(STORES_OWN, uid, validity)
         if self._uidl_format and uidl == formatted(STORES_OWN, uid, validity):
             return formatted(self._uidl_format, uid, validity)
         return uidl

@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
-from pillarbox.lib.store.interface import StoreUnavailable
+from pillarbox.lib.store.interface import OverQuota, StoreUnavailable
 from pillarbox.lib.store.locks import acquire_dot_lock, release_dot_lock
+
+_FORBIDDEN: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -16,7 +20,7 @@ def dot_locked(
 ) -> Iterator[None]:
     """Hold `path`.lock.  In a directory where only root may make files (a mail spool) `denied` is called, which has
     someone else hold the lock for us; without that it is left out: the programs that share such a directory use record
-    locks as well.
+    locks as well.  On a full disk it is left out too, so that mail can be read and removed there.
 
     Raises MailboxBusy, StoreUnavailable, and what `denied` raises.
     """
@@ -24,12 +28,12 @@ def dot_locked(
     held = True
     try:
         acquire_dot_lock(lock, timeout, stale_after)
-    except StoreUnavailable as error:
+    except (OverQuota, StoreUnavailable) as error:
         cause = error.__cause__
-        if not isinstance(cause, OSError) or cause.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if not isinstance(cause, OSError) or cause.errno not in (*_FORBIDDEN, *_FULL):
             raise
         held = False
-        if denied is not None:
+        if denied is not None and cause.errno not in _FULL:
             denied()
     try:
         yield
