@@ -79,6 +79,7 @@ class Notifier:
         self._wake = wake
         self._fetch = fetch
         self._tree: dict[str, _Known] = {}
+        self._foreign: tuple[str, ...] = ()  # how the names of others' mailboxes begin
         self._validities: dict[str, int] = {}  # by which a renamed mailbox is known
         self._watched: dict[str, _Watched] = {}
         self._dirty: set[str] = set()
@@ -119,10 +120,11 @@ class Notifier:
         tree = {entry.name: _Known(entry, entry.name in subscribed) for entry in store.list()}
         if len(tree) > NAME_LIMIT:
             raise TooMuch
+        self._foreign = tuple(filter(None, store.namespaces()))
         return tree
 
     def _events(self, name: str, known: _Known) -> frozenset[str]:
-        personal = not name.startswith(tuple(filter(None, self._session.store.namespaces())))
+        personal = not name.startswith(self._foreign)
         return self.registration.events(name, personal=personal, subscribed=known.subscribed)
 
     def _choose(self) -> None:
