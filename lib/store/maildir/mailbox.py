@@ -40,7 +40,7 @@ class MaildirMailbox(MaildirView):
         return f"{self._directory}/pillarbox-text"
 
     def size(self, uid: int) -> int:
-        row = self._row(uid)
+        row = self._row(uid, named=False)
         if row.size >= 0:
             return row.size
         known = self._facts.get(uid, (-1, -1.0))[0]
@@ -59,7 +59,7 @@ class MaildirMailbox(MaildirView):
         return wire if wire >= file_size else -1
 
     def internal_date(self, uid: int) -> float:
-        row = self._row(uid)
+        row = self._row(uid, named=False)
         known = row.date if row.date >= 0 else self._facts.get(uid, (-1, -1.0))[1]
         if known < 0:
             try:
@@ -71,10 +71,9 @@ class MaildirMailbox(MaildirView):
 
     def read(self, uid: int) -> MessageContent:
         try:
-            fd = self._with_place(uid, lambda path: os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+            fd, row = self._with_row(uid, lambda path: os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
         except OSError as error:
             raise StoreUnavailable(f"cannot open message: {error.strerror}") from error
-        row = self._row(uid)
         try:
             about = os.fstat(fd)
             content = FileContent(fd, ((0, about.st_size),), self._size_claimed(row, about.st_size))

@@ -17,11 +17,13 @@ from pillarbox.lib.store.interface import (
     DELIMITER,
     INBOX,
     Appender,
+    Mailbox,
     MailboxBusy,
     MailboxEntry,
     MailboxExists,
     MailboxNotFound,
     MailboxStatus,
+    MessageGone,
     NoteKind,
     NotPossible,
     QuotaRoot,
@@ -215,7 +217,7 @@ class MaildirStore(Store):
                 uid_next=mailbox.uid_next,
                 uid_validity=mailbox.uid_validity,
                 highest_modseq=mailbox.highest_modseq,
-                size=sum(mailbox.size(uid) for uid in mailbox.messages.uids) if with_size else -1,
+                size=_size(mailbox) if with_size else -1,
             )
 
     def begin_append(self, name: str) -> Appender:
@@ -290,6 +292,18 @@ class MaildirStore(Store):
 
     def close(self) -> None:
         pass
+
+
+def _size(mailbox: Mailbox) -> int:
+    """The sum of the sizes."""
+    messages = mailbox.messages
+    total = 0
+    for uid, size in zip(list(messages.uids), list(messages.sizes()), strict=True):
+        try:
+            total += size if size >= 0 else mailbox.size(uid)
+        except MessageGone:
+            continue
+    return total
 
 
 def _status(directory: str, with_size: bool) -> MailboxStatus | None:

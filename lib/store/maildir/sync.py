@@ -108,7 +108,7 @@ class Synchronizer:
     # --- the whole mailbox
 
     def _start_anew(self) -> None:
-        if os.access(self._uids.directory, os.W_OK):
+        if os.access(self._uids.directory, os.W_OK) or not os.path.isdir(self._uids.directory):
             with self._uids.locked(everything=True) as names:
                 self._build(names)
             return

@@ -206,15 +206,15 @@ class MaildirView(Mailbox):
 
     # --- one message
 
-    def _row(self, uid: int) -> Row:
-        """What is known now of a message of the snapshot.  Raises MessageGone."""
+    def _row(self, uid: int, *, named: bool = True) -> Row:
+        """What is known now of a message of the snapshot; `named`: with its name.  Raises MessageGone."""
         if self.messages.position(uid) is None:
             raise MessageGone("no such message")
         try:
-            row = self._latest.row(uid)
+            row = self._latest.row(uid, named=named)
         except Damaged:
             self._live.lose()
-            row = self._latest.row(uid)
+            row = self._latest.row(uid, named=named)
         if row is None:
             raise MessageGone("no such message")
         return row
@@ -227,10 +227,14 @@ class MaildirView(Mailbox):
 
         Raises MessageGone, and OSError as `action` does.
         """
+        return self._with_row(uid, action)[0]
+
+    def _with_row(self, uid: int, action: Callable[[str], _T]) -> tuple[_T, Row]:
+        """As `_with_place`, with what is known of the message."""
         for attempt in range(RETRIES):
             row = self._row(uid)
             try:
-                return action(self._path(row))
+                return action(self._path(row)), row
             except FileNotFoundError:
                 # Another session of ours says so in the index; for another program one must look.
                 if not attempt:
