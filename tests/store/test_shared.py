@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -496,3 +497,28 @@ def test_what_nobody_thought_about_is_refused(world: World, monkeypatch: pytest.
     monkeypatch.setattr(guarded.GuardedMailbox, "size", guarded._refused("size"))
     with bob.open(BOX) as mailbox, pytest.raises(NoPermission):
         mailbox.size(1)
+
+
+NEEDED = {
+    name: set(right) | ({"r"} if right in ("s", "w", "t", "e", "te") or name in ("copy within", "copy away") else set())
+    for name, (right, _) in ACTIONS.items()
+    if name != "rename"
+}
+"""What an action takes, reading the mailbox included where it is done to an open one."""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_set_of_rights_allows_just_what_it_says(world: World, seed: int) -> None:
+    rights = "".join(right for right in ALL_RIGHTS if random.Random(f"{seed}{right}").random() < 0.6)
+    for name, needed in NEEDED.items():
+        bob = world.share(rights)
+        allowed = needed <= set(rights)
+        try:
+            ACTIONS[name][1](bob)
+        except StoreError as error:
+            assert not allowed, f"{name} with {rights}: {error}"
+        else:
+            assert allowed, f"{name} with {rights} was done"
+        ann = world.store(ANN)
+        if ann.exists("Box/New"):
+            ann.delete("Box/New")
