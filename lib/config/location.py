@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote
 
 from pillarbox.lib.config.mapping import BadEntry, Tree
 
@@ -80,4 +81,13 @@ def read_domain_locations(entries: Mapping[str, Tree]) -> dict[str, str]:
 def expand_location(location: str, address: str, local: str, domain: str, home: str) -> str:
     """The location of one account."""
     values = {"u": address, "n": local, "d": domain, "h": home, "%": "%"}
-    return _VARIABLE.sub(lambda match: values.get(match[1], match[0]), location)
+
+    def filled(text: str, *, quoted: bool = False) -> str:
+        return _VARIABLE.sub(
+            lambda match: quote(values[match[1]]) if quoted and match[1] != "%" else values[match[1]], text
+        )
+
+    if location.startswith("pgsql:"):  # a URI: in it, not behind "#", some characters mean something else
+        uri, _, account = location.partition("#")
+        return f"{filled(uri, quoted=True)}#{filled(account)}"
+    return filled(location)

@@ -41,17 +41,17 @@ def _sqlite(place: str, quota: Quota) -> Store:
 
 
 def _pgsql(place: str, quota: Quota) -> Store:
-    from pillarbox.lib.store.sql.place import parse_place
+    from pillarbox.lib.store.sql.place import cache_directory, parse_place
     from pillarbox.lib.store.sql.pool import shared_pool
     from pillarbox.lib.store.sql.postgres import PostgresDatabase
     from pillarbox.lib.store.sql.store import SqlStore
 
     try:
         database, account = parse_place(place)
+        cache = cache_directory(place)
     except ValueError as error:
         raise StoreUnavailable(f"mail location pgsql: {error}") from None
-    pool = shared_pool(database)
-    return SqlStore(f"pgsql:{pool.where}#{account}", PostgresDatabase(pool, account), quota)
+    return SqlStore(f"pgsql:{place}", PostgresDatabase(shared_pool(database), account, cache), quota)
 
 
 def _imap(place: str, quota: Quota) -> Store:

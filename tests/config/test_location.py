@@ -30,6 +30,7 @@ def test_by_default_it_is_a_maildir_below_the_base() -> None:
     [
         ("maildir:/x/%d/%n/%u", "maildir:/x/example.com/ann/ann@example.com"),
         ("pgsql:postgresql://mail@db/mail#%u", f"pgsql:postgresql://mail@db/mail#{ADDRESS}"),
+        ("pgsql:postgresql://db/mail?cache=%h/c#%n", "pgsql:postgresql://db/mail?cache=/mail/example.com/ann/c#ann"),
         ("mbox:%h/folders:INBOX=%h/in%%box", "mbox:/mail/example.com/ann/folders:INBOX=/mail/example.com/ann/in%box"),
     ],
 )
@@ -39,6 +40,13 @@ def test_variables_mean_what_they_do_in_dovecot(location: str, expected: str) ->
 
 def test_a_quoted_local_part_is_named_as_its_directory_is() -> None:
     assert mail_location(config(mail_location="maildir:/x/%n"), '"a b"@example.com') == "maildir:/x/a b"
+
+
+def test_what_an_account_is_called_means_nothing_in_a_uri() -> None:
+    given = config(mail_location="pgsql:postgresql://db/mail?cache=/c/%n#%u")
+    assert mail_location(given, "a&passfile=+#b@example.com") == (
+        "pgsql:postgresql://db/mail?cache=/c/a%26passfile%3D%2B%23b#a&passfile=+#b@example.com"
+    )
 
 
 def test_the_accounts_own_location_goes_before_the_domains_and_that_before_all() -> None:

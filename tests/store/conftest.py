@@ -61,7 +61,7 @@ def close_pools() -> None:
 def location(kind: str, folder: Path) -> str:
     """An account of a kind, with all that it has below `folder`."""
     if kind == "pgsql":
-        return f"pgsql:{uri(_server[0])}#{folder}"
+        return f"pgsql:{uri(_server[0])}&cache={folder}#{folder}"
     return f"sqlite:{folder}/mail.sqlite" if kind == "sqlite" else f"{kind}:{folder}"
 
 

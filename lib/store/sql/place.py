@@ -3,7 +3,7 @@
 The URI is that of libpq and of pgsql tables (sslmode, sslrootcert, sslcert, sslkey; `host=/DIRECTORY` for a UNIX
 socket).  `passfile` names a file whose first line is the password, so that it stands in no other; what is behind "#"
 keeps the accounts of one database apart.  `objects=https://HOST/BUCKET` and `objectsfile` (access key and secret, a
-line each) put large bodies into object storage.
+line each) put large bodies into object storage; `cache` names a directory of the account on this machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pillarbox.lib.store.sql.objects import ObjectPlace
 from pillarbox.lib.tables.query_pool import Server
 from pillarbox.lib.tables.types.pgsql import parse_uri
 
-OWN = ("passfile", "objects", "objectsfile", "objectsregion")
+OWN = ("passfile", "cache", "objects", "objectsfile", "objectsregion")
 """Settings that are not libpq's."""
 FILES = ("sslrootcert", "sslcert", "sslkey")
 """Settings that name files to be read."""
@@ -39,6 +39,14 @@ class Place:
         keyfile = self.objects.keyfile if self.objects is not None else ""
         named = (self.passfile, keyfile, *(settings.get(name, "") for name in FILES))
         return tuple(each for each in named if each.startswith("/"))
+
+
+def cache_directory(text: str) -> str | None:
+    """Where on this machine the account's caches and text indexes lie, if the location says so.  Raises ValueError."""
+    found = dict(parse_qsl(urlsplit(text).query)).get("cache")
+    if found is not None and not found.startswith("/"):
+        raise ValueError("cache: an absolute path was expected")
+    return found
 
 
 def parse_place(text: str) -> tuple[Place, str]:

@@ -6,7 +6,9 @@ committed; accounts do not wait for each other.  A change tells its mailbox's nu
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
@@ -56,8 +58,10 @@ class PostgresTransaction(Transaction):
 class PostgresDatabase(Database):
     """An account in the database of a pool."""
 
-    def __init__(self, pool: Pool, account: str) -> None:
+    def __init__(self, pool: Pool, account: str, cache: str | None = None) -> None:
+        """`cache` is a directory on this machine, for what may be thrown away."""
         self.where = pool.where
+        self._cache = cache
         self.account = account
         self._pool = pool
         self.objects = pool.objects
@@ -106,6 +110,14 @@ class PostgresDatabase(Database):
 
     def unwatch(self, fd: int) -> None:
         self._pool.waiting.remove(fd)
+
+    def beside(self, what: str, mailbox: int) -> str | None:
+        if self._cache is None:
+            return None
+        folder = f"{self._cache}/{what}"
+        with contextlib.suppress(OSError):
+            os.makedirs(folder, 0o700, exist_ok=True)
+        return f"{folder}/{mailbox}"
 
     def session_lock(self, mailbox: int) -> AbstractContextManager[None]:
         digest = hashlib.sha256(self._key + mailbox.to_bytes(8, "big")).digest()

@@ -95,9 +95,9 @@ class Keeper:
             try:
                 self._bring_up(location, name)
             except (StoreError, OSError) as error:
-                log.info(f"text index of {name} in {location}: {error}")
+                log.info(f"text index of {name}: {error}")
             except Exception as error:  # a fault of ours; searches work without the index
-                log.panic(f"text index of {name} in {location}: {type(error).__name__}: {error}")
+                log.panic(f"text index of {name}: {type(error).__name__}: {error}")
             # What comes one by one is taken in together where looking at the mailbox is much work.
             self._stopped.wait(min(time.monotonic() - began, _REST_LIMIT))
 
