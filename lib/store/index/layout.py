@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from pillarbox.lib.store.interface import StoreUnavailable
@@ -262,12 +262,3 @@ def last_state(tail: bytes) -> State | None:
     if _FRONT.unpack_from(tail, start - _FRONT.size) != (length, zlib.crc32(tail[start:])):
         return None
     return State(*_STATE.unpack_from(tail, len(tail) - FRAME_REAR))
-
-
-def checked(state: State, uids: Sequence[int]) -> None:
-    """Raises Damaged unless the UIDs ascend below the next one.  For a test of the whole file only."""
-    last = 0
-    for uid in uids:
-        if not last < uid < state.uid_next:
-            raise Damaged("UIDs do not ascend")
-        last = uid
