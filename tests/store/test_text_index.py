@@ -274,6 +274,24 @@ def test_an_index_with_wrong_words_is_not_believed(store: Store) -> None:
     assert not place.exists()
 
 
+def test_an_index_with_wrong_documents_is_not_believed(store: Store) -> None:
+    mailbox = opened(store, letter("one", "apple"), letter("two", "apple"))
+    assert mailbox.text_place is not None
+    with sqlite3.connect(mailbox.text_place) as database:
+        (documents,) = database.execute("SELECT list FROM documents").fetchone()
+        database.execute("UPDATE documents SET list = ?", (bytes(len(documents)),))
+    database.close()
+    assert mailbox.text_candidates("apple", (TEXT_BODY,)) is None
+    assert not Path(mailbox.text_place).exists()
+
+
+def test_long_lists_of_documents_are_read_in_parts(store: Store) -> None:
+    many = [letter("x", " ".join(f"w{word}" for word in range(400)) + f" n{number}n") for number in range(60)]
+    mailbox = opened(store, *many)
+    for needle, wanted in (("n59n", {60}), ("w399", set(range(1, 61))), ("n1n", {2}), ("w", set(range(1, 61)))):
+        assert looked_at(mailbox, needle) == wanted
+
+
 def test_an_index_of_a_mailbox_that_was_replaced_says_nothing(store: Store) -> None:
     mailbox = opened(store, letter("one", "apple"))
     assert mailbox.text_place is not None

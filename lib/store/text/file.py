@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from pillarbox.lib.store.text.segment import Builder, Segment, documents_of, matching, numbers
+from pillarbox.lib.store.text.segment import Builder, Segment, documents_of, matching, numbers, octets
 from pillarbox.lib.store.text.words import patterns
 
 _MARK: Final = 0x50425458
-_VERSION: Final = 2
+_VERSION: Final = 3
 _SCHEMA: Final = f"""
 PRAGMA page_size = 16384;
 PRAGMA auto_vacuum = INCREMENTAL;
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS segment (
 );
 CREATE TABLE IF NOT EXISTS words (id INTEGER PRIMARY KEY, list BLOB NOT NULL, sum INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS documents (
-    id INTEGER PRIMARY KEY, ends BLOB NOT NULL, list BLOB NOT NULL, sum INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, ends BLOB NOT NULL, sums BLOB NOT NULL, list BLOB NOT NULL
 );
 PRAGMA application_id = {_MARK};
 PRAGMA user_version = {_VERSION};
@@ -47,6 +47,9 @@ _TIERS: Final = ((16, 8), (128, 8))
 
 _READERS_PATIENCE: Final = 0.1
 """Seconds for the moment in which another process creates the file or is the last to close it."""
+
+CHUNK: Final = 16 * 1024
+"""Octets of a list of documents that have a check sum."""
 
 CACHE: Final = -2048
 """KiB that SQLite holds of a file, negative as it wants it."""
@@ -153,16 +156,20 @@ class TextIndex:
             hits.append(numbers_of_words)
         if not hits:
             return uids
-        ends, documents = self._documents(identifier)
-        sets = [documents_of(hit, ends, documents) for hit in hits]
+        ends, sums = self._ends(identifier)
+        with self._database.blobopen("documents", "list", identifier, readonly=True) as blob:
+            documents = _Checked(blob, sums)
+            sets = [documents_of(hit, ends, documents) for hit in hits]
         left = set.intersection(*sets)
         return {uids[document >> 1] for document in left if (header if document & 1 else body)}
 
-    def _documents(self, identifier: int) -> tuple[bytes, bytes]:
-        row = self._database.execute("SELECT ends, list, sum FROM documents WHERE id = ?", (identifier,)).fetchone()
-        if zlib.crc32(row[1], zlib.crc32(row[0])) != row[2]:
-            raise Damaged("a list of documents is not what was written")
-        return row[0], row[1]
+    def _ends(self, identifier: int) -> tuple[bytes, Sequence[int]]:
+        """Where the documents of each word end, and the check sums of the list of documents."""
+        row = self._database.execute("SELECT ends, sums FROM documents WHERE id = ?", (identifier,)).fetchone()
+        sums = numbers("I", row[1])
+        if zlib.crc32(row[0]) != sums[0]:
+            raise Damaged("an index of documents is not what was written")
+        return row[0], sums[1:]
 
     # --- writing
     @contextmanager
@@ -206,9 +213,9 @@ class TextIndex:
             "INSERT INTO words VALUES (?, ?, ?)",
             (identifier, segment.words, zlib.crc32(segment.words, zlib.crc32(segment.uids))),
         )
-        total = zlib.crc32(segment.documents, zlib.crc32(segment.ends))
+        sums = octets("I", [zlib.crc32(segment.ends), *_sums(segment.documents)])
         self._database.execute(
-            "INSERT INTO documents VALUES (?, ?, ?, ?)", (identifier, segment.ends, segment.documents, total)
+            "INSERT INTO documents VALUES (?, ?, ?, ?)", (identifier, segment.ends, sums, segment.documents)
         )
 
     def _delete(self, identifier: int) -> None:
@@ -217,8 +224,12 @@ class TextIndex:
 
     def _segment(self, identifier: int) -> Segment:
         (uids,) = self._database.execute("SELECT uids FROM segment WHERE id = ?", (identifier,)).fetchone()
-        (words,) = self._database.execute("SELECT list FROM words WHERE id = ?", (identifier,)).fetchone()
-        return Segment(uids, words, *self._documents(identifier))
+        words, total = self._database.execute("SELECT list, sum FROM words WHERE id = ?", (identifier,)).fetchone()
+        ends, sums = self._ends(identifier)
+        (documents,) = self._database.execute("SELECT list FROM documents WHERE id = ?", (identifier,)).fetchone()
+        if zlib.crc32(words, zlib.crc32(uids)) != total or list(_sums(documents)) != list(sums):
+            raise Damaged("a segment is not what was written")
+        return Segment(uids, words, ends, documents)
 
     def tidy(self, present: Collection[int], max_size: int) -> bool:
         """One step: forget removed messages, join small segments, or drop the oldest beyond `max_size` octets.
@@ -280,6 +291,35 @@ class TextIndex:
     def give_back(self) -> None:
         """Return free pages to the file system.  Outside `writing`."""
         self._database.execute("PRAGMA incremental_vacuum").fetchall()
+
+
+def _sums(documents: bytes) -> Iterator[int]:
+    """The check sums of a list of documents."""
+    return (zlib.crc32(documents[start : start + CHUNK]) for start in range(0, len(documents), CHUNK))
+
+
+class _Checked:
+    """A list of documents in the file, of which only what is wanted is read, and checked."""
+
+    def __init__(self, blob: sqlite3.Blob, sums: Sequence[int]) -> None:
+        self._blob = blob
+        self._sums = sums
+        self._chunks: dict[int, bytes] = {}
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop = part.start, part.stop
+        first, last = start // CHUNK, (stop - 1) // CHUNK
+        data = b"".join([self._chunk(number) for number in range(first, last + 1)])
+        return data[start - first * CHUNK : stop - first * CHUNK]
+
+    def _chunk(self, number: int) -> bytes:
+        known = self._chunks.get(number)
+        if known is None:
+            self._blob.seek(number * CHUNK)
+            known = self._chunks[number] = self._blob.read(CHUNK)
+            if zlib.crc32(known) != self._sums[number]:
+                raise Damaged("a list of documents is not what was written")
+        return known
 
 
 def is_damage(error: Exception) -> bool:

@@ -11,7 +11,7 @@ import sys
 from array import array
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from pillarbox.lib.store.text.words import WORD_END, encode
 
@@ -143,7 +143,14 @@ def matching(words: bytes, pattern: bytes) -> list[int] | None:
     return found
 
 
-def documents_of(found: Iterable[int], ends: bytes, documents: bytes) -> set[int]:
+class Sliced(Protocol):
+    """Octets of which any part can be had."""
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """The octets of a slice without step."""
+
+
+def documents_of(found: Iterable[int], ends: bytes, documents: Sliced) -> set[int]:
     """The documents that have one of these words.  Raises ValueError where there are no such words."""
     bounds = numbers("I", ends)
     result: set[int] = set()
