@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.mail_access import idle
-from bench.mail_access.figures import FIGURES, QUICK, Effort, Figure, Unavailable
+from bench.mail_access.figures import FIGURES, QUICK, WARM_UP, Effort, Figure, Unavailable
 from bench.mail_access.servers import Server, Sizes, both
 from bench.report import machine
 
@@ -67,17 +67,19 @@ def _figure(figure: Figure, servers: tuple[Server, Server], effort: Effort, roun
     """Measure and print one; whether that went well."""
     values: dict[str, list[float]] = defaultdict(list)
     costs: dict[str, list[float]] = defaultdict(list)
-    for _ in range(rounds):
+    for number in range(-1 if figure.warm else 0, rounds):
         for server in servers:
             before = server.cpu()
             try:
-                found = figure.measure(server, effort)
+                found = figure.measure(server, WARM_UP if number < 0 else effort)
             except Unavailable as error:
                 print(f"{figure.name:16} {error}")
                 return True
             except Exception:
                 print(f"{figure.name:16} FAILED with {server.name}:\n{traceback.format_exc(limit=-2)}", flush=True)
                 return False
+            if number < 0:
+                continue
             values[server.name].append(found.value)
             costs[server.name].append(1000 * (server.cpu() - before) / found.operations)
     mine, other = (statistics.median(values[server.name]) for server in servers)
