@@ -79,6 +79,7 @@ def _figure(figure: Figure, servers: tuple[Server, Server], effort: Effort, roun
                 print(f"{figure.name:16} FAILED with {server.name}:\n{traceback.format_exc(limit=-2)}", flush=True)
                 return False
             if number < 0:
+                server.come_to_rest()
                 continue
             values[server.name].append(found.value)
             costs[server.name].append(1000 * (server.cpu() - before) / found.operations)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import smtplib
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ USERS = ("ann", "bob", "cat", *POP3_USERS)
 """ann's mail is only read; bob's is changed; cat gets mail."""
 
 _DELIVERY = 30.0
+_REST, _REST_LIMIT = 1.0, 120.0
 _DOVECOT = "mail_max_userip_connections = 500\nservice lmtp {\n  client_limit = 10\n}\n"
 
 
@@ -70,6 +72,15 @@ class Server:
     def cpu(self) -> float:
         """Seconds of processor time so far, of all its processes."""
         return cpu_time(self._root)
+
+    def come_to_rest(self) -> None:
+        """Return when it does nothing any more in the background (its index of texts, say), or after a while."""
+        end = time.monotonic() + _REST_LIMIT
+        while time.monotonic() < end:
+            before = self.cpu()
+            time.sleep(_REST)
+            if self.cpu() - before < _REST / 20:
+                return
 
     def memory(self) -> int:
         """Octets of all its processes (proportional set size)."""
