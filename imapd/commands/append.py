@@ -57,6 +57,8 @@ class Appending:
             return None
         if self._session.selected is None:
             raise BadSyntax("No mailbox selected.")
+        if not self.opening.by_uid and self._session.mailbox.by_uid_only:
+            raise BadSyntax("message numbers are not used once UIDONLY is enabled", "UIDREQUIRED")
         selected = self._session.mailbox
         selected.must_be_writable()
         if not {"t", "e"} <= set(selected.mailbox.rights):  # RFC 8508 section 3.6

@@ -302,7 +302,7 @@ class SessionLoop(Session):
             await self._appending.read(cursor, offer.size)
             return True
         except BadSyntax as error:
-            self._wrong(tag, f"Error in IMAP command APPEND: {error}")
+            self._wrong(tag, f"Error in IMAP command APPEND: {error}", error.code)
         except (CommandFailed, StoreError) as error:
             self._failed(tag, error)
         if self._appending is not None:

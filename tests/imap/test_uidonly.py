@@ -49,6 +49,18 @@ def test_numbers_are_bad(tmp_path: Path, command: str) -> None:
     run(dialogue())
 
 
+def test_a_message_is_replaced_by_its_uid(tmp_path: Path) -> None:
+    """REPLACE, whose message comes as it is read, is held to the same."""
+
+    async def dialogue() -> None:
+        client = await enabled(tmp_path)
+        assert (await client.command("REPLACE 1 INBOX", MESSAGE))[-1].startswith(b"BAD [UIDREQUIRED]")
+        assert b"* VANISHED 2" in await client.ok("UID REPLACE 2 INBOX", MESSAGE)
+        await client.close()
+
+    run(dialogue())
+
+
 def test_a_sample_of_numbers_is_bad_in_select(tmp_path: Path) -> None:
     async def dialogue() -> None:
         client = await enabled(tmp_path, "QRESYNC")
