@@ -404,3 +404,21 @@ def test_a_wrong_parameter_is_bad_and_the_mailbox_stays(place: str, parameter: s
         await client.close()
 
     run(dialogue())
+
+
+def test_a_mailbox_without_modseqs_keeps_to_numbers(tmp_path: Path) -> None:
+    """Sections 3.1.7 and 3.2.3: HIGHESTMODSEQ is 0 there, and EXPUNGE is not VANISHED."""
+
+    async def dialogue() -> None:
+        client = Client(f"mbox:{tmp_path}/mail:INBOX={tmp_path}/inbox")
+        for _ in range(2):
+            await client.ok("APPEND INBOX", MESSAGE)
+        await client.ok("ENABLE QRESYNC")
+        assert b"(HIGHESTMODSEQ 0)" in b"".join(await client.ok("STATUS INBOX (HIGHESTMODSEQ)"))
+        lines = await client.ok("SELECT INBOX (QRESYNC (1 1))")
+        assert b"[NOMODSEQ]" in b"".join(lines) and changes(lines) == []
+        assert await client.ok("STORE 1 +FLAGS (\\Deleted)") == [b"* 1 FETCH (FLAGS (\\Deleted \\Recent))"]
+        assert (await client.command("EXPUNGE")) == [b"* 1 EXPUNGE", b"OK Expunge completed."]
+        await client.close()
+
+    run(dialogue())
