@@ -62,6 +62,8 @@ def append_messages(file: MboxFile, state: Locked, messages: Sequence[Incoming])
         remove(file.append_note)
         raise
     index.rows += rows
+    state.changed.update(row.uid for row in rows)
+    state.durable = True
     index.next_uid += len(rows)
     file.save(state)
     remove(file.append_note)

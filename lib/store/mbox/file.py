@@ -13,14 +13,14 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pillarbox.lib.store import notes
 from pillarbox.lib.store.interface import MailboxNotFound, NoteKind, OverQuota, StoreError, StoreUnavailable
 from pillarbox.lib.store.locks import LOCK_TIMEOUT, fcntl_lock
 from pillarbox.lib.store.mbox import journal
 from pillarbox.lib.store.mbox.appending import undo_append
-from pillarbox.lib.store.mbox.index import Index, Row, read_index, write_index
+from pillarbox.lib.store.mbox.index import Index, Row, append_change, read_index, read_on, write_index
 from pillarbox.lib.store.mbox.locking import dot_locked
 from pillarbox.lib.store.mbox.parse import Bytes, Details, Found, examine, find_messages
 from pillarbox.lib.store.text import file as text
@@ -47,8 +47,25 @@ class Locked:
 
     fd: int
     index: Index
-    dirty: bool = False
-    """The index must be written."""
+    changed: set[int] = field(default_factory=set)
+    """UIDs of rows that must be written."""
+    gone: set[int] = field(default_factory=set)
+    """UIDs of rows that were taken out."""
+    whole: bool = False
+    """The index is to be written anew."""
+    head: bool = False
+    """What it says of the file must be written."""
+    durable: bool = False
+    """What is to be written must survive a power loss: it gives UIDs."""
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything must be written."""
+        return self.whole or self.head or bool(self.changed or self.gone)
+
+    def touch(self, row: Row) -> None:
+        """The row has changed, or is new."""
+        self.changed.add(row.uid)
 
 
 class MboxFile:
@@ -61,6 +78,10 @@ class MboxFile:
         self.index_path = f"{control}/{notes}.index"
         self.journal = f"{control}/{notes}.journal"
         self.append_note = f"{control}/{notes}.append"
+        self._index: Index | None = None
+        """As it was when the lock was last held, if that ended well."""
+        self._seen: Stamp = (0, 0, 0)
+        """The index's file then."""
         self.text_place = f"{control}/{notes}.text"
 
     def stamp(self) -> tuple[Stamp, Stamp]:
@@ -90,6 +111,7 @@ class MboxFile:
                 recovered = journal.recover(fd, self.journal)
                 recovered = undo_append(fd, self.append_note) or recovered
                 state = Locked(fd, self._load())
+                self._index = None
                 if recovered or not state.index.describes(os.fstat(fd)):
                     self._synchronise(state)
                 if state.dirty:
@@ -97,6 +119,7 @@ class MboxFile:
                 yield state
                 if state.dirty:
                     self.save(state)
+                self._index = state.index
             except OSError as error:
                 raise store_error(error, f"cannot update {self.path}") from error
             finally:
@@ -110,16 +133,27 @@ class MboxFile:
             raise store_error(error, f"cannot open {self.path}") from error
 
     def _load(self) -> Index:
-        index = read_index(self.index_path)
+        seen, index = self._stamp(self.index_path, True), self._index
+        if index is not None and seen != self._seen:
+            grown = seen[0] == self._seen[0] and seen[1] > self._seen[1]
+            if not grown or not read_on(self.index_path, index):
+                index = None
         if index is None:
-            index = Index(new_uid_validity(self.control))
-        return index
+            index = read_index(self.index_path)
+        self._seen = seen
+        return Index(new_uid_validity(self.control)) if index is None else index
 
     def save(self, state: Locked) -> None:
-        """Write the index, which describes the file as it is now."""
-        state.index.remember(os.fstat(state.fd))
-        write_index(self.index_path, state.index)
-        state.dirty = False
+        """Write down what changed in the index, which describes the file as it is now."""
+        index = state.index
+        index.remember(os.fstat(state.fd))
+        rows = [row for uid in sorted(state.changed) if (row := index.row(uid)) is not None]
+        if state.whole or not append_change(self.index_path, index, rows, sorted(state.gone), durable=state.durable):
+            write_index(self.index_path, index)
+        state.changed.clear()
+        state.gone.clear()
+        state.whole = state.head = state.durable = False
+        self._seen = self._stamp(self.index_path, True)
 
     def forget(self) -> None:
         """Remove the notes of a mailbox that is gone."""
@@ -149,19 +183,21 @@ class MboxFile:
                 self._match(state.index, data, list(find_messages(data, 0, size)))
         else:
             state.index.rows = []
-        state.dirty = True
+        state.whole = True
 
     def _synchronise(self, state: Locked) -> None:
         size = os.fstat(state.fd).st_size
-        state.dirty = True
+        state.head = state.durable = True
         if size == 0:
+            state.whole = bool(state.index.rows)
             state.index.rows = []
             return
         with mmap.mmap(state.fd, size, access=mmap.ACCESS_READ) as data:
             end = state.index.size
             if 0 < end < size and self._only_grew(state.index, os.fstat(state.fd), data):
-                self._add(state.index, data, list(find_messages(data, end, size)))
+                self._add(state, data, list(find_messages(data, end, size)))
             else:
+                state.whole = True
                 self._match(state.index, data, list(find_messages(data, 0, size)))
 
     def _only_grew(self, index: Index, about: os.stat_result, data: Bytes) -> bool:
@@ -176,9 +212,11 @@ class MboxFile:
             and examine(data, found).fingerprint == last.fingerprint
         )
 
-    def _add(self, index: Index, data: Bytes, found: Sequence[Found]) -> None:
+    def _add(self, state: Locked, data: Bytes, found: Sequence[Found]) -> None:
+        index = state.index
         for message in found:
             index.rows.append(_row(index.next_uid, message, examine(data, message)))
+            state.touch(index.rows[-1])
             index.next_uid += 1
 
     def _match(self, index: Index, data: Bytes, found: Sequence[Found]) -> None:

@@ -1,21 +1,36 @@
 """The index beside an mbox file: it alone holds UIDs, so it is durable.
 
-A text file in the account's control directory: a JSON object on the first line (UIDVALIDITY, next UID, and the state of
-the mbox file that it describes), then one JSON list per message.  Replaced by rename, synced.  Losing it costs UIDs,
-never mail: the next open makes a new one with a new UIDVALIDITY.
+A text file in the account's control directory.  A JSON object on the first line says UIDVALIDITY, next UID, the state
+of the mbox file that the index describes, and how many lines follow that are a JSON list for a message each.  Every
+line behind them is one change: an object with the rows that are new or other, the UIDs that are gone, and the same
+members as the first line.  Changes are appended, and synced where they give UIDs; a line cut short counts as not
+written.  When there are more changes than messages, and whenever most rows change, the file is replaced by rename.
+
+Losing it costs UIDs, never mail: the next open makes a new one with a new UIDVALIDITY.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final
 
 from pillarbox.lib.store.interface import StoreUnavailable
-from pillarbox.lib.system.files import write_file
+from pillarbox.lib.system.files import write_all, write_file
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+_OLD_VERSION: Final = 1
+"""Had no changes: all lines behind the first were messages."""
+_FEW: Final = 200
+"""Changed rows that are appended, however few messages there are."""
+_TYPES: Final = (int, int, int, int, int, str, int, float, int, list, bool, int, list)
+_WHOLE_SECONDS: Final = (*_TYPES[:7], int, *_TYPES[8:])
+_UNREADABLE: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
+"""What damage in the file may become."""
 
 
 @dataclass(slots=True)
@@ -56,6 +71,9 @@ class Row:
         ]
 
 
+_uid: Final[Callable[[Row], int]] = attrgetter("uid")
+
+
 @dataclass(slots=True)
 class Index:
     """The index in memory; `rows` ascend by UID."""
@@ -66,6 +84,10 @@ class Index:
     size: int = 0
     mtime_ns: int = -1
     rows: list[Row] = field(default_factory=list)
+    written: int = -1
+    """Octets of the file that this was read from or written to; -1: the file must be replaced."""
+    changed: int = 0
+    """Rows in its changes."""
 
     def describes(self, about: os.stat_result) -> bool:
         """Whether the mbox file is as it was when the index was written."""
@@ -75,40 +97,143 @@ class Index:
         """Note that the index describes the file in this state."""
         self.inode, self.size, self.mtime_ns = about.st_ino, about.st_size, about.st_mtime_ns
 
+    def row(self, uid: int) -> Row | None:
+        """The message with this UID."""
+        position = bisect_left(self.rows, uid, key=_uid)
+        return self.rows[position] if position < len(self.rows) and self.rows[position].uid == uid else None
+
+    def head(self) -> dict[str, int]:
+        """What stands in every line but those of single rows."""
+        return {
+            "uid_validity": self.uid_validity,
+            "next_uid": self.next_uid,
+            "inode": self.inode,
+            "size": self.size,
+            "mtime_ns": self.mtime_ns,
+        }
+
+
+def _row(values: list[Any]) -> Row:
+    values[9], values[12] = tuple(map(str, values[9])), tuple(map(str, values[12]))
+    row = Row(*values)
+    if tuple(map(type, row.fields())) not in (_TYPES, _WHOLE_SECONDS):
+        raise ValueError("no row of an index")
+    return row
+
+
+def parse(data: bytes) -> Index | None:
+    """Read a whole index; None when it cannot be understood."""
+    lines = data.split(b"\n")
+    try:
+        head = json.loads(lines[0])
+        if head["version"] not in (_VERSION, _OLD_VERSION):
+            return None
+        index = Index(*_numbers(head))
+        old = head["version"] == _OLD_VERSION
+        count = sum(map(bool, lines[1:])) if old else int(head["rows"])
+        index.rows = [_row(json.loads(line)) for line in lines[1 : count + 1]]
+        uids = [row.uid for row in index.rows]
+        if (not old and len(lines) < count + 2) or uids != sorted(set(uids)):
+            return None
+    except _UNREADABLE:
+        return None
+    if not old:
+        index.written = sum(map(len, lines[: count + 1])) + count + 1
+        _take_changes(index, lines[count + 1 :])
+    return index
+
+
+def _numbers(head: dict[str, Any]) -> tuple[int, int, int, int, int]:
+    return (
+        int(head["uid_validity"]),
+        int(head["next_uid"]),
+        int(head["inode"]),
+        int(head["size"]),
+        int(head["mtime_ns"]),
+    )
+
+
+def _take_changes(index: Index, lines: list[bytes]) -> None:
+    """Apply changes; the last element of `lines` is what stands behind the last end of line."""
+    end = index.written
+    for line in lines[:-1]:
+        try:
+            change = json.loads(line)
+            rows = [_row(values) for values in change["rows"]]
+            gone = set(change["gone"])
+            numbers = _numbers(change)
+        except _UNREADABLE:
+            index.written = -1  # what stands behind it means nothing
+            return
+        for row in rows:
+            position = bisect_left(index.rows, row.uid, key=_uid)
+            if position < len(index.rows) and index.rows[position].uid == row.uid:
+                index.rows[position] = row
+            else:
+                index.rows.insert(position, row)
+        if gone:
+            index.rows = [row for row in index.rows if row.uid not in gone]
+        index.uid_validity, index.next_uid, index.inode, index.size, index.mtime_ns = numbers
+        index.changed += len(rows) + len(gone) + 1
+        end += len(line) + 1
+    index.written = end if not lines[-1] else -1
+
 
 def read_index(path: str) -> Index | None:
     """The index at `path`; None when there is none or it cannot be understood.  Raises StoreUnavailable."""
     try:
         with open(path, "rb") as file:
-            lines = file.read().split(b"\n")
+            return parse(file.read())
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StoreUnavailable(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_on(path: str, index: Index) -> bool:
+    """Take in the changes that others appended; false where the index must be read anew.  Raises StoreUnavailable."""
+    if index.written < 0:
+        return False
     try:
-        head = json.loads(lines[0])
-        if head["version"] != _VERSION:
-            return None
-        index = Index(head["uid_validity"], head["next_uid"], head["inode"], head["size"], head["mtime_ns"])
-        for line in lines[1:]:
-            if line:
-                values = json.loads(line)
-                values[9], values[12] = tuple(values[9]), tuple(values[12])
-                index.rows.append(Row(*values))
-    except (ValueError, KeyError, TypeError, IndexError):
-        return None
-    return index
+        with open(path, "rb") as file:
+            file.seek(index.written)
+            _take_changes(index, file.read().split(b"\n"))
+    except OSError as error:
+        raise StoreUnavailable(f"cannot read {path}: {error.strerror}") from error
+    return True
 
 
 def write_index(path: str, index: Index) -> None:
     """Replace the file.  Raises OSError."""
-    head = {
-        "version": _VERSION,
-        "uid_validity": index.uid_validity,
-        "next_uid": index.next_uid,
-        "inode": index.inode,
-        "size": index.size,
-        "mtime_ns": index.mtime_ns,
-    }
+    head = {"version": _VERSION, **index.head(), "rows": len(index.rows)}
     lines = [json.dumps(head), *(json.dumps(row.fields()) for row in index.rows), ""]
-    write_file(path, "\n".join(lines).encode(), 0o600)
+    data = "\n".join(lines).encode()
+    index.written = -1
+    write_file(path, data, 0o600)
+    index.written, index.changed = len(data), 0
+
+
+def append_change(path: str, index: Index, rows: Iterable[Row], gone: Iterable[int], *, durable: bool) -> bool:
+    """Write a change down; false where the file is better replaced, and nothing was written.  Raises OSError."""
+    changed = [row.fields() for row in rows]
+    removed = list(gone)
+    size = len(changed) + len(removed) + 1
+    if index.written < 0 or index.changed + size > max(_FEW, len(index.rows)):
+        return False
+    line = json.dumps({**index.head(), "rows": changed, "gone": removed}).encode() + b"\n"
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        before, index.written = index.written, -1
+        if os.fstat(fd).st_size != before:
+            return False
+        try:
+            write_all(fd, line)
+        except OSError:
+            os.ftruncate(fd, before)
+            raise
+        if durable:
+            os.fdatasync(fd)
+    finally:
+        os.close(fd)
+    index.written, index.changed = before + len(line), index.changed + size
+    return True

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator
-from operator import attrgetter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from pillarbox.lib.store.content import FileContent
@@ -39,7 +37,6 @@ from pillarbox.lib.system.files import write_all
 
 _IN_MEMORY: Final = 1 << 20
 """A message up to this size is copied to memory to be read; a larger one to an unnamed file."""
-_row_uid: Callable[[Row], int] = attrgetter("uid")
 
 
 class MboxMailbox(Mailbox):
@@ -102,7 +99,7 @@ class MboxMailbox(Mailbox):
                 self._sizes[row.uid], self._dates[row.uid] = row.size, row.date
                 if row.recent and not self.read_only:
                     row.recent = False
-                    state.dirty = True
+                    state.touch(row)
             elif old != message:
                 changed.append(message)
         for uid in before:
@@ -142,7 +139,7 @@ class MboxMailbox(Mailbox):
     def read(self, uid: int) -> MessageContent:
         self._known(uid)
         with self._file.locked() as state:
-            row = _row(state, uid)
+            row = state.index.row(uid)
             if row is None:
                 raise MessageGone("the message was removed by another program")
             shown = _shown(state, row)
@@ -170,8 +167,9 @@ class MboxMailbox(Mailbox):
         wanted = set(uids)
         folded = {word.lower() for word in keywords}
         with self._file.locked() as state:
-            for row in state.index.rows:
-                if row.uid not in wanted:
+            for uid in wanted:
+                row = state.index.row(uid)
+                if row is None:
                     continue
                 have = {word.lower(): word for word in row.keywords}
                 if change == "add":
@@ -184,21 +182,23 @@ class MboxMailbox(Mailbox):
                     row.flags = flags
                     words = {word.lower(): have.get(word.lower(), word) for word in keywords}
                 row.keywords = tuple(sorted(words.values()))
-            state.dirty = True
-            return FlagsSet(self._own_change(state, wanted))
+                state.touch(row)
+            return FlagsSet(self._own_change(state, sorted(wanted)))
 
-    def _own_change(self, state: Locked, wanted: set[int]) -> tuple[MessageState, ...]:
+    def _own_change(self, state: Locked, wanted: Sequence[int]) -> tuple[MessageState, ...]:
         """Take our change into the snapshot without losing sight of what others changed at the same time."""
-        rows = {row.uid: row for row in state.index.rows}
         unseen = self._seen is None or self._file.stamp() != self._seen
         result = []
-        for position, message in enumerate(self.messages):
-            row = rows.get(message.uid)
-            if message.uid in wanted and row is not None:
-                new = message._replace(flags=row.flags, keywords=frozenset(row.keywords))
-                self.messages.replace(position, new)
-                result.append(new)
-        self._keywords = tuple(sorted({word for row in state.index.rows for word in row.keywords}))
+        before = set(self._keywords)
+        for uid in wanted:
+            row, position = state.index.row(uid), self.messages.position(uid)
+            if row is None or position is None:
+                continue
+            new = self.messages[position]._replace(flags=row.flags, keywords=frozenset(row.keywords))
+            self.messages.replace(position, new)
+            result.append(new)
+            before.update(row.keywords)
+        self._keywords = tuple(sorted(before))
         if state.dirty:
             self._file.save(state)
         if not unseen:
@@ -271,12 +271,6 @@ class MboxMailbox(Mailbox):
         pass
 
 
-def _row(state: Locked, uid: int) -> Row | None:
-    rows = state.index.rows
-    position = bisect_left(rows, uid, key=_row_uid)
-    return rows[position] if position < len(rows) and rows[position].uid == uid else None
-
-
 def _header(state: Locked, row: Row) -> bytes:
     return os.pread(state.fd, min(row.end - row.offset, 1 << 20), row.offset)
 
@@ -345,5 +339,7 @@ def remove_messages(file: MboxFile, state: Locked, uids: set[int]) -> None:
         row.start += shift
         row.end += shift + growth
         row.next += shift + growth
+        state.touch(row)
     state.index.rows = [row for row in state.index.rows if row.uid not in uids]
+    state.gone.update(row.uid for row in gone)
     file.save(state)

@@ -44,6 +44,8 @@ _CONTROL: Final = ".pillarbox"
 _CHILDREN: Final = ".sbd"
 _NAME_LIMIT: Final = 200
 """Bytes of one level on disk; the rest of NAME_MAX is for lock files and indexes."""
+_KEPT: Final = 16
+"""Files whose indexes are kept in memory; more mailboxes than that are rarely used at once."""
 _DEPTH_LIMIT: Final = 20
 """Levels; PATH_MAX would stop it a little later."""
 
@@ -55,6 +57,8 @@ class MboxStore(Store):
         self._root = root.rstrip("/")
         self._inbox = inbox or f"{self._root}/{INBOX}"
         self._control = f"{self._root}/{_CONTROL}"
+        self._files: dict[str, MboxFile] = {}
+        """Those used last, by path: what they know of their indexes need not be read again."""
         self.location = f"mbox:{root}" + (f":INBOX={inbox}" if inbox else "")
 
     # --- names and places
@@ -107,7 +111,11 @@ class MboxStore(Store):
     def _mbox_file(self, name: str, path: str) -> MboxFile:
         # The notes' names are flat: a level's own "%" and the delimiter are written so that names cannot meet.
         notes = "%".join(_on_disk(level).replace("%", "%25") for level in name.split(DELIMITER))
-        return MboxFile(path, self._control, notes, create=name == INBOX)
+        file = self._files.pop(path, None) or MboxFile(path, self._control, notes, create=name == INBOX)
+        self._files[path] = file
+        if len(self._files) > _KEPT:
+            del self._files[next(iter(self._files))]
+        return file
 
     def _make_directory(self, path: str) -> None:
         try:
