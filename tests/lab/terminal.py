@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 
 _TIMEOUT = 20  # seconds; a program that waits for a key that nobody presses is ended
 
+_SILENCE = 0.05  # seconds without output after which a program waits for a key
 
-def in_terminal(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Run `command` to its end; what it showed. Raises AssertionError when it fails or does not end."""
+
+def in_terminal(
+    command: Sequence[str], environment: Mapping[str, str], dialogue: Sequence[tuple[str, str]] = ()
+) -> str:
+    """Run `command` to its end; what it showed. Raises AssertionError when it fails or does not end.
+
+    `dialogue`: what is typed once the program has shown something and is silent, pair by pair: many throw away what
+    was typed before they asked.
+    """
+    waiting = [(prompt.encode(), keys.encode()) for prompt, keys in dialogue]
+    seen = 0
     ours, theirs = os.openpty()
     shown = b""
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
@@ -19,8 +30,14 @@ def in_terminal(command: Sequence[str], environment: Mapping[str, str]) -> str:
         timer = threading.Timer(_TIMEOUT, process.kill)
         timer.start()
         try:
-            while piece := os.read(ours, 65536):
-                shown += piece
+            while True:
+                if not waiting or select.select([ours], [], [], _SILENCE)[0]:
+                    if not (piece := os.read(ours, 65536)):
+                        break
+                    shown += piece
+                elif (found := shown.find(waiting[0][0], seen)) >= 0:
+                    seen = found + len(waiting[0][0])
+                    os.write(ours, waiting.pop(0)[1])
         except OSError:
             pass  # the terminal's other end is closed: the program has ended
         finally:

@@ -77,7 +77,7 @@ PEERS: dict[str, Entry] = {
         Entry("memcached", ("memcached",), ("memcached", "--version"), "memcached", without=("perl*", "libperl*")),
         Entry("mutt", ("mutt",), ("mutt", "-v"), "Mutt"),
         Entry("neomutt", ("neomutt",), ("neomutt", "-v"), "NeoMutt"),
-        Entry("offlineimap", ("offlineimap3",), ("/usr/bin/python3", "-m", "offlineimap", "--version"), "8"),
+        Entry("offlineimap", ("offlineimap3",), ("offlineimap", "--version"), "8."),
         Entry("getmail", ("getmail6",), ("getmail", "--version"), "6."),
         Entry("mpop", ("mpop",), ("mpop", "--version"), "mpop"),
         Entry("imapfilter", ("imapfilter",), ("imapfilter", "-V"), "IMAPFilter"),

@@ -64,7 +64,7 @@ class Peer:
                 *(path for triplet in triplets for path in (*triplet.glob("perl5/*"), *triplet.glob("perl/5*"))),
                 *usr.glob("share/perl/5*"),
             ],
-            "PYTHONPATH": [usr / "lib" / "python3" / "dist-packages"],
+            "PYTHONPATH": [usr / "lib" / "python3" / "dist-packages", usr / "share" / "offlineimap3"],
         }
         # The tests' own import path must not reach a peer that is written in Python.
         environment.pop("PYTHONPATH", None)
