@@ -22,7 +22,7 @@ from pillarbox.lib.process import Program, Worker, serve_connections
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import StoreError
 from pillarbox.lib.store.quota import QuotaPolicy
-from pillarbox.lib.store.reach import load_stores, reach
+from pillarbox.lib.store.reach import load_stores, mistakes, reach
 from pillarbox.lib.system.confinement import Confinement
 
 SERVICE = "imap"
@@ -138,6 +138,7 @@ PROGRAM = Program(
     name="imap",
     owner="vmail_owner",
     confinement=confinement,
+    mistakes=mistakes,
     run=run,
     prepare=lambda worker: load_stores(worker.config),
     callers=("net_owner",),

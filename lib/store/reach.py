@@ -6,11 +6,14 @@ is read only when it logs in, when the program has long been confined.
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.stores import MAIL_LOCATION, MAIL_LOCATION_DOMAINS
+from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
 from pillarbox.lib.store.kinds import load
 
 
@@ -32,6 +35,31 @@ def load_stores(config: Config) -> None:
     """Import what the stores of one configuration need, while everything can be read."""
     for location in (config[MAIL_LOCATION], *config[MAIL_LOCATION_DOMAINS].values()):
         load(location.partition(":")[0])
+
+
+def mistakes(config: Config) -> Iterator[str]:
+    """What would keep mail away from the configured stores, a line each."""
+    base = config[VIRTUAL_MAILBOX_BASE].rstrip("/")
+    named = {MAIL_LOCATION.name: config[MAIL_LOCATION]}
+    named |= {f"{MAIL_LOCATION_DOMAINS.name}: {domain}": each for domain, each in config[MAIL_LOCATION_DOMAINS].items()}
+    for name, location in named.items():
+        kind, _, place = location.partition(":")
+        if kind != "pgsql":
+            if not place.startswith(("%h", f"{base}/")):
+                yield f"{name}: {place} is not below {VIRTUAL_MAILBOX_BASE.name}, where mail sessions may write"
+            continue
+        if importlib.util.find_spec("pg8000") is None:
+            yield f"{name}: pgsql needs the Python package pg8000 (pip install 'pillarbox[sql]')"
+        from pillarbox.lib.store.sql.place import cache_directory, parse_place
+
+        try:
+            parse_place(place)
+            cache = cache_directory(place.replace("%h", f"{base}/domain/local"))
+        except ValueError as error:
+            yield f"{name}: {error}"
+            continue
+        if cache is not None and not cache.startswith(f"{base}/"):
+            yield f"{name}: cache is not below {VIRTUAL_MAILBOX_BASE.name}, where mail sessions may write"
 
 
 def reach(config: Config) -> Reach:

@@ -19,7 +19,7 @@ from pillarbox.imapd.session.program import confinement
 from pillarbox.lib.accounts import mail_location
 from pillarbox.lib.config import Config, Service
 from pillarbox.lib.store import open_store
-from pillarbox.lib.store.reach import Reach, load_stores, reach
+from pillarbox.lib.store.reach import Reach, load_stores, mistakes, reach
 from tests.auth.worker import running
 from tests.imap.dialogue import MESSAGE
 from tests.imap.test_programs import VMAIL, folder, parameters
@@ -86,6 +86,21 @@ def test_mail_is_stored_read_and_waited_for_by_a_confined_session(config: Config
             pass
         client.logout()
     close_pools()
+
+
+def test_check_finds_locations_that_cannot_work() -> None:
+    config = Config.for_tests(
+        virtual_mailbox_base="/mail",
+        mail_location="sqlite:/elsewhere/%u",
+        mail_location_domains="{a.example: 'pgsql:postgresql://mail@db/mail?sslmode=loud#%u',"
+        " b.example: 'pgsql:postgresql://mail@db/mail?cache=/tmp/%u#%u', c.example: 'maildir:/mail/%u',"
+        " d.example: 'pgsql:postgresql://mail@db/mail?cache=%h/cache#%u'}",
+    )
+    first, second, third = mistakes(config)
+    assert first.startswith("mail_location: /elsewhere/%u is not below virtual_mailbox_base")
+    assert second.startswith("mail_location_domains: a.example: ") and "sslmode" in second
+    assert third.startswith("mail_location_domains: b.example: cache is not below")
+    assert list(mistakes(Config.for_tests())) == []
 
 
 def test_what_a_program_must_reach_is_what_the_locations_name() -> None:

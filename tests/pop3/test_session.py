@@ -21,9 +21,9 @@ SMALL = b"Subject: one\nFrom: a@b.org\n\n.dot\n..two\nend\n"
 LONG = b"Subject: long\n\n" + b"".join(b"%06d.line\n" % number for number in range(40_000))
 
 
-@pytest.fixture
-def location(tmp_path: Path) -> str:
-    return f"maildir:{tmp_path}/mail"
+@pytest.fixture(params=["maildir:{}/mail", "sqlite:{}/mail.sqlite"], ids=["maildir", "sqlite"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(request.param).format(tmp_path)
 
 
 def deliver(location: str, *messages: bytes) -> None:
