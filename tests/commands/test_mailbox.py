@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pillarbox.commands.mailbox_progress import picture
+from pillarbox.commands.mailbox_progress import Bar, picture
 from pillarbox.commands.pillarbox import main
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.delivering import Delivery
@@ -445,6 +446,26 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     ):
         said = mailbox(*words)
         assert said.status == 66 and len(said.err.splitlines()) == 1, said
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_is_drawn_on_a_terminal_only_and_not_for_each_message() -> None:
+    moments = iter(number / 100 for number in range(1, 10_000))
+    terminal, file = Terminal(), io.StringIO()
+    for where in (terminal, file):
+        bar = Bar(where, lambda: next(moments))
+        for done in range(1001):
+            bar.show("INBOX", done, 1000, done * 1000)
+        bar.clear()
+    shown = terminal.getvalue().split("\r")
+    assert 90 < len(shown) < 130
+    assert any(each.startswith("INBOX [########################] 1000/1000 100%") for each in shown)
+    assert shown[-2].strip() == ""
+    assert file.getvalue() == ""
 
 
 def test_the_bar_fits_the_terminal() -> None:
