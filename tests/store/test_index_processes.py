@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,7 +127,9 @@ def start(action: Callable[[], None], notes: Notes) -> int:
             action()
             status = 0
         except BaseException as error:
-            notes.add("failed", type(error).__name__, str(error).replace("\n", " ")[:500])
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            said = str(error).replace("\n", " ")[:500]
+            notes.add("failed", f"{type(error).__name__} at {where.filename}:{where.lineno}: {said}")
         finally:
             os._exit(status)
     return pid
