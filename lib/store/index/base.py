@@ -155,13 +155,14 @@ class Base:
         return place if place < self.count and uids[place] == uid else -1
 
     def name(self, place: int) -> bytes:
-        """The file name of row `place`."""
+        """The file name of row `place`.  Its sum is not looked at: a name that is wrong leads nowhere."""
         offset = self._spans["places"][0]
         start, end = memoryview(self.read(offset + 4 * place, 8)).cast("I")
-        if not start < end <= self.header.heap:
+        name = self.read(self._spans["names"][0] + start, end - start - 1) if start < end <= self.header.heap else b"/"
+        if b"/" in name or b"\0" in name or not name:
             self.damaged = True
             raise Damaged("the mailbox's index was damaged; it is made anew")
-        return self.read(self._spans["names"][0] + start, end - start - 1)
+        return name
 
     def row(self, place: int, *, named: bool = True) -> Row:
         """All of row `place`; without its name where that is not wanted."""

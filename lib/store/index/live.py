@@ -21,6 +21,8 @@ LOG_SHARE: Final = 64
 """The log is taken into new columns when it is larger than 32 KiB and than this part of the columns."""
 MOST_APART: Final = 2000
 """Or when so many rows changed."""
+MOST_PENDING: Final = 4000
+"""Changes that a session has not been told of are remembered one by one up to here; more are found by comparison."""
 LOG_REPEATED: Final = 64 * 1024
 """Octets of the log that a new file repeats, for sessions that had not read them."""
 MOST_VANISHED: Final = 16384
@@ -93,7 +95,7 @@ class Live:
         if records:
             if self.told is latest:
                 self.latest = latest = latest.clone()
-            self.pending += records
+            self._wait(records)
             latest.apply(records)
         latest.state = frames[-1].state
 
@@ -123,7 +125,14 @@ class Live:
             self.jumped = True
             self.pending = []
         else:
-            self.pending += known
+            self._wait(known)
+
+    def _wait(self, records: Sequence[Record]) -> None:
+        """The session is yet to be told of these."""
+        self.pending += records
+        if len(self.pending) > MOST_PENDING:
+            self.jumped = True
+            self.pending = []
 
     # --- writing
 
@@ -165,7 +174,7 @@ class Live:
         latest.apply(records)
         latest.state = _with_counts(state, latest.state)
         if records and not own:
-            self.pending += records
+            self._wait(records)
         if own and not shared and self.told is not None:
             self.told.apply(records)
             # Not the modification sequence: changes by others below it are yet to be told.

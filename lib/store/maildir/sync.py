@@ -132,11 +132,11 @@ class Synchronizer:
         places.update((base_of(name), (0, name)) for name in moved.values())
         by_text = {os.fsdecode(base): place for base, place in places.items()}
         # What was told to be gone, and is back, is a new message (RFC 9051 section 2.3.1.1).
-        last = told.last_uid if told is not None else 0
+        next_uid = told.state.uid_next if told is not None else 1
         back = {
             base
             for base in by_text
-            if told is not None and (uid := names.uids.get(base, last + 1)) <= last and told.position(uid) is None
+            if told is not None and (uid := names.uids.get(base, next_uid)) < next_uid and told.position(uid) is None
         }
         unknown = sorted((base for base in by_text if base not in names.uids or base in back), key=arrival_key)
         if unknown:

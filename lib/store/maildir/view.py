@@ -30,6 +30,8 @@ RETRIES: Final = 5
 """Another program would have to rename the same message that often between our look and our step."""
 _MOST_FACTS: Final = 4096
 """Sizes and dates that were found out and not yet written to the index."""
+_SOME_FACTS: Final = 256
+"""So many are worth writing while the session goes on."""
 _NO_CHANGES = Changes()
 CACHE_NAME: Final = "pillarbox.cache"
 
@@ -111,13 +113,13 @@ class MaildirView(Mailbox):
         live.read()
         if live.latest is None or self._sync.needed():
             self._sync.run()
-        if live.latest is live.told and not live.jumped and not self._facts and not self._to_tell:
+        if live.latest is live.told and not live.jumped and len(self._facts) < _SOME_FACTS and not self._to_tell:
             return _NO_CHANGES
         return self._tell()
 
     def _tell(self) -> Changes:
         """Make the newest state the snapshot."""
-        self._note_facts(256)
+        self._note_facts(_SOME_FACTS)
         live, messages = self._live, self.messages
         before, after = messages.table, self._latest
         if after.base.header.uid_validity != self.uid_validity:
@@ -129,7 +131,7 @@ class MaildirView(Mailbox):
                 return Changes(uid_validity_changed=True)  # nobody knows what the session was told
         else:
             touched = {record.uid for record in live.pending if record.kind != FACT}
-        last = before.last_uid
+        next_uid = before.state.uid_next
         expunged, changed, new, hidden = [], set(), [], set()
         for uid in sorted(touched):
             old, now = before.facts(uid), after.facts(uid)
@@ -140,7 +142,7 @@ class MaildirView(Mailbox):
                     changed.add(uid)
                 if old[0] & FRESH and not now[0] & FRESH and uid not in self._sync.taken:
                     messages.make_recent(uid)  # it was told as recent; another session took it in
-            elif now is not None and uid > last:
+            elif now is not None and uid >= next_uid:
                 new.append(uid)
             elif now is not None:
                 hidden.add(uid)
@@ -154,7 +156,9 @@ class MaildirView(Mailbox):
         self._take_recent()
         return Changes(
             tuple(expunged),
-            tuple(messages.state(uid) for uid in sorted(changed) if uid <= last and messages.position(uid) is not None),
+            tuple(
+                messages.state(uid) for uid in sorted(changed) if uid < next_uid and messages.position(uid) is not None
+            ),
             tuple(messages.state(uid) for uid in new),
         )
 
