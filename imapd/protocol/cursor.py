@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import NoReturn
 
 from pillarbox.imapd.protocol.errors import BadSyntax
@@ -39,10 +40,15 @@ FLAG_LIMIT = 255
 class Cursor:
     """A place in a command."""
 
-    __slots__ = ("data", "names", "position", "utf8")
+    __slots__ = ("_exists", "data", "names", "position", "utf8")
 
-    def __init__(self, data: bytes, position: int = 0, *, utf8: bool = False) -> None:
-        """`utf8`: the client has enabled UTF-8 in strings and names (RFC 6855, RFC 9051)."""
+    def __init__(
+        self, data: bytes, position: int = 0, *, utf8: bool = False, exists: Callable[[str], bool] = lambda name: False
+    ) -> None:
+        """`utf8`: the client has enabled UTF-8 in strings and names (RFC 6855, RFC 9051).  Names are then put into
+        normal form, unless a mailbox `exists` that has the other one: other programs may have made it.
+        """
+        self._exists = exists
         self.data = data
         self.position = position
         self.utf8 = utf8
@@ -190,6 +196,8 @@ class Cursor:
         if _UNFIT.search(given):
             raise BadSyntax("a mailbox name without control characters expected")
         name = unicodedata.normalize("NFC", given)
+        if name != given and self._exists(given):
+            name = given
         self.names.append((given, name))
         return name
 

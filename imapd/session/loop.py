@@ -184,7 +184,7 @@ class SessionLoop(Session):
     async def _command(self, data: bytes) -> None:
         if not data.strip():
             return  # an empty line between commands; some clients send one after a literal
-        cursor = Cursor(data, utf8=self.utf8)
+        cursor = Cursor(data, utf8=self.utf8, exists=self.store.exists)
         try:
             tag = cursor.tag()
             cursor.space()
@@ -294,7 +294,7 @@ class SessionLoop(Session):
         """Make ready for octets of a message; when they cannot be taken the command is answered here."""
         tag = self._appending.tag if self._appending is not None else _tag_of(offer.command)
         try:
-            cursor = Cursor(offer.command, utf8=self.utf8)
+            cursor = Cursor(offer.command, utf8=self.utf8, exists=self.store.exists)
             if offer.begun:
                 self._appending = Appending(self, parse_opening(cursor))
             if self._appending is None:

@@ -126,6 +126,25 @@ def test_names_are_stored_in_normal_form_and_the_client_is_told(tmp_path: Path) 
     run(dialogue())
 
 
+def test_mailboxes_that_others_named_otherwise_are_reached(tmp_path: Path) -> None:
+    """A name that is not in normal form was made before, or by another program: it stays what it is."""
+
+    async def dialogue() -> None:
+        client = Client(location(tmp_path))
+        await client.ok("CREATE Cafe&AwE-")
+        await client.ok("ENABLE IMAP4rev2")
+        assert f'"/" "{DECOMPOSED}"'.encode() in b"\n".join(await client.ok('LIST "" *'))
+        assert f'"/" "{DECOMPOSED}"'.encode() in b"\n".join(await client.ok(f'LIST "" "{DECOMPOSED}"'))
+        await client.ok(f'SELECT "{DECOMPOSED}"')
+        await client.ok(f'APPEND "{DECOMPOSED}"', MESSAGE)
+        assert (await client.command(f'SELECT "{COMPOSED}"'))[-1].startswith(b"NO [NONEXISTENT]")
+        assert await client.ok(f'RENAME "{DECOMPOSED}" "{COMPOSED}"') == []
+        await client.ok(f'SELECT "{DECOMPOSED}"')
+        await client.close()
+
+    run(dialogue())
+
+
 def test_search_with_charset_is_bad_with_utf8(tmp_path: Path) -> None:
     """RFC 6855 section 3."""
 
