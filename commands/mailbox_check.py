@@ -52,9 +52,13 @@ def look_after(place: Place, *, mend: bool, as_json: bool) -> int:
 
 
 def _findings(place: Place, store: Store, bar: Bar, mailboxes: dict[str, int], mend: bool) -> Iterator[Finding]:
-    yield from store.check(mend=mend)
+    untouched = set()
+    for finding in store.check(mend=mend):
+        if finding.untouched:
+            untouched.add(finding.mailbox)
+        yield finding
     for entry in store.list():
-        if not entry.selectable:
+        if not entry.selectable or entry.name in untouched:
             continue
         try:
             with store.open(entry.name, read_only=not mend) as mailbox:

@@ -15,3 +15,5 @@ class Finding:
     harmless: bool = False
     """Nobody notices it; mending makes something smaller or quicker."""
     mended: bool = False
+    untouched: bool = False
+    """The mailbox should not be opened before this is mended: that would settle it by giving UIDs anew."""

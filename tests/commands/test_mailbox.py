@@ -349,7 +349,8 @@ def test_verify_finds_and_repair_mends_without_changing_a_uid(tmp_path: Path) ->
     assert "unknown" in after
 
 
-def test_uids_outlive_a_lost_first_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("indexed", [True, False])
+def test_uids_outlive_a_lost_first_line(tmp_path: Path, indexed: bool) -> None:
     root = tmp_path / "mail"
     store = open_store(f"maildir:{root}")
     for number in range(3):
@@ -358,9 +359,20 @@ def test_uids_outlive_a_lost_first_line(tmp_path: Path) -> None:
         inbox.expunge([1])
     uids = subjects(store)
     listed = root / "dovecot-uidlist"
-    listed.write_bytes(b"\0" + listed.read_bytes()[1:])
-    assert mailbox("repair", f"maildir:{root}").status == 0
+    with store.open(INBOX) as inbox:
+        validity = inbox.uid_validity
+    store.close()
+    damaged = b"\0" + listed.read_bytes()[1:]
+    listed.write_bytes(damaged)
+    assert mailbox("verify", f"maildir:{root}").status == 65
+    assert listed.read_bytes() == damaged
+    if not indexed:
+        (root / "pillarbox-index").unlink()
+    said = mailbox("repair", f"maildir:{root}")
+    assert said.status == 0 and ("under a new UIDVALIDITY" in said.out) != indexed
     assert subjects(open_store(f"maildir:{root}")) == uids
+    with open_store(f"maildir:{root}").open(INBOX) as inbox:
+        assert (inbox.uid_validity == validity) == indexed
 
 
 def test_a_stale_index_of_an_mbox_file_is_found_and_mended(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from pillarbox.lib.store.finding import Finding
-from pillarbox.lib.store.interface import INBOX
+from pillarbox.lib.store.index.file import peek
+from pillarbox.lib.store.interface import INBOX, StoreError
 from pillarbox.lib.store.lines import CHUNK, WireCounter
 from pillarbox.lib.store.locks import dot_lock
 from pillarbox.lib.store.maildir import folders, uidlist
@@ -55,6 +56,7 @@ def _check_mailbox(name: str, directory: str, root: str, mend: bool) -> Iterator
         yield Finding(name, f"no directory {', '.join(missing)}", mended=mend)
         if not mend:
             return
+    validity = _indexed_validity(directory)
     if mend:
         for each in INDEX:
             with contextlib.suppress(FileNotFoundError):
@@ -69,7 +71,7 @@ def _check_mailbox(name: str, directory: str, root: str, mend: bool) -> Iterator
             yield from _twice(name, directory, bases[base], place, mend)
             continue
         bases[base] = place
-    yield from _uids(name, directory, root, set(bases), mend)
+    yield from _uids(name, directory, root, set(bases), validity, mend)
     wrong: dict[str, str] = {}
     for base, place in bases.items():
         yield from _file(name, directory, base, place, wrong, mend)
@@ -122,14 +124,23 @@ def _twice(name: str, directory: str, first: str, second: str, mend: bool) -> It
     yield Finding(name, f"{second} has the name of another message, {first}", mended=mend)
 
 
-def _uids(name: str, directory: str, root: str, bases: set[str], mend: bool) -> Iterator[Finding]:
+def _indexed_validity(directory: str) -> int:
+    """The UIDVALIDITY that the index tells; 0 where it tells none."""
+    try:
+        known = peek(directory)
+    except (StoreError, OSError):
+        return 0
+    return known[0].uid_validity if known is not None else 0
+
+
+def _uids(name: str, directory: str, root: str, bases: set[str], validity: int, mend: bool) -> Iterator[Finding]:
     path = f"{directory}/{uidlist.NAME}"
     if not os.path.lexists(path):
         return
     known = uidlist.read(path)
     if known is None:
         rescued = _rescued(path)
-        known = UidList(new_uid_validity(root) if mend else 1, 1, secrets.token_hex(16))
+        known = UidList(validity or (new_uid_validity(root) if mend else 1), 1, secrets.token_hex(16))
         for base, uid in rescued.items():
             known.uids[base] = uid
             known.next_uid = uid + 1
@@ -139,8 +150,10 @@ def _uids(name: str, directory: str, root: str, bases: set[str], mend: bool) -> 
                 uidlist.rewrite(path, known)
         yield Finding(
             name,
-            f"{uidlist.NAME} has no first line that can be read: {len(rescued)} UIDs are kept, under a new UIDVALIDITY",
+            f"{uidlist.NAME} has no first line that can be read: {len(rescued)} UIDs are kept"
+            + ("" if validity else ", under a new UIDVALIDITY"),
             mended=mend,
+            untouched=not mend,
         )
     if known.damaged:
         if mend:
