@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable, Sequence
 from pillarbox.lib.store.content import FileContent
 from pillarbox.lib.store.index.columns import letters_of, mark_of
 from pillarbox.lib.store.index.layout import FLAG_BITS, FLAGS, FRESH, GONE, Record, Row
-from pillarbox.lib.store.index.live import next_modseq
 from pillarbox.lib.store.interface import (
     NO_KEYWORDS,
     Copied,
@@ -104,18 +103,19 @@ class MaildirMailbox(MaildirView):
         unchanged_since: int | None = None,
     ) -> FlagsSet:
         self._must_be_writable()
+        if keywords:
+            self._keywords.reload()
         letters = self._keywords.letters(keywords, create=change != "remove") if keywords else ""
         self._use_letters(letters)
         done, modified = [], []
         wanted = mark_of(flags, letters)
         try:
             with self._changing() as changes:
-                modseq = next_modseq(self._latest.state.modseq)
                 for uid in sorted(set(uids)):
                     if self.messages.position(uid) is None:
                         continue
                     try:
-                        if self._change_flags(changes, uid, change, wanted, modseq, unchanged_since):
+                        if self._change_flags(changes, uid, change, wanted, unchanged_since):
                             done.append(uid)
                         else:
                             modified.append(uid)
@@ -127,7 +127,7 @@ class MaildirMailbox(MaildirView):
         return FlagsSet(tuple(map(self.messages.state, done)), tuple(modified))
 
     def _change_flags(
-        self, changes: OwnChanges, uid: int, change: FlagChange, wanted: int, modseq: int, unchanged_since: int | None
+        self, changes: OwnChanges, uid: int, change: FlagChange, wanted: int, unchanged_since: int | None
     ) -> bool:
         """Change one message; false when it has changed since.  Raises MessageGone, OSError."""
         for _ in range(RETRIES):
@@ -148,7 +148,7 @@ class MaildirMailbox(MaildirView):
             except FileNotFoundError:
                 changes.look()
                 continue
-            changes.add(Record(FLAGS, uid, mark, modseq, name=name))
+            changes.add(Record(FLAGS, uid, mark, name=name))
             return True
         raise MessageGone("the message was removed by another program")
 
@@ -159,12 +159,11 @@ class MaildirMailbox(MaildirView):
         removed = []
         try:
             with self._changing() as changes:
-                modseq = next_modseq(self._latest.state.modseq)
                 for uid in sorted(set(uids)):
                     if self.messages.position(uid) is None:
                         continue
                     stored = self._remove(changes, uid, counted)
-                    changes.add(Record(GONE, uid, modseq=modseq))
+                    changes.add(Record(GONE, uid))
                     removed.append(uid)
                     if stored is not None:
                         size += stored
@@ -227,9 +226,8 @@ class MaildirMailbox(MaildirView):
             if move:
                 with self._changing() as changes:
                     done, arrived = transfer.transfer(items, directory, self._states, self._with_place, True)
-                    modseq = next_modseq(self._latest.state.modseq)
                     for uid in done.source_uids:
-                        changes.add(Record(GONE, uid, modseq=modseq))
+                        changes.add(Record(GONE, uid))
             else:
                 done, arrived = transfer.transfer(items, directory, self._states, self._with_place, False)
         except OSError as error:

@@ -15,7 +15,7 @@ from pillarbox.lib.store.index.cache import FileCache
 from pillarbox.lib.store.index.columns import ColumnSnapshot, mark_of
 from pillarbox.lib.store.index.file import IndexFile
 from pillarbox.lib.store.index.layout import FACT, FRESH, Damaged, Record, Row
-from pillarbox.lib.store.index.live import Live
+from pillarbox.lib.store.index.live import Live, next_modseq
 from pillarbox.lib.store.index.table import Table
 from pillarbox.lib.store.interface import Changes, Mailbox, MessageCache, MessageGone, Since, StoreUnavailable
 from pillarbox.lib.store.maildir.filename import arrival_key
@@ -113,7 +113,7 @@ class MaildirView(Mailbox):
         live.read()
         if live.latest is None or self._sync.needed():
             self._sync.run()
-        if live.latest is live.told and not live.jumped and len(self._facts) < _SOME_FACTS and not self._to_tell:
+        if live.latest is live.told and not live.jumped and len(self._facts) < _SOME_FACTS and not self._to_hear():
             return _NO_CHANGES
         return self._tell()
 
@@ -180,6 +180,10 @@ class MaildirView(Mailbox):
             )
             self._words = dict(words)
         return found
+
+    def _to_hear(self) -> bool:
+        """Whether a keyword letter means something else than the session knows."""
+        return bool(self._to_tell) or self._keywords.names != self._words
 
     def _with_letters(self, letters: Iterable[str]) -> set[int]:
         mask = mark_of(0, "".join(letters))
@@ -314,7 +318,7 @@ class OwnChanges:
         self._before = self._view._sync.directories.stamps()
 
     def add(self, record: Record) -> None:
-        """Note what was done."""
+        """Note what was done; the modification sequence is given when it is written."""
         self._records.append(record)
 
     def look(self) -> None:
@@ -336,8 +340,10 @@ class OwnChanges:
             state = state._replace(cur_stamp=after.cur, cur_due=due_after_change(state.cur_due, len(latest)))
         if self._before.new == state.new_stamp != after.new:
             state = state._replace(new_stamp=after.new, new_due=due_after_change(0))
-        modseq = max((record.modseq for record in records), default=state.modseq)
-        view._live.commit(records, state._replace(modseq=max(state.modseq, modseq)), own=True)
+        # Only now: others may have written since we began, and theirs must not be higher than ours.
+        modseq = next_modseq(state.modseq)
+        numbered = [record._replace(modseq=modseq) for record in records]
+        view._live.commit(numbered, state._replace(modseq=modseq), own=True)
         view._show_own()
 
 
