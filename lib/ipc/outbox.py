@@ -6,16 +6,18 @@
         await outbox.flushed()       # the peer does not read: neither do we
 
 One frame alone is as fast as without; a hundred questions or answers that come up together cost one `send` and wake
-their peer once.  Descriptors may go with a frame; they stay open until it has gone out.
+their peer once.  Descriptors may go with a frame; copies of them are kept until it has gone out, so that whoever gives
+up closes what is theirs, and no other file goes out in its place.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 
 from pillarbox.lib.ipc.aio import AsyncChannel
-from pillarbox.lib.ipc.blocking import MAX_FDS
+from pillarbox.lib.ipc.blocking import MAX_FDS, close_all
 from pillarbox.lib.ipc.frames import ChannelClosed
 
 FULL = 262_144
@@ -41,9 +43,17 @@ class Outbox:
         return self.size > FULL
 
     def put(self, frame: bytes, fds: Sequence[int] = ()) -> None:
-        """Let a frame go out behind those before it, which names `fds` (`Channel.next_frame`)."""
+        """Let a frame go out behind those before it, which names `fds` (`Channel.next_frame`).  Raises OSError where
+        there is no room for descriptors."""
+        known = len(self._fds)
+        try:
+            for descriptor in fds:
+                self._fds.append(os.dup(descriptor))
+        except OSError:
+            close_all(self._fds[known:])
+            del self._fds[known:]
+            raise
         self._frames.append(frame)
-        self._fds += fds
         self.size += len(frame)
         if self._task is None:
             self._task = self._loop.create_task(self._send())
@@ -54,6 +64,7 @@ class Outbox:
             await asyncio.wait((self._task,))
 
     async def _send(self) -> None:
+        fds: list[int] = []
         try:
             while self._frames:
                 data = b"".join(self._frames)
@@ -62,14 +73,19 @@ class Outbox:
                 # A reader takes so many descriptors at a time; those that go ahead of their frame wait for it there.
                 while len(fds) > MAX_FDS:
                     await self._channel.send_raw(data[:1], fds[:MAX_FDS])
+                    close_all(fds[:MAX_FDS])
                     data, fds = data[1:], fds[MAX_FDS:]
                     self.size -= 1
                 await self._channel.send_raw(data, fds)
+                close_all(fds)
+                fds = []
                 self.size -= len(data)
         except ChannelClosed as error:
             self._frames.clear()
+            close_all(self._fds)
             self._fds.clear()
             self.size = 0
             self._failed(error)
         finally:
+            close_all(fds)
             self._task = None
