@@ -21,7 +21,7 @@ from typing import Final
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.local import COMMAND_TIME_LIMIT, LOCAL_CONCURRENCY_LIMIT
-from pillarbox.lib.ipc import ChannelClosed, Outbox, ProtocolError, encode_frame
+from pillarbox.lib.ipc import ChannelClosed, Outbox, ProtocolError, close_all, encode_frame
 from pillarbox.lib.process.children import Child as PooledChild
 from pillarbox.lib.process.children import ChildFailed, Pool
 from pillarbox.lib.store.interface import StoreError
@@ -123,14 +123,15 @@ class Child(PooledChild):
         mails, lock = whole.mails, beside.lock
         while True:
             frame = await self.channel.receive()
-            if "lock" in frame:
-                await self.channel.send({"why": await _locked(lock, stack)})
-                lock = None
-                continue
             if "mail" in frame:
                 mails.append(taken_mail(frame))
                 if len(mails) > MOST_MAILS:
                     raise ProtocolError(f"a filter sends {MOST_MAILS} mails at most")
+                continue
+            close_all(frame.fds)  # nothing else brings any
+            if "lock" in frame:
+                await self.channel.send({"why": await _locked(lock, stack)})
+                lock = None
                 continue
             if "failed" in frame:
                 raise ChildFailed(frame.text("failed"))

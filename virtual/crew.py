@@ -97,7 +97,9 @@ class Crew:
         config, confine = self._config, self._confine
 
         def make() -> Child:
-            return Child(lambda theirs: live(theirs, config, owner, confine=confine))
+            child = Child(lambda theirs: live(theirs, config, owner, confine=confine))
+            child.channel.takes_descriptors = False
+            return child
 
         while waiting:
             batch = [waiting.popleft() for _ in range(min(len(waiting), self._batch))]

@@ -19,6 +19,7 @@ from pillarbox.lib.store.maildir.writer import MaildirDelivery
 from pillarbox.local import children as module
 from pillarbox.local.children import ChildFailed, Children
 from pillarbox.local.filings import TOGETHER, Filings
+from pillarbox.local.jobs import Serve
 from pillarbox.local.steps import Message, Outcome, Report
 from pillarbox.local.users import User
 from tests.local.conftest import House
@@ -224,3 +225,19 @@ def test_who_gives_up_makes_the_child_useless(monkeypatch: pytest.MonkeyPatch, t
         pool.close()
 
     asyncio.run(run())
+
+
+def test_descriptors_of_a_child_are_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def begin(_config: Config, _user: User, channel: Channel, _filings: Filings) -> Serve:
+        def serve(job: Attributes, fd: int) -> Report:
+            for _ in range(300):
+                channel.send({**Report().members(), "more": True}, [fd])
+            return Report(warnings=[job.text("do")])
+
+        return serve
+
+    crew = Crew(monkeypatch, tmp_path)
+    monkeypatch.setattr(module, "begin_deliverer", begin)
+    before = len(os.listdir("/proc/self/fd"))
+    assert isinstance(crew.run("a")[0], Report)
+    assert len(os.listdir("/proc/self/fd")) == before

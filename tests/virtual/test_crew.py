@@ -132,6 +132,18 @@ def test_its_connections_to_cleanup_are_counted(tmp_path: Path, monkeypatch: pyt
         deliver(tmp_path, monkeypatch, talk, queue_directory=str(tmp_path))
 
 
+def test_descriptors_of_a_child_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def talk(channel: Channel, frame: Attributes) -> None:
+        with open(os.devnull) as file:
+            for _ in range(300):
+                channel.send({"log": []}, [file.fileno()])
+        channel.send({"tag": frame.integer("tag"), "results": results(3, 4)})
+
+    before = len(os.listdir("/proc/self/fd"))
+    deliver(tmp_path, monkeypatch, talk)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_line_for_the_log_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def talk(channel: Channel, frame: Attributes) -> None:
         channel.send({"log": ["x y z: first\nNov 11 forged[1]: line\n", "x y z: second\n"]})
