@@ -2,11 +2,15 @@
 
 Each level is opened by its descriptor and never through a symbolic link, so that whoever owns a level can at most keep
 a mailbox from being made.  What exists keeps its owner; a level on the way is opened for its mailboxes' owners to pass.
+Until a new directory has its owner it has mode 0, by which the next one finds it whose maker was killed; a new file has
+another name until then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import stat
 from typing import Final
 
@@ -22,8 +26,11 @@ def make_place(base: str, path: str, owner: MailboxOwner, usual: MailboxOwner, *
     """Make the directory (or the mbox file) `path` below `base` for `owner` if it is not there, and what is missing
     above it for `usual`.  Does nothing but as root.  Raises DeliveryFailure.
     """
-    if os.geteuid() != 0 or os.path.lexists(path):
+    if os.geteuid() != 0:
         return
+    with contextlib.suppress(OSError):
+        if not _is_begun(os.lstat(path)):
+            return
     *above, last = path.removeprefix(f"{base}/").split("/")
     try:
         place = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -45,21 +52,26 @@ def make_place(base: str, path: str, owner: MailboxOwner, usual: MailboxOwner, *
 def _enter(place: int, name: str, owner: MailboxOwner) -> int:
     """Make the directory if it is not there, and give its descriptor in exchange for that of the one above."""
     try:
-        os.mkdir(name, 0o700, dir_fd=place)
-        made = True
+        os.mkdir(name, 0, dir_fd=place)
     except FileExistsError:
-        made = False
+        pass
     inside = os.open(name, _DIRECTORY, dir_fd=place)
     try:
-        if made:
-            if os.fstat(inside).st_uid == 0:  # else somebody has put another in its place: theirs already
+        if _is_begun(about := os.fstat(inside)):
+            if about.st_uid == 0:  # else somebody has put another in its place: theirs already
                 os.fchown(inside, owner.uid, owner.gid)
+            if about.st_uid in (0, owner.uid):
+                os.fchmod(inside, 0o700)
             os.fsync(place)
     except BaseException:
         os.close(inside)
         raise
     os.close(place)
     return inside
+
+
+def _is_begun(about: os.stat_result) -> bool:
+    return stat.S_ISDIR(about.st_mode) and stat.S_IMODE(about.st_mode) == 0
 
 
 def _let_pass(place: int, usual: MailboxOwner) -> None:
@@ -69,12 +81,13 @@ def _let_pass(place: int, usual: MailboxOwner) -> None:
 
 
 def _make_file(place: int, name: str, owner: MailboxOwner) -> None:
-    try:
-        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=place)
-    except FileExistsError:
-        return
+    aside = f".{secrets.token_hex(8)}"
+    file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=place)
     try:
         os.fchown(file, owner.uid, owner.gid)
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, name, src_dir_fd=place, dst_dir_fd=place, follow_symlinks=False)
+        os.unlink(aside, dir_fd=place)
         os.fsync(place)
     finally:
         os.close(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,51 @@ def test_a_link_leads_nowhere(base: Path, tmp_path: Path, level: str) -> None:
     except DeliveryFailure as failure:
         assert failure.dsn == "4.2.0"
     assert about(elsewhere) == before and list(elsewhere.iterdir()) == []
+
+
+@root
+@pytest.mark.parametrize("call", ["fchown", "fchmod", "fsync"])
+@pytest.mark.parametrize("is_maildir", [True, False])
+def test_a_parent_that_is_killed_leaves_nothing_that_the_next_one_does_not_finish(
+    base: Path, monkeypatch: pytest.MonkeyPatch, call: str, is_maildir: bool
+) -> None:
+    """As if killed before the n-th of these calls, until one survives them all."""
+
+    class Killed(BaseException):
+        pass
+
+    place = base / "example.com/ann"
+    real = getattr(os, call)
+    for calls in range(20):
+        left = calls
+
+        def dying(*arguments: object) -> None:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            real(*arguments)
+
+        monkeypatch.setattr(os, call, dying)
+        try:
+            make_place(str(base), str(place), OWNER, USUAL, is_maildir=is_maildir)
+        except Killed:
+            monkeypatch.setattr(os, call, real)
+            make_place(str(base), str(place), OWNER, USUAL, is_maildir=is_maildir)
+        assert about(place) == (*OWNER, 0o700 if is_maildir else 0o600)
+        assert about(place.parent) == (*USUAL, 0o711)
+        shutil.rmtree(place.parent)
+        base.chmod(0o700)
+        if left > 0:
+            break
+    assert calls > 1
+
+
+@root
+def test_another_users_directory_stays_closed(base: Path) -> None:
+    place = base / "example.com/ann"
+    place.mkdir(parents=True)
+    os.chown(place, 20002, 20002)
+    place.chmod(0)
+    make_place(str(base), str(place), OWNER, USUAL, is_maildir=True)
+    assert about(place) == (20002, 20002, 0)
