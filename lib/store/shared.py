@@ -99,14 +99,14 @@ class SharedStore(Store):
         """Whose a mailbox is and how its owner calls it; None for one of the user's own.  Raises NotThere."""
         head, _, rest = name.partition(DELIMITER)
         if head == PUBLIC and (public := self._public()) is not None:
-            return public, rest
+            return public, _as_listed(rest)
         if head != OTHERS:
             return None
         owner, _, inner = rest.partition(DELIMITER)
         share = self._other(owner)
         if share is None:
             raise NotThere(f'no mailbox "{name}"')
-        return share, inner
+        return share, _as_listed(inner)
 
     def _other(self, owner: str) -> Share | None:
         location = self._sharing.location(self._viewer, owner) if owner else ""
@@ -474,3 +474,9 @@ class SharedStore(Store):
         self.personal.close()
         for share in self._stores.values():
             share.store.close()
+
+
+def _as_listed(inner: str) -> str:
+    """A name of another's mailbox as its store lists it: INBOX at its beginning has one spelling."""
+    head, delimiter, rest = inner.partition(DELIMITER)
+    return f"{INBOX}{delimiter}{rest}" if head.upper() == INBOX else inner

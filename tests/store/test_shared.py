@@ -400,6 +400,18 @@ def test_a_hidden_mailbox_below_is_not_moved(world: World) -> None:
     assert ann.exists("Top/Box") and bob.rights(f"Other Users/{ANN}/Top/Box") == "lrkx"
 
 
+def test_nor_where_inbox_is_written_otherwise(world: World) -> None:
+    bob = world.share("lrkx")
+    ann = world.store(ANN)
+    for name in ("INBOX/Box", "INBOX/Box/Hidden"):
+        ann.create(name)
+    ann.set_acl("INBOX/Box", BOB, "", "lrkx")
+    for inbox in ("inbox", "Inbox"):
+        with pytest.raises(NoPermission):
+            bob.rename(f"Other Users/{ANN}/{inbox}/Box", f"{BOX}/Moved")
+    assert ann.exists("INBOX/Box/Hidden")
+
+
 def test_a_mailbox_of_the_same_name_has_not_the_old_ones_list(world: World) -> None:
     bob = world.share("lr")
     ann = world.store(ANN)
