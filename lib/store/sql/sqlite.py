@@ -21,10 +21,13 @@ from pillarbox.lib.store.locks import LOCK_TIMEOUT
 from pillarbox.lib.store.sql import schema
 from pillarbox.lib.store.sql.database import NEW_ACCOUNT, Database, Row, Transaction, Value
 
-_SETTINGS: Final = (
+_AT_FIRST: Final = (
     "PRAGMA page_size = 8192",  # a body of some kilobytes in few pages
     "PRAGMA auto_vacuum = INCREMENTAL",
     "PRAGMA journal_mode = WAL",
+)
+"""Said of a new file only: it would write, and wait for a writer, each time."""
+_SETTINGS: Final = (
     "PRAGMA journal_size_limit = 16777216",
     "PRAGMA cache_size = -512",  # kilobytes, of a session among thousands
     "PRAGMA trusted_schema = OFF",
@@ -103,7 +106,8 @@ class SqliteDatabase(Database):
                 self._path, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False, cached_statements=64
             )
             try:
-                for setting in _SETTINGS:
+                new = connection.execute("PRAGMA user_version").fetchone() == (0,)
+                for setting in (*_AT_FIRST, *_SETTINGS) if new else _SETTINGS:
                     connection.execute(setting)
                 _migrate(connection, self._path)
             except BaseException:
@@ -173,7 +177,7 @@ class SqliteDatabase(Database):
     def shrink(self) -> None:
         """Give some of the free pages back to the file system."""
         with self._lock, failures(self._path):
-            self._connected().execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            self._connected().executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
 
     # --- beside the tables
     def watch_paths(self) -> tuple[str, ...]:
