@@ -37,7 +37,7 @@ class Pool:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.where = f"database server {place.server().name}"
-        self.waiting = Waiting(lambda: Connection(place))
+        self.waiting = Waiting(self._listening)
         self.objects = Objects(place.objects) if place.objects is not None else None
         self._kept: list[Connection] = []
         self._slots = threading.BoundedSemaphore(CONNECTIONS)
@@ -112,6 +112,12 @@ class Pool:
                 connection.close()
                 raise
             self._ready = True
+        return connection
+
+    def _listening(self) -> Connection:
+        """For `Waiting`.  Who is woken when it is there finds the server again, too."""
+        connection = Connection(self.place)
+        self._down = (0.0, "")
         return connection
 
     # --- locks that last as long as a session
