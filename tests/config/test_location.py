@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pillarbox.lib.accounts import mail_location
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.location import LOCATION_KINDS, parse_general_location, parse_location, read_domain_locations
 from pillarbox.lib.config.mapping import BadEntry
 from pillarbox.lib.store import OPENERS
+from pillarbox.lib.store.sql.place import cache_directory, parse_place
 
 ADDRESS = "ann@example.com"
 
@@ -71,6 +76,28 @@ def test_accounts_are_kept_apart() -> None:
         assert parse_location(text) == text
         with pytest.raises(BadEntry, match="keep accounts apart"):
             read_domain_locations({"example.com": text})
+
+
+_PARTS = st.lists(
+    st.sampled_from(["pgsql:", "postgresql://", "sqlite:/", "%u", "%h", *"%@:/?&=#[]\0"])
+    | st.sampled_from(
+        ["passfile=/x", "objects=http://h/b", "objectsfile=/k", "cache=", "sslmode=", "host=/d", "port=9"]
+    )
+    | st.text(max_size=3),
+    max_size=14,
+).map("".join)
+
+
+@given(text=_PARTS)
+def test_any_text_is_a_location_or_refused(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert parse_location(text) == text
+        mail_location(config(), ADDRESS, text)
+    for place in (text, f"postgresql://mail@db/mail?{text}"):
+        with contextlib.suppress(ValueError):
+            _, account = parse_place(place)
+            cache_directory(place)
+            assert account
 
 
 def test_what_is_said_of_a_wrong_location_shows_no_password() -> None:
