@@ -128,11 +128,17 @@ class Appending:
             with octets_of(self._session.store, url) as (size, pieces):
                 self._admit(size)
                 for piece in pieces:
-                    self._messages[-1][0].write(piece)
+                    try:
+                        self._messages[-1][0].write(piece)
+                    except StoreError as error:  # of the new message; those inside are of the one that is read
+                        self._failure = error
+                        break
                     await self._session.breathe()
         except BadUrl as error:
             shown = response.printable(text.decode("ascii", "replace")).translate(None, b'[]"\\').decode("ascii")
             raise CommandFailed(f"CATENATE: {error}", f'BADURL "{shown[:200]}"') from None
+        if self._failure is not None:
+            raise self._failure
 
     def write(self, data: bytes) -> None:
         """Take a piece of a literal; after a failure the rest is read and dropped, the answer comes at the end."""

@@ -218,6 +218,21 @@ def test_a_replace_that_fails_leaves_all_as_it_was(tmp_path: Path, monkeypatch: 
     run(dialogue())
 
 
+def test_a_full_disk_is_no_bad_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path, MESSAGE)
+
+        def full(self: MaildirAppender, data: bytes) -> None:
+            raise OverQuota("cannot store message: no space")
+
+        monkeypatch.setattr(MaildirAppender, "write", full)
+        answer = await client.command('APPEND INBOX CATENATE (URL "/INBOX/;UID=1")')
+        assert answer[-1].startswith(b"NO [OVERQUOTA]"), answer
+        await client.close()
+
+    run(dialogue())
+
+
 def test_other_sessions_go_on_while_the_disk_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def dialogue() -> None:
         client, other = await opened(tmp_path, MESSAGE), await opened(tmp_path)
