@@ -7,11 +7,19 @@ process with exactly these rights.  What the tables do not say, or may not, make
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameter import Parameter
-from pillarbox.lib.config.parameters.general import RECIPIENT_DELIMITER, VMAIL_OWNER
+from pillarbox.lib.config.parameters.general import (
+    AUTH_OWNER,
+    LOOKUP_OWNER,
+    MAIL_OWNER,
+    NET_OWNER,
+    RECIPIENT_DELIMITER,
+    VMAIL_OWNER,
+)
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_GID_MAPS, VIRTUAL_MINIMUM_UID, VIRTUAL_UID_MAPS
 from pillarbox.lib.hosted.place import UnusableAddress, map_keys, split_address
 from pillarbox.lib.hosted.search import Question, Search
@@ -21,6 +29,8 @@ from pillarbox.lib.system.privileges import HIGHEST_ID, PrivilegeError, resolve_
 from pillarbox.lib.tables.errors import LookupFailed
 
 _MISTAKE: Final = "mail system configuration error"
+_SUITE: Final = (MAIL_OWNER, NET_OWNER, LOOKUP_OWNER, AUTH_OWNER)
+"""Users whose rights no mailbox has: what delivers to it could reach the queue, or the accounts."""
 
 
 class MailboxOwner(NamedTuple):
@@ -57,6 +67,12 @@ class Owners:
         self._usual = usual_owner(config)
         self._uids, self._gids = bool(config[VIRTUAL_UID_MAPS]), bool(config[VIRTUAL_GID_MAPS])
         self._minimum = config[VIRTUAL_MINIMUM_UID]
+        suite = []
+        for parameter in _SUITE:
+            with suppress(PrivilegeError):
+                suite.append(resolve_identity(config[parameter]))
+        self._suite_uids = frozenset(each.uid for each in suite) - {self._usual.uid}
+        self._suite_gids = frozenset(each.gid for each in suite) - {self._usual.gid}
         self._delimiters = config[RECIPIENT_DELIMITER]
 
     def search(self, address: str) -> Search[MailboxOwner]:
@@ -67,15 +83,21 @@ class Owners:
             raise DeliveryFailure("5.1.3", f"bad mailbox address: {error}") from error
         uid, gid = self._usual
         if self._uids:
-            uid = yield from self._number(VIRTUAL_UID_MAPS, address, keys, "uid", self._minimum)
+            uid = yield from self._number(VIRTUAL_UID_MAPS, address, keys, "uid", self._minimum, self._suite_uids)
         if self._gids:
-            gid = yield from self._number(VIRTUAL_GID_MAPS, address, keys, "gid", 1)
+            gid = yield from self._number(VIRTUAL_GID_MAPS, address, keys, "gid", 1, self._suite_gids)
         if uid < self._minimum or gid < 1:
             raise _mistake(f"recipient {address}: vmail_owner ({uid}:{gid}) must not own mailboxes")
         return MailboxOwner(uid, gid)
 
     def _number(
-        self, parameter: Parameter[tuple[str, ...]], address: str, keys: tuple[str, ...], what: str, least: int
+        self,
+        parameter: Parameter[tuple[str, ...]],
+        address: str,
+        keys: tuple[str, ...],
+        what: str,
+        least: int,
+        forbidden: frozenset[int],
     ) -> Search[int]:
         value = None
         try:
@@ -89,7 +111,7 @@ class Owners:
             raise _mistake(f"recipient {address}: not found in {parameter.name}")
         text = value.strip()
         number = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else -1
-        if not least <= number <= HIGHEST_ID:
+        if not least <= number <= HIGHEST_ID or number in forbidden:
             raise _mistake(f"recipient {address}: bad {what} {value:.100} in {parameter.name}")
         return number
 

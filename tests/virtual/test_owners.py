@@ -105,6 +105,20 @@ def test_so_does_a_gid(gid: str) -> None:
     assert lines == [f"warning: recipient {ANN}: bad gid {gid} in virtual_gid_maps"]
 
 
+@pytest.mark.parametrize("owner", ["mail_owner", "net_owner", "lookup_owner", "auth_owner"])
+@pytest.mark.parametrize(("uid", "gid", "bad"), [("20002", "20001", "uid 20002"), ("20001", "20003", "gid 20003")])
+def test_so_does_an_id_of_the_suites(owner: str, uid: str, gid: str, bad: str) -> None:
+    values = {("virtual_uid_maps", ANN): uid, ("virtual_gid_maps", ANN): gid}
+    with log.capture() as lines, pytest.raises(DeliveryFailure):
+        owner_of(values, **MAPPED, **{owner: "20002:20003"})
+    assert lines == [f"warning: recipient {ANN}: bad {bad} in virtual_{bad[:3]}_maps"]
+
+
+def test_vmail_owner_may_be_one_of_them() -> None:
+    values = {("virtual_uid_maps", ANN): "5000", ("virtual_gid_maps", ANN): "5001"}
+    assert owner_of(values, **MAPPED, mail_owner="5000:5001") == (5000, 5001)
+
+
 def test_so_does_an_address_that_the_map_does_not_have() -> None:
     with log.capture() as lines, pytest.raises(DeliveryFailure) as failed:
         owner_of({("virtual_uid_maps", ANN): "20001"}, **MAPPED)
