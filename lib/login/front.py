@@ -245,7 +245,7 @@ class LoginFront:
         self._name = protocol.name or protocol.service
         self.label = f"{self._name}-login"
         self._apart = owners_differ(config)
-        """Whether every session has a process of its own, as whose mailbox it is."""
+        """Whether the sessions of every account have a process of their own, as whose mailbox it is."""
         self._wrapper = config[LOGIN_TLS_WRAPPERMODE]
         self._waiting: dict[Login, asyncio.TimerHandle] = {}
         self._stopping = False
