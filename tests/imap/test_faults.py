@@ -32,7 +32,7 @@ from pillarbox.lib.store.maildir.filename import arrival_key
 from tests.imap.dialogue import MESSAGE, Client, run
 
 KINDS = ("maildir", "mbox", "sqlite")
-ROUNDS = 70
+ROUNDS = 50
 """Kills of each kind of store: enough to hit each step of each command."""
 
 
