@@ -235,19 +235,13 @@ class Table:
 
     def replay(self, frames: Sequence[Frame]) -> None:
         """Take in frames of the log, all that there are after the columns: each has counted."""
-        try:
-            uids, sizes, dates = (self.base.column(name) for name in ("uids", "sizes", "dates"))
-        except Damaged:
-            uids = sizes = dates = memoryview(b"")
-        rows, count = self._rows, len(uids)
+        rows = self._rows
         for record in chain.from_iterable(frame.records for frame in frames):
-            if record.kind == FLAGS and record.uid not in rows:
-                # By far the most: without a look at each column.
-                place = bisect_left(uids, record.uid)
-                if place < count and uids[place] == record.uid and not self._is_gone(place):
-                    rows[record.uid] = Row(record.mark, record.modseq, sizes[place], dates[place], record.name)
-                    continue
-            self._apply(record)
+            if record.kind == FLAGS:
+                # By far the most: the record has all of the row, and is of a message that is there.
+                rows[record.uid] = Row(record.mark, record.modseq, record.size, record.date, record.name)
+            else:
+                self._apply(record)
         if frames:
             self.state = frames[-1].state
 
@@ -275,7 +269,7 @@ class Table:
                 del self._extra[bisect_left(self._extra, uid)]
             return
         if kind == FLAGS:
-            row = Row(mark, modseq, old.size, old.date, name)
+            row = Row(mark, modseq, size, date, name)
         elif kind == FACT:
             row = old._replace(size=size, date=date)
         else:

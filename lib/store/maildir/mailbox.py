@@ -142,13 +142,13 @@ class MaildirMailbox(MaildirView):
             try:
                 if mark == old and not row.mark & FRESH:
                     os.lstat(path)  # nothing to do, if it is still so
-                    self._live.tell(Record(FLAGS, uid, row.mark, row.modseq, name=row.name))
+                    self._live.tell(Record(FLAGS, uid, *row))
                     return True
                 os.rename(path, f"{self._directory}/cur/{os.fsdecode(name)}")
             except FileNotFoundError:
                 changes.look()
                 continue
-            changes.add(Record(FLAGS, uid, mark, name=name))
+            changes.add(Record(FLAGS, uid, mark, 0, row.size, row.date, name))
             return True
         raise MessageGone("the message was removed by another program")
 

@@ -253,7 +253,7 @@ class Synchronizer:
             if mark == row.mark and name == row.name:
                 continue
             same = (mark ^ row.mark) & ~FRESH == 0
-            records.append(Record(FLAGS, uid, mark, row.modseq if same else 0, name=name))
+            records.append(Record(FLAGS, uid, mark, row.modseq if same else 0, row.size, row.date, name))
             if row.mark & FRESH and not bit and self._take_in_wanted:
                 self.taken.add(uid)
         return records
