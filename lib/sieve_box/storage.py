@@ -143,12 +143,9 @@ class ScriptStorage:
         with self._held():
             path, target = self._path(old), f"{self._directory}/{script_file(new)}"
             was_active = old == self._active()
-            self._write_name(new, target)
-            try:
-                os.link(path, target)
-            except FileExistsError:
-                raise StorageError("there is a script with that name", "ALREADYEXISTS") from None
-            sync_directory(self._directory)
+            if os.path.lexists(target):
+                raise StorageError("there is a script with that name", "ALREADYEXISTS")
+            self._write(new, self._read(path, old))  # no second name of one file: whoever ends here leaves two scripts
             if was_active:
                 self._point_to(target)
             self._remove(path)

@@ -148,6 +148,27 @@ def test_the_active_script_is_not_deleted(owner: Owner) -> None:
     assert box.scripts() == []
 
 
+def test_who_is_killed_while_renaming_leaves_scripts_that_can_be_had(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    box = storage(owner)
+    box.put("a", KEEP)
+    box.activate("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", killed)
+        with pytest.raises(Killed):
+            box.rename("a", "b")
+    assert listed(box) == {"a": False, "b": True}
+    assert box.get("a") == box.get("b") == KEEP
+    box.delete("a")
+
+
 def test_a_renamed_script_stays_active(owner: Owner) -> None:
     box = storage(owner)
     box.put("a", KEEP)
