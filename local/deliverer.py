@@ -253,7 +253,8 @@ class Deliverer:
             if filtered(destinations, message, report):
                 return
         inbox = destinations.inbox
-        if inbox.endswith("/") and not message.report and not destinations.store:
+        alone = not report.forward  # else what is reported may be more than the one frame of a filing
+        if inbox.endswith("/") and alone and not message.report and not destinations.store:
             report.filing = destinations.delivery(message, inbox)
         else:
             destinations.settle()

@@ -52,6 +52,18 @@ def test_a_command_does_not_keep_those_before_it_waiting(house: House) -> None:
     assert [result.status for result in results] == ["sent"] * 3
 
 
+def test_one_that_also_goes_to_very_many_is_in_the_mailbox_once(house: House) -> None:
+    """What the child reports of it takes several frames."""
+    house.options["home_mailbox"] = "Maildir/"
+    many = [f"{number:05}{'x' * 50}@far.example.com" for number in range(5_000)]
+    house.write("ann", ".forward", "\\ann\n" + "\n".join(many) + "\n")
+    results = house.deliver("ann@example.com", "bob@example.com", together=True)
+    assert [result.status for result in results] == ["sent", "sent"]
+    assert len(list((house.people["ann"].home / "Maildir" / "new").iterdir())) == 1
+    ((envelope, _),) = house.services.received
+    assert envelope["recipients"] == many
+
+
 def test_a_full_or_forbidden_mailbox_defers_all_of_them(house: House) -> None:
     house.options["home_mailbox"] = "not/there/"
     house.write("ann", "not", "a file\n")
