@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.config import Config
@@ -25,6 +26,10 @@ from pillarbox.virtual.crew import Crew
 from pillarbox.virtual.filing import RELAY, failed
 
 Addressed = tuple[DeliveryRecipient, Found]
+
+TOGETHER: Final = 50
+"""Recipients of one request to a child: with their places they take more than the queue manager's request, and must fit
+into a frame as well."""
 
 
 class ParentDelivery:
@@ -58,7 +63,12 @@ class ParentDelivery:
                 log_result(request, recipient, results[recipient.n])
             else:
                 parts.setdefault(owner, []).append((recipient, found))
-        for part in await asyncio.gather(*(self._part(request, owner, part) for owner, part in parts.items())):
+        pieces = (
+            self._part(request, owner, part[start : start + TOGETHER])
+            for owner, part in parts.items()
+            for start in range(0, len(part), TOGETHER)
+        )
+        for part in await asyncio.gather(*pieces):
             results |= {result.n: result for result in part}
         return [results[recipient.n] for recipient in request.recipients], ""
 

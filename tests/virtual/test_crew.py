@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from pillarbox.lib.delivery import Content, DeliveryRecipient, DeliveryRequest, 
 from pillarbox.lib.delivery.request import parse_request, passed_on
 from pillarbox.lib.hosted.mailboxes import Found
 from pillarbox.lib.hosted.owners import MailboxOwner
+from pillarbox.lib.hosted.search import Question
 from pillarbox.lib.ipc import Attributes, Channel, encode_frame
 from pillarbox.lib.log import log
 from pillarbox.lib.process.children import ChildFailed, leave_parent
 from pillarbox.virtual import crew as module
+from pillarbox.virtual import parent as parent_module
 from pillarbox.virtual.crew import MOST_CONNECTIONS, Crew
+from pillarbox.virtual.parent import ParentDelivery
 
 OWNER = MailboxOwner(20001, 20001)
 Talk = Callable[[Channel, Attributes], None]
@@ -157,6 +160,47 @@ def test_a_line_for_the_log_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     finally:
         log.send_lines(before)
     assert written == [b"x y z: first?Nov 11 forged[1]: line\n", b"x y z: second\n"]
+
+
+def test_a_request_with_very_many_recipients_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue manager's frame is full of them, and a child is told their places too."""
+    asked = request(tmp_path, *(f"{number:04}{'x' * 50}@example.com" for number in range(1_000)))
+
+    def live(theirs: socket.socket, *_: object, **__: object) -> None:
+        try:
+            channel = leave_parent(theirs)
+            while True:
+                frame = channel.receive()
+                numbers = [item.integer("n") for item in frame.groups("recipients")]
+                channel.send({"tag": frame.integer("tag"), "results": results(*numbers)})
+        finally:
+            os._exit(0)
+
+    def answer(found: object) -> Callable[[str], Generator[Question, Any, Any]]:
+        def search(address: str) -> Generator[Question, Any, Any]:
+            yield from ()
+            return found
+
+        return search
+
+    monkeypatch.setattr(module, "live", live)
+    monkeypatch.setattr(parent_module, "make_place", lambda *_, **__: None)
+
+    async def run() -> list[Result]:
+        parent = ParentDelivery(Config.for_tests(vmail_owner="5000:5001"), confine=False)
+        monkeypatch.setattr(parent._finding, "search", answer(Found(f"/{'d' * 100}/{'l' * 100}", True)))
+        monkeypatch.setattr(parent._owners, "search", answer(OWNER))
+        try:
+            return list((await parent.deliver(asked))[0])
+        finally:
+            parent.close()
+
+    try:
+        found = asyncio.run(run())
+    finally:
+        asked.close()
+    assert [result.status for result in found] == ["sent"] * 1_000
+    assert [result.n for result in found] == [recipient.n for recipient in asked.recipients]
 
 
 def test_a_request_that_is_passed_on_arrives_as_it_was(tmp_path: Path) -> None:
