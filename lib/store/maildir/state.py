@@ -65,7 +65,7 @@ class UidState:
         if known is not None and self._seen is not None and seen[0] == self._seen[0] and seen[1] >= known.end:
             if seen[1] > known.end:
                 uidlist.read_more(self._path, known)
-            if known.damaged and known.skipped >= 0:
+            if known.damaged:  # or another file, which got the number of one that was replaced twice
                 self.list = uidlist.read(self._path)
         else:
             self.list = uidlist.read(self._path)
@@ -123,12 +123,16 @@ class UidState:
 
     def assign(self, names: UidList, bases: Sequence[str], extensions: dict[str, str] | None = None) -> list[int]:
         """Give UIDs to `bases` in this order and write them down.  Call inside `locked`."""
-        given = [names.add(base, extensions.get(base, "") if extensions else "") for base in bases]
-        if names.damaged:
-            uidlist.rewrite(self._path, names)
-        else:
-            uidlist.append(self._path, names, bases)
-        self._remember()
+        try:
+            given = [names.add(base, extensions.get(base, "") if extensions else "") for base in bases]
+            if names.damaged:
+                uidlist.rewrite(self._path, names)
+            else:
+                uidlist.append(self._path, names, bases)
+            self._remember()
+        except BaseException:
+            self.list, self._seen = None, None  # it has numbers that are not in the file, and that others may give
+            raise
         return given
 
     def forget_vanished(self, look: Callable[[], Collection[str]]) -> None:

@@ -18,7 +18,7 @@ from pillarbox.lib.store.index.columns import mark_of
 from pillarbox.lib.store.index.layout import FLAGS, FRESH, GONE, NEW, Damaged, Record, Row, State
 from pillarbox.lib.store.index.live import Live, next_modseq
 from pillarbox.lib.store.index.table import Table
-from pillarbox.lib.store.interface import StoreUnavailable
+from pillarbox.lib.store.interface import MailboxNotFound, StoreError, StoreUnavailable
 from pillarbox.lib.store.maildir.filename import INFO, arrival_key, parse_info, sizes
 from pillarbox.lib.store.maildir.scan import Directories, Stamps, due_after_change, due_after_look, is_due
 from pillarbox.lib.store.maildir.state import UidState, has_many_vanished
@@ -197,7 +197,7 @@ class Synchronizer:
             state = _changed_by_us(state, len(latest))
         modseq = next_modseq(latest.state.modseq)
         if unknown or (self._uids.list is not None and self._uids.list.next_uid > state.uid_next):
-            arrived, state = self._arrived(unknown, state, modseq)
+            arrived, state = self._arrived(latest, unknown, state, modseq)
             taken = set(moved.values())
             self.taken.update(record.uid for record in arrived if record.name in taken)
             records += arrived
@@ -258,7 +258,9 @@ class Synchronizer:
                 self.taken.add(uid)
         return records
 
-    def _arrived(self, unknown: list[tuple[int, bytes]], state: State, modseq: int) -> tuple[list[Record], State]:
+    def _arrived(
+        self, latest: Table, unknown: list[tuple[int, bytes]], state: State, modseq: int
+    ) -> tuple[list[Record], State]:
         """Number messages that the index does not have."""
         by_text = {os.fsdecode(base_of(name)): (bit, name) for bit, name in unknown}
         with self._uids.locked() as names:
@@ -266,8 +268,7 @@ class Synchronizer:
             # Numbers that others have given and the index does not know yet; what had a lower one comes back, and is
             # a new message (RFC 9051 section 2.3.1.1).
             given = {base: uid for base, uid in names.uids.items() if uid >= state.uid_next}
-            if any(base not in by_text for base in given):
-                self._see_also(by_text, given)
+            came = self._see_also(by_text, given) if any(base not in by_text for base in given) else set()
             new = sorted((base for base in by_text if base not in given), key=arrival_key)
             if new:
                 given.update(zip(new, self._uids.assign(names, new), strict=True))
@@ -277,6 +278,12 @@ class Synchronizer:
         missing = range(first, min(state.uid_next, first + _MOST_MISSING))
         arrived = {given[base] for base in by_text}
         records = [Record(GONE, uid, modseq=modseq) for uid in missing if uid not in arrived]
+        if came:  # another server may have given a new number to a message that it had missed
+            records += [
+                Record(GONE, uid, modseq=modseq)
+                for uid, _, name in latest.names()
+                if os.fsdecode(base_of(name)) in came
+            ]
         with_dates = len(by_text) <= _MOST_DATES
         for uid, base in sorted((given[base], base) for base in by_text):
             bit, name = by_text[base]
@@ -286,14 +293,17 @@ class Synchronizer:
                 state = state._replace(uidls=state.uidls + 1)
         return records, state
 
-    def _see_also(self, by_text: dict[str, tuple[int, bytes]], given: dict[str, int]) -> None:
+    def _see_also(self, by_text: dict[str, tuple[int, bytes]], given: dict[str, int]) -> set[str]:
         """Add messages that were stored since we looked: they have lower numbers than those that we shall give."""
+        came = set()
         fresh, present = self.directories.list_both()
         for bit, names in ((FRESH, fresh), (0, present)):
             for name in names:
                 base = os.fsdecode(base_of(name))
                 if base in given and base not in by_text:
                     by_text[base] = (bit, name)
+                    came.add(base)
+        return came
 
     # --- parts
 
@@ -356,12 +366,17 @@ class Synchronizer:
             return
         if not has_many_vanished(latest.state.lines, latest.state.messages):
             return
-        self._uids.forget_vanished(self._bases)
+        try:
+            self._uids.forget_vanished(self._bases)
+        except MailboxNotFound:
+            raise
+        except StoreError:
+            return  # no room for the shorter list, or another is at it: the long one does as well
         if self._uids.list is not None:
             self._live.commit((), self._with_list(latest.state, self._uids.list))
 
     def _bases(self) -> set[str]:
-        return {os.fsdecode(base_of(name)) for names in self.directories.list_both() for name in names}
+        return {os.fsdecode(base_of(name)) for names in self.directories.list_quietly() for name in names}
 
 
 def _changed_by_us(state: State, messages: int) -> State:

@@ -17,7 +17,15 @@ from pillarbox.lib.store.index.file import IndexFile
 from pillarbox.lib.store.index.layout import FACT, FRESH, Damaged, Record, Row
 from pillarbox.lib.store.index.live import Live, next_modseq
 from pillarbox.lib.store.index.table import Table
-from pillarbox.lib.store.interface import Changes, Mailbox, MessageCache, MessageGone, Since, StoreUnavailable
+from pillarbox.lib.store.interface import (
+    Changes,
+    Mailbox,
+    MailboxNotFound,
+    MessageCache,
+    MessageGone,
+    Since,
+    StoreUnavailable,
+)
 from pillarbox.lib.store.maildir.filename import arrival_key
 from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.store.maildir.ledger import Ledger
@@ -107,6 +115,11 @@ class MaildirView(Mailbox):
         if self._live.latest is None:
             raise StoreUnavailable("the mailbox's index cannot be made")
         return self._live.latest
+
+    @property
+    def _replaced(self) -> bool:
+        """Whether the numbers of the session are those of a mailbox that is no more."""
+        return self._latest.base.header.uid_validity != self.uid_validity
 
     def refresh(self) -> Changes:
         live = self._live
@@ -223,7 +236,7 @@ class MaildirView(Mailbox):
         except Damaged:
             self._live.lose()
             row = self._latest.row(uid, named=named)
-        if row is None:
+        if row is None or self._replaced:
             raise MessageGone("no such message")
         return row
 
@@ -263,8 +276,10 @@ class MaildirView(Mailbox):
 
     @contextmanager
     def _changing(self) -> Iterator[OwnChanges]:
-        """Hold the index's lock, and write down there what was done."""
+        """Hold the index's lock, and write down there what was done.  Raises MailboxNotFound for another mailbox."""
         with self._live.locked():
+            if self._replaced:
+                raise MailboxNotFound("the mailbox was deleted")
             changes = OwnChanges(self)
             try:
                 yield changes
@@ -277,7 +292,7 @@ class MaildirView(Mailbox):
             return
         with self._live.locked():
             latest = self._live.latest
-            if latest is None:
+            if latest is None or self._replaced:
                 return
             records = [
                 Record(FACT, uid, size=size, date=date)
@@ -332,7 +347,7 @@ class OwnChanges:
         view, records = self._view, self._records
         latest = view._live.latest
         self._records = []
-        if not records or latest is None:
+        if not records or latest is None or view._replaced:
             return
         state = latest.state
         after = view._sync.directories.stamps()
