@@ -242,7 +242,12 @@ class SharedStore(Store):
 
     def list(self) -> list[MailboxEntry]:
         own = self.personal.list()
-        shares = [share for owner in self._sharing.owners(self._viewer) if (share := self._other(owner)) is not None]
+        shares: list[Share] = []
+        for owner in self._sharing.owners(self._viewer):
+            # Whoever's mail cannot be reached now: no reason to keep the user from the rest.
+            with suppress(StoreError):
+                if (share := self._other(owner)) is not None:
+                    shares.append(share)
         heads = {OTHERS}
         if (public := self._public()) is not None:
             shares.append(public)
@@ -257,9 +262,12 @@ class SharedStore(Store):
     def _shown(self, share: Share, subscribed: Collection[str]) -> Iterator[MailboxEntry]:
         """The mailboxes of one owner that the user may know of, and the levels above them."""
         exist: set[str] = set()
-        for entry in share.store.list():
+        entries: list[MailboxEntry] = []
+        with suppress(StoreError):
+            entries = share.store.list()
+        for entry in entries:
             if entry.selectable:
-                with suppress(MailboxNotFound):
+                with suppress(StoreError):
                     if "l" in self._rights(share, entry.name):
                         exist.add(share.outer(entry.name))
         levels: set[str] = set()

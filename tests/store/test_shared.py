@@ -77,6 +77,30 @@ def test_a_shared_mailbox_is_listed_and_opened(world: World) -> None:
         assert mailbox.read(1).read() == MESSAGE[0]
 
 
+@pytest.mark.parametrize("trouble", ["elsewhere", "no store", "no list"])
+def test_what_one_owner_has_out_of_reach_hides_nobody_elses(
+    world: World, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    eve = world.store(EVE)
+    eve.create("Hers")
+    eve.set_acl("Hers", BOB, "", "lr")
+    world.share("lr")
+    if trouble == "elsewhere":
+        world.kinds[ANN] = "imap"
+    elif trouble == "no store":
+        (world.base / "example.org/ann").rename(world.base / "away")
+        (world.base / "example.org/ann").write_text("")
+    else:
+        note = world.base / "example.org/ann/.Box/dovecot-acl"
+        note.unlink()
+        note.mkdir()
+    bob = world.store(BOB)
+    assert f"Other Users/{EVE}/Hers" in [entry.name for entry in bob.list()]
+    assert BOX not in [entry.name for entry in bob.list()]
+    with pytest.raises(StoreError):
+        bob.open(BOX)
+
+
 def test_nobody_else_sees_it(world: World) -> None:
     world.share("lr")
     for other in (EVE, FAR):
