@@ -131,10 +131,7 @@ class Crew:
         while expected:
             frame = await channel.receive()
             if "connect" in frame:
-                connections += 1
-                if connections > MOST_CONNECTIONS:
-                    raise ProtocolError(f"a batch needs {MOST_CONNECTIONS} connections at most")
-                await self._connect(channel)
+                connections += await self._connect(channel, more=connections < MOST_CONNECTIONS)
                 continue
             if "log" in frame:
                 for line in frame.texts("log"):
@@ -149,15 +146,20 @@ class Crew:
             if not answered.done.done():
                 answered.done.set_result(results)
 
-    async def _connect(self, channel: AsyncChannel) -> None:
+    async def _connect(self, channel: AsyncChannel, *, more: bool) -> bool:
+        """Give the child a connection to cleanup; whether it has got one.  One that gets none has what it wanted to
+        send wait: the rest of the batch may be in its mailboxes already."""
         try:
+            if not more:
+                raise ChannelClosed(f"a batch needs {MOST_CONNECTIONS} connections at most")
             cleanup = await AsyncChannel.connect(self._cleanup, CONNECT_TIMEOUT)
         except ChannelClosed as error:
             await channel.send({"connected": False, "why": str(error)})
-            return
+            return False
         with cleanup.detach() as connection:
             connection.setblocking(True)
             await channel.send({"connected": True}, [connection.fileno()])
+        return True
 
 
 def _results(frame: Attributes, part: _Part) -> list[Result]:

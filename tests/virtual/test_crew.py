@@ -24,6 +24,7 @@ from pillarbox.lib.process.children import ChildFailed, leave_parent
 from pillarbox.virtual import crew as module
 from pillarbox.virtual import parent as parent_module
 from pillarbox.virtual.crew import MOST_CONNECTIONS, Crew
+from pillarbox.virtual.filtering import SERVICE
 from pillarbox.virtual.parent import ParentDelivery
 
 OWNER = MailboxOwner(20001, 20001)
@@ -127,12 +128,26 @@ def test_one_that_says_nothing_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_its_connections_to_cleanup_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def talk(channel: Channel, frame: Attributes) -> None:
-        for _ in range(MOST_CONNECTIONS):
-            assert not channel.call({"connect": True}).boolean("connected"), "there is no cleanup here"
-        channel.send({"connect": True})
+        answers = [channel.call({"connect": True}) for _ in range(MOST_CONNECTIONS + 2)]
+        assert [answer.boolean("connected") for answer in answers] == [True] * MOST_CONNECTIONS + [False] * 2
+        channel.send({"tag": frame.integer("tag"), "results": results(3, 4)})
 
-    with pytest.raises(ChildFailed, match="connections at most"):
-        deliver(tmp_path, monkeypatch, talk, queue_directory=str(tmp_path))
+    (tmp_path / "private").mkdir()
+    with socket.socket(socket.AF_UNIX) as cleanup:
+        cleanup.bind(Config.for_tests(queue_directory=str(tmp_path)).socket_path(SERVICE))
+        cleanup.listen(100)
+        assert len(deliver(tmp_path, monkeypatch, talk, queue_directory=str(tmp_path))) == 2
+
+
+def test_a_cleanup_that_is_away_costs_no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of many messages of a batch may want to be sent on."""
+
+    def talk(channel: Channel, frame: Attributes) -> None:
+        for _ in range(100):
+            assert not channel.call({"connect": True}).boolean("connected"), "there is no cleanup here"
+        channel.send({"tag": frame.integer("tag"), "results": results(3, 4)})
+
+    assert len(deliver(tmp_path, monkeypatch, talk, queue_directory=str(tmp_path))) == 2
 
 
 def test_descriptors_of_a_child_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
