@@ -36,6 +36,8 @@ from pillarbox.lib.store.index.layout import (
 
 MEMORY: Final = 4 << 20
 """Octets of columns that one thread keeps between commands."""
+SMALL: Final = 512 << 10
+"""Octets of names that are read in one piece; of more only those that are wanted."""
 _serials: Final = itertools.count()
 
 
@@ -156,9 +158,13 @@ class Base:
 
     def name(self, place: int) -> bytes:
         """The file name of row `place`.  Its sum is not looked at: a name that is wrong leads nowhere."""
-        offset = self._spans["places"][0]
-        start, end = memoryview(self.read(offset + 4 * place, 8)).cast("I")
-        name = self.read(self._spans["names"][0] + start, end - start - 1) if start < end <= self.header.heap else b"/"
+        names_offset, size = self._spans["names"]
+        if size <= SMALL:
+            start, end = self.column("places")[place : place + 2]
+            name = bytes(self.column("names")[start : end - 1])
+        else:
+            start, end = memoryview(self.read(self._spans["places"][0] + 4 * place, 8)).cast("I")
+            name = self.read(names_offset + start, end - start - 1) if start < end <= self.header.heap else b"/"
         if b"/" in name or b"\0" in name or not name:
             self.damaged = True
             raise Damaged("the mailbox's index was damaged; it is made anew")
