@@ -111,6 +111,30 @@ def test_the_objects_go_when_nobody_has_the_body_any_more(store: SqlStore, serve
     assert server.objects == {}
 
 
+def test_a_body_whose_objects_are_half_gone_is_not_given_to_another_message(
+    store: SqlStore, server: ObjectServer
+) -> None:
+    text = noise(SEGMENT + 5)
+    store.append(INBOX, [text])
+    with store.open(INBOX) as inbox:
+        inbox.expunge([1])
+    with store._database.writing(durable=True) as transaction:
+        transaction.execute(
+            "UPDATE bodies SET unused_since = 1 WHERE account = ?1 AND unused_since > 0", transaction.account
+        )
+    lost = RuntimeError("the front end dies before the commit")
+    with pytest.raises(RuntimeError), store._database.writing(durable=True) as transaction:
+        assert clear_unused(store._database, transaction) == 1
+        raise lost
+    assert server.objects == {}
+    store.append(INBOX, [text])
+    with store.open(INBOX) as inbox, inbox.read(2) as content:
+        assert content.read() == text
+    assert age(store) == 1
+    with store.open(INBOX) as inbox, inbox.read(2) as content:
+        assert content.read() == text
+
+
 def test_a_message_that_was_given_up_leaves_no_object(store: SqlStore, server: ObjectServer) -> None:
     given_up = store.begin_append(INBOX)
     given_up.write(noise(SEGMENT * 3 + 1))
