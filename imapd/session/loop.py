@@ -179,7 +179,7 @@ class SessionLoop(Session):
                 if self._appending is not None:
                     self._appending.write(event.data)
             case TooLong():
-                self._wrong(_tag_of(event.start), "Command line too long.")
+                self._wrong(self._abandon(event.start), "Command line too long.")
 
     async def _command(self, data: bytes) -> None:
         if not data.strip():
@@ -280,7 +280,7 @@ class SessionLoop(Session):
     async def _offer(self, offer: LiteralOffer) -> None:
         if self._reader.refusal(offer):
             self._reader.refuse()
-            self._wrong(_tag_of(offer.command), f"Literal larger than {LITERAL_LIMIT} octets.")
+            self._wrong(self._abandon(offer.command), f"Literal larger than {LITERAL_LIMIT} octets.")
             return
         if offer.streamed and not await self._begin_message(offer):
             self._reader.refuse()
@@ -309,6 +309,14 @@ class SessionLoop(Session):
             self._appending.abort()
             self._appending = None
         return False
+
+    def _abandon(self, start: bytes) -> bytes:
+        """A command that begins with `start`, or an APPEND under way, breaks off; gives its tag."""
+        appending, self._appending = self._appending, None
+        if appending is None:
+            return _tag_of(start)
+        appending.abort()
+        return appending.tag
 
     async def _end_append(self, rest: bytes) -> None:
         if self._appending is None:

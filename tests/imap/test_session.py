@@ -293,6 +293,21 @@ def test_append_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     run(dialogue())
 
 
+@pytest.mark.parametrize("rest", [b" {9999999999999999999}\r\n", b" " + b"x" * 100_000 + b"\r\n"])
+def test_an_append_that_breaks_off_leaves_nothing_open(tmp_path: Path, rest: bytes) -> None:
+    async def dialogue() -> None:
+        client = await filled(tmp_path, 1)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            await client.send(b"x APPEND INBOX {5+}\r\nhello" + rest)
+            assert (await client.line()).startswith(b"x BAD ")
+        assert os.listdir(tmp_path / "Maildir" / "tmp") == []
+        assert len(os.listdir("/proc/self/fd")) == before
+        await client.close()
+
+    run(dialogue())
+
+
 def test_append_broken_off_leaves_nothing(tmp_path: Path) -> None:
     async def dialogue() -> None:
         client = Client(location(tmp_path))
