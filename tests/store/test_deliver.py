@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import pytest
+
 from pillarbox.lib.store.delivering import Delivery, NoSuchFolder
 from pillarbox.lib.store.interface import FLAGGED, INBOX, SEEN, Store
 
@@ -53,10 +55,11 @@ def test_a_mailbox_is_made_only_where_that_is_wanted(store: Store) -> None:
     assert not store.exists("None")
 
 
-def test_a_message_that_cannot_be_read_fails_alone(store: Store) -> None:
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), EOFError("shorter than it was")])
+def test_a_message_that_cannot_be_read_fails_alone(store: Store, error: Exception) -> None:
     def broken() -> Iterator[bytes]:
         yield b"Subject: x\n\n"
-        raise OSError(5, "Input/output error")
+        raise error
 
     good, bad, other = store.deliver([Delivery(message("1")), Delivery(broken), Delivery(message("2"))])
     assert good is None and other is None

@@ -113,6 +113,8 @@ class MaildirWriter:
                     pending.append((index, self._write(delivery)))
                 except DeliveryFailure as failure:
                     outcome[index] = failure
+                except EOFError as error:
+                    outcome[index] = DeliveryFailure("4.3.0", f"cannot read the message: {error}")
                 except OSError as error:
                     outcome[index] = from_os_error(error, f"create maildir file in {delivery.maildir}")
             if pending:
