@@ -19,6 +19,14 @@ _FIRST_NOTED: Final = 8
 _CLEARED: Final = 16
 """Bodies that are cleared away at a time: each object is a request, and the account waits."""
 
+_DOUBTFUL: Final = "(refs = 0 AND segments > 0 AND unused_since < ?3)"
+"""A body of which objects may be gone already: they are deleted before the commit that takes away its row."""
+
+
+def _doubtful_before() -> int:
+    # Earlier than `clear_unused` would, for front ends whose clocks differ.
+    return int(time.time()) - pieces.UNUSED_KEPT // 2
+
 
 class ObjectWriter(pieces.BodyWriter):
     """A body on its way into object storage, or, as it is small, into the database."""
@@ -62,14 +70,26 @@ class ObjectWriter(pieces.BodyWriter):
             return
         self._known = bool(
             self._database.single(
-                "SELECT 1 FROM bodies WHERE account = ?1 AND digest = ?2",
+                f"SELECT 1 FROM bodies WHERE account = ?1 AND digest = ?2 AND NOT {_DOUBTFUL}",
                 self._database.account,
                 self._digest.digest(),
+                _doubtful_before(),
             )
         )
         if not self._known:
             self._put(bytes(self._rest))
             self._rest.clear()
+
+    def finish(self, transaction: Transaction, refs: int = 1) -> int:
+        if self.size >= objects.FROM:
+            transaction.execute(
+                f"UPDATE bodies SET digest = ?4 WHERE account = ?1 AND digest = ?2 AND {_DOUBTFUL}",
+                transaction.account,
+                self._digest.digest(),
+                _doubtful_before(),
+                b"-%016x" % self._body,
+            )
+        return super().finish(transaction, refs)
 
     def _complete(self, transaction: Transaction, digest: bytes, refs: int) -> None:
         if not self._put_so_far and not self._known:
