@@ -10,7 +10,7 @@ import pytest
 
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import INBOX, SEEN, Mailbox, MailboxNotFound, MessageGone, Store, StoreError
-from pillarbox.lib.store.maildir import uidlist
+from pillarbox.lib.store.maildir import keywords, uidlist
 
 FOLDER = "Folder"
 
@@ -115,6 +115,22 @@ def test_a_list_with_the_inode_of_one_that_was_replaced_is_read_as_a_whole(tmp_p
     assert again is not None and again.uids["5.M1P1.h"] == 5
 
 
+@pytest.mark.parametrize("more", ["", "2 :2.M1P1.h\n"])
+def test_a_list_of_another_mailbox_with_the_same_inode_is_read_as_a_whole(tmp_path: Path, more: str) -> None:
+    store = account(tmp_path)
+    store.append(INBOX, letter("one"))
+    path = tmp_path / "mail" / uidlist.NAME
+    names = uidlist.read(str(path))
+    assert names is not None
+    (base,) = names.uids
+    other = f"{(names.uid_validity + 5)} N1 G{'f' * 32}"
+    path.write_text(f"3 V{other}\n1 :{'x' * len(base)}\n{more}")  # deleted and made anew under an open account
+    appended = store.append(INBOX, letter("two"))
+    assert appended.uid_validity == names.uid_validity + 5
+    again = uidlist.read(str(path))
+    assert again is not None and again.uids["x" * len(base)] == 1
+
+
 def test_a_new_number_that_another_server_gave_replaces_the_old_one(tmp_path: Path) -> None:
     store = account(tmp_path)
     store.append(INBOX, letter("one"))
@@ -148,3 +164,22 @@ def test_a_full_disk_keeps_nobody_out_whose_list_would_be_shortened(
         assert subjects(inbox) == [(1, "one")]
         assert inbox.expunge([1]) == (1,)
     assert len(path.read_bytes().splitlines()) == 400
+
+
+def test_a_keyword_that_could_not_be_written_down_has_no_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = account(tmp_path)
+    store.append(INBOX, letter("one"))
+
+    def full(path: str, data: object, mode: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with store.open(INBOX) as inbox:
+        with monkeypatch.context() as patch:
+            patch.setattr(keywords, "write_file", full)
+            with pytest.raises(StoreError):
+                inbox.set_flags([1], "add", 0, ["lost"])
+        inbox.set_flags([1], "add", 0, ["lost"])
+    with account(tmp_path).open(INBOX) as inbox:
+        assert [state.keywords for state in inbox.messages] == [{"lost"}]

@@ -92,6 +92,8 @@ class Keywords:
                 try:
                     write_file(self._path, serialize(self.names), 0o600)
                 except OSError as error:
+                    self._seen = (0, 0, 0)  # the letters that were to be given may become others'
+                    self.reload()
                     raise StoreUnavailable(f"cannot write {self._path}: {error.strerror}") from error
             self._cache = {"": frozenset()}
         return "".join(sorted({by_name[word.lower()] for word in words if word.lower() in by_name}))

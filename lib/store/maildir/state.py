@@ -65,7 +65,8 @@ class UidState:
         if known is not None and self._seen is not None and seen[0] == self._seen[0] and seen[1] >= known.end:
             if seen[1] > known.end:
                 uidlist.read_more(self._path, known)
-            if known.damaged:  # or another file, which got the number of one that was replaced twice
+            if known.damaged or (seen[1] == self._seen[1] and self._seen[2] >= 0):
+                # Perhaps another file, which got the number of one that is no more.
                 self.list = uidlist.read(self._path)
         else:
             self.list = uidlist.read(self._path)

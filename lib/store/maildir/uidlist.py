@@ -25,6 +25,8 @@ NAME: Final = "dovecot-uidlist"
 _HEADER3 = re.compile(r"3(?: |\Z)")
 _HEADER1 = re.compile(r"1 ([0-9]{1,10}) ([0-9]{1,10})\Z")
 _MAX_UID: Final = 0xFFFFFFFF
+_MAX_HEADER: Final = 512
+"""Octets of a first line that is looked at again."""
 _MAX_BYTES: Final = 1 << 30
 """A list of ten million messages; more is not a UID list."""
 
@@ -161,9 +163,13 @@ def read(path: str) -> UidList | None:
 
 
 def read_more(path: str, result: UidList) -> None:
-    """Take in what was appended to the file since."""
+    """Take in what was appended to the file since; `damaged` where it is another mailbox's."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
+        header = _parse_header(os.pread(fd, _MAX_HEADER, 0).partition(b"\n")[0].decode("utf-8", "surrogateescape"))
+        if header is None or (header.uid_validity, header.guid) != (result.uid_validity, result.guid):
+            result.damaged = True
+            return
         parse_more(result, _read_from(fd, result.end))
     finally:
         os.close(fd)
