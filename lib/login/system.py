@@ -19,7 +19,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from pillarbox.lib.clients.auth import Account, AuthClient
 from pillarbox.lib.clients.auth_messages import encode_account
@@ -94,12 +94,26 @@ def serve_system_sessions(worker: Parent, service: str, serve: Serve) -> None:
     _Parent(worker, service, serve).run()
 
 
+class _Rights(NamedTuple):
+    """Of an account, and what its process may reach: whoever got another uid or home gets another process."""
+
+    address: str
+    uid: int | None
+    gid: int | None
+    home: str
+    system: bool
+
+
+def _rights(account: Account) -> _Rights:
+    return _Rights(account.address, account.uid, account.gid, account.home, account.system)
+
+
 @dataclass(slots=True, eq=False)
 class _Child:
     """A process that serves the sessions of one account."""
 
     pid: int
-    address: str
+    rights: _Rights
     channel: Channel
     sessions: int = 0
     idle_since: float = field(default_factory=time.monotonic)
@@ -115,7 +129,7 @@ class _Parent:
         self._auth = AuthClient(worker.config)
         self._apart = owners_differ(worker.config)
         self._children: dict[int, _Child] = {}
-        self._by_address: dict[str, _Child] = {}
+        self._by_rights: dict[_Rights, _Child] = {}
         self._own: tuple[socket.socket, ...] = ()
         """Sockets by which the parent wakes itself."""
 
@@ -196,11 +210,11 @@ class _Parent:
         if not child.let_go:
             child.let_go = True
             child.channel.close()
-        if self._by_address.get(child.address) is child:
-            del self._by_address[child.address]
+        if self._by_rights.get(child.rights) is child:
+            del self._by_rights[child.rights]
 
     def _let_idle_go(self) -> None:
-        for child in list(self._by_address.values()):
+        for child in list(self._by_rights.values()):
             if not child.sessions and time.monotonic() - child.idle_since > LINGER:
                 self._let_go(child)
 
@@ -244,7 +258,7 @@ class _Parent:
 
     def _pass_on(self, account: Account, members: Mapping[str, object], client: tuple[int, ...]) -> bool:
         """Give a client to the child of its account; False where that child is not to be spoken to any more."""
-        child = self._by_address.get(account.address) or self._fork(account, client)
+        child = self._by_rights.get(_rights(account)) or self._fork(account, client)
         try:
             child.channel.send(members, client)
         except ChannelClosed:
@@ -263,8 +277,8 @@ class _Parent:
             self._child(Channel(theirs), account)
         theirs.close()
         ours.settimeout(PASS_ON)
-        child = _Child(pid, account.address, Channel(ours))
-        self._children[pid] = self._by_address[account.address] = child
+        child = _Child(pid, _rights(account), Channel(ours))
+        self._children[pid] = self._by_rights[child.rights] = child
         return child
 
     def _child(self, channel: Channel, account: Account) -> NoReturn:

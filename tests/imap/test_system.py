@@ -29,6 +29,8 @@ from pillarbox.lib.login.handover import SessionRequest
 from pillarbox.lib.process import Program, Worker
 from pillarbox.lib.process.loop import preload
 
+MOVED_UID = 54322
+
 
 def system_user() -> pwd.struct_passwd:
     """Whom to become: nobody where the tests run as root, else the caller."""
@@ -72,6 +74,7 @@ class Parent:
         self.accounts = {
             "good": Account(user.pw_name, user.pw_uid, user.pw_gid, str(home), mail, True),
             "again": Account(user.pw_name, user.pw_uid, user.pw_gid, str(home), mail, True),
+            "moved": Account(user.pw_name, MOVED_UID, MOVED_UID, str(home), mail, True),
             "hosted": Account("ann@example.com", None, None, str(home), mail, False),
             "root": Account("root", 0, 0, str(home), mail, True),
             "other": Account("other", 4242, 4242, str(home), mail, True),
@@ -225,6 +228,23 @@ def test_sessions_of_one_user_are_in_one_process(parent: Parent) -> None:
         pass
     second.sendall(b"b NOOP\r\n")
     assert second.recv(4096).startswith(b"b OK"), "the end of one session is not that of another"
+
+
+def test_who_has_got_another_uid_is_not_served_by_the_old_one(parent: Parent) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can become several users")
+    _, first = parent.start_session("good")
+    first.recv(4096)
+    reply, second = parent.start_session("moved")
+    assert reply.boolean("ok")
+    second.recv(4096)
+    uids = {
+        int(line.split()[1])
+        for pid in children(parent)
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("Uid:")
+    }
+    assert uids == {system_user().pw_uid, MOVED_UID}
 
 
 def test_a_process_that_is_killed_is_replaced(parent: Parent) -> None:
