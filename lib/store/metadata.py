@@ -17,6 +17,8 @@ VALUE_LIMIT: Final = 32768
 """Octets of one value: half of what a literal may have, so that the client is told."""
 ENTRY_LIMIT: Final = 100
 """Entries that one user, or all together in /shared, may have of one mailbox."""
+GUEST_LIMIT: Final = 200_000
+"""Octets of what one other user may have beside a mailbox, as it is stored: its owner must find room there too."""
 NAME_LIMIT: Final = 200
 """Characters of a name."""
 SPECIAL_USE: Final = "/private/specialuse"
@@ -100,6 +102,10 @@ def change(store: Store, mailbox: str, changes: Mapping[str, bytes | None]) -> N
             count = sum(key.startswith(group) and key.partition(_OWNER)[2] == owner for key in entries)
             if count > ENTRY_LIMIT and any(value is not None for value in changes.values()):
                 raise TooMany(f"a mailbox has at most {ENTRY_LIMIT} annotations")
+        if user and any(value is not None for value in changes.values()):
+            own = {key: value for key, value in entries.items() if key.partition(_OWNER)[2] == user}
+            if len(serialize(own)) > GUEST_LIMIT:
+                raise TooMany("your annotations of another's mailbox take too much room")
         return serialize(entries)
 
     store.change_note(mailbox, "metadata", make)

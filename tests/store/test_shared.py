@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pillarbox.lib.store import guarded, open_store
+from pillarbox.lib.store import guarded, metadata, open_store
 from pillarbox.lib.store.acl import Viewer
 from pillarbox.lib.store.interface import (
     ALL_RIGHTS,
@@ -392,6 +392,17 @@ def test_no_name_leads_where_the_access_list_does_not(world: World, name: str) -
     assert [
         path for path in after if path not in before and "dovecot" not in path.name and "pillarbox" not in path.name
     ] == []
+
+
+def test_a_reader_leaves_room_for_its_owners_annotations(world: World) -> None:
+    bob, value = world.share("lr"), b"\xff" * metadata.VALUE_LIMIT
+    metadata.change(bob, BOX, {"/private/0": value})
+    with pytest.raises(metadata.TooMany):
+        for number in range(1, metadata.ENTRY_LIMIT):
+            metadata.change(bob, BOX, {f"/private/{number}": value})
+    metadata.change(world.store(ANN), "Box", {f"/private/{number}": value for number in range(10)})
+    metadata.change(bob, BOX, {"/private/0": None})
+    assert metadata.visible(bob, BOX) == {}
 
 
 def test_mailboxes_do_not_change_owners(world: World) -> None:
