@@ -87,8 +87,8 @@ def test_expire_is_never_or_days(text: str, days: int | None) -> None:
     assert POP3_EXPIRE.parse(text) == days
 
 
-def test_what_courier_wrote_down_goes_first(location: str) -> None:
-    place = Path(location.partition(":")[2])
+def test_what_courier_wrote_down_goes_first(tmp_path: Path) -> None:
+    place, location = tmp_path / "mail", f"maildir:{tmp_path}/mail"
     for part in ("cur", "new", "tmp"):
         (place / part).mkdir(parents=True)
     for name in ("1.a", "2.b", "3.c"):
