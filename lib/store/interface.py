@@ -644,6 +644,12 @@ class Store(ABC):
         with self.open(name) as mailbox:
             mailbox.expunge(uids)
 
+    def holds(self, name: str, uid_validity: int) -> bool:
+        """Whether the mailbox of this name, which was opened with this UIDVALIDITY, is still that one: another may have
+        taken its name.  True where open mailboxes tell that themselves, by `Changes.uid_validity_changed`.
+        """
+        return True
+
     def transfer(self, mailbox: Mailbox, uids: Collection[int], destination: str, *, move: bool) -> Copied:
         """`mailbox.copy` or `mailbox.move`, for an open mailbox of this store, to any mailbox that this store names."""
         return mailbox.move(uids, destination) if move else mailbox.copy(uids, destination)

@@ -374,7 +374,12 @@ class SharedStore(Store):
         rights = self._need(share, inner, "r")
         # Section 5.2: read-write for whoever may change anything in it.
         mailbox = share.store.open(inner, read_only or not set(rights) & set("istwe"))
-        return guarded(name, mailbox, lambda: self._rights(share, inner), self._carry)
+
+        def look() -> str:
+            # The list of whatever has the name now says nothing of what is open.
+            return self._rights(share, inner) if share.store.holds(inner, mailbox.uid_validity) else ""
+
+        return guarded(name, mailbox, look, self._carry)
 
     def status(self, name: str, with_size: bool = False) -> MailboxStatus:
         found = self._share(name)
@@ -390,6 +395,11 @@ class SharedStore(Store):
         share, inner = found
         rights = self._need(share, inner, "i")
         return GuardedAppender(share.store.begin_append(inner), rights)
+
+    def holds(self, name: str, uid_validity: int) -> bool:
+        found = self._share(name)
+        store, inner = (self.personal, name) if found is None else (found[0].store, found[1])
+        return store.holds(inner, uid_validity)
 
     def take_back(self, name: str, uids: Collection[int]) -> None:
         found = self._share(name)

@@ -394,6 +394,33 @@ def test_no_name_leads_where_the_access_list_does_not(world: World, name: str) -
     ] == []
 
 
+@pytest.mark.parametrize("kind", ["maildir", "sqlite"])
+def test_what_takes_the_name_of_an_open_mailbox_does_not_open_that(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Its list is that of another mailbox; what was renamed has one of its own."""
+    monkeypatch.setattr(guarded, "RECHECK", -1.0)
+    world.kinds[ANN] = kind
+    (world.base / "example.org/ann").mkdir(parents=True)
+    bob, ann = world.share(ALL_RIGHTS), world.store(ANN)
+    with bob.open(BOX) as mailbox:
+        ann.rename("Box", "Private")
+        ann.set_acl("Private", BOB, "", "")
+        ann.create("Box")
+        ann.set_acl("Box", BOB, "", ALL_RIGHTS)
+        ann.append("Private", [b"Subject: secret\r\n\r\nsecret\r\n"])
+        assert mailbox.refresh().new == ()
+        for action in (
+            lambda: mailbox.read(2),
+            lambda: mailbox.read(1),
+            lambda: mailbox.set_flags([1], "add", SEEN).states[0],
+            lambda: bob.transfer(mailbox, [1], "INBOX", move=False).uids[0],
+        ):
+            with pytest.raises((StoreError, IndexError)):
+                action()
+    assert ann.status("Private").messages == 2 and ann.status("Private").unseen == 2
+
+
 def test_a_reader_leaves_room_for_its_owners_annotations(world: World) -> None:
     bob, value = world.share("lr"), b"\xff" * metadata.VALUE_LIMIT
     metadata.change(bob, BOX, {"/private/0": value})

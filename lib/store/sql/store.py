@@ -87,6 +87,10 @@ class SqlStore(Store):
         name = canonical(name)
         return name == INBOX or self._find(name) is not None
 
+    def holds(self, name: str, uid_validity: int) -> bool:
+        row = self._find(canonical(name))
+        return row is not None and row.uid_validity == uid_validity
+
     def create(self, name: str) -> None:
         name = canonical(name)
         with self._database.writing(durable=True) as transaction:
