@@ -17,6 +17,7 @@ _MODIFY, _CLOSE_WRITE, _MOVED, _CREATE, _DELETE, _DELETE_SELF, _MOVE_SELF, _ATTR
 )  # fmt: skip
 _MASK = _MODIFY | _CLOSE_WRITE | _MOVED | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF
 _IGNORED = 0x8000
+_OVERFLOW = 0x4000
 _EVENT = struct.Struct("iIII")
 
 Callback = Callable[[], None]
@@ -95,6 +96,9 @@ class Watcher:
         while position + _EVENT.size <= len(data):
             number, mask, _, length = _EVENT.unpack_from(data, position)
             position += _EVENT.size + length
+            if mask & _OVERFLOW:  # something was not told: it may concern everybody
+                for callback in [each for callbacks in self._callbacks.values() for each in callbacks]:
+                    callback()
             if number not in told:
                 told.add(number)
                 for callback in tuple(self._callbacks.get(number, ())):

@@ -13,6 +13,7 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
 import time
 import traceback
@@ -322,6 +323,26 @@ def where(store: Store) -> dict[str, list[tuple[int, int]]]:
                 rows.append((uid, number))
             found[name] = rows
     return found
+
+
+def test_when_the_kernel_has_lost_events_everybody_looks(tmp_path: Path) -> None:
+    woken: list[int] = []
+
+    async def lost() -> None:
+        watcher = Watcher()
+        for number in range(2):
+            (tmp_path / str(number)).mkdir()
+            assert watcher.watch([str(tmp_path / str(number))], lambda number=number: woken.append(number))  # type: ignore[misc]
+        reader, writer = os.pipe()
+        os.write(writer, struct.pack("iIII", -1, 0x4000, 0, 0))  # IN_Q_OVERFLOW
+        os.dup2(reader, watcher._fd)
+        watcher.drain()
+        watcher.close()
+        os.close(reader)
+        os.close(writer)
+
+    asyncio.run(lost())
+    assert woken == [0, 1]
 
 
 def serve(location: str, theirs: socket.socket) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import INBOX, SEEN, Mailbox, MailboxNotFound, MessageGone, Store, StoreError
 from pillarbox.lib.store.maildir import keywords, uidlist
+from pillarbox.lib.store.maildir.ledger import Ledger
+from pillarbox.lib.store.quota import Quota
 
 FOLDER = "Folder"
 
@@ -183,3 +186,32 @@ def test_a_keyword_that_could_not_be_written_down_has_no_letter(
         inbox.set_flags([1], "add", 0, ["lost"])
     with account(tmp_path).open(INBOX) as inbox:
         assert [state.keywords for state in inbox.messages] == [{"lost"}]
+
+
+def test_modification_sequences_go_up_though_the_index_is_lost_and_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = account(tmp_path)
+    store.append(INBOX, letter("one"))
+    with store.open(INBOX) as inbox:
+        inbox.set_flags([1], "add", SEEN)
+        told = inbox.highest_modseq
+    (tmp_path / "mail" / "pillarbox-index").unlink()
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() - 3600 * 10**9)
+    with account(tmp_path).open(INBOX) as inbox:
+        assert inbox.highest_modseq > told
+        assert [state.uid for state in inbox.changed_since(told).changed] == [1]
+
+
+def test_a_message_that_is_stored_is_not_refused_because_it_cannot_be_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"maildir:{tmp_path / 'mail'}", Quota())
+    store.append(INBOX, letter("one"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Ledger, "add", full)
+    assert store.append(INBOX, letter("two")).uid == 2

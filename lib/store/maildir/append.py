@@ -6,6 +6,7 @@ import errno
 import os
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 
 from pillarbox.lib.store.interface import (
@@ -108,9 +109,10 @@ class MaildirAppender(Appender):
                 uid_validity = names.uid_validity
             sync_directory(f"{self._directory}/{place[:3]}")
             arrivals.note()
-            self._ledger.add(self._name, self._count.stored, 1)
         except OSError as error:
             raise store_error(error, "cannot store message") from error
+        with suppress(OSError):  # the message is there; the next count will find it
+            self._ledger.add(self._name, self._count.stored, 1)
         self._close()
         return Appended(uid_validity, uid)
 

@@ -29,6 +29,8 @@ _MOST_DATES: Final = 10_000
 """So many files are asked for their date at once when they are found; of more, when somebody wants to know."""
 _MOST_MISSING: Final = 10_000
 """So many UIDs without a message are noted at once; more than that come of another server's list."""
+_AFTER_CHANGE: Final = 1_000_000
+"""Microseconds after a change of a directory within which it has got its modification sequence."""
 _NOT_OURS: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 
 
@@ -141,7 +143,8 @@ class Synchronizer:
         unknown = sorted((base for base in by_text if base not in names.uids or base in back), key=arrival_key)
         if unknown:
             self._uids.assign(names, unknown)
-        modseq = next_modseq(told.state.modseq if told is not None else 0)
+        # The clock may have been set back since an index that is no more told of the last changes.
+        modseq = next_modseq(max(told.state.modseq if told is not None else 0, max(before) // 1000 + _AFTER_CHANGE))
         with_dates = len(by_text) <= _MOST_DATES
         rows = []
         for uid, base in sorted((names.uids[base], base) for base in by_text):
