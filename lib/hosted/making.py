@@ -2,8 +2,8 @@
 
 Each level is opened by its descriptor and never through a symbolic link, so that whoever owns a level can at most keep
 a mailbox from being made.  What exists keeps its owner; a level on the way is opened for its mailboxes' owners to pass.
-Until a new directory has its owner it has mode 0, by which the next one finds it whose maker was killed; a new file has
-another name until then.
+Until a new directory has its owner it has a mode of its own, by which the next one finds it whose maker was killed; a
+new file has another name until then.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pillarbox.lib.hosted.owners import MailboxOwner
 from pillarbox.lib.store.failure import from_os_error
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_BEGUN: Final = stat.S_ISVTX
+"""The mode of a directory that is not its owner's yet; nobody gives one such a mode to close it."""
 _PASSABLE: Final = 0o011
 """For the group and all others: the owner of a mailbox is none that the directory knows."""
 
@@ -52,7 +54,7 @@ def make_place(base: str, path: str, owner: MailboxOwner, usual: MailboxOwner, *
 def _enter(place: int, name: str, owner: MailboxOwner) -> int:
     """Make the directory if it is not there, and give its descriptor in exchange for that of the one above."""
     try:
-        os.mkdir(name, 0, dir_fd=place)
+        os.mkdir(name, _BEGUN, dir_fd=place)
     except FileExistsError:
         pass
     inside = os.open(name, _DIRECTORY, dir_fd=place)
@@ -71,7 +73,7 @@ def _enter(place: int, name: str, owner: MailboxOwner) -> int:
 
 
 def _is_begun(about: os.stat_result) -> bool:
-    return stat.S_ISDIR(about.st_mode) and stat.S_IMODE(about.st_mode) == 0
+    return stat.S_ISDIR(about.st_mode) and stat.S_IMODE(about.st_mode) == _BEGUN
 
 
 def _let_pass(place: int, usual: MailboxOwner) -> None:

@@ -234,10 +234,11 @@ def test_a_parent_that_is_killed_leaves_nothing_that_the_next_one_does_not_finis
 
 
 @root
-def test_another_users_directory_stays_closed(base: Path) -> None:
+@pytest.mark.parametrize(("uid", "mode"), [(20002, 0o1000), (20002, 0), (OWNER.uid, 0), (0, 0)])
+def test_a_directory_that_was_closed_stays_closed(base: Path, uid: int, mode: int) -> None:
     place = base / "example.com/ann"
     place.mkdir(parents=True)
-    os.chown(place, 20002, 20002)
-    place.chmod(0)
+    os.chown(place, uid, uid)
+    place.chmod(mode)
     make_place(str(base), str(place), OWNER, USUAL, is_maildir=True)
-    assert about(place) == (20002, 20002, 0)
+    assert about(place) == (uid, uid, mode & 0o777)
