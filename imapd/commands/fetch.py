@@ -14,7 +14,7 @@ from pillarbox.imapd.fetch.uid import UID
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.session.context import Session
-from pillarbox.lib.store.interface import SEEN, MessageGone, OverQuota, StoreError, StoreUnavailable
+from pillarbox.lib.store.interface import SEEN, MessageGone, NoPermission, OverQuota, StoreError, StoreUnavailable
 
 RUN = 500
 """Messages that are worked on together before others get their turn: some milliseconds."""
@@ -114,7 +114,7 @@ def _set_seen(session: Session, message: Message) -> bool:
     """Whether the message is now marked as read; where that cannot be kept, it can be read all the same."""
     try:
         return bool(session.mailbox.mailbox.set_flags((message.uid,), "add", SEEN).states)
-    except (OverQuota, StoreUnavailable):
+    except (NoPermission, OverQuota, StoreUnavailable):
         return False
 
 

@@ -139,6 +139,21 @@ def test_flags_by_the_rights_that_there_are(tmp_path: Path) -> None:
     run(dialogue())
 
 
+def test_who_may_mark_nothing_any_more_reads_all_the_same(tmp_path: Path) -> None:
+    """RFC 4314 section 4: BODY[] without the right s succeeds."""
+
+    async def dialogue() -> None:
+        ann, bob = await shared(tmp_path, "lrs")
+        await bob.ok(f'SELECT "{BOX}"')
+        await ann.ok("SETACL Box bob@example.org lr")
+        lines = await bob.ok("FETCH 1 BODY[]")
+        assert MESSAGE in b"".join(lines) and b"Seen" not in b"".join(lines)
+        await ann.close()
+        await bob.close()
+
+    run(dialogue())
+
+
 def test_lists_tell_rights(tmp_path: Path) -> None:
     """RFC 8440 section 3."""
 
