@@ -23,6 +23,9 @@ LOCK_TIMEOUT: Final = 20.0
 STALE_AFTER: Final = 120.0
 """Seconds after which a dot lock of unknown holder is taken to be forgotten (Dovecot's limit for its UID lists)."""
 
+_ALIVE: Final = 10
+"""So many times longer is a lock believed whose holder lives."""
+
 _WHOLE_FILE: Final = struct.Struct("@hhqqi4x")
 """struct flock: type, whence, start, length, pid (0 for locks of an open file)."""
 _HOST: Final = os.uname().nodename
@@ -140,8 +143,10 @@ def _is_stale(path: str, stale_after: float) -> bool:
     finally:
         os.close(fd)
     pid, _, host = holder.partition(":")
-    if host == _HOST and pid.isascii() and pid.isdigit() and 0 < len(pid) < 10 and not _process_lives(int(pid)):
-        return True
+    if host == _HOST and pid.isascii() and pid.isdigit() and 0 < len(pid) < 10:
+        if not _process_lives(int(pid)):
+            return True
+        stale_after *= _ALIVE  # at work with a large mailbox on a slow disk, unless it got a dead one's number
     return time.time() - changed > stale_after
 
 
