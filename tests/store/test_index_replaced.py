@@ -6,13 +6,17 @@ import errno
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.interface import INBOX, SEEN, Mailbox, MailboxNotFound, MessageGone, Store, StoreError
-from pillarbox.lib.store.maildir import keywords, uidlist
+from pillarbox.lib.store.locks import dot_lock
+from pillarbox.lib.store.maildir import keywords, transfer, uidlist
+from pillarbox.lib.store.maildir import state as uid_state
 from pillarbox.lib.store.maildir.ledger import Ledger
+from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
 from pillarbox.lib.store.quota import Quota
 
 FOLDER = "Folder"
@@ -215,3 +219,36 @@ def test_a_message_that_is_stored_is_not_refused_because_it_cannot_be_counted(
 
     monkeypatch.setattr(Ledger, "add", full)
     assert store.append(INBOX, letter("two")).uid == 2
+
+
+def test_a_message_that_another_program_renames_under_a_move_is_moved_or_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = account(tmp_path)
+    for number in range(3):
+        store.append(INBOX, letter(str(number)))
+    cur = tmp_path / "mail" / "cur"
+
+    def by_another(uid: int) -> None:
+        """Rename the file of a message, as mutt does."""
+        (old,) = (path for path in cur.iterdir() if path.name.encode() == inbox._row(uid).name)
+        old.rename(f"{old}S")
+
+    with store.open(INBOX) as inbox:
+        assert isinstance(inbox, MaildirMailbox)
+        by_another(1)
+        assert inbox.move([1], INBOX).uids == (4,)
+        inbox.refresh()
+        real = transfer.transfer
+
+        def late(*arguments: Any) -> Any:
+            by_another(2)
+            return real(*arguments)
+
+        monkeypatch.setattr(transfer, "transfer", late)
+        monkeypatch.setattr(uid_state, "dot_lock", lambda path: dot_lock(path, 0.1))
+        assert inbox.move([2, 3], INBOX).source_uids == (3,)
+        inbox._sync.run(everything=True)  # as is due a second later
+        inbox.refresh()
+        assert subjects(inbox) == [(2, "1"), (4, "0"), (6, "2")]
+    assert len(list(cur.iterdir())) == 3

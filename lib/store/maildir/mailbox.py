@@ -217,7 +217,7 @@ class MaildirMailbox(MaildirView):
         try:
             for uid in wanted:
                 try:
-                    row = self._row(uid)
+                    row = self._with_row(uid, os.lstat)[1] if move else self._row(uid)
                 except MessageGone:
                     continue
                 keywords = self._keywords.words(letters_of(row.mark))
@@ -225,7 +225,7 @@ class MaildirMailbox(MaildirView):
             stored = self._admitted([item.uid for item in items], canonical(destination), move, what)
             if move:
                 with self._changing() as changes:
-                    done, arrived = transfer.transfer(items, directory, self._states, self._with_place, True)
+                    done, arrived = transfer.transfer(items, directory, self._states, self._where_known, True)
                     for uid in done.source_uids:
                         changes.add(Record(GONE, uid))
             else:
