@@ -147,6 +147,46 @@ def test_a_file_cut_off_under_a_session_is_survived(tmp_path: Path) -> None:
         assert ours.get("envelope", 1) == value(1)
 
 
+@pytest.mark.parametrize("begun", [1, 10, 20])
+def test_a_record_that_is_just_being_written_is_waited_for(tmp_path: Path, begun: int) -> None:
+    filled(tmp_path, range(1, 4))
+    path = tmp_path / "cache"
+    whole = path.read_bytes()
+    with open(path, "ab") as file:
+        file.write(cache_file.record(4, 2, value(4))[:begun])
+    reader = opened(tmp_path)
+    assert [reader.get("envelope", uid) for uid in (1, 3, 4)] == [value(1), value(3), None]
+    path.write_bytes(whole + cache_file.record(4, 2, value(4)))
+    assert reader.get("envelope", 4) == value(4)
+    with open(path, "ab") as file:
+        file.write(cache_file.record(5, 2, value(5))[:begun])  # by one who was killed
+    filled(tmp_path, range(6, 7))
+    assert [reader.get("envelope", uid) for uid in (1, 4, 6)] == [value(1), value(4), value(6)]
+    assert [opened(tmp_path).get("envelope", uid) for uid in (1, 4, 5, 6)] == [value(1), value(4), None, value(6)]
+
+
+@pytest.mark.parametrize("size", [0, 5])
+def test_a_file_that_is_just_being_made_is_left_alone(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "cache"
+    path.write_bytes(cache_file.new_header(7)[:size])
+    reader = opened(tmp_path)
+    assert reader.get("envelope", 1) is None
+    assert path.exists()
+    filled(tmp_path, range(1, 2))
+    assert reader.get("envelope", 1) == value(1)
+
+
+def test_what_others_wrote_in_place_of_records_that_were_taken_back_is_not_taken_for_those(tmp_path: Path) -> None:
+    filled(tmp_path, range(1, 4))
+    ours = opened(tmp_path)
+    assert ours.get("envelope", 2) == value(2)
+    other = [cache_file.record(uid, 2, value(uid)) for uid in (3, 2, 1)]
+    (tmp_path / "cache").write_bytes(cache_file.new_header(7) + b"".join(other))
+    assert ours.get("envelope", 3) in (value(3), None)
+    assert set(ours.get_many("envelope", [1, 2, 3])) <= {value(1), value(2), value(3), None}
+    assert ours.get("envelope", 1) in (value(1), None)
+
+
 def test_the_file_may_be_deleted_at_any_time(tmp_path: Path) -> None:
     filled(tmp_path, range(1, 3))
     ours = opened(tmp_path)

@@ -76,7 +76,11 @@ class _Shared:
             return value
         if (where := self._tail.get(number)) is not None:
             place, length = where >> 20, where & 0xFFFFF
-            return self._mapped(place + length)[place : place + length]
+            data = self._mapped(place + length)
+            value = data[place : place + length]
+            # Whoever found the disk full took back what it had written, and others wrote on from there.
+            cache_file.check_record(data[place - cache_file.RECORD.size : place], number, value)
+            return value
         table = self._tables.get(field)
         if table is None or (row := table.index(uid)) < 0:
             return None
@@ -113,10 +117,9 @@ class _Shared:
         return values
 
     def _intact(self) -> None:
-        """A mapped file that has become shorter must not be touched: that would end the process.  Raises Damaged."""
+        """A mapped file that has become shorter must not be touched: that would end the process."""
         if self._map is not None and self._map.size() < len(self._map):
             self._forget_file()
-            raise Damaged("shorter than it was")
 
     def _mapped(self, end: int) -> mmap:
         """The file, mapped at least up to `end`."""
@@ -148,12 +151,15 @@ class _Shared:
             return False
         if about.st_ino == self._inode and about.st_size == self._end:
             return False
+        if about.st_size < cache_file.HEADER.size:  # somebody has just made it
+            self._forget_file()
+            return False
         if about.st_ino != self._inode or about.st_size < self._end:
             self._forget_file()
             with self._file(os.O_RDONLY) as fd:
                 about = os.fstat(fd)
-                if about.st_size < cache_file.HEADER.size:
-                    raise Damaged("too short")  # an empty file cannot be mapped
+                if about.st_size < cache_file.HEADER.size:  # an empty file cannot be mapped
+                    return False
                 self._map = mmap(fd, 0, access=ACCESS_READ)
             self._inode = about.st_ino
             size = len(self._map)
@@ -161,10 +167,11 @@ class _Shared:
         else:
             size = about.st_size
         data = self._mapped(size)
-        for uid, field, place, length in cache_file.read_records(data, self._end, size):
+        begun = self._end
+        for uid, field, place, length in cache_file.read_records(data, begun, size):
             self._tail[key(field, uid)] = place << 20 | length
-        self._end = size
-        return True
+            self._end = place + length
+        return self._end > begun or bool(self._tables)
 
     def _forget_file(self) -> None:
         self._tables, self._tail, self._map, self._inode, self._end = {}, {}, None, 0, 0
@@ -188,11 +195,15 @@ class _Shared:
             except BlockingIOError:
                 return  # it will be worked out again
             about = os.fstat(fd)
-            if not about.st_size:
+            if about.st_size < cache_file.HEADER.size:
+                os.ftruncate(fd, 0)
                 write_all(fd, cache_file.new_header(self.uid_validity))
             elif os.stat(self.path).st_ino != about.st_ino:
                 return  # sorted anew at this moment
             self._look()
+            if self._inode != about.st_ino:
+                return  # thrown away at this moment
+            os.ftruncate(fd, self._end)  # what somebody began who was killed
             records = [cache_file.record(number & 0xFFFFFFFF, number >> 32, v) for number, v in pending.items()]
             if self._end + sum(map(len, records)) > FILE_LIMIT:
                 raise Damaged("too large")

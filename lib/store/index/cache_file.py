@@ -104,19 +104,29 @@ def record(uid: int, field: int, value: bytes) -> bytes:
 
 
 def read_records(data: Data, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """UID, field, place and length of each value of the tail between `start` and `end`.  Raises Damaged."""
+    """UID, field, place and length of each value of the tail between `start` and `end`.  Raises Damaged.
+
+    A record that goes beyond the end is one that somebody is writing, or never finished.
+    """
     view = memoryview(data)
-    while start < end:
-        if end - start < RECORD.size:
-            raise Damaged("half a record")
+    while end - start >= RECORD.size:
         uid, field, length, total = RECORD.unpack_from(view, start)
         place = start + RECORD.size
-        if length > VALUE_LIMIT or place + length > end:
-            raise Damaged("a record beyond the end")
+        if length > VALUE_LIMIT:
+            raise Damaged("a record beyond all limits")
+        if place + length > end:
+            return
         if crc32(view[place : place + length], crc32(view[start : place - 4])) != total:
             raise Damaged("wrong check sum")
         yield uid, field, place, length
         start = place + length
+
+
+def check_record(head: bytes, number: int, value: bytes) -> None:
+    """Raise Damaged where `head`, which stands before a value of the tail, is not that of this `key` and value."""
+    uid, field, length, total = RECORD.unpack(head)
+    if key(field, uid) != number or length != len(value) or crc32(value, crc32(head[:-4])) != total:
+        raise Damaged("another record than was there")
 
 
 def key(field: int, uid: int) -> int:
