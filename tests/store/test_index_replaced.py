@@ -11,10 +11,20 @@ from typing import Any
 import pytest
 
 from pillarbox.lib.store import open_store
-from pillarbox.lib.store.interface import INBOX, SEEN, Mailbox, MailboxNotFound, MessageGone, Store, StoreError
+from pillarbox.lib.store.interface import (
+    INBOX,
+    SEEN,
+    Mailbox,
+    MailboxBusy,
+    MailboxNotFound,
+    MessageGone,
+    Store,
+    StoreError,
+)
 from pillarbox.lib.store.locks import dot_lock
 from pillarbox.lib.store.maildir import keywords, transfer, uidlist
 from pillarbox.lib.store.maildir import state as uid_state
+from pillarbox.lib.store.maildir import store as maildir_store
 from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
 from pillarbox.lib.store.quota import Quota
@@ -252,3 +262,49 @@ def test_a_message_that_another_program_renames_under_a_move_is_moved_or_stays(
         inbox.refresh()
         assert subjects(inbox) == [(2, "1"), (4, "0"), (6, "2")]
     assert len(list(cur.iterdir())) == 3
+
+
+def test_a_mailbox_is_not_deleted_or_renamed_while_uids_are_given_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = account(tmp_path)
+    store.create(FOLDER)
+    with monkeypatch.context() as patch:
+        patch.setattr(maildir_store, "LOCK_TIMEOUT", 0.05)
+        with dot_lock(str(tmp_path / "mail" / f".{FOLDER}" / f"{uidlist.NAME}.lock")):
+            with pytest.raises(MailboxBusy):
+                store.delete(FOLDER)
+            with pytest.raises(MailboxBusy):
+                store.rename(FOLDER, "Other")
+        assert store.exists(FOLDER) and not store.exists("Other")
+    store.rename(FOLDER, "Other")
+    assert not list((tmp_path / "mail" / ".Other").glob("*.lock"))
+    assert store.append("Other", letter("one")).uid == 1
+    store.delete("Other")
+    store.create("Other")
+    assert store.append("Other", letter("two")).uid == 1
+
+
+def test_a_mailbox_that_is_deleted_while_its_keywords_are_read_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / keywords.NAME
+    path.write_text("0 lost\n")
+    real = os.stat
+
+    def late(*arguments: Any, **others: Any) -> os.stat_result:
+        about = real(*arguments, **others)
+        path.unlink()
+        return about
+
+    words = keywords.Keywords(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", late)
+        words.reload()
+    assert words.names == {}
+
+
+def test_a_list_that_is_deleted_while_it_is_read_is_no_list(tmp_path: Path) -> None:
+    known = uidlist.UidList(5, 3, "a")
+    uidlist.read_more(str(tmp_path / uidlist.NAME), known)
+    assert known.damaged

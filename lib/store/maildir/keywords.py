@@ -57,14 +57,19 @@ class Keywords:
             raise StoreUnavailable(f"cannot read {self._path}: {error.strerror}") from error
         if seen == self._seen:
             return False
-        self._seen = seen
         data = b""
         if seen is not None:
-            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return self.reload()  # the mailbox was deleted at this moment
+            except OSError as error:
+                raise StoreUnavailable(f"cannot read {self._path}: {error.strerror}") from error
             try:
                 data = os.read(fd, _MAX_BYTES)
             finally:
                 os.close(fd)
+        self._seen = seen
         self.names = parse(data)
         self._cache = {"": frozenset()}
         return True

@@ -7,12 +7,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from pillarbox.lib.store import notes
 from pillarbox.lib.store.delivering import Delivery, Outcomes
 from pillarbox.lib.store.finding import Finding
-from pillarbox.lib.store.index.file import peek
+from pillarbox.lib.store.index.file import IndexFile, peek
 from pillarbox.lib.store.interface import (
     DELIMITER,
     INBOX,
@@ -26,12 +26,13 @@ from pillarbox.lib.store.interface import (
     MessageGone,
     NoteKind,
     NotPossible,
+    OverQuota,
     QuotaRoot,
     Store,
 )
 from pillarbox.lib.store.lines import to_lf
-from pillarbox.lib.store.locks import dot_lock
-from pillarbox.lib.store.maildir import folders
+from pillarbox.lib.store.locks import LOCK_TIMEOUT, STALE_AFTER, acquire_dot_lock, dot_lock, release_dot_lock
+from pillarbox.lib.store.maildir import folders, uidlist
 from pillarbox.lib.store.maildir.append import MaildirAppender, store_error
 from pillarbox.lib.store.maildir.checking import check_tree
 from pillarbox.lib.store.maildir.directories import make_folder, make_maildir
@@ -120,7 +121,7 @@ class MaildirStore(Store):
             raise NotPossible("INBOX cannot be deleted")
         aside = f"{self._root}/{folders.REMOVED}{secrets.token_hex(8)}"
         try:
-            os.rename(f"{self._root}/{folders.directory_name(name)}", aside)
+            _rename_still(f"{self._root}/{folders.directory_name(name)}", aside)
             sync_directory(self._root)
         except FileNotFoundError:
             raise MailboxNotFound(f'no mailbox "{name}"') from None
@@ -164,7 +165,7 @@ class MaildirStore(Store):
             if any(os.path.exists(path) for path in paths):
                 raise MailboxExists(f'a mailbox below "{new}" exists already')
             for name, path in sorted(zip(affected, paths, strict=True), reverse=True):
-                os.rename(f"{self._root}/{folders.directory_name(name)}", path)
+                _rename_still(f"{self._root}/{folders.directory_name(name)}", path)
             sync_directory(self._root)
         except OSError as error:
             raise store_error(error, f'cannot rename mailbox "{old}"') from error
@@ -292,6 +293,23 @@ class MaildirStore(Store):
 
     def close(self) -> None:
         pass
+
+
+def _rename_still(path: str, target: str) -> None:
+    """Rename a folder while nobody changes index or UIDs there, who would go on in the next one of that name.
+
+    Raises OSError, MailboxBusy, StoreUnavailable.
+    """
+    os.lstat(path)
+    with ExitStack() as held:
+        with suppress(OSError):  # it cannot be written: neither can others
+            held.enter_context(IndexFile(path, f"{path}/tmp").locked())
+        now = path
+        with suppress(OverQuota):
+            acquire_dot_lock(f"{path}/{uidlist.NAME}.lock", LOCK_TIMEOUT, STALE_AFTER)
+            held.callback(lambda: release_dot_lock(f"{now}/{uidlist.NAME}.lock"))
+        os.rename(path, target)
+        now = target
 
 
 def _size(mailbox: Mailbox) -> int:

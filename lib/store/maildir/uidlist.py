@@ -163,8 +163,14 @@ def read(path: str) -> UidList | None:
 
 
 def read_more(path: str, result: UidList) -> None:
-    """Take in what was appended to the file since; `damaged` where it is another mailbox's."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """Take in what was appended since; `damaged` where the file is another mailbox's.  Raises StoreUnavailable."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:  # deleted at this moment
+        result.damaged = True
+        return
+    except OSError as error:
+        raise StoreUnavailable(f"cannot open {path}: {error.strerror}") from error
     try:
         header = _parse_header(os.pread(fd, _MAX_HEADER, 0).partition(b"\n")[0].decode("utf-8", "surrogateescape"))
         if header is None or (header.uid_validity, header.guid) != (result.uid_validity, result.guid):
