@@ -27,7 +27,8 @@ from pillarbox.lib.store.interface import (
 )
 from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import pieces, tables
-from pillarbox.lib.store.sql.database import Database
+from pillarbox.lib.store.sql.append import SqlAppender
+from pillarbox.lib.store.sql.database import Database, Transaction
 from pillarbox.lib.store.sql.store import SqlStore
 from tests.store.conftest import close_pools, sql_database, use_postgresql
 
@@ -533,3 +534,25 @@ def test_after_any_steps_views_and_counts_agree_with_what_is_there(
         view.close()
     for each in (store, second):
         each.close()
+
+
+def test_a_batch_on_which_the_databases_disk_becomes_full_waits_as_a_whole(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = SqlAppender.store
+    calls: list[SqlAppender] = []
+
+    def full(self: SqlAppender, transaction: Transaction, *others: Any) -> Any:
+        calls.append(self)
+        done = real(self, transaction, *others)
+        if len(calls) == 2:
+            try:
+                transaction.execute("INSERT INTO nowhere VALUES (1)")
+            except Exception as error:
+                raise OverQuota("no space left") from error
+        return done
+
+    monkeypatch.setattr(SqlAppender, "store", full)
+    outcomes = store.deliver([Delivery(lambda number=number: [b"Subject: %d\n\n" % number]) for number in range(2)])  # type: ignore[misc]
+    assert [outcome is not None and outcome.dsn for outcome in outcomes] == ["4.3.1", "4.3.1"]
+    assert store.status(INBOX).messages == 0

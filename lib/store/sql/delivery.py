@@ -62,6 +62,8 @@ def _store(
                     flags, keywords = split_flags(delivery.flags)
                     appender.store(transaction, flags, keywords, delivery.date)
                 except (MailboxNotFound, OverQuota) as error:  # before anything of it was written
+                    if error.__cause__ is not None:  # the database's own disk is full: it has given up them all
+                        raise
                     outcomes[index] = _failure(error, delivery, quota)
     except StoreError as error:
         for index, delivery, _ in ready:
