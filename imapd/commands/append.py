@@ -201,10 +201,19 @@ class Appending:
         try:
             selected.mailbox.expunge([self._old])
         except StoreError:
-            self._take_back([new])
+            if self._is_there(self._old):  # else the new one is all that there is, whatever went wrong
+                self._take_back([new])
             raise
         session.send_all(selected.removed([self._old]))
         return Reply("Replace completed.")
+
+    def _is_there(self, uid: int) -> bool:
+        """Whether a message of the selected mailbox can be read."""
+        try:
+            with self._session.mailbox.mailbox.read(uid):
+                return True
+        except StoreError:
+            return False
 
     def abort(self) -> None:
         """Throw away what is not committed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from pillarbox.imapd.commands.append_grammar import AppendReader, Begin, End, Oc
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.urls import MessageUrl, parse_url
-from pillarbox.lib.store.interface import OverQuota
+from pillarbox.lib.store.interface import OverQuota, StoreUnavailable
 from pillarbox.lib.store.maildir.append import MaildirAppender
+from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
 from tests.imap.dialogue import MESSAGE, Client, location, run
 
 MIXED = (
@@ -315,3 +317,27 @@ def test_urls() -> None:
 def test_any_text_is_a_url_or_none(text: str) -> None:
     found = parse_url(text.encode())
     assert found is None or found.uid > 0
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_removal_that_fails_leaves_one_message_or_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: bool
+) -> None:
+    real = MaildirMailbox.expunge
+
+    def lost(self: MaildirMailbox, uids: Collection[int]) -> tuple[int, ...]:
+        """As where the connection to a database is lost while it commits."""
+        if removed:
+            real(self, uids)
+        raise StoreUnavailable("nobody knows")
+
+    async def dialogue() -> None:
+        client = await opened(tmp_path, MESSAGE)
+        with monkeypatch.context() as patch:
+            selected = client.session.mailbox.mailbox
+            patch.setattr(selected, "expunge", lambda uids: lost(selected, uids))  # type: ignore[arg-type]
+            assert (await client.command("REPLACE 1 INBOX", MESSAGE))[-1].startswith(b"NO ")
+        assert b"MESSAGES 1)" in (await client.ok("STATUS INBOX (MESSAGES)"))[0]
+        await client.close()
+
+    run(dialogue())
