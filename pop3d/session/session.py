@@ -114,7 +114,8 @@ class Session:
                     reason = self._serve(maildrop)
                 finally:
                     self._mark_seen(maildrop)
-                    self._connection.flush()
+            # Not before the lock is released: a client may come back as soon as it has its answer (RFC 1939 section 6).
+            self._connection.flush()
         except MailboxBusy:
             reason = "mailbox is in use by another session"
             self.refuse(replies.MAILDROP_IN_USE)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import poplib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,6 +118,24 @@ def test_a_second_session_is_refused(location: str) -> None:
             Pop(second)
     with serving(open_store(location)) as third:
         assert Pop(third).stat()[0] == 1, "the lock is gone with its session"
+
+
+def test_who_has_the_answer_to_quit_may_come_back_at_once(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver(location, SMALL)
+    store = open_store(location)
+    real = store.session_lock
+
+    @contextlib.contextmanager
+    def slowly_released(name: str) -> Iterator[None]:
+        with real(name):
+            yield
+            time.sleep(0.3)
+
+    monkeypatch.setattr(store, "session_lock", slowly_released)
+    with serving(store) as first:
+        Pop(first).quit()
+        with open_store(location).session_lock("INBOX"):
+            pass
 
 
 def test_pipelined_commands_are_all_answered(location: str) -> None:

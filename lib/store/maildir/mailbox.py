@@ -84,7 +84,8 @@ class MaildirMailbox(MaildirView):
         return content
 
     def pop3_uidl(self, uid: int) -> str:
-        self._row(uid)
+        if self.messages.position(uid) is None:
+            raise MessageGone("no such message")
         if self.messages.table.state.uidls:
             self._state.load_all()
             names = self._state.list
