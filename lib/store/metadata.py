@@ -26,7 +26,7 @@ SPECIAL_USE: Final = "/private/specialuse"
 _SHARED, _PRIVATE = "/shared", "/private"
 # A user's address cannot be part of an entry's name: that has no NUL.
 _OWNER: Final = "\0"
-_NAME: Final = re.compile(r"/(?:shared|private)(?:/[^\x00-\x20\x7f-\U0010ffff*%/]+)*\Z")
+_NAME: Final = re.compile(r"/(?:shared|private)(?:/[!-$&-)+-.0-~]+)*\Z")
 
 
 class TooBig(StoreError):

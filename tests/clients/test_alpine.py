@@ -51,7 +51,7 @@ def test_it_reads_deletes_and_moves_into_a_new_folder(account: Account, alpine: 
         ("two dots", "s"),
         ("SAVE", "Kept\r"),
         ("Create", "y"),
-        ("and deleted", "q"),
+        ("DEL", "q"),  # stands in the title
     )
     assert account.flags() == {"three": set(), "four": set()}
     assert set(account.flags("Kept")) == {"two"}

@@ -118,10 +118,10 @@ SERVICES = {name: Service(name, "virtual") for name in ("slow", "smtp", "local")
 
 
 class TestRules:
-    def test_the_defaults_are_those_of_postfix(self) -> None:
+    def test_the_defaults_are_those_of_postfix_but_for_local(self) -> None:
         config = Config({}, SERVICES)
-        assert WindowRules.of(config, "smtp") == WindowRules(5, 20, 1, Feedback(1.0), Feedback(1.0))
-        assert WindowRules.of(config, "local") == WindowRules(2, 2, 1, Feedback(1.0), Feedback(1.0))
+        for name in ("smtp", "local"):
+            assert WindowRules.of(config, name) == WindowRules(5, 20, 1, Feedback(1.0), Feedback(1.0))
 
     def test_any_service_has_its_own(self) -> None:
         config = Config(
