@@ -12,11 +12,11 @@ import itertools
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreUnavailable
+from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError, StoreUnavailable
 
 LOCK_TIMEOUT: Final = 20.0
 """Seconds to wait for another process: as long as Postfix's 20 attempts one second apart."""
@@ -180,3 +180,27 @@ def fcntl_lock(fd: int, exclusive: bool, timeout: float = LOCK_TIMEOUT) -> None:
             raise MailboxBusy("the mailbox is locked by another process")
         time.sleep(delay)
         delay = min(delay * 2, 0.1)
+
+
+def _cannot_lock(error: OSError) -> StoreError:
+    return StoreUnavailable(f"cannot lock mailbox: {error.strerror}")
+
+
+@contextmanager
+def session_lock(path: str, failed: Callable[[OSError], StoreError] = _cannot_lock) -> Iterator[None]:
+    """Hold POP3's lock of a mailbox (`Store.session_lock`), the file `path`.
+
+    Raises MailboxBusy at once where another session has it, and what `failed` makes of an error of the file.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise failed(error) from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MailboxBusy("another session has the mailbox locked") from None
+        yield
+    finally:
+        os.close(fd)

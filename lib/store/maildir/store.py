@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 
 from pillarbox.lib.store import notes
 from pillarbox.lib.store.delivering import Delivery, Outcomes
@@ -18,7 +17,6 @@ from pillarbox.lib.store.interface import (
     INBOX,
     Appender,
     Mailbox,
-    MailboxBusy,
     MailboxEntry,
     MailboxExists,
     MailboxNotFound,
@@ -31,7 +29,15 @@ from pillarbox.lib.store.interface import (
     Store,
 )
 from pillarbox.lib.store.lines import to_lf
-from pillarbox.lib.store.locks import LOCK_TIMEOUT, STALE_AFTER, acquire_dot_lock, dot_lock, release_dot_lock
+from pillarbox.lib.store.listing import entries
+from pillarbox.lib.store.locks import (
+    LOCK_TIMEOUT,
+    STALE_AFTER,
+    acquire_dot_lock,
+    dot_lock,
+    release_dot_lock,
+    session_lock,
+)
 from pillarbox.lib.store.maildir import folders, uidlist
 from pillarbox.lib.store.maildir.append import MaildirAppender, store_error
 from pillarbox.lib.store.maildir.checking import check_tree
@@ -88,18 +94,7 @@ class MaildirStore(Store):
             existing = set(folders.list_folders(self._root))
         except OSError as error:
             raise store_error(error, "cannot list mailboxes") from error
-        subscribed = set(self.subscriptions())
-        levels = set()
-        for name in existing:
-            parent = name.rpartition(DELIMITER)[0]
-            while parent and parent not in levels:
-                levels.add(parent)
-                parent = parent.rpartition(DELIMITER)[0]
-        rest = sorted((existing | levels) - {INBOX})
-        return [
-            MailboxEntry(name, name == INBOX or name in existing, name in levels, name in subscribed)
-            for name in [INBOX, *rest]
-        ]
+        return entries(existing, set(self.subscriptions()))
 
     def exists(self, name: str) -> bool:
         name = folders.canonical(name)
@@ -275,21 +270,9 @@ class MaildirStore(Store):
         places = (f"{directory}/new", f"{directory}/cur")
         return (*places, directory) if notes else places
 
-    @contextmanager
-    def session_lock(self, name: str) -> Iterator[None]:
+    def session_lock(self, name: str) -> AbstractContextManager[None]:
         path = f"{self._directory(name)}/pillarbox-session.lock"
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise store_error(error, "cannot lock mailbox") from error
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise MailboxBusy("another session has the mailbox locked") from None
-            yield
-        finally:
-            os.close(fd)
+        return session_lock(path, lambda error: store_error(error, "cannot lock mailbox"))
 
     def close(self) -> None:
         pass

@@ -7,11 +7,10 @@ is not mail lies in `.pillarbox`: indexes, journals, subscriptions, locks of ses
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 
 from pillarbox.lib.store import mutf7, notes
@@ -21,7 +20,6 @@ from pillarbox.lib.store.interface import (
     INBOX,
     Appender,
     BadMailboxName,
-    MailboxBusy,
     MailboxEntry,
     MailboxExists,
     MailboxNotFound,
@@ -29,9 +27,8 @@ from pillarbox.lib.store.interface import (
     NoteKind,
     NotPossible,
     Store,
-    StoreUnavailable,
 )
-from pillarbox.lib.store.locks import dot_lock
+from pillarbox.lib.store.locks import dot_lock, session_lock
 from pillarbox.lib.store.maildir.folders import format_subscriptions, parse_subscriptions
 from pillarbox.lib.store.mbox.append import MboxAppender
 from pillarbox.lib.store.mbox.checking import check_file
@@ -314,22 +311,10 @@ class MboxStore(Store):
         # Directories of children come and go anywhere in the tree, and flags stand in the notes.
         return ()
 
-    @contextmanager
-    def session_lock(self, name: str) -> Iterator[None]:
+    def session_lock(self, name: str) -> AbstractContextManager[None]:
         file = self._file(name)
         path = f"{file.journal.removesuffix('.journal')}.session"
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreUnavailable(f"cannot lock mailbox: {error.strerror}") from error
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise MailboxBusy("another session has the mailbox locked") from None
-            yield
-        finally:
-            os.close(fd)
+        return session_lock(path)
 
     def close(self) -> None:
         pass

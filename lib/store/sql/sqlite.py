@@ -8,16 +8,15 @@ that nobody finds again.  The file is never mapped: a page that cannot be read i
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError, StoreUnavailable
-from pillarbox.lib.store.locks import LOCK_TIMEOUT
+from pillarbox.lib.store.locks import LOCK_TIMEOUT, session_lock
 from pillarbox.lib.store.sql import schema
 from pillarbox.lib.store.sql.database import NEW_ACCOUNT, Database, Row, Transaction, Value
 
@@ -199,21 +198,9 @@ class SqliteDatabase(Database):
     def wrong(self) -> list[str]:
         return [text for (text,) in self.single("PRAGMA integrity_check(20)") if text != "ok"]
 
-    @contextmanager
-    def session_lock(self, mailbox: int) -> Iterator[None]:
+    def session_lock(self, mailbox: int) -> AbstractContextManager[None]:
         path = f"{self._path}-session{mailbox}.lock"
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
-        except OSError as error:
-            raise StoreUnavailable(f"cannot lock mailbox: {error.strerror}") from error
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise MailboxBusy("another session has the mailbox locked") from None
-            yield
-        finally:
-            os.close(fd)
+        return session_lock(path)
 
     def close(self) -> None:
         with self._lock:

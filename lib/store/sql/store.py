@@ -24,6 +24,7 @@ from pillarbox.lib.store.interface import (
     QuotaRoot,
     Store,
 )
+from pillarbox.lib.store.listing import entries
 from pillarbox.lib.store.quota import FROM_FILE, MAILBOX_ROOT, Quota
 from pillarbox.lib.store.sql import pieces, tables
 from pillarbox.lib.store.sql.append import SqlAppender
@@ -70,18 +71,7 @@ class SqlStore(Store):
     def list(self) -> list[MailboxEntry]:
         rows = self._database.single("SELECT name FROM mailboxes WHERE account = ?1", self._database.account)
         existing = {name for (name,) in rows}
-        subscribed = set(self.subscriptions())
-        levels = set()
-        for name in existing:
-            parent = name.rpartition(DELIMITER)[0]
-            while parent and parent not in levels:
-                levels.add(parent)
-                parent = parent.rpartition(DELIMITER)[0]
-        rest = sorted((existing | levels) - {INBOX})
-        return [
-            MailboxEntry(name, name == INBOX or name in existing, name in levels, name in subscribed)
-            for name in [INBOX, *rest]
-        ]
+        return entries(existing, set(self.subscriptions()))
 
     def exists(self, name: str) -> bool:
         name = canonical(name)
