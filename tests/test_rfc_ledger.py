@@ -151,6 +151,8 @@ def announced_by_capa() -> set[str]:
 def announced_by_imap() -> set[str]:
     assert COMMANDS  # the package of commands gathers the capabilities when it is loaded
     words = session_capabilities(Config.for_tests()).split()
+    for parameter in ("imap_message_limit", "imap_save_limit"):
+        words += session_capabilities(Config.for_tests(**{parameter: "1000"})).split()
     for mechanisms in ((), ("PLAIN", "SCRAM-SHA-256")):
         words += login_capabilities(Config.for_tests(), tls_offered=True, mechanisms=mechanisms).split()
     return {_ARGUMENT.sub("=", word) for word in words}

@@ -38,6 +38,7 @@ from pillarbox.imapd.commands import (
     listrights,
     logout,
     lsub,
+    messagelimit,
     metadata,
     move,
     myrights,
@@ -104,6 +105,7 @@ MODULES: tuple[ModuleType, ...] = (
     listrights,
     logout,
     lsub,
+    messagelimit,
     metadata,
     move,
     myrights,
@@ -134,6 +136,7 @@ MODULES: tuple[ModuleType, ...] = (
     unsubscribe,
 )
 
+# MESSAGELIMIT stands behind FETCH in the list, and in front of it for the client.
 COMMANDS: dict[bytes, Command] = {
     module.COMMAND.name.encode("ascii"): module.COMMAND for module in MODULES if hasattr(module, "COMMAND")
 }

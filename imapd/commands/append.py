@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from pillarbox.imapd.commands.append_grammar import AppendReader, Begin, Octets, Opening, Step, Url, parse_append
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
+from pillarbox.imapd.commands.messagelimit import save_limit
 from pillarbox.imapd.fetch.by_url import BadUrl, octets_of
 from pillarbox.imapd.protocol import response, urls
 from pillarbox.imapd.protocol.cursor import Cursor
@@ -102,6 +103,9 @@ class Appending:
                     raise CommandFailed("Can't save a zero byte message.")
 
     def _begin(self, begin: Begin) -> None:
+        limit = save_limit(self._session.config)
+        if limit and len(self._messages) >= limit:
+            raise CommandFailed(f"More than {limit} messages in one APPEND", f"MESSAGELIMIT {limit}")
         if len(self._messages) >= MESSAGE_LIMIT:
             raise CommandFailed(f"More than {MESSAGE_LIMIT} messages in one APPEND", "LIMIT")
         if self._messages and self._old is not None:

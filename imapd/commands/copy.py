@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, State, Syntax
+from pillarbox.imapd.commands.messagelimit import check_copied
 from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
@@ -33,7 +34,9 @@ def parse(syntax: Syntax) -> Action:
 
     async def run(session: Session) -> Reply:
         selected = session.mailbox
-        uids = [selected.uids[index] for index in named_indexes(syntax, session, numbers)]
+        indexes = named_indexes(syntax, session, numbers)
+        check_copied(session, indexes)
+        uids = [selected.uids[index] for index in indexes]
         try:
             copied = session.store.transfer(selected.mailbox, uids, target, move=False)
         except MailboxNotFound as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pillarbox.imapd.commands.command import Action, Command, Reply, State, Syntax
+from pillarbox.imapd.commands.messagelimit import MessageLimit
 from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.protocol.sequence import SequenceSet
 from pillarbox.imapd.session.context import Session
@@ -29,16 +32,17 @@ def parse(syntax: Syntax) -> Action:
         selected.must_be_writable()
         # Another session may have marked more since the last look; those are the client's to be told of first.
         session.report(with_uid=syntax.by_uid)
-        deleted = deleted_uids(selected.mailbox)
+        deleted: Sequence[int] = deleted_uids(selected.mailbox)
+        limit = MessageLimit(session)
         if uids is not None and deleted:
             named = {selected.uids[index] for index in named_indexes(syntax, session, uids)}
-            deleted = [uid for uid in deleted if uid in named]
+            deleted = limit.highest_uids([uid for uid in deleted if uid in named])
         if deleted:
             try:
                 selected.mailbox.expunge(deleted)
             finally:
                 session.send_all(selected.removed(deleted))
-        return Reply("Expunge completed.")
+        return limit.reply(Reply("Expunge completed."), vanishes=True)
 
     return run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, State, Syntax
 from pillarbox.imapd.commands.copy import copy_code, try_create
+from pillarbox.imapd.commands.messagelimit import MessageLimit
 from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.session.context import Session
@@ -21,7 +22,8 @@ def parse(syntax: Syntax) -> Action:
     async def run(session: Session) -> Reply:
         selected = session.mailbox
         selected.must_be_writable()
-        uids = [selected.uids[index] for index in named_indexes(syntax, session, numbers)]
+        limit = MessageLimit(session)
+        uids = [selected.uids[index] for index in limit.highest(named_indexes(syntax, session, numbers))]
         try:
             moved = session.store.transfer(selected.mailbox, uids, target, move=True)
         except MailboxNotFound as error:
@@ -32,7 +34,7 @@ def parse(syntax: Syntax) -> Action:
         if code:
             session.send(response.status(b"*", b"OK", "Moved UIDs.", code))
         session.send_all(gone)
-        return Reply("Move completed.")
+        return limit.reply(Reply("Move completed."), vanishes=True)
 
     return run
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from pillarbox.imapd.commands.command import Syntax
+from pillarbox.imapd.commands.messagelimit import MessageLimit
 from pillarbox.imapd.commands.options import FetchModifier, SearchFound, SearchReturn
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
@@ -30,6 +31,11 @@ class Page:
         self.text = cursor.data[start + 1 : cursor.position]
         self._backwards = backwards
         self._low, self._high = min(first, last), max(first, last)
+
+    @property
+    def size(self) -> int:
+        """How many messages it may show."""
+        return self._high - self._low + 1
 
     def of(self, result: Sequence[T]) -> Sequence[T]:
         """The part of a result that the page shows."""
@@ -62,6 +68,7 @@ class PartialFetch(FetchModifier):
             raise BadSyntax("PARTIAL is for UID FETCH")
 
     def narrow(self, session: Session, indexes: Sequence[int]) -> Sequence[int]:
+        MessageLimit(session).check(self._page.size)  # RFC 9738 section 3.1
         return self._page.of(indexes)
 
 

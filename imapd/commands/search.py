@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from pillarbox.imapd.commands import options
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
+from pillarbox.imapd.commands.messagelimit import MessageLimit
 from pillarbox.imapd.commands.options import Question, SearchFound, SearchReturn, read_options
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.cursor import Cursor
@@ -112,18 +113,19 @@ def parse(syntax: Syntax) -> Action:
             session.need_modseqs()
         indexes: list[int] = []
         relevancies: list[int] = []
+        limit = MessageLimit(session)
 
         def take(candidate: Candidate) -> None:
             indexes.append(candidate.index)
             relevancies.append(candidate.relevancy)
 
         try:
-            await search(session, session, key, take)
+            await search(session, session, key, take, narrow=limit.highest)
         except BaseException:
             give_up(session, returned)
             raise
         answer(session, syntax, returned, indexes, relevancies, Question(syntax.tag, key, None))
-        return Reply("Search completed.")
+        return limit.reply(Reply("Search completed."))
 
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
+from pillarbox.imapd.commands.messagelimit import MessageLimit
 from pillarbox.imapd.commands.options import Question
 from pillarbox.imapd.commands.search import answer, give_up, parse_charset, parse_return, unknown_charset
 from pillarbox.imapd.search import parse_program
@@ -37,7 +38,8 @@ def parse(syntax: Syntax) -> Action:
             relevancies[candidate.index] = candidate.relevancy
 
         try:
-            await search(session, session, key, take, headers=any(each.in_header for each in criteria))
+            in_header = any(each.in_header for each in criteria)
+            await search(session, session, key, take, headers=in_header, narrow=MessageLimit(session).all)
         except BaseException:
             give_up(session, returned)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
+from pillarbox.imapd.commands.messagelimit import MessageLimit
 from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.commands.options import STORE_MODIFIERS, read_options
 from pillarbox.imapd.protocol.cursor import Cursor
@@ -53,7 +54,8 @@ def parse(syntax: Syntax) -> Action:
         if unchanged_since is not None:
             session.need_modseqs()
         all_uids = selected.uids
-        uids = [all_uids[index] for index in named_indexes(syntax, session, numbers)]
+        limit = MessageLimit(session)
+        uids = [all_uids[index] for index in limit.highest(named_indexes(syntax, session, numbers))]
         missing = 0
         modified: list[int] = []
         for start in range(0, len(uids), AT_ONCE):
@@ -77,8 +79,9 @@ def parse(syntax: Syntax) -> Action:
             await session.progress(min(start + AT_ONCE, len(uids)), len(uids))
         code = modified_code(syntax, selected, modified)
         if missing and not syntax.by_uid:
+            limit.tell()
             raise CommandFailed("Some of the messages no longer exist", code or "EXPUNGEISSUED")
-        return Reply("Conditional store failed." if modified else "Store completed.", code)
+        return limit.reply(Reply("Conditional store failed." if modified else "Store completed.", code))
 
     return run
 

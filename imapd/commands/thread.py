@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
+from pillarbox.imapd.commands.messagelimit import MessageLimit
 from pillarbox.imapd.commands.search import parse_charset, unknown_charset
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import BadSyntax
@@ -38,7 +39,7 @@ def parse(syntax: Syntax) -> Action:
             letters.append(letter(candidate))
             indexes.append(candidate.index)
 
-        await search(session, session, key, take, headers=True)
+        await search(session, session, key, take, headers=True, narrow=MessageLimit(session).all)
         uids = session.mailbox.uids
         numbers = [uids[index] for index in indexes] if syntax.by_uid else [index + 1 for index in indexes]
         threads = await aside(len(letters), lambda: format_threads(algorithm(letters), numbers))

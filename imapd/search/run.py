@@ -35,17 +35,24 @@ LARGE: Final = 20_000
 
 
 async def search(
-    session: Session, source: Source, key: Key, found: Callable[[Candidate], None], *, headers: bool = False
+    session: Session,
+    source: Source,
+    key: Key,
+    found: Callable[[Candidate], None],
+    *,
+    headers: bool = False,
+    narrow: Callable[[Sequence[int]], Sequence[int]] = lambda indexes: indexes,
 ) -> None:
     """Call `found` for each message that matches, in the order of the mailbox.
 
     `headers`: `found` wants fields of the header.  What it raises as MessageGone takes the message out of the result.
+    `narrow` gives those of the positions to be looked at that are; it may refuse (CommandFailed).
     """
     looks = tuple(dict.fromkeys(key.texts()))
     hints = await _hints(session, source, looks) if looks else {}
     selected = source.mailbox
     bound = key.bind(View(selected, session.saved_search, hints))
-    indexes: Sequence[int] = range(selected.count) if bound.only is None else sorted(bound.only)
+    indexes = narrow(range(selected.count) if bound.only is None else sorted(bound.only))
     rate = 1 if bound.cost > 1 or headers else STEP
     for start in range(0, len(indexes), BLOCK):
         block = indexes[start : start + BLOCK]

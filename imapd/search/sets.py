@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from pillarbox.imapd.protocol.errors import BadSyntax
-from pillarbox.imapd.protocol.sequence import SAVED_RESULT, SequenceSet
+from pillarbox.imapd.protocol.sequence import SAVED_RESULT, STAR, SequenceSet
 from pillarbox.imapd.search.key import Candidate, Key, View
 from pillarbox.imapd.search.reading import Parser, Reading
 
@@ -53,7 +53,23 @@ def _uid(reading: Reading) -> Key:
     return InSet(reading.cursor.message_set(), by_uid=True)
 
 
+def _after(reading: Reading) -> Key:
+    """UIDAFTER (RFC 9738 section 3.2): unlike UID n:*, it matches nothing where there is nothing above."""
+    reading.cursor.space()
+    uid = reading.cursor.nz_number()
+    return InSet(SequenceSet((((uid + 1, STAR - 1) if uid < STAR - 1 else (0, 0)),)), by_uid=True)
+
+
+def _before(reading: Reading) -> Key:
+    """UIDBEFORE (RFC 9738 section 3.2); nothing is before 1."""
+    reading.cursor.space()
+    uid = reading.cursor.nz_number()
+    return InSet(SequenceSet(((0, uid - 1),)), by_uid=True)
+
+
 KEYS: dict[bytes, Parser] = {
     b"": lambda reading: InSet(reading.cursor.message_set(), by_uid=False),
     b"UID": _uid,
+    b"UIDAFTER": _after,
+    b"UIDBEFORE": _before,
 }

@@ -36,6 +36,19 @@ IMAP_MAX_BAD_COMMANDS = integer(
 IMAP_APPEND_LIMIT = size(
     "imap_append_limit", "0", "The largest message in octets that a client may store with APPEND; 0: no limit."
 )
+IMAP_MESSAGE_LIMIT = integer(
+    "imap_message_limit",
+    "0",
+    """On how many messages one FETCH, SEARCH, STORE, MOVE, UID EXPUNGE, COPY, APPEND, SORT or THREAD may work (RFC
+    9738); 0: on any number, and nothing is announced. Programs that do not know of MESSAGELIMIT see the last so many
+    messages of a large mailbox only; the RFC wants no less than 1000.""",
+)
+IMAP_SAVE_LIMIT = integer(
+    "imap_save_limit",
+    "0",
+    """How many messages one COPY or APPEND may make (SAVELIMIT, RFC 9738); 0: any number. Where imap_message_limit is
+    set, that counts.""",
+)
 IMAP_LITERAL_MINUS = boolean(
     "imap_literal_minus",
     "no",
