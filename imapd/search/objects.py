@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pillarbox.imapd.fetch.object_ids import lone_thread_id, thread_id
 from pillarbox.imapd.search.key import Candidate, Key
 from pillarbox.imapd.search.reading import Parser, Reading
 
@@ -23,7 +24,10 @@ class HasThreadId(Key):
     cost = 10
 
     def matches(self, candidate: Candidate) -> bool:
-        return candidate.store_mailbox.thread_id(candidate.uid) == self.identifier
+        found = thread_id(*map(candidate.field, (b"References", b"In-Reply-To", b"Message-ID")))
+        if found is None and self.identifier.startswith("T"):
+            found = lone_thread_id(candidate.store_mailbox.email_id(candidate.uid))
+        return found == self.identifier
 
 
 def _identifier(reading: Reading) -> str:

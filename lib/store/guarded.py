@@ -42,7 +42,6 @@ READS: Final = frozenset(
         "save_date",
         "size",
         "text_candidates",
-        "thread_id",
         "uid_next",
         "uid_validity",
         "watch_fd",

@@ -485,10 +485,6 @@ class Mailbox(ABC):
             self.cache.put(EMAIL_ID, uid, known)
         return known.decode("ascii")
 
-    def thread_id(self, uid: int) -> str | None:
-        """THREADID (RFC 8474 section 5.2), None where the store does not relate messages."""
-        return None
-
     @property
     def text_place(self) -> str | None:
         """The file of the full-text index (`lib.store.text`); None where the store has no place for one."""

@@ -139,6 +139,58 @@ def test_a_preview_is_short_and_of_one_line(markup: bool, text: str) -> None:
 
 
 # --- SAVEDATE and OBJECTID
+def letter(subject: str, *fields: str) -> bytes:
+    return "\r\n".join((f"Subject: {subject}", *fields, "", subject, "")).encode()
+
+
+def test_related_messages_have_one_thread_id_in_all_mailboxes(tmp_path: Path) -> None:
+    """RFC 8474 sections 5.2 and 6: its example, an answer to the answer, and messages that name nothing."""
+
+    async def ids(client: Client) -> list[tuple[bytes, bytes]]:
+        lines = await client.ok("FETCH 1:* (EMAILID THREADID)")
+        found = [re.search(rb"EMAILID \(([\w-]+)\) THREADID \(([\w-]+)\)", line) for line in lines]
+        return [(one[1], one[2]) for one in found if one]
+
+    async def dialogue() -> None:
+        client = await opened(
+            tmp_path,
+            letter("Message A", "Message-ID: <fake.1521475657.54797@example.com>"),
+            letter(
+                "Re: Message A",
+                "Message-ID: <fake.1521475657.21213@example.org>",
+                "References: <fake.1521475657.54797@example.com>",
+            ),
+            letter("Message C", "Message-ID: <fake.1521475657.60280@example.com>"),
+            letter(
+                "Re: Re: Message A",
+                "Message-ID: <4@example.org>",
+                "References: <fake.1521475657.54797@example.com>",
+                " <fake.1521475657.21213@example.org>",
+                "In-Reply-To: <fake.1521475657.21213@example.org>",
+            ),
+            letter("Re: Message C", "In-Reply-To: Yours <fake.1521475657.60280@example.com>"),
+            letter("nothing"),
+            letter("nothing"),
+            letter("nothing else"),
+        )
+        first = await ids(client)
+        threads = [thread for _, thread in first]
+        assert threads[0] == threads[1] == threads[3] and threads[2] == threads[4] and threads[5] == threads[6]
+        assert len(set(threads)) == 4
+        assert not {email for email, _ in first} & set(threads)
+        assert await client.ok(b"SEARCH THREADID " + threads[0]) == [b"* SEARCH 1 2 4"]
+        assert await client.ok(b"SEARCH THREADID " + threads[5]) == [b"* SEARCH 6 7"]
+        assert await client.ok(b"SEARCH THREADID " + threads[0].lower()) == [b"* SEARCH"]
+        assert await ids(client) == first  # now out of the cache
+        await client.ok("CREATE foo")
+        await client.ok("MOVE 2,8 foo")
+        await client.ok("SELECT foo")
+        assert await ids(client) == [first[1], first[7]]
+        await client.close()
+
+    run(dialogue())
+
+
 def test_the_save_date_is_a_date_or_nil(tmp_path: Path) -> None:
     async def dialogue() -> None:
         client = await opened(tmp_path, MESSAGE)

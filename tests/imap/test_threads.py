@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillarbox.imapd.search.collation import casemap
-from pillarbox.imapd.search.message_ids import first_id, references
 from pillarbox.imapd.search.subject import base_subject
 from pillarbox.imapd.search.threads import ALGORITHMS, Letter, Node, format_threads
+from pillarbox.lib.message.references import first_id, references
 
 SUBJECTS = {
     "Lunch": ("Lunch", False),

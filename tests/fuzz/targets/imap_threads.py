@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pillarbox.imapd.search.collation import casemap
-from pillarbox.imapd.search.message_ids import first_id, references
 from pillarbox.imapd.search.subject import base_subject
 from pillarbox.imapd.search.threads import ALGORITHMS, Letter, format_threads
+from pillarbox.lib.message.references import first_id, references
 
 
 def fuzz(data: bytes) -> None:

@@ -1,4 +1,7 @@
-"""Message-IDs as THREAD compares them (RFC 5256 section 3): their angle brackets and quotes do not count."""
+"""What a message refers to: Message-IDs as THREAD compares them (RFC 5256 section 3), and the root of its thread.
+
+Their angle brackets and quotes do not count.
+"""
 
 from __future__ import annotations
 
@@ -37,3 +40,12 @@ def references(references: bytes | None, in_reply_to: bytes | None) -> tuple[str
     if not named and (parent := first_id(in_reply_to)):
         named = [parent]
     return tuple(named)
+
+
+def thread_root(references: bytes | None, in_reply_to: bytes | None, message_id: bytes | None) -> str:
+    """The Message-ID of the thread's first message, as far as this message alone can tell; "" where it cannot.
+
+    That is the first one of References: (RFC 5322 section 3.6.4: the parent's references stand in front), else that of
+    In-Reply-To:, else its own.
+    """
+    return first_id(references) or first_id(in_reply_to) or first_id(message_id)
