@@ -12,7 +12,6 @@ from functools import lru_cache
 from pillarbox.imapd.fetch.item import Column, Item, Message
 from pillarbox.imapd.protocol.response import literal
 from pillarbox.imapd.session.context import Session
-from pillarbox.lib.message.header import scan
 
 KEPT = frozenset(
     b"""bcc cc content-type date delivered-to disposition-notification-to from importance in-reply-to list-id list-post
@@ -30,9 +29,17 @@ def _picker(names: frozenset[bytes]) -> re.Pattern[bytes]:
     return re.compile(rb"^(?:%b)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)" % words, re.IGNORECASE | re.MULTILINE)
 
 
+_VALUE = rb"[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)"
+_ANY_FIELD = re.compile(
+    # A field that is kept; or another one; or the end of the header and all that follows it (`lib.message.header`).
+    rb"((?:%b)%b)|[!-9;-~]+%b|[\s\S]+" % (b"|".join(sorted(KEPT)), _VALUE, _VALUE),
+    re.IGNORECASE,
+)
+
+
 def short_header(header: bytes) -> bytes:
     """What is kept of a header: no line of it is anything but a field."""
-    return b"".join(header[field.start : field.end] for field in scan(header) if field.name.lower() in KEPT)
+    return b"".join(_ANY_FIELD.findall(header))
 
 
 @dataclass(frozen=True, slots=True)

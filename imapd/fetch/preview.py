@@ -24,6 +24,12 @@ LENGTH = 200
 LOOKED_AT = 16 * 1024
 """Characters of a part from which the preview is taken: behind that much mark-up there is no beginning any more."""
 
+_ENOUGH = 2048
+"""Characters of a part that nearly always have a preview in them."""
+
+_TORN = 40
+"""Characters at the end of a beginning that may come out otherwise than in the whole: half a character reference."""
+
 FIELD = "preview"
 
 _UNSEEN = re.compile(r"(?is)<!--.*?(?:-->|\Z)|<(head|style|script|title)\b.*?(?:</\1\s*>|\Z)")
@@ -43,11 +49,17 @@ def candidates(part: Part) -> Iterator[Part]:
         yield part
 
 
-def condense(text: str, *, markup: bool) -> str:
-    """A preview out of the beginning of a text; empty where nothing is to be read in it."""
+def _words(text: str, markup: bool) -> str:
     if markup:
         text = html.unescape(_TAG.sub(" ", _UNSEEN.sub(" ", text)))
-    words = _BLANKS.sub(" ", text).strip()
+    return _BLANKS.sub(" ", text).strip()
+
+
+def condense(text: str, *, markup: bool) -> str:
+    """A preview out of the beginning of a text; empty where nothing is to be read in it."""
+    words = _words(text[:_ENOUGH], markup)
+    if len(words) <= LENGTH + _TORN and len(text) > _ENOUGH:
+        words = _words(text, markup)
     if len(words) <= LENGTH:
         return words
     cut = words.rfind(" ", LENGTH // 2, LENGTH)

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from pillarbox.lib.store import mutf7
 
-_PLAIN = re.compile(rb"[\x20\x21\x23-\x5b\x5d-\x7e]*")
+PLAIN = re.compile(rb"[\x20\x21\x23-\x5b\x5d-\x7e]*")
+"""What can stand between quotes as it is."""
 _QUOTABLE = re.compile(rb"[\x20-\x7e]*")
 _ESCAPE = re.compile(rb'(["\\])')
 _ASTRING = re.compile(rb"[A-Za-z0-9!#$&'+,\-./:;<=>?@^_`|~]+")
@@ -30,7 +31,7 @@ def literal(data: bytes) -> bytes:
 def string(data: bytes) -> bytes:
     """string: quoted where possible."""
     if len(data) <= QUOTED_LIMIT:
-        if _PLAIN.fullmatch(data):
+        if PLAIN.fullmatch(data):
             return b'"%b"' % data
         if _QUOTABLE.fullmatch(data):
             return b'"%b"' % _ESCAPE.sub(rb"\\\1", data)

@@ -32,7 +32,7 @@ class Elsewhere:
 
     def tree(self, uid: int) -> Part:
         """Its part tree.  Raises MessageGone."""
-        return scan_message(self.content(uid).chunks())
+        return scan_message(self.content(uid).chunks(), wire=True)
 
     def _forget(self) -> None:
         if self._content is not None:

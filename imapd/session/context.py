@@ -233,7 +233,7 @@ class Session:
         """The part tree of a message.  Raises MessageGone."""
         tree = self._trees.get(uid)
         if tree is None:
-            tree = scan_message(self.content(uid).chunks())
+            tree = scan_message(self.content(uid).chunks(), wire=True)
             self._trees[uid] = tree
             if len(self._trees) > TREES_KEPT:
                 self._trees.popitem(last=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from typing import Any, cast
@@ -240,3 +241,32 @@ def test_what_is_sorted_is_what_was_there(values: dict[tuple[int, int], bytes]) 
         for uid, place, length in zip(table.uids, table.places, table.lengths, strict=True)
     }
     assert sorted_values == values
+
+
+def test_values_that_were_missed_together_are_found_once_they_are_there(tmp_path: Path) -> None:
+    ours = opened(tmp_path)
+    assert ours.get_many("envelope", [1, 2, 3, 4]) == [None] * 4
+    for uid in (1, 2):
+        assert ours.get("envelope", uid) is None
+        ours.put("envelope", uid, value(uid))
+    ours.put("envelope", 3, value(3))
+    assert ours.get("envelope", 3) == value(3), "what was put without being asked for"
+    ours.flush()
+    assert [ours.get("envelope", uid) for uid in (1, 2, 3)] == [value(1), value(2), value(3)]
+    filled(tmp_path, range(4, 5))
+    ours.get("envelope", 4)
+    assert ours.get("envelope", 4) == value(4), "another process put it"
+    assert ours.get_many("envelope", [1, 2, 3, 4]) == [value(1), value(2), value(3), value(4)]
+
+
+def test_what_could_not_be_written_while_another_one_wrote_is_written_the_next_time(tmp_path: Path) -> None:
+    ours = opened(tmp_path)
+    ours.put("envelope", 1, value(1))
+    ours.flush()
+    ours.put("envelope", 2, value(2))
+    with open(tmp_path / "cache", "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        ours.flush()
+        assert ours.get("envelope", 2) == value(2)
+    ours.close()
+    assert opened(tmp_path).get("envelope", 2) == value(2)

@@ -39,6 +39,9 @@ FILE_LIMIT: Final = 512 * 1024 * 1024
 _PENDING_LIMIT: Final = 128 * 1024
 """Octets that are put before they are written without being asked."""
 
+_WAITING_LIMIT: Final = 4 * _PENDING_LIMIT
+"""Octets that wait, while another one writes, to be written the next time."""
+
 _TAIL: Final = 512
 """Records of the tail, beside as many as are sorted, at which the file is sorted anew."""
 
@@ -58,10 +61,15 @@ class _Shared:
         self._pending: dict[int, bytes] = {}
         self._pending_size = 0
         self._looked = False
+        self._absent: dict[int, set[int]] = {}  # by field: UIDs that were just asked for together, and are not there
 
     # --- reading
     def get(self, field: int, uid: int) -> bytes | None:
         """The value, None where there is none.  Raises Damaged, OSError, ValueError."""
+        absent = self._absent.get(field)
+        if absent is not None and uid in absent:
+            absent.discard(uid)  # it is about to be worked out
+            return self._pending.get(key(field, uid))
         self._intact()
         if not self._looked:
             self._look()
@@ -98,12 +106,16 @@ class _Shared:
         """As `get`, for many."""
         self._intact()
         self._look()
+        self._absent.pop(field, None)
         table = self._tables.get(field)
         if table is not None and uids:
             first = table.index(uids[0])
             if first >= 0 and list(table.uids[first : first + len(uids)]) == list(uids):
                 return self._rows(table, first, first + len(uids))
-        return [self._known(field, uid) for uid in uids]
+        found = [self._known(field, uid) for uid in uids]
+        if None in found:
+            self._absent[field] = {uid for uid, value in zip(uids, found, strict=True) if value is None}
+        return found
 
     def _rows(self, table: Table, start: int, stop: int) -> list[bytes | None]:
         """Neighbours, whose values lie one behind the other."""
@@ -179,6 +191,8 @@ class _Shared:
     # --- writing
     def put(self, field: int, uid: int, value: bytes) -> None:
         """Remember."""
+        if absent := self._absent.get(field):
+            absent.discard(uid)
         self._pending[key(field, uid)] = value
         self._pending_size += len(value) + cache_file.RECORD.size
         if self._pending_size > _PENDING_LIMIT:
@@ -193,7 +207,9 @@ class _Shared:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return  # it will be worked out again
+                if sum(map(len, pending.values())) < _WAITING_LIMIT:
+                    self._pending, self._pending_size = pending, 0
+                return  # else it will be worked out again
             about = os.fstat(fd)
             if about.st_size < cache_file.HEADER.size:
                 os.ftruncate(fd, 0)

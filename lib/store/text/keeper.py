@@ -171,7 +171,7 @@ def _take(builder: Builder, mailbox: Mailbox, uid: int, room: int) -> bool:
     """Add a message's words; False where there is too much text."""
     with mailbox.read(uid) as content:
         header = content.header()
-        tree = scan_message(content.chunks())
+        tree = scan_message(content.chunks(), wire=True)
         head = WordSet(room)
         head.add((fold(header_text(header)),))
         if not header.isascii():  # a field alone may be read in another charset than the whole
