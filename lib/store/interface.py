@@ -31,6 +31,7 @@ from typing import Final, Literal, NamedTuple
 
 from pillarbox.lib.store.delivering import Delivery, Outcomes, deliver_each
 from pillarbox.lib.store.finding import Finding
+from pillarbox.lib.store.keeping import Identity, Restoring, id_of
 
 DELIMITER: Final = "/"
 INBOX: Final = "INBOX"
@@ -397,7 +398,7 @@ class Mailbox(ABC):
     @property
     def mailbox_id(self) -> str:
         """MAILBOXID (RFC 8474 section 4): stays when the mailbox is renamed."""
-        return f"V{self.uid_validity:x}"
+        return id_of(self.uid_validity)
 
     @property
     @abstractmethod
@@ -624,6 +625,13 @@ class Store(ABC):
     def deliver(self, batch: Sequence[Delivery]) -> Outcomes:
         """Store each message; the result at the same index is None for stored and durable, else why not."""
         return deliver_each(self, batch)
+
+    def restoring(self, name: str, identity: Identity, token: int | None = None) -> Restoring:
+        """Begin to fill a mailbox that has no messages under given UIDs (`keeping`), or go on with what was begun.
+
+        Raises NotPossible where it has messages, or where it is not the one any more that has this `token`.
+        """
+        raise NotPossible("this store gives UIDs itself")
 
     def check(self, *, mend: bool) -> Iterator[Finding]:
         """Look for damage beside the messages themselves, and mend what can be mended without changing a UID.

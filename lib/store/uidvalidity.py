@@ -16,11 +16,22 @@ def new_uid_validity(root: str) -> int:
     """A UIDVALIDITY higher than any given before in this account: the time, or the last one plus one."""
     path = f"{root}/{NAME}"
     with dot_lock(f"{path}.lock"):
-        try:
-            with open(path, "rb") as file:
-                last = int(file.read(16).strip() or b"0", 16)
-        except (FileNotFoundError, ValueError):
-            last = 0
-        fresh = max(int(time.time()), last + 1) & 0xFFFFFFFF
+        fresh = max(int(time.time()), _last(path) + 1) & 0xFFFFFFFF
         write_file(path, b"%08x" % fresh, 0o600)
     return fresh
+
+
+def note_uid_validity(root: str, given: int) -> None:
+    """A mailbox has this one from elsewhere: those given from now on are higher."""
+    path = f"{root}/{NAME}"
+    with dot_lock(f"{path}.lock"):
+        if given > _last(path):
+            write_file(path, b"%08x" % given, 0o600)
+
+
+def _last(path: str) -> int:
+    try:
+        with open(path, "rb") as file:
+            return int(file.read(16).strip() or b"0", 16)
+    except (FileNotFoundError, ValueError):
+        return 0

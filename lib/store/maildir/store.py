@@ -28,6 +28,7 @@ from pillarbox.lib.store.interface import (
     QuotaRoot,
     Store,
 )
+from pillarbox.lib.store.keeping import Identity, Restoring
 from pillarbox.lib.store.lines import to_lf
 from pillarbox.lib.store.listing import entries
 from pillarbox.lib.store.locks import (
@@ -44,6 +45,7 @@ from pillarbox.lib.store.maildir.checking import check_tree
 from pillarbox.lib.store.maildir.directories import make_folder, make_maildir
 from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
+from pillarbox.lib.store.maildir.restoring import MaildirRestoring
 from pillarbox.lib.store.maildir.scan import Directories
 from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.store.maildir.sync import is_stale
@@ -235,6 +237,11 @@ class MaildirStore(Store):
             create=delivery.create,
             quota=self._quota,
             date=delivery.date,
+        )
+
+    def restoring(self, name: str, identity: Identity, token: int | None = None) -> Restoring:
+        return MaildirRestoring(
+            folders.canonical(name), self._directory(name), self._root, self._ledger, identity, token
         )
 
     def check(self, *, mend: bool) -> Iterator[Finding]:

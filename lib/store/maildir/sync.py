@@ -20,6 +20,7 @@ from pillarbox.lib.store.index.live import Live, next_modseq
 from pillarbox.lib.store.index.table import Table
 from pillarbox.lib.store.interface import MailboxNotFound, StoreError, StoreUnavailable
 from pillarbox.lib.store.maildir.filename import INFO, arrival_key, parse_info, sizes
+from pillarbox.lib.store.maildir.modseq import ahead
 from pillarbox.lib.store.maildir.scan import Directories, Stamps, due_after_change, due_after_look, is_due
 from pillarbox.lib.store.maildir.state import UidState, has_many_vanished
 from pillarbox.lib.store.maildir.uidlist import UidList
@@ -144,7 +145,12 @@ class Synchronizer:
         if unknown:
             self._uids.assign(names, unknown)
         # The clock may have been set back since an index that is no more told of the last changes.
-        modseq = next_modseq(max(told.state.modseq if told is not None else 0, max(before) // 1000 + _AFTER_CHANGE))
+        modseq = next_modseq(
+            max(
+                told.state.modseq if told is not None else 0,
+                max(before) // 1000 + _AFTER_CHANGE + ahead(self._uids.directory),
+            )
+        )
         with_dates = len(by_text) <= _MOST_DATES
         rows = []
         for uid, base in sorted((names.uids[base], base) for base in by_text):

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pillarbox.lib.store.interface import StoreUnavailable
-from pillarbox.lib.system.files import write_all, write_file
+from pillarbox.lib.system.files import sync_directory, write_all, write_file
 
 NAME: Final = "dovecot-uidlist"
 _HEADER3 = re.compile(r"3(?: |\Z)")
@@ -162,6 +162,18 @@ def read(path: str) -> UidList | None:
         os.close(fd)
 
 
+def read_header(path: str) -> UidList | None:
+    """The list at `path` without its lines; None when there is none or it is not one.  Raises OSError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return _parse_header(os.pread(fd, _MAX_HEADER, 0).partition(b"\n")[0].decode("utf-8", "surrogateescape"))
+    finally:
+        os.close(fd)
+
+
 def read_more(path: str, result: UidList) -> None:
     """Take in what was appended since; `damaged` where the file is another mailbox's.  Raises StoreUnavailable."""
     try:
@@ -205,6 +217,22 @@ def append(path: str, result: UidList, bases: Iterable[str]) -> None:
     finally:
         os.close(fd)
     result.end += len(text)
+
+
+def replace(path: str, names: UidList, lines: Iterable[bytes]) -> None:
+    """Replace the file by one with the header of `names` and these lines, ascending.  The caller holds the lock.
+
+    Raises OSError.
+    """
+    temporary = f"{path}.new"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(header_line(names).encode())
+        file.writelines(lines)
+        file.flush()
+        os.fsync(fd)
+    os.rename(temporary, path)
+    sync_directory(os.path.dirname(path))
 
 
 def rewrite(path: str, result: UidList) -> None:

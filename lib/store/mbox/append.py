@@ -37,8 +37,13 @@ class Incoming:
     date: float
 
 
-def append_messages(file: MboxFile, state: Locked, messages: Sequence[Incoming]) -> tuple[int, ...]:
-    """Write messages, synced, and their rows; all or none.  Gives their UIDs.  Call inside the lock; raises OSError."""
+def append_messages(
+    file: MboxFile, state: Locked, messages: Sequence[Incoming], uids: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Write messages, synced, and their rows; all or none.  Gives their UIDs.  Call inside the lock; raises OSError.
+
+    `uids`, ascending, are of those that the mailbox keeps free; None: they get the next ones.
+    """
     fd, index = state.fd, state.index
     before = os.fstat(fd).st_size
     rows: list[Row] = []
@@ -53,7 +58,8 @@ def append_messages(file: MboxFile, state: Locked, messages: Sequence[Incoming])
             position += len(missing)
         for message in messages:
             row = _write(fd, position, message)
-            row.uid = index.next_uid + len(rows)
+            row.uid = index.next_uid + len(rows) if uids is None else uids[len(rows)]
+            row.recent = uids is None
             rows.append(row)
             position = row.next
         os.fsync(fd)
@@ -61,10 +67,14 @@ def append_messages(file: MboxFile, state: Locked, messages: Sequence[Incoming])
         os.ftruncate(fd, before)
         remove(file.append_note)
         raise
+    in_order = not index.rows or not rows or index.rows[-1].uid < rows[0].uid
     index.rows += rows
+    if not in_order:
+        index.rows.sort(key=lambda row: row.uid)
     state.changed.update(row.uid for row in rows)
     state.durable = True
-    index.next_uid += len(rows)
+    if uids is None:
+        index.next_uid += len(rows)
     file.save(state)
     remove(file.append_note)
     return tuple(row.uid for row in rows)

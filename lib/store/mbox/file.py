@@ -78,6 +78,7 @@ class MboxFile:
         self.index_path = f"{control}/{notes}.index"
         self.journal = f"{control}/{notes}.journal"
         self.append_note = f"{control}/{notes}.append"
+        self.uidls = f"{control}/{notes}.uidls"
         self._index: Index | None = None
         """As it was when the lock was last held, if that ended well."""
         self._seen: Stamp = (0, 0, 0)
@@ -157,7 +158,7 @@ class MboxFile:
 
     def forget(self) -> None:
         """Remove the notes of a mailbox that is gone."""
-        for path in (self.index_path, self.journal, self.append_note, *map(self.note_path, notes.MAILBOX)):
+        for path in (self.index_path, self.journal, self.append_note, self.uidls, *map(self.note_path, notes.MAILBOX)):
             journal.remove(path)
         text.throw_away(self.text_place)
 
@@ -168,7 +169,8 @@ class MboxFile:
     def rename_notes(self, other: MboxFile) -> None:
         """Give the notes to the file under its new name."""
         kept = [(self.note_path(kind), other.note_path(kind)) for kind in notes.MAILBOX]
-        for old, new in ((self.index_path, other.index_path), (self.journal, other.journal), *kept):
+        kept += [(self.index_path, other.index_path), (self.journal, other.journal), (self.uidls, other.uidls)]
+        for old, new in kept:
             if os.path.exists(old):
                 os.rename(old, new)
         text.throw_away(self.text_place)  # it is made again in time

@@ -88,6 +88,8 @@ class Index:
     """Octets of the file that this was read from or written to; -1: the file must be replaced."""
     changed: int = 0
     """Rows in its changes."""
+    object_id: str = ""
+    """MAILBOXID, where UIDVALIDITY does not say it; stands in the first line only."""
 
     def describes(self, about: os.stat_result) -> bool:
         """Whether the mbox file is as it was when the index was written."""
@@ -128,7 +130,7 @@ def parse(data: bytes) -> Index | None:
         head = json.loads(lines[0])
         if head["version"] not in (_VERSION, _OLD_VERSION):
             return None
-        index = Index(*_numbers(head))
+        index = Index(*_numbers(head), object_id=str(head.get("object_id", "")))
         old = head["version"] == _OLD_VERSION
         count = sum(map(bool, lines[1:])) if old else int(head["rows"])
         index.rows = [_row(json.loads(line)) for line in lines[1 : count + 1]]
@@ -205,7 +207,9 @@ def read_on(path: str, index: Index) -> bool:
 
 def write_index(path: str, index: Index) -> None:
     """Replace the file.  Raises OSError."""
-    head = {"version": _VERSION, **index.head(), "rows": len(index.rows)}
+    head: dict[str, int | str] = {"version": _VERSION, **index.head(), "rows": len(index.rows)}
+    if index.object_id:
+        head["object_id"] = index.object_id
     lines = [json.dumps(head), *(json.dumps(row.fields()) for row in index.rows), ""]
     data = "\n".join(lines).encode()
     index.written = -1

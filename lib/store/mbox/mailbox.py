@@ -25,12 +25,14 @@ from pillarbox.lib.store.interface import (
     MessageState,
     NotPossible,
 )
+from pillarbox.lib.store.keeping import id_of
 from pillarbox.lib.store.mbox import journal
 from pillarbox.lib.store.mbox.append import Incoming, append_messages
 from pillarbox.lib.store.mbox.file import Locked, MboxFile, Stamp, store_error
 from pillarbox.lib.store.mbox.index import Row
 from pillarbox.lib.store.mbox.intent import Move, forget_move, note_move
 from pillarbox.lib.store.mbox.parse import Found, examine, status_lines
+from pillarbox.lib.store.mbox.uidls import read_uidls
 from pillarbox.lib.store.memory_cache import MemoryCache
 from pillarbox.lib.store.snapshot import ListSnapshot
 from pillarbox.lib.system.files import write_all
@@ -57,7 +59,13 @@ class MboxMailbox(Mailbox):
         self._keywords: tuple[str, ...] = ()
         self._seen: tuple[Stamp, Stamp] | None = None
         self._highest = 0
+        self._object_id = ""
+        self._uidls: dict[int, str] | None = None
         self.refresh()
+
+    @property
+    def mailbox_id(self) -> str:
+        return self._object_id or id_of(self.uid_validity)
 
     @property
     def text_place(self) -> str | None:
@@ -109,6 +117,7 @@ class MboxMailbox(Mailbox):
             self._highest = max(self._highest, messages[-1].uid)
         self.messages = ListSnapshot(messages, self._sizes, self._dates)
         self.uid_validity, self.uid_next = index.uid_validity, index.next_uid
+        self._object_id = index.object_id
         self._keywords = tuple(sorted({word for row in index.rows for word in row.keywords}))
         self._noted(state)
         return Changes(tuple(sorted(before)), tuple(changed), tuple(new))
@@ -134,7 +143,9 @@ class MboxMailbox(Mailbox):
 
     def pop3_uidl(self, uid: int) -> str:
         self._known(uid)
-        return f"{uid:08X}{self.uid_validity:08X}"
+        if self._uidls is None:
+            self._uidls = read_uidls(self._file.uidls)
+        return self._uidls.get(uid) or f"{uid:08X}{self.uid_validity:08X}"
 
     def read(self, uid: int) -> MessageContent:
         self._known(uid)

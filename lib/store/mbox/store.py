@@ -28,6 +28,7 @@ from pillarbox.lib.store.interface import (
     NotPossible,
     Store,
 )
+from pillarbox.lib.store.keeping import Identity, Restoring
 from pillarbox.lib.store.locks import dot_lock, session_lock
 from pillarbox.lib.store.maildir.folders import format_subscriptions, parse_subscriptions
 from pillarbox.lib.store.mbox.append import MboxAppender
@@ -35,6 +36,7 @@ from pillarbox.lib.store.mbox.checking import check_file
 from pillarbox.lib.store.mbox.file import MboxFile, store_error
 from pillarbox.lib.store.mbox.intent import forget_move, is_copied, noted_move
 from pillarbox.lib.store.mbox.mailbox import MboxMailbox, remove_messages
+from pillarbox.lib.store.mbox.restoring import MboxRestoring
 from pillarbox.lib.system.files import sync_directory, write_file
 
 _CONTROL: Final = ".pillarbox"
@@ -288,6 +290,9 @@ class MboxStore(Store):
 
     def begin_append(self, name: str) -> Appender:
         return MboxAppender(self._file(name))
+
+    def restoring(self, name: str, identity: Identity, token: int | None = None) -> Restoring:
+        return MboxRestoring(self._canonical(name), self._file(name), identity, token)
 
     def check(self, *, mend: bool) -> Iterator[Finding]:
         if mend:

@@ -51,9 +51,17 @@ class SqlAppender(Appender):
         self._body.prepare()
 
     def store(
-        self, transaction: Transaction, flags: int, keywords: Collection[str], internal_date: float | None
+        self,
+        transaction: Transaction,
+        flags: int,
+        keywords: Collection[str],
+        internal_date: float | None,
+        *,
+        uid: int | None = None,
+        saved: float | None = None,
     ) -> Appended:
-        """The message in a transaction that stores others too.  Raises StoreError."""
+        """The message in a transaction that stores others too; `uid` is one that the mailbox keeps free, if not the
+        next.  Raises StoreError."""
         if self._body is None:
             raise StoreUnavailable("the message is already stored or thrown away")
         now = time.time_ns() // 1000
@@ -62,7 +70,8 @@ class SqlAppender(Appender):
         words = tables.keep_keywords(transaction, target.mailbox, keywords)
         body = self._body.finish(transaction)
         modseq = tables.next_modseq(transaction)
-        uid = tables.take_uids(transaction, target, 1)
+        if uid is None:
+            uid = tables.take_uids(transaction, target, 1)
         transaction.execute(
             "INSERT INTO messages (account, mailbox, uid, flags, keywords, modseq, size, arrived, saved, body)"
             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -74,7 +83,7 @@ class SqlAppender(Appender):
             modseq,
             self._body.size,
             now if internal_date is None else round(internal_date * MICROSECONDS),
-            now,
+            now if saved is None else round(saved * MICROSECONDS),
             body,
         )
         size = self._body.size

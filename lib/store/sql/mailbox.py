@@ -29,6 +29,7 @@ from pillarbox.lib.store.interface import (
     NotPossible,
     Since,
 )
+from pillarbox.lib.store.keeping import id_of
 from pillarbox.lib.store.memory_cache import MemoryCache
 from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import pieces, tables
@@ -56,6 +57,8 @@ class SqlMailbox(Mailbox):
         self.name = row.name
         self.read_only = read_only
         self.uid_validity = row.uid_validity
+        self._object_id = row.object_id
+        self._uidls: dict[int, str] | None = None
         self.messages = ColumnSnapshot()
         cache = database.beside(CACHE, row.mailbox)
         self.cache = MemoryCache() if cache is None else FileCache(cache, self)
@@ -117,7 +120,7 @@ class SqlMailbox(Mailbox):
 
     @property
     def mailbox_id(self) -> str:
-        return f"V{self.uid_validity:x}"
+        return self._object_id or id_of(self.uid_validity)
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -229,7 +232,15 @@ class SqlMailbox(Mailbox):
 
     def pop3_uidl(self, uid: int) -> str:
         self._known(uid)
-        return f"{uid:08X}{self.uid_validity:08X}"
+        if self._uidls is None:
+            self._uidls = dict(
+                self._database.single(
+                    "SELECT uid, uidl FROM uidls WHERE account = ?1 AND mailbox = ?2",
+                    self._database.account,
+                    self._mailbox,
+                )
+            )
+        return self._uidls.get(uid) or f"{uid:08X}{self.uid_validity:08X}"
 
     def save_date(self, uid: int) -> float | None:
         return float(self._column("saved", uid)) / MICROSECONDS

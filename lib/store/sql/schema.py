@@ -103,6 +103,17 @@ STEPS: Final = (
         PRIMARY KEY (account, mailbox, kind)
     ){without_rowid};
     """,
+    # 2
+    """
+    ALTER TABLE mailboxes ADD COLUMN object_id TEXT NOT NULL DEFAULT ''; -- MAILBOXID, if UIDVALIDITY does not say it
+    CREATE TABLE uidls (                         -- POP3 unique-ids that came from another server
+        account       {account} NOT NULL,
+        mailbox       BIGINT NOT NULL,
+        uid           BIGINT NOT NULL,
+        uidl          TEXT NOT NULL,
+        PRIMARY KEY (account, mailbox, uid)
+    ){without_rowid};
+    """,
 )
 
 VERSION: Final = len(STEPS)

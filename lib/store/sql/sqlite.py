@@ -196,7 +196,10 @@ class SqliteDatabase(Database):
         return f"{folder}/{mailbox}"
 
     def wrong(self) -> list[str]:
-        return [text for (text,) in self.single("PRAGMA integrity_check(20)") if text != "ok"]
+        try:
+            return [text for (text,) in self.single("PRAGMA integrity_check(20)") if text != "ok"]
+        except StoreUnavailable as error:  # so damaged that it cannot even be looked at
+            return [str(error)]
 
     def session_lock(self, mailbox: int) -> AbstractContextManager[None]:
         path = f"{self._path}-session{mailbox}.lock"

@@ -24,6 +24,7 @@ from pillarbox.lib.store.interface import (
     QuotaRoot,
     Store,
 )
+from pillarbox.lib.store.keeping import Identity, Restoring
 from pillarbox.lib.store.listing import entries
 from pillarbox.lib.store.quota import FROM_FILE, MAILBOX_ROOT, Quota
 from pillarbox.lib.store.sql import pieces, tables
@@ -34,6 +35,7 @@ from pillarbox.lib.store.sql.delivery import deliver
 from pillarbox.lib.store.sql.mailbox import CACHE, TEXT, SqlMailbox
 from pillarbox.lib.store.sql.names import canonical
 from pillarbox.lib.store.sql.object_bodies import clear_unused
+from pillarbox.lib.store.sql.restoring import SqlRestoring
 from pillarbox.lib.store.sql.tables import MailboxRow
 from pillarbox.lib.store.text.file import throw_away
 
@@ -100,7 +102,7 @@ class SqlStore(Store):
                 "SELECT body, COUNT(*) FROM messages WHERE account = ?1 AND mailbox = ?2 GROUP BY body", *values
             )
             pieces.release(transaction, Counter(dict(counted)))
-            for table in ("messages", "expunged", "keywords", "notes", "mailboxes"):
+            for table in ("messages", "expunged", "keywords", "notes", "uidls", "mailboxes"):
                 transaction.execute(f"DELETE FROM {table} WHERE account = ?1 AND mailbox = ?2", *values)
             clear_unused(self._database, transaction)
             transaction.notify(row.mailbox)
@@ -218,6 +220,9 @@ class SqlStore(Store):
 
     def deliver(self, batch: Sequence[Delivery]) -> Outcomes:
         return deliver(self._database, self._quota, batch)
+
+    def restoring(self, name: str, identity: Identity, token: int | None = None) -> Restoring:
+        return SqlRestoring(self._database, self._existing(name).mailbox, self._quota, identity, token)
 
     def check(self, *, mend: bool) -> Iterator[Finding]:
         return check(self._database, mend=mend)

@@ -36,6 +36,7 @@ class MailboxRow(NamedTuple):
     unseen: int
     deleted: int
     size: int
+    object_id: str = ""
 
 
 _COLUMNS: Final = ", ".join(MailboxRow._fields)
@@ -68,18 +69,19 @@ def next_modseq(transaction: Transaction) -> int:
     return fresh
 
 
+def new_uid_validity(transaction: Transaction) -> int:
+    """A UIDVALIDITY above all that mailboxes of the account had before."""
+    ((last,),) = transaction.rows("SELECT uid_validity FROM accounts WHERE account = ?1", transaction.account)
+    validity = max(int(time.time()), int(last) + 1) & 0xFFFFFFFF
+    transaction.execute("UPDATE accounts SET uid_validity = ?2 WHERE account = ?1", transaction.account, validity)
+    return validity
+
+
 def make_mailbox(transaction: Transaction, name: str) -> MailboxRow:
     """A new mailbox; the name is canonical and free."""
-    validity, number = transaction.rows(
-        "SELECT uid_validity, next_mailbox FROM accounts WHERE account = ?1", transaction.account
-    )[0]
-    validity = max(int(time.time()), validity + 1) & 0xFFFFFFFF
-    transaction.execute(
-        "UPDATE accounts SET uid_validity = ?2, next_mailbox = ?3 WHERE account = ?1",
-        transaction.account,
-        validity,
-        number + 1,
-    )
+    validity = new_uid_validity(transaction)
+    ((number,),) = transaction.rows("SELECT next_mailbox FROM accounts WHERE account = ?1", transaction.account)
+    transaction.execute("UPDATE accounts SET next_mailbox = ?2 WHERE account = ?1", transaction.account, number + 1)
     row = MailboxRow(number, name, validity, 1, 1, next_modseq(transaction), 0, 0, 0, 0, 0)
     slots = ", ".join(f"?{each}" for each in range(2, 2 + len(row)))
     transaction.execute(f"INSERT INTO mailboxes (account, {_COLUMNS}) VALUES (?1, {slots})", transaction.account, *row)
