@@ -23,13 +23,17 @@ lint: venv
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-peers: venv
-	$(VENV)/bin/python -m tests.peers install
+# Needs nothing of the environment, so that both can be made at the same time.
+peers:
+	$(PYTHON) -m tests.peers install
 
-# Files go to the processes in the order of tests/conftest.py: what takes long comes first.
+# Environment and linters take one core, the peers another, until the tests need them.
+# Files go to the processes in the order of tests/conftest.py: what takes long comes first.  More than half of it is
+# waiting, for programs that start and for time-outs, so that each core can do two at a time.
 # What fails beside other tests on a busy machine is run once more by itself; a fault of the code fails again.
-test: lint peers
-	$(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 300 || $(VENV)/bin/pytest --last-failed --last-failed-no-failures none --timeout 300
+test:
+	$(MAKE) --jobs=2 --output-sync=target --no-print-directory lint peers
+	$(VENV)/bin/pytest -n $$(($$(nproc) * 2)) --dist loadfile --no-loadscope-reorder --timeout 300 || $(VENV)/bin/pytest --last-failed --last-failed-no-failures none --timeout 300
 
 bench: venv peers
 	$(VENV)/bin/python -m bench

@@ -2,6 +2,9 @@
 
 The system's own package lists are used when they are there and current; otherwise lists are fetched into a
 directory of ours, which works for root and for ordinary users alike and leaves the system as it was.
+
+What apt reads from the lists is kept there too: Debian's images for containers forbid the system's apt to keep it, and
+to read all lists for every question takes longer than everything else here.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from pathlib import Path
 # The loader that starts every program is the system's, so the C library must be the system's too.
 _NEVER_UNPACKED = frozenset({"libc6", "libc-bin", "libc-l10n", "locales"})
 
-_INSTALLED_LINE = re.compile(r"^Inst (\S+)", re.MULTILINE)
+# 'http://.../postfix_3.7.11_amd64.deb' postfix_3.7.11-0+deb12u1_amd64.deb 1510304 SHA256:...
+_ARCHIVE_LINE = re.compile(r"^'[^']+' ([^_ ]+)_\S+\.deb ", re.MULTILINE)
 _TIMEOUT = 600  # seconds; a slow mirror, not a hanging one
 
 
@@ -68,25 +72,30 @@ class Archive:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._fresh = False
 
     def fetch(self, packages: Sequence[str], target: Path, without: Sequence[str] = ()) -> None:
         """Unpack `packages`, and all they need that this system lacks, into `target`. Raises AptError.
 
         What they need is left out where its name fits one of the shell patterns `without`.
         """
-        try:
-            self._fetch((), packages, target, without)
-        except AptError:
-            # No lists, or lists that are older than the mirror: once more with fresh ones.
-            self._fetch(self._fresh_lists(), packages, target, without)
+        if not self._fresh:
+            try:
+                self._fetch(self._options(), packages, target, without)
+            except AptError:
+                # No lists, or lists that are older than the mirror: from here on with fresh ones.
+                self._fresh = True
+            else:
+                return
+        self._fetch(self._fresh_lists(), packages, target, without)
 
     def _fetch(self, options: Sequence[str], packages: Sequence[str], target: Path, without: Sequence[str]) -> None:
-        simulation = run(["apt-get", *options, "install", "--simulate", "--no-install-recommends", *packages])
-        wanted = {*_INSTALLED_LINE.findall(simulation), *packages} - _NEVER_UNPACKED
+        plan = run(["apt-get", *options, "install", "--print-uris", "--yes", "--no-install-recommends", *packages])
+        wanted = {*_ARCHIVE_LINE.findall(plan), *packages} - _NEVER_UNPACKED
         wanted = {name for name in wanted if not any(fnmatch(name, pattern) for pattern in without)}
         archives = target / "archives"
         archives.mkdir(parents=True, exist_ok=True)
-        run(["apt-get", *options, "-o", "APT::Sandbox::User=root", "download", *sorted(wanted)], archives)
+        run(["apt-get", *options, "download", *sorted(wanted)], archives)
         root = target / "root"
         root.mkdir(exist_ok=True)
         for archive in sorted(archives.glob("*.deb")):
@@ -95,21 +104,25 @@ class Archive:
         archives.rmdir()
         _drop_privileged_bits(root)
 
+    def _options(self) -> tuple[str, ...]:
+        """Options that make apt keep what it has read, and no archives, in a directory of ours."""
+        cache = self._directory / "cache"
+        options = ("-o", f"Dir::Cache={cache}", "-o", "APT::Sandbox::User=root")
+        # Debian's docker-clean empties the names of these two.
+        options += ("-o", "Dir::Cache::pkgcache=pkgcache.bin", "-o", "Dir::Cache::srcpkgcache=srcpkgcache.bin")
+        with locked(self._directory / "read.lock"):
+            if not (cache / "pkgcache.bin").exists():
+                (cache / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+                run(["apt-cache", *options, "gencaches"])
+        return options
+
     def _fresh_lists(self) -> tuple[str, ...]:
         """Options that make apt use lists of our own, fetched now unless another process just did."""
-        lists, cache = self._directory / "lists", self._directory / "cache"
-        options = (
-            "-o",
-            f"Dir::State::lists={lists}",
-            "-o",
-            f"Dir::Cache={cache}",
-            "-o",
-            "APT::Sandbox::User=root",
-        )
+        lists = self._directory / "lists"
+        options = ("-o", f"Dir::State::lists={lists}", *self._options())
         with locked(self._directory / "update.lock"):
             if not any(lists.glob("*_Packages*")):
                 (lists / "partial").mkdir(parents=True, exist_ok=True)
-                (cache / "archives" / "partial").mkdir(parents=True, exist_ok=True)
                 run(["apt-get", *options, "update"])
         return options
 

@@ -22,6 +22,8 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 # Elsewhere when the tree is read-only, or shared between checkouts.
 CACHE = Path(os.environ.get("PILLARBOX_PEERS", _REPOSITORY / ".cache" / "peers")).absolute()
 
+_ARCHIVE = Archive(CACHE / "apt")
+
 # Debian leaves 61184-65519 to no one (policy manual, section 9.2.2).
 _FIRST_ACCOUNT = 61190
 
@@ -69,7 +71,7 @@ def _unpack(entry: Entry, place: Path, made_from: str) -> None:
         shutil.rmtree(old, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        Archive(CACHE / "apt").fetch(entry.packages, partial, entry.without)
+        _ARCHIVE.fetch(entry.packages, partial, entry.without)
         _write_accounts(entry, partial)
         (partial / "stamp").write_text(made_from)
         partial.rename(place)
