@@ -1,7 +1,8 @@
 """BINARY[part]<partial>, BINARY.PEEK and BINARY.SIZE (RFC 3516): parts without their transfer encoding.
 
-`BINARY[]`, the message as a whole, comes as it is.  A part whose encoding nobody knows is answered with UNKNOWN-CTE.
-What is larger than `IN_MEMORY` is decoded twice, for its size and then for the client, and never held.
+`BINARY[]` is the message as a whole with all of its parts decoded, and so is a part that has parts.  One whose encoding
+nobody knows is answered with UNKNOWN-CTE.  What is larger than `IN_MEMORY` is decoded twice, for its size and then for
+the client, and never held.
 """
 
 from __future__ import annotations
@@ -16,34 +17,23 @@ from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.protocol.response import NIL
 from pillarbox.lib.mime import find_part
-from pillarbox.lib.mime.decoding import IDENTITY, KNOWN, decode_transfer
+from pillarbox.lib.mime.decoded import Stretch, UnknownEncoding, decoded_stretches, read_decoded
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A part in its encoding."""
-
-    start: int
-    size: int
-    encoding: bytes
-
-
-def find(numbers: tuple[int, ...], message: Message) -> Place | None:
+def find(numbers: tuple[int, ...], message: Message) -> list[Stretch] | None:
     """The part, None where the message has none.  Raises CommandFailed for an encoding that is unknown."""
-    if not numbers:
-        return Place(0, message.content.size, b"binary")
     part = find_part(message.tree, numbers)
     if part is None:
         return None
-    encoding = b"binary" if part.children else part.encoding
-    if encoding not in KNOWN:
-        raise CommandFailed("The transfer encoding of the part is unknown.", "UNKNOWN-CTE")
-    return Place(part.body_start, part.octets, encoding)
+    try:
+        return decoded_stretches(part, with_header=not numbers)
+    except UnknownEncoding:
+        raise CommandFailed("The transfer encoding of a part is unknown.", "UNKNOWN-CTE") from None
 
 
-def decoded(place: Place, message: Message) -> Iterator[bytes]:
+def decoded(place: Iterable[Stretch], message: Message) -> Iterator[bytes]:
     """The octets of the part."""
-    return decode_transfer(place.encoding, message.content.chunks(place.start, place.size))
+    return read_decoded(place, message.content.chunks)
 
 
 def cut(chunks: Iterable[bytes], start: int, count: int) -> Iterator[bytes]:
@@ -67,7 +57,7 @@ class BinarySection(Item):
     sets_seen: bool = True
     partial: tuple[int, int] | None = None
 
-    def _pieces(self, place: Place, message: Message) -> Iterator[bytes]:
+    def _pieces(self, place: Iterable[Stretch], message: Message) -> Iterator[bytes]:
         pieces = decoded(place, message)
         return pieces if self.partial is None else cut(pieces, *self.partial)
 
@@ -75,8 +65,8 @@ class BinarySection(Item):
         place = find(self.numbers, message)
         if place is None:
             return self.name + b" " + NIL
-        if place.size <= IN_MEMORY:
-            pieces = list(self._pieces(place, message)) if place.size else []
+        if sum(stretch.size for stretch in place) <= IN_MEMORY:
+            pieces = list(self._pieces(place, message)) if place else []
             return self._stream(sum(map(len, pieces)), any(b"\0" in piece for piece in pieces), pieces)
         size, nul = 0, False
         for piece in self._pieces(place, message):
@@ -100,8 +90,8 @@ class BinarySize(Item):
         place = find(self.numbers, message)
         if place is None:
             size = 0
-        elif place.encoding in IDENTITY:
-            size = place.size
+        elif all(stretch.stays for stretch in place):
+            size = sum(stretch.size for stretch in place)
         else:
             size = sum(map(len, decoded(place, message)))
         return b"%b %d" % (self.name, size)
