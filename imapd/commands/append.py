@@ -1,8 +1,8 @@
 """APPEND (RFC 9051 section 6.3.12, RFC 3502, 4469) and REPLACE (RFC 8508): messages are stored as they come.
 
-Nothing is held in memory.  The dialogue has several steps (`append_grammar`), so it is an object that the session's
-loop leads through them.  Messages are invisible until the end; then all are committed, and taken back if one of them
-fails.
+Nothing is held in memory, and what is not text gets another transfer encoding (`append_binary`).  The dialogue has
+several steps (`append_grammar`), so it is an object that the session's loop leads through them.  Messages are invisible
+until the end; then all are committed, and taken back if one of them fails.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
+from pillarbox.imapd.commands.append_binary import Scratch, unknown_encoding
 from pillarbox.imapd.commands.append_grammar import AppendReader, Begin, Octets, Opening, Step, Url, parse_append
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
 from pillarbox.imapd.commands.messagelimit import save_limit
@@ -43,7 +45,9 @@ class Appending:
         self._failure: StoreError | CommandFailed | None = None
         self._size = 0  # of the message under way
         self._url: bytearray | None = None  # the literal under way is a URL
-        self._text_only = False  # the literal under way came as literal8
+        self._binary = False  # the literal under way came as literal8
+        self._scratch: Scratch | None = None  # the message as it came, where it may have to be stored otherwise
+        self._unlike_text = False  # and it has to
         self._last = b"\r"
         self._old = self._replaced()
 
@@ -91,7 +95,9 @@ class Appending:
                 if size == 0 and step.alone:
                     raise CommandFailed("Can't save a zero byte message.")
                 self._admit(size)
-                self._text_only, self._last = step.binary, b"\r"
+                self._binary, self._last = step.binary, b"\r"
+                if step.binary and step.alone:
+                    self._keep_aside()
             case Url(text=None):
                 if size > urls.LIMIT:
                     raise CommandFailed("URL too long.", "BADURL")
@@ -101,6 +107,7 @@ class Appending:
             case _:
                 if not self._size:
                     raise CommandFailed("Can't save a zero byte message.")
+                await self._end_message()
 
     def _begin(self, begin: Begin) -> None:
         limit = save_limit(self._session.config)
@@ -116,6 +123,31 @@ class Appending:
             raise CommandFailed(str(error), "TRYCREATE") from None
         self._messages.append((appender, begin))
         self._size = 0
+        self._unlike_text = False
+        if begin.in_parts:  # a later piece may come as literal8
+            self._keep_aside()
+
+    def _keep_aside(self) -> None:
+        with suppress(OSError):  # without it, what is text can be stored all the same
+            self._scratch = Scratch(self._session.store.scratch_directory)
+
+    async def _end_message(self) -> None:
+        """All of it is here: one that is not text is stored in place of what was written so far."""
+        scratch, self._scratch = self._scratch, None
+        if scratch is None:
+            return
+        try:
+            if not self._unlike_text:
+                return
+            appender, begin = self._messages[-1]
+            appender.abort()
+            appender = self._session.store.begin_append(self.opening.mailbox)
+            self._messages[-1] = appender, begin
+            for piece in await asyncio.to_thread(scratch.as_text):
+                appender.write(piece)
+                await self._session.breathe()
+        finally:
+            scratch.close()
 
     def _admit(self, size: int) -> None:
         limit = self._session.config[IMAP_APPEND_LIMIT]
@@ -132,10 +164,8 @@ class Appending:
             with octets_of(self._session.store, url) as (size, pieces):
                 self._admit(size)
                 for piece in pieces:
-                    try:
-                        self._messages[-1][0].write(piece)
-                    except StoreError as error:  # of the new message; those inside are of the one that is read
-                        self._failure = error
+                    self._store(piece)
+                    if self._failure is not None:  # of the new message; those raised are of the one that is read
                         break
                     await self._session.breathe()
         except BadUrl as error:
@@ -151,10 +181,18 @@ class Appending:
         if self._url is not None:
             self._url += data
             return
-        if self._text_only and _NOT_TEXT.search(self._last + data, 1):
-            self._failure = CommandFailed("Only lines of text can be stored as they are.", "UNKNOWN-CTE")
-            return
+        if self._binary and not self._unlike_text and _NOT_TEXT.search(self._last + data, 1):
+            self._unlike_text = True
+            if self._scratch is None:
+                self._failure = unknown_encoding("there is no room to convert it")
         self._last = data[-1:] or self._last
+        self._store(data)
+
+    def _store(self, data: bytes) -> None:
+        if self._scratch is not None:
+            self._scratch.write(data)
+        if self._unlike_text or self._failure is not None:
+            return
         try:
             self._messages[-1][0].write(data)
         except StoreError as error:
@@ -221,6 +259,9 @@ class Appending:
 
     def abort(self) -> None:
         """Throw away what is not committed."""
+        if self._scratch is not None:
+            self._scratch.close()
+            self._scratch = None
         for appender, _ in self._messages:
             appender.abort()
 

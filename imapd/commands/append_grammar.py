@@ -30,6 +30,8 @@ class Begin:
     flags: int
     keywords: frozenset[str]
     date: float | None
+    in_parts: bool = False
+    """CATENATE: several pieces follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +149,10 @@ class AppendReader:
         if cursor.peek(b'"'):
             date = parse_date_time(cursor)
             cursor.space()
-        begin = Begin(flags, keywords, date)
         if cursor.accept(b"CATENATE ("):
             self.messages += 1
             self._catenating = self._first_part = True
-            yield begin
+            yield Begin(flags, keywords, date, in_parts=True)
             return False
         utf8 = cursor.accept(b"UTF8 (")
         binary = cursor.peek(b"~{")
@@ -160,7 +161,7 @@ class AppendReader:
         self.messages += 1
         self._closing = b")" if utf8 else b""
         self._alone = True
-        yield begin
+        yield Begin(flags, keywords, date)
         yield Octets(alone=True, binary=binary and not utf8, utf8=utf8)
         return True
 

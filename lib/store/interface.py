@@ -565,6 +565,11 @@ class Store(ABC):
 
     location: str
 
+    @property
+    def scratch_directory(self) -> str | None:
+        """Where a file without a name may be while a message is worked on; None where the store has no directory."""
+        return None
+
     @abstractmethod
     def list(self) -> list[MailboxEntry]:
         """Every mailbox, INBOX first, then by name; INBOX is always there."""

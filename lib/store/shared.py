@@ -93,6 +93,10 @@ class SharedStore(Store):
         self._stores: dict[str, Share] = {}
         sharing.moved(viewer.address, personal.location)
 
+    @property
+    def scratch_directory(self) -> str | None:
+        return self.personal.scratch_directory
+
     # --- whose a mailbox is
 
     def _share(self, name: str) -> tuple[Share, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pillarbox.imapd.commands.append_binary import IN_MEMORY, WITHOUT_FILE
 from pillarbox.imapd.commands.append_grammar import AppendReader, Begin, End, Octets, Url, is_message
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
@@ -156,18 +158,107 @@ def test_the_limit_is_told_and_kept(tmp_path: Path) -> None:
 
 
 # --- literal8
-def test_a_binary_literal_of_text_is_stored_and_one_with_nul_is_refused(tmp_path: Path) -> None:
+OCTETS = bytes(range(256)) + b"\nend\r\0"
+BINARY = (
+    b"Subject: binary\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: binary\r\n\r\none\ntwo\r\n"
+    b"--b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: binary\r\n\r\n%b\r\n--b--\r\n"
+)
+SIGNED = b"Content-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n\r\n\0\r\n--s\r\n\r\nsignature\r\n--s--\r\n"
+
+
+async def append_binary(client: Client, arguments: bytes, *contents: bytes) -> bytes:
+    """APPEND with a literal8 for each %b; gives the tagged answer."""
+    literals = tuple(b"~{%d+}\r\n%b" % (len(content), content) for content in contents)
+    await client.send(b"x APPEND INBOX " + arguments % literals + b"\r\n")
+    return (await client.until(b"x"))[-1]
+
+
+def test_a_binary_literal_of_text_is_stored_as_it_is(tmp_path: Path) -> None:
+    long_lines = MESSAGE + b"x" * 3000 + b"\r\n"
+
     async def dialogue() -> None:
         client = await opened(tmp_path)
-        for content, answer in (
-            (MESSAGE, b"x OK "),
-            (b"a\0b\r\n", b"x NO [UNKNOWN-CTE] "),
-            (b"a\nb", b"x NO [UNKNOWN"),
-        ):
-            await client.send(b"x APPEND INBOX ~{%d+}\r\n%b\r\n" % (len(content), content))
-            assert (await client.until(b"x"))[-1].startswith(answer)
+        assert (await append_binary(client, b"%b %b", MESSAGE, long_lines)).startswith(b"x OK ")
         assert await text(client, 1) == MESSAGE
-        assert b"* 1 EXISTS" in await client.ok("EXAMINE INBOX")
+        assert await text(client, 2) == long_lines
+        await client.close()
+
+    run(dialogue())
+
+
+@pytest.mark.parametrize("filling", [0, 3 * IN_MEMORY])
+def test_parts_that_are_no_text_are_stored_encoded_and_come_back_as_they_were(tmp_path: Path, filling: int) -> None:
+    """RFC 3516 section 4.4; BODYSTRUCTURE and BODY tell of the encoding that they have (section 6)."""
+    octets = OCTETS + bytes(filling)
+
+    async def dialogue() -> None:
+        client = await opened(tmp_path)
+        assert (await append_binary(client, b"%b (\\Seen) %b", BINARY % octets, MESSAGE)).startswith(b"x OK ")
+        (line,) = await client.ok("UID FETCH 1 (BINARY.PEEK[1] BINARY.PEEK[2])")
+        expected = b"BINARY[1] {7}\r\none\ntwo BINARY[2] ~{%d}\r\n%b)" % (len(octets), octets)
+        assert line.endswith(expected)
+        (line,) = await client.ok("UID FETCH 1 BODYSTRUCTURE")
+        assert b'NIL NIL "quoted-printable" ' in line and b'NIL NIL "base64" ' in line
+        stored = await text(client, 1)
+        assert b"\0" not in stored and base64.encodebytes(octets)[:60] in stored
+        (line,) = await client.ok("UID FETCH 1 (BINARY.PEEK[])")
+        assert octets in line and b"one\ntwo" in line
+        assert await text(client, 2) == MESSAGE
+        assert not list((tmp_path / "Maildir" / "tmp").iterdir())
+        await client.close()
+
+    run(dialogue())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Subject: a\0b\r\n\r\nx\r\n",
+        SIGNED,
+        b"Content-Transfer-Encoding: x-unknown\r\n\r\na\0b\r\n",
+        b"Content-Type: message/partial; id=1; number=1\r\n\r\na\0b\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\nbefore\0\r\n--b\r\n\r\nx\r\n--b--\r\n",
+    ],
+)
+def test_what_cannot_be_encoded_is_refused(tmp_path: Path, content: bytes) -> None:
+    async def dialogue() -> None:
+        client = await opened(tmp_path)
+        assert (await append_binary(client, b"%b %b", MESSAGE, content)).startswith(b"x NO [UNKNOWN-CTE] ")
+        assert b"* 0 EXISTS" in await client.ok("EXAMINE INBOX")
+        assert not list((tmp_path / "Maildir" / "tmp").iterdir())
+        await client.close()
+
+    run(dialogue())
+
+
+def test_a_binary_piece_of_a_message_from_pieces(tmp_path: Path) -> None:
+    """CATENATE: what stands before it came as text, or from another message."""
+    before, _, after = (BINARY % b"|").partition(b"|")
+
+    async def dialogue() -> None:
+        client = await opened(tmp_path, before)
+        answer = await append_binary(
+            client, b'CATENATE (URL "/INBOX/;UID=1" TEXT %b TEXT {%d+}\r\n%b)' % (b"%b", len(after), after), OCTETS
+        )
+        assert answer.startswith(b"x OK ")
+        (line,) = await client.ok("UID FETCH 2 (BINARY.PEEK[2])")
+        assert line.endswith(b"~{%d}\r\n%b)" % (len(OCTETS), OCTETS))
+        await client.close()
+
+    run(dialogue())
+
+
+def test_where_no_file_can_be_only_small_ones_are_encoded(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = Client(f"sqlite:{tmp_path}/mail.db")
+        assert (await append_binary(client, b"%b", BINARY % OCTETS)).startswith(b"x OK ")
+        large = BINARY % (OCTETS + bytes(WITHOUT_FILE))
+        assert (await append_binary(client, b"%b", large)).startswith(b"x NO [UNKNOWN-CTE] ")
+        assert (await append_binary(client, b"%b", MESSAGE + b"text\r\n" * 200_000)).startswith(b"x OK ")
+        await client.ok("SELECT INBOX")
+        (line,) = await client.ok("UID FETCH 1 (BINARY.PEEK[2])")
+        assert line.endswith(b"~{%d}\r\n%b)" % (len(OCTETS), OCTETS))
         await client.close()
 
     run(dialogue())
@@ -263,7 +354,7 @@ def test_other_sessions_go_on_while_the_disk_works(tmp_path: Path, monkeypatch: 
 def test_steps_of_a_command() -> None:
     reader = AppendReader()
     first = list(reader.steps(Cursor(b' (\\Seen) CATENATE (URL "/a" TEXT {5}\r\n')))
-    assert first == [Begin(1, frozenset(), None), Url(b"/a"), Octets(alone=False)]
+    assert first == [Begin(1, frozenset(), None, in_parts=True), Url(b"/a"), Octets(alone=False)]
     assert list(reader.steps(Cursor(b" URL {3}\r\n"))) == [Url(None)]
     second = list(reader.steps(Cursor(b") UTF8 (~{9}\r\n")))
     assert second == [End(), Begin(0, frozenset(), None), Octets(alone=True, utf8=True)]

@@ -81,6 +81,10 @@ class MaildirStore(Store):
                 raise MailboxNotFound(f'no mailbox "{name}"')
         return path
 
+    @property
+    def scratch_directory(self) -> str:
+        return f"{self._root}/tmp"
+
     def _make_inbox(self) -> None:
         if not os.path.isdir(f"{self._root}/cur"):
             self._make(self._root)

@@ -62,6 +62,10 @@ class MboxStore(Store):
 
     # --- names and places
 
+    @property
+    def scratch_directory(self) -> str:
+        return self._control
+
     def _canonical(self, name: str) -> str:
         levels = name.split(DELIMITER)
         if levels[0].upper() == INBOX:
