@@ -1,8 +1,9 @@
-"""The program: one question at a time, each a look at two small files."""
+"""The program: one question at a time, each a look at two small files, or at some rows of a database."""
 
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 from pillarbox.lib.clients.lookup import LookupClient
 from pillarbox.lib.clients.quota import ADDRESS_LIMIT
@@ -10,14 +11,13 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY
 from pillarbox.lib.config.parameters.quota import DOMAIN_QUOTA, DOMAIN_QUOTA_MAPS, MAILBOX_QUOTA, MAILBOX_QUOTA_MAPS
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
-from pillarbox.lib.hosted.mailboxes import Mailboxes, Place
+from pillarbox.lib.hosted.mailboxes import Mailboxes
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ProtocolError
 from pillarbox.lib.log import log
 from pillarbox.lib.process import Program, Worker, serve_channels
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.interface import INBOX, StoreError
-from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.reach import load_stores, reach
 from pillarbox.lib.system.confinement import Confinement
 
@@ -32,31 +32,16 @@ def answer(mailboxes: Mailboxes, request: Attributes) -> dict[str, object]:
         raise ProtocolError("a question about the room for a message was expected")
     try:
         place = mailboxes.find(address, frozenset())
-        if place.location:
-            full = _lacks(place, size)
-            return {"ok": True, "full": full, "temporary": place.quota.tempfail}
-        if not place.is_maildir or not os.path.isdir(f"{place.path}/tmp"):
+        if not place.is_maildir:
             return {"ok": True, "full": "", "temporary": False}
-        full = Ledger(place.path, place.quota).lacks(place.folder or INBOX, size)
+        with closing(open_store(place.location or f"maildir:{place.path}", place.quota)) as store:
+            full = store.lacks(place.folder or INBOX, size)
         return {"ok": True, "full": full, "temporary": place.quota.tempfail}
     except DeliveryFailure as failure:
         return {"ok": False, "why": failure.text}
     except (OSError, StoreError) as error:
         log.warning(f"quota of {address}: {error}")
         return {"ok": False, "why": "the mailbox cannot be looked at"}
-
-
-def _lacks(place: Place, size: int) -> str:
-    """As `Ledger.lacks`, for a store of any kind.  Raises StoreError."""
-    store = open_store(place.location, place.quota)
-    try:
-        for root in store.quota_roots(place.folder if place.folder and store.exists(place.folder) else INBOX):
-            over = root.size_limit and root.size + size > root.size_limit
-            if over or (root.messages_limit and root.messages + 1 > root.messages_limit):
-                return "the quota of the mailbox is used up"
-    finally:
-        store.close()
-    return ""
 
 
 async def serve(mailboxes: Mailboxes, channel: AsyncChannel) -> None:

@@ -667,6 +667,11 @@ class Store(ABC):
         """What limits the mailbox, or for "" the account; nothing where there is no quota.  Raises StoreError."""
         return ()
 
+    def lacks(self, name: str, size: int) -> str:
+        """Why a message of so many octets finds no room in the mailbox, which need not exist; "" where it does, or
+        nobody can tell.  Raises StoreError."""
+        return ""
+
     def quota_root(self, name: str) -> QuotaRoot | None:
         """The quota root of this name.  Raises StoreError."""
         return next((root for root in self.quota_roots("") if root.name == name), None)

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.quota import MAILBOX_QUOTA, MAILBOX_QUOTA_MAPS, QUOTA_FULL_TEMPFAIL, QUOTA_RULES
-from pillarbox.lib.config.quota import FolderRule, Limits, parse_limits
+from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
+from pillarbox.lib.config.quota import NO_LIMITS, FolderRule, Limits, parse_limits
 
 MAILBOX_ROOT: Final = "User quota"
 DOMAIN_ROOT: Final = "Domain quota"
@@ -46,9 +47,11 @@ class Quota:
 
     limits: Limits | None = None
     domain: Limits | None = None
-    """Of all mailboxes in the directory above the account's."""
+    """Of all mailboxes of its domain: None where it is not known, `NO_LIMITS` where there is none."""
     hosted: bool = False
-    """Whether there is such a directory, and it may have a count of its own."""
+    """Whether there are such mailboxes, and they may have a count of their own."""
+    base: str = ""
+    """The directory in which domains have one each, "" where that is not known; no slash at its end."""
     rules: tuple[FolderRule, ...] = ()
     tempfail: bool = False
     """A delivery that finds no room is tried again later."""
@@ -63,8 +66,11 @@ class Quota:
 
 FROM_FILE = Quota()
 """Of system users, and wherever nothing is known."""
-HOSTED = Quota(hosted=True)
-"""Of a hosted mailbox for which there is none."""
+
+
+def used_up(what: str) -> str:
+    """Why there is no room; `what` has the quota."""
+    return f"the quota of the {what} is used up"
 
 
 def grant_text(mailbox: Limits, domain: Limits) -> str:
@@ -81,19 +87,22 @@ class QuotaPolicy:
         self._rules = config[QUOTA_RULES] or ()
         self._tempfail = config[QUOTA_FULL_TEMPFAIL]
         self._default = config[MAILBOX_QUOTA]
+        base = config[VIRTUAL_MAILBOX_BASE].rstrip("/") if self._shared else ""
+        self._none = Quota(None, NO_LIMITS, True, base) if self._shared else FROM_FILE
+        self._base = base
         self._mapped = bool(config[MAILBOX_QUOTA_MAPS])
 
     def granted(self, text: str) -> Quota:
         """The quota that `grant_text` says.  Raises ValueError."""
         if not text:
-            return HOSTED if self._shared else FROM_FILE
+            return self._none
         mailbox, _, domain = text.partition("/")
-        whole = parse_limits(domain) or None if self._shared else None
-        return Quota(parse_limits(mailbox), whole, self._shared, self._rules, self._tempfail)
+        whole = parse_limits(domain) if self._shared else None
+        return Quota(parse_limits(mailbox), whole, self._shared, self._base, self._rules, self._tempfail)
 
     def session(self, own: str, hosted: bool) -> Quota:
         """That of a mail session, which knows no tables: `own` is the account's own quota, "" where it has none."""
         if not hosted:
             return FROM_FILE
         limits = parse_limits(own) if own else None if self._mapped else self._default or None
-        return Quota(limits, None, self._shared, self._rules, self._tempfail)
+        return Quota(limits, None, self._shared, self._base, self._rules, self._tempfail)

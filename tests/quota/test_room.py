@@ -5,6 +5,7 @@ from __future__ import annotations
 import imaplib
 import smtplib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.quota import DOMAIN_QUOTA, DOMAIN_QUOTA_MAPS, MAILBOX_QUOTA, MAILBOX_QUOTA_MAPS
 from pillarbox.lib.hosted.mailboxes import Mailboxes
 from pillarbox.lib.ipc import Attributes, ProtocolError
+from pillarbox.lib.store import open_store
 from pillarbox.lib.store.maildir.maildirsize import NAME
 from pillarbox.quota.program import PROGRAM, answer
 from tests.e2e.wire import PASSWORD, client
@@ -23,13 +25,13 @@ USERS = ANN, BOB, EVE, DORA, FAY = [f"{name}@example.org" for name in ("ann", "b
 
 
 class Lookup:
-    def __init__(self, quota: str) -> None:
-        self.quota = quota
+    def __init__(self, quota: str, location: str = "") -> None:
+        self.quota, self.location = quota, location
 
     def recipient(self, address: str) -> RecipientVerdict:
         if address.startswith("broken"):
             raise LookupUnavailable("away")
-        return RecipientVerdict("ok", "virtual_mailbox", quota=self.quota)
+        return RecipientVerdict("ok", "virtual_mailbox", quota=self.quota, location=self.location)
 
 
 class Room:
@@ -68,8 +70,24 @@ def test_the_domain_counts_too(tmp_path: Path) -> None:
 
 
 def test_a_mailbox_that_is_not_there_yet_is_not_made(tmp_path: Path) -> None:
-    assert Room(tmp_path, "1S/0S").ask(100)["full"] == ""
+    assert Room(tmp_path, "100S/0S").ask(100)["full"] == ""
+    assert Room(tmp_path, "100S/0S").ask(101)["full"] == "the quota of the mailbox is used up"
+    assert Room(tmp_path, "0S/100S").ask(101)["full"] == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_mail_in_a_database_counts(tmp_path: Path) -> None:
+    room = Room(tmp_path, "")
+    location = f"sqlite:{room.box}/mail.sqlite"
+    room.mailboxes = Mailboxes(Config.for_tests(mail_directory=str(tmp_path)), Lookup("100S/150S", location))  # type: ignore[arg-type]
+    assert room.ask(101)["full"] == "the quota of the mailbox is used up"
+    assert not room.box.exists()
+    neighbour = Mailboxes(Config.for_tests(mail_directory=str(tmp_path)), Lookup("0S/150S")).find(BOB, frozenset())  # type: ignore[arg-type]
+    with closing(open_store(f"maildir:{neighbour.path}", neighbour.quota)) as store:
+        store.append("INBOX", [b"x" * 100])
+    assert room.ask(50)["full"] == ""
+    assert room.ask(51)["full"] == "the quota of the domain is used up"
+    assert not room.box.exists()
 
 
 def test_what_is_not_known_is_no_refusal(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.quota import Limits, parse_rule
-from pillarbox.lib.store import open_store
+from pillarbox.lib.store import domain_file, open_store
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.interface import INBOX, OverQuota
-from pillarbox.lib.store.maildir.ledger import DOMAIN_FILE, Ledger, count_domain
+from pillarbox.lib.store.maildir.ledger import Ledger, count_domain
 from pillarbox.lib.store.maildir.maildirsize import MAX_BYTES, NAME, Record, parse, serialize
 from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter
 from pillarbox.lib.store.quota import FROM_FILE, Quota, QuotaPolicy, Usage, grant_text
@@ -65,7 +65,7 @@ def test_what_lookup_tells_is_read() -> None:
     assert quota.tempfail and quota.hosted
     assert (quota.limits, quota.domain) == ((1000, 0), (0, 5))
     assert [rule.folder for rule in quota.rules] == ["Spam"]
-    assert policy.granted(grant_text(Limits(), Limits())) == Quota(hosted=True)
+    assert policy.granted("") == Quota(None, Limits(), hosted=True, base=quota.base)
 
 
 # --- delivery
@@ -283,7 +283,7 @@ def test_a_domain_is_full_for_all_its_mailboxes(tmp_path: Path) -> None:
     with open_store(f"maildir:{ann.root}", Quota(hosted=True)).open(INBOX) as inbox:
         inbox.expunge([inbox.messages[0].uid])
     assert bob.deliver(250) == [""]
-    record = parse((ann.root.parent / DOMAIN_FILE).read_bytes())
+    record = domain_file.parse((ann.root.parent / domain_file.DOMAIN_FILE).read_bytes())
     assert record is not None and record.usage == count_domain(str(ann.root.parent)) == (450, 2)
 
 

@@ -1,8 +1,8 @@
 """The account of an account: what its Maildir++ tree holds, of how much, and the same of its whole domain.
 
 Deliveries and mail sessions ask it for room before they store, and tell it what came and went.  The mailbox's count is
-its `maildirsize` file; a domain with a quota has a file of the same form, `.domainsize` beside its mailboxes, where
-no mailbox can be called so.  Folders that a rule ignores are in neither.
+its `maildirsize` file; a domain with a quota has a file beside its mailboxes (`lib.store.domain_file`).  Folders that a
+rule ignores are in neither.
 
 Does nothing, at the price of one failed open, where there is no quota.
 """
@@ -10,16 +10,16 @@ Does nothing, at the price of one failed open, where there is no quota.
 from __future__ import annotations
 
 import os
-from typing import Final
+from collections.abc import Callable, Iterator
 
-from pillarbox.lib.config.quota import NO_LIMITS
+from pillarbox.lib.config.quota import NO_LIMITS, Limits
+from pillarbox.lib.store.domain_file import DomainFile
 from pillarbox.lib.store.interface import INBOX, QuotaRoot
 from pillarbox.lib.store.maildir import folders
 from pillarbox.lib.store.maildir.filename import sizes
 from pillarbox.lib.store.maildir.maildirsize import NAME, Record, SizeFile, read_record
-from pillarbox.lib.store.quota import DOMAIN_ROOT, FROM_FILE, MAILBOX_ROOT, Quota, Usage
-
-DOMAIN_FILE: Final = ".domainsize"
+from pillarbox.lib.store.quota import DOMAIN_ROOT, FROM_FILE, MAILBOX_ROOT, Quota, Usage, used_up
+from pillarbox.lib.store.sql.counting import count_database
 
 
 class Ledger:
@@ -29,14 +29,12 @@ class Ledger:
         self.quota = quota
         self._root = root
         # A domain's quota needs the mailbox's count, whether the mailbox has a limit or not.
-        wanted = NO_LIMITS if quota.limits is None and quota.domain is not None else quota.limits
+        wanted = NO_LIMITS if quota.limits is None and quota.domain else quota.limits
         self._own = SizeFile(f"{root}/{NAME}", f"{root}/tmp", wanted, self.count, self._newest)
-        self._domain: SizeFile | None = None
+        self._domain: DomainFile | None = None
         if quota.hosted:
             above = os.path.dirname(root)
-            self._domain = SizeFile(
-                f"{above}/{DOMAIN_FILE}", f"{root}/tmp", quota.domain, lambda: count_domain(above), lambda: 0
-            )
+            self._domain = DomainFile(above, quota.domain, lambda: count_domain(above, self.counts))
 
     def used(self) -> Record | None:
         """The mailbox's record; None where there is no quota."""
@@ -47,24 +45,30 @@ class Ledger:
         rule = self.quota.rule(folder) if self.quota.rules else None
         if rule is not None and rule.ignore:
             return ""
-        for file, what in ((self._own, "mailbox"), (self._domain, "domain")):
-            record = file.read() if file is not None else None
-            if record is None or not record.limits:
-                continue
-            limits = rule.extended(record.limits) if rule is not None else record.limits
-            if record.usage.plus(size, count).exceeds(limits):
-                return f"the quota of the {what} is used up"
+        for what, limits, used in self._held():
+            if used.plus(size, count).exceeds(rule.extended(limits) if rule is not None else limits):
+                return used_up("domain" if what == DOMAIN_ROOT else "mailbox")
         return ""
 
     def roots(self) -> tuple[QuotaRoot, ...]:
         """The limits that hold, and what is used of them."""
-        roots = []
-        for file, name in ((self._own, MAILBOX_ROOT), (self._domain, DOMAIN_ROOT)):
-            record = file.read() if file is not None else None
-            if record is not None and record.limits:
-                (size, messages), limits = record.usage, record.limits
-                roots.append(QuotaRoot(name, size, limits.size, messages, limits.messages))
-        return tuple(roots)
+        return tuple(
+            QuotaRoot(name, used.size, limits.size, used.messages, limits.messages)
+            for name, limits, used in self._held()
+        )
+
+    def _held(self) -> Iterator[tuple[str, Limits, Usage]]:
+        """The limits that hold by the names of their roots, and what is used of them.  Nothing is made for it where
+        there is no mailbox yet."""
+        if os.path.isdir(f"{self._root}/tmp"):
+            own = self._own.read()
+            if own is not None and own.limits:
+                yield MAILBOX_ROOT, own.limits, own.usage
+        elif self.quota.limits:
+            yield MAILBOX_ROOT, self.quota.limits, Usage()
+        domain = self._domain.read() if self._domain is not None else None
+        if domain is not None and domain.limits:
+            yield DOMAIN_ROOT, domain.limits, domain.usage
 
     def add(self, folder: str, size: int, count: int) -> None:
         """Note what came into the mailbox called `folder` or, negative, went from there."""
@@ -80,7 +84,7 @@ class Ledger:
 
     def active(self) -> bool:
         """Whether there is anything to keep right."""
-        return self.quota.limits is not None or self.quota.domain is not None or os.path.lexists(f"{self._root}/{NAME}")
+        return self.quota.limits is not None or bool(self.quota.domain) or os.path.lexists(f"{self._root}/{NAME}")
 
     def recount(self) -> None:
         """Count anew after a change of whole folders."""
@@ -137,13 +141,23 @@ def count_maildir(directory: str) -> Usage:
     return Usage(size, count)
 
 
-def count_domain(directory: str) -> Usage:
-    """What all mailboxes of a domain hold, by their own counts where they have one."""
+def count_domain(directory: str, counts: Callable[[str], bool] = lambda _: True) -> Usage:
+    """What all mailboxes of a domain that lie in files hold, by their own counts where they have one.
+
+    `counts` says whether a folder of this name does.
+    """
     usage = Usage()
     with os.scandir(directory) as entries:
-        roots = [entry.path for entry in entries if entry.name[0] != "." and entry.is_dir(follow_symlinks=False)]
-    for root in roots:
-        found = read_record(f"{root}/{NAME}")
-        record = found[0] if found is not None else None
-        usage = usage.plus(*(record.usage if record is not None else Ledger(root).count()))
+        found = [entry for entry in entries if entry.name[0] != "."]
+    for entry in found:
+        if not entry.is_dir(follow_symlinks=False):
+            usage = usage.plus(*count_database(entry.path, counts))
+            continue
+        sized = read_record(f"{entry.path}/{NAME}")
+        record = sized[0] if sized is not None else None
+        usage = usage.plus(*(record.usage if record is not None else Ledger(entry.path).count()))
+        with os.scandir(entry.path) as inside:
+            for each in inside:
+                if each.is_file(follow_symlinks=False):
+                    usage = usage.plus(*count_database(each.path, counts))
     return usage

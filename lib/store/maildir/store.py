@@ -253,6 +253,12 @@ class MaildirStore(Store):
         if mend:
             self._recount()
 
+    def lacks(self, name: str, size: int) -> str:
+        try:
+            return self._ledger.lacks(folders.canonical(name), size)
+        except OSError as error:
+            raise store_error(error, "cannot read the quota") from error
+
     def quota_roots(self, name: str) -> tuple[QuotaRoot, ...]:
         folder = folders.canonical(name) if name else ""
         if folder and not self.exists(folder):

@@ -88,6 +88,7 @@ class SqlAppender(Appender):
         )
         size = self._body.size
         tables.count(transaction, target.mailbox, modseq, 1, tables.unseen((flags,)), tables.deleted((flags,)), size)
+        tables.tally(transaction, self._quota, target.name, size, 1)
         transaction.notify(target.mailbox)
         return Appended(target.uid_validity, uid)
 

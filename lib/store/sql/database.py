@@ -17,7 +17,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, TypeAlias
 
+from pillarbox.lib.store.quota import Quota, Usage
 from pillarbox.lib.store.sql.objects import Objects
+from pillarbox.lib.store.sql.totals import DomainTotal
 
 NEW_ACCOUNT: Final = (
     "INSERT INTO accounts (account, modseq, uid_validity, next_mailbox) VALUES (?1, 0, 0, 1) ON CONFLICT DO NOTHING"
@@ -35,6 +37,14 @@ class Transaction(ABC):
     """The value of every `account` column."""
     lock: str
     """What stands behind a SELECT whose rows nobody else may change until the end."""
+    reads_only = False
+    """Whether it may change nothing."""
+    total: DomainTotal | None = None
+    """The count of the account's domain, where there may be one."""
+    totalled = False
+    """Whether there is one, as far as was seen at the beginning."""
+    pending = Usage()
+    """What came, or went, of what counts for it."""
 
     @abstractmethod
     def rows(self, statement: str, *values: Value) -> list[Row]:
@@ -81,6 +91,16 @@ class Database(ABC):
 
     objects: Objects | None = None
     """Where large bodies lie, if not in the database."""
+    total: DomainTotal | None = None
+    """The count of the account's domain, where there may be one; see `count_for`."""
+
+    @abstractmethod
+    def count_for(self, quota: Quota) -> None:
+        """From now on count for the domain, too, as `quota` says."""
+
+    def there(self) -> bool:
+        """Whether the account may be looked at without being made."""
+        return True
 
     def object_name(self, body: int, segment: int) -> str:
         """The name of an object of a body."""

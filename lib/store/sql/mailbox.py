@@ -375,11 +375,11 @@ class SqlMailbox(Mailbox):
         wanted = sorted(uid for uid in set(uids) if self.messages.position(uid) is not None)
         if not wanted:
             return ()
-        with self._changing(durable=False) as (transaction, _, used):
+        with self._changing(durable=False) as (transaction, row, used):
             rows = self._rows(transaction, wanted)
             if rows:
                 modseq = tables.next_modseq(transaction)
-                self._remove(transaction, rows, modseq)
+                self._remove(transaction, row.name, rows, modseq)
                 pieces.release(transaction, Counter(body for *_, body in rows))
                 used(modseq)
             cleared = clear_unused(self._database, transaction)
@@ -400,7 +400,9 @@ class SqlMailbox(Mailbox):
         rows.sort(key=_uid_of)
         return rows
 
-    def _remove(self, transaction: Transaction, rows: list[tuple[int, int, str, int, int]], modseq: int) -> None:
+    def _remove(
+        self, transaction: Transaction, name: str, rows: list[tuple[int, int, str, int, int]], modseq: int
+    ) -> None:
         uids = transaction.listed(uid for uid, *_ in rows)
         condition = f"account = ?1 AND mailbox = ?2 AND {transaction.among('uid', 3)}"
         transaction.execute(
@@ -417,6 +419,7 @@ class SqlMailbox(Mailbox):
         tables.count(
             transaction, self._mailbox, modseq, -len(rows), -tables.unseen(flags), -tables.deleted(flags), -size
         )
+        tables.tally(transaction, self._quota, name, -size, -len(rows))
         tables.forget_expunged(transaction, self._mailbox)
 
     def copy(self, uids: Collection[int], destination: str) -> Copied:
@@ -429,7 +432,7 @@ class SqlMailbox(Mailbox):
     def _transfer(self, uids: Collection[int], destination: str, *, move: bool) -> Copied:
         name = canonical(destination)
         wanted = sorted(uid for uid in set(uids) if self.messages.position(uid) is not None)
-        with self._changing(durable=True) as (transaction, _, used):
+        with self._changing(durable=True) as (transaction, source, used):
             target = tables.by_name(transaction, name)
             rows = self._rows(transaction, wanted)
             if not rows:
@@ -463,8 +466,9 @@ class SqlMailbox(Mailbox):
                 tables.deleted(flags),
                 size,
             )
+            tables.tally(transaction, self._quota, target.name, size, len(rows))
             if move:
-                self._remove(transaction, rows, modseq)
+                self._remove(transaction, source.name, rows, modseq)
                 used(modseq)
             else:
                 pieces.acquire(transaction, Counter(body for *_, body in rows))
@@ -478,10 +482,8 @@ class SqlMailbox(Mailbox):
 
     def _check_room(self, transaction: Transaction, target: str, size: int, messages: int, *, move: bool) -> None:
         """Moving from one mailbox that counts to another takes no room.  Raises OverQuota."""
-        if move:
-            rule = self._quota.rule(self.name)
-            if rule is None or not rule.ignore:
-                return
+        if move and tables.counts(self._quota, self.name):
+            return
         tables.check_quota(transaction, self._quota, target, size, messages)
 
     def close(self) -> None:

@@ -180,7 +180,7 @@ def migrate(connection: Connection) -> None:
         connection.simple(f"BEGIN; SELECT pg_advisory_xact_lock({_MIGRATION})")
         try:
             if _version(connection) == found:
-                step = schema.statements(found, account="TEXT", binary="BYTEA")
+                step = schema.statements(found, account="TEXT", binary="BYTEA", shared=True)
                 if found == 0:
                     step.insert(0, f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
                     step.append("CREATE TABLE schema_version (version INTEGER NOT NULL)")

@@ -13,21 +13,30 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
+from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql.connection import Connection
 from pillarbox.lib.store.sql.database import NEW_ACCOUNT, Database, Row, Transaction, Value
 from pillarbox.lib.store.sql.pool import Pool
+from pillarbox.lib.store.sql.totals import DomainTotal, TableTotal, table_total
 
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _WRITE_SOON: Final = f"{_WRITE}; SET LOCAL synchronous_commit = off"
-_LOCK: Final = "SELECT 1 FROM accounts WHERE account = ?1 FOR UPDATE"
+_LOCK: Final = "SELECT false FROM accounts WHERE account = ?1 FOR UPDATE"
+_LOCK_TOTAL: Final = (
+    "SELECT EXISTS (SELECT 1 FROM totals WHERE account = ?2 AND line = 0) FROM accounts WHERE account = ?1 FOR UPDATE"
+)
 
 
 class PostgresTransaction(Transaction):
     """Statements on one connection."""
 
-    def __init__(self, connection: Connection, account: str, channel: str) -> None:
+    def __init__(
+        self, connection: Connection, account: str, channel: str, total: DomainTotal | None, *, reads_only: bool
+    ) -> None:
         self.account = account
+        self.total = total
+        self.reads_only = reads_only
         self._connection = connection
         self._channel = channel
 
@@ -69,24 +78,36 @@ class PostgresDatabase(Database):
         self._channel = f"pillarbox_{digest.hexdigest()[:24]}"
         self._key = digest.digest()[:16]
 
+    def count_for(self, quota: Quota) -> None:
+        self.total = table_total(self._account(), quota)
+
     def object_name(self, body: int, segment: int) -> str:
         return f"{self._key.hex()}/{body}/{segment}"
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         with self._pool.connection(lambda fresh: fresh.simple(_READ)) as (connection, _):
-            yield PostgresTransaction(connection, self._account(), self._channel)
+            yield PostgresTransaction(connection, self._account(), self._channel, self.total, reads_only=True)
             connection.simple("COMMIT")
 
     @contextmanager
     def writing(self, *, durable: bool) -> Iterator[Transaction]:
         begin = _WRITE if durable else _WRITE_SOON
         with self._pool.connection(lambda fresh: fresh.simple(begin)) as (connection, _):
-            transaction = PostgresTransaction(connection, self._account(), self._channel)
-            if not transaction.rows(_LOCK, transaction.account):
+            total = self.total
+            transaction = PostgresTransaction(connection, self._account(), self._channel, total, reads_only=False)
+            lock, values = _LOCK, [transaction.account]
+            if isinstance(total, TableTotal):
+                lock, values = _LOCK_TOTAL, [transaction.account, total.account]
+            found = transaction.row(lock, *values)
+            if found is None:
                 transaction.execute(NEW_ACCOUNT, transaction.account)
-                transaction.rows(_LOCK, transaction.account)
+                ((transaction.totalled,),) = transaction.rows(lock, *values)
+            else:
+                (transaction.totalled,) = found
             yield transaction
+            if total is not None and any(transaction.pending):
+                total.add(transaction, *transaction.pending)
             connection.simple("COMMIT")
 
     def single(self, statement: str, *values: Value) -> list[Row]:

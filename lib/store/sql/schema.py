@@ -1,7 +1,8 @@
 """The tables, versioned; a database is brought to the present version when it is opened.
 
-Every primary key begins with `account`, and no statement concerns two accounts: the tables spread over the nodes of a
-database that is distributed by that column.  SQLite, with a file for each account, has 0 there, which takes no room.
+Every primary key begins with `account`, and no statement concerns two accounts (but see `totals`): the tables spread
+over the nodes of a database that is distributed by that column.  SQLite, with a file for each account, has 0 there,
+which takes no room.
 
 Writers of an account take turns (its row in `accounts` is locked first), so that UIDs and modification sequences
 ascend in the order in which they become visible.  Counts in `mailboxes` change with what they count.
@@ -114,13 +115,28 @@ STEPS: Final = (
         PRIMARY KEY (account, mailbox, uid)
     ){without_rowid};
     """,
+    # 3, for databases of many accounts
+    """
+    CREATE TABLE totals (                        -- what the accounts of a domain hold together (`totals`)
+        account       {account} NOT NULL,        -- "@" and the domain
+        line          BIGINT NOT NULL,           -- 0: the sum; others: what came since, or, negative, went
+        size          BIGINT NOT NULL,
+        messages      BIGINT NOT NULL,
+        basis         TEXT NOT NULL,             -- of line 0: the quota, and the folders that do not count
+        PRIMARY KEY (account, line)
+    );
+    """,
 )
+_SHARED: Final = (2,)
+"""Steps that a file with one account skips."""
 
 VERSION: Final = len(STEPS)
 
 
-def statements(step: int, *, account: str, binary: str, without_rowid: str = "") -> list[str]:
-    """The statements of a step, from 0, with a database's own words for the types."""
+def statements(step: int, *, account: str, binary: str, without_rowid: str = "", shared: bool = False) -> list[str]:
+    """The statements of a step, from 0, with a database's own words for the types; `shared`: it has many accounts."""
+    if step in _SHARED and not shared:
+        return []
     text = STEPS[step].format(account=account, bytes=binary, without_rowid=without_rowid)
     lines = "\n".join(line.partition("--")[0] for line in text.splitlines())
     return [each.strip() for each in lines.split(";") if each.strip()]

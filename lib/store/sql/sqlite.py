@@ -17,8 +17,10 @@ from typing import Final
 
 from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError, StoreUnavailable
 from pillarbox.lib.store.locks import LOCK_TIMEOUT, session_lock
+from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import schema
 from pillarbox.lib.store.sql.database import NEW_ACCOUNT, Database, Row, Transaction, Value
+from pillarbox.lib.store.sql.totals import DomainTotal, file_total
 
 _AT_FIRST: Final = (
     "PRAGMA page_size = 8192",  # a body of some kilobytes in few pages
@@ -32,7 +34,7 @@ _SETTINGS: Final = (
     "PRAGMA trusted_schema = OFF",
     "PRAGMA synchronous = FULL",
 )
-_APPLICATION: Final = 0x50426F78
+APPLICATION: Final = 0x50426F78
 """PBox: what `file` can tell the database by."""
 _MODE: Final = 0o600
 _VACUUM_PAGES: Final = 256
@@ -45,8 +47,9 @@ class SqliteTransaction(Transaction):
     account: Value = 0
     lock = ""  # BEGIN IMMEDIATE has it all
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, total: DomainTotal | None) -> None:
         self._connection = connection
+        self.total = total
 
     def rows(self, statement: str, *values: Value) -> list[Row]:
         return self._connection.execute(statement, values).fetchall()
@@ -82,6 +85,12 @@ class SqliteDatabase(Database):
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._durable = True
+
+    def count_for(self, quota: Quota) -> None:
+        self.total = file_total(self._path, quota)
+
+    def there(self) -> bool:
+        return os.path.exists(self._path)
 
     # --- the connection
     def _connected(self) -> sqlite3.Connection:
@@ -141,7 +150,7 @@ class SqliteDatabase(Database):
             connection = self._connected()
             connection.execute("BEGIN")
             try:
-                yield SqliteTransaction(connection)
+                yield SqliteTransaction(connection, self.total)
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -155,12 +164,15 @@ class SqliteDatabase(Database):
                 self._durable = durable
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield SqliteTransaction(connection)
+                transaction = SqliteTransaction(connection, self.total)
+                yield transaction
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+        if self.total is not None and any(transaction.pending):
+            self.total.add(transaction, *transaction.pending)
 
     def single(self, statement: str, *values: Value) -> list[Row]:
         with self._lock, failures(self._path):
@@ -226,7 +238,7 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
                 ):
                     connection.execute(statement)
                 connection.execute(NEW_ACCOUNT, (SqliteDatabase.account,))
-                connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+                connection.execute(f"PRAGMA application_id = {APPLICATION}")
                 connection.execute(f"PRAGMA user_version = {found + 1}")
             connection.execute("COMMIT")
         except BaseException:

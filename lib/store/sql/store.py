@@ -26,7 +26,7 @@ from pillarbox.lib.store.interface import (
 )
 from pillarbox.lib.store.keeping import Identity, Restoring
 from pillarbox.lib.store.listing import entries
-from pillarbox.lib.store.quota import FROM_FILE, MAILBOX_ROOT, Quota
+from pillarbox.lib.store.quota import DOMAIN_ROOT, FROM_FILE, MAILBOX_ROOT, Quota, Usage
 from pillarbox.lib.store.sql import pieces, tables
 from pillarbox.lib.store.sql.append import SqlAppender
 from pillarbox.lib.store.sql.checking import check
@@ -50,6 +50,8 @@ class SqlStore(Store):
         self.location = location
         self._database = database
         self._quota = quota
+        if quota.hosted:
+            database.count_for(quota)
 
     # --- finding
     def _find(self, name: str) -> MailboxRow | None:
@@ -102,6 +104,7 @@ class SqlStore(Store):
                 "SELECT body, COUNT(*) FROM messages WHERE account = ?1 AND mailbox = ?2 GROUP BY body", *values
             )
             pieces.release(transaction, Counter(dict(counted)))
+            tables.tally(transaction, self._quota, name, -row.size, -row.messages)
             for table in ("messages", "expunged", "keywords", "notes", "uidls", "mailboxes"):
                 transaction.execute(f"DELETE FROM {table} WHERE account = ?1 AND mailbox = ?2", *values)
             clear_unused(self._database, transaction)
@@ -145,6 +148,10 @@ class SqlStore(Store):
                     names[name],
                     target,
                 )
+                if tables.counts(self._quota, name) != tables.counts(self._quota, target):
+                    moved = tables.by_number(transaction, names[name])
+                    tables.tally(transaction, self._quota, name, -moved.size, -moved.messages)
+                    tables.tally(transaction, self._quota, target, moved.size, moved.messages)
             transaction.notify(0)
 
     # --- subscriptions and notes
@@ -228,17 +235,28 @@ class SqlStore(Store):
         return check(self._database, mend=mend)
 
     def quota_roots(self, name: str) -> tuple[QuotaRoot, ...]:
-        if name:
-            row = self._existing(name)
-            rule = self._quota.rule(row.name)
-            if rule is not None and rule.ignore:
-                return ()
-        limits = self._quota.limits
-        if not limits:
+        if name and not tables.counts(self._quota, self._existing(name).name):
             return ()
+        limits, total = self._quota.limits, None
+        if not limits and self._database.total is None:
+            return ()
+        roots = []
         with self._database.reading() as transaction:
-            used = tables.usage(transaction, self._quota)
-        return (QuotaRoot(MAILBOX_ROOT, used.size, limits.size, used.messages, limits.messages),)
+            if limits:
+                used = tables.usage(transaction, self._quota)
+                roots.append(QuotaRoot(MAILBOX_ROOT, used.size, limits.size, used.messages, limits.messages))
+            total = transaction.total.read(transaction) if transaction.total is not None else None
+        if total is not None:
+            (size, messages), limits = total.usage, total.limits
+            roots.append(QuotaRoot(DOMAIN_ROOT, size, limits.size, messages, limits.messages))
+        return tuple(roots)
+
+    def lacks(self, name: str, size: int) -> str:
+        if not self._database.there():
+            total = self._database.total.seen() if self._database.total is not None else None
+            return tables.lacks_room(self._quota, canonical(name), size, 1, Usage(), total)
+        with self._database.reading() as transaction:
+            return tables.lacks(transaction, self._quota, canonical(name), size, 1)
 
     # --- the rest
     def session_lock(self, name: str) -> AbstractContextManager[None]:

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from pillarbox.lib.store.interface import DELETED, SEEN, MailboxNotFound, OverQuota
-from pillarbox.lib.store.quota import Quota, Usage
+from pillarbox.lib.store.quota import Quota, Usage, used_up
 from pillarbox.lib.store.sql.database import Transaction
+from pillarbox.lib.store.sql.totals import Total
 
 KEYWORDS_MOST: Final = 500
 """Different keywords of a mailbox."""
@@ -207,19 +208,47 @@ def usage(transaction: Transaction, quota: Quota) -> Usage:
     for name, messages, size in transaction.rows(
         "SELECT name, messages, size FROM mailboxes WHERE account = ?1", transaction.account
     ):
-        rule = quota.rule(name)
-        if rule is None or not rule.ignore:
+        if counts(quota, name):
             used = used.plus(size, messages)
     return used
 
 
-def check_quota(transaction: Transaction, quota: Quota, name: str, size: int, messages: int) -> None:
-    """Raises OverQuota where so much more has no room in this mailbox."""
-    if not quota.limits:
-        return
+def counts(quota: Quota, name: str) -> bool:
+    """Whether what lies in the mailbox of this name counts for the quota."""
+    rule = quota.rule(name) if quota.rules else None
+    return rule is None or not rule.ignore
+
+
+def tally(transaction: Transaction, quota: Quota, name: str, size: int, messages: int) -> None:
+    """Note for the domain what came into the mailbox of this name or, negative, went from there."""
+    if transaction.total is not None and counts(quota, name):
+        transaction.pending = transaction.pending.plus(size, messages)
+
+
+def lacks(transaction: Transaction, quota: Quota, name: str, size: int, messages: int) -> str:
+    """Why so much more has no room in this mailbox; "" where it has."""
+    if (not quota.limits and transaction.total is None) or not counts(quota, name):
+        return ""
+    used = usage(transaction, quota) if quota.limits else Usage()
+    total = transaction.total.read(transaction) if transaction.total is not None else None
+    return lacks_room(quota, name, size, messages, used, total)
+
+
+def lacks_room(quota: Quota, name: str, size: int, messages: int, used: Usage, total: Total | None) -> str:
+    """The same, for an account and a domain of which so much is used."""
     rule = quota.rule(name)
     if rule is not None and rule.ignore:
-        return
-    limits = rule.extended(quota.limits) if rule is not None else quota.limits
-    if usage(transaction, quota).plus(size, messages).exceeds(limits):
-        raise OverQuota("the mailbox is full (quota)")
+        return ""
+    for what, held, limits in (
+        ("mailbox", used, quota.limits),
+        ("domain", total.usage if total is not None else used, total.limits if total is not None else None),
+    ):
+        if limits and held.plus(size, messages).exceeds(rule.extended(limits) if rule is not None else limits):
+            return used_up(what)
+    return ""
+
+
+def check_quota(transaction: Transaction, quota: Quota, name: str, size: int, messages: int) -> None:
+    """Raises OverQuota where so much more has no room in this mailbox."""
+    if why := lacks(transaction, quota, name, size, messages):
+        raise OverQuota(why)
