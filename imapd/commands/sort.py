@@ -38,8 +38,8 @@ def parse(syntax: Syntax) -> Action:
             relevancies[candidate.index] = candidate.relevancy
 
         try:
-            in_header = any(each.in_header for each in criteria)
-            await search(session, session, key, take, headers=in_header, narrow=MessageLimit(session).all)
+            wanted = {each.field for each in criteria if each.field is not None}
+            await search(session, session, key, take, wanted=wanted, narrow=MessageLimit(session).all)
         except BaseException:
             give_up(session, returned)
             raise

@@ -11,6 +11,7 @@ from pillarbox.imapd.search import parse_program
 from pillarbox.imapd.search.key import Candidate
 from pillarbox.imapd.search.letter import letter
 from pillarbox.imapd.search.run import aside, search
+from pillarbox.imapd.search.summary import FIELD as SUMMARY
 from pillarbox.imapd.search.threads import ALGORITHMS, Letter, format_threads
 from pillarbox.imapd.session.context import Session
 
@@ -39,7 +40,7 @@ def parse(syntax: Syntax) -> Action:
             letters.append(letter(candidate))
             indexes.append(candidate.index)
 
-        await search(session, session, key, take, headers=True, narrow=MessageLimit(session).all)
+        await search(session, session, key, take, wanted=(SUMMARY,), narrow=MessageLimit(session).all)
         uids = session.mailbox.uids
         numbers = [uids[index] for index in indexes] if syntax.by_uid else [index + 1 for index in indexes]
         threads = await aside(len(letters), lambda: format_threads(algorithm(letters), numbers))

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from pillarbox.imapd.fetch.header_fields import FIELD, KEPT, short_header
 from pillarbox.imapd.protocol.dates import header_day, local_day
+from pillarbox.imapd.search import summary
 from pillarbox.imapd.session.selected import Selected
-from pillarbox.lib.message.date import parse_date
 from pillarbox.lib.message.header import first_value, unfold, values
 from pillarbox.lib.mime import Part
 from pillarbox.lib.store.interface import TEXT_BODY, Mailbox, MessageContent, MessageState
@@ -36,16 +36,19 @@ class Source(Protocol):
 class Candidate:
     """One message under SEARCH; what costs something is looked up when a key asks for it.  May raise MessageGone."""
 
-    __slots__ = ("_short", "_state", "index", "relevancy", "source", "uid")
+    __slots__ = ("_short", "_state", "_summary", "index", "relevancy", "source", "uid")
 
-    def __init__(self, source: Source, index: int, uid: int, short: bytes | None = None) -> None:
-        """`short` is the short header (`fetch.header_fields`), where it is at hand."""
+    def __init__(
+        self, source: Source, index: int, uid: int, short: bytes | None = None, summary: bytes | None = None
+    ) -> None:
+        """`short` is the short header (`fetch.header_fields`), `summary` that of `search.summary`, where at hand."""
         self.source = source
         self.index = index
         self.uid = uid
         self.relevancy = 100
         """How well it fits (RFC 6203 section 4); keys that find something that is only similar lower it."""
         self._short = short
+        self._summary = summary
         self._state: MessageState | None = None
 
     @property
@@ -79,9 +82,16 @@ class Candidate:
     @property
     def sent(self) -> float:
         """The sent date (RFC 5256 section 2.2): that of the Date: field, else INTERNALDATE."""
-        value = self.field(b"Date")
-        when = parse_date(value.decode("ascii", "replace")) if value else None
-        return self.internal_date if when is None else when
+        sent = self.summary[0]
+        return float(sent) if sent else self.internal_date
+
+    @property
+    def summary(self) -> list[bytes]:
+        """The lines of `search.summary`."""
+        if self._summary is None:
+            self._summary = summary.summarize(self._short_header())
+            self.store_mailbox.cache.put(summary.FIELD, self.uid, self._summary)
+        return self._summary.split(b"\n")
 
     @property
     def content(self) -> MessageContent:
@@ -106,8 +116,11 @@ class Candidate:
 
     def _short_header(self) -> bytes:
         if self._short is None:
-            self._short = short_header(self.header)
-            self.store_mailbox.cache.put(FIELD, self.uid, self._short)
+            cache = self.store_mailbox.cache
+            self._short = cache.get(FIELD, self.uid)
+            if self._short is None:
+                self._short = short_header(self.header)
+                cache.put(FIELD, self.uid, self._short)
         return self._short
 
     @property

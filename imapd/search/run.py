@@ -10,8 +10,9 @@ from typing import Final, TypeVar
 
 from pillarbox.imapd.fetch.header_fields import FIELD
 from pillarbox.imapd.search.key import Candidate, Key, Source, TextLook, View
+from pillarbox.imapd.search.summary import FIELD as SUMMARY
 from pillarbox.imapd.session.context import Session
-from pillarbox.lib.store.interface import MessageGone
+from pillarbox.lib.store.interface import MessageCache, MessageGone
 
 T = TypeVar("T")
 
@@ -40,12 +41,13 @@ async def search(
     key: Key,
     found: Callable[[Candidate], None],
     *,
-    headers: bool = False,
+    wanted: Collection[str] = (),
     narrow: Callable[[Sequence[int]], Sequence[int]] = lambda indexes: indexes,
 ) -> None:
     """Call `found` for each message that matches, in the order of the mailbox.
 
-    `headers`: `found` wants fields of the header.  What it raises as MessageGone takes the message out of the result.
+    `wanted`: what `found` wants of the mailbox's cache (FIELD, SUMMARY).  What it raises as MessageGone takes the
+    message out of the result.
     `narrow` gives those of the positions to be looked at that are; it may refuse (CommandFailed).
     """
     looks = tuple(dict.fromkeys(key.texts()))
@@ -53,26 +55,41 @@ async def search(
     selected = source.mailbox
     bound = key.bind(View(selected, session.saved_search, hints))
     indexes = narrow(range(selected.count) if bound.only is None else sorted(bound.only))
-    rate = 1 if bound.cost > 1 or headers else STEP
+    reads = bound.cost > 0 or bool(wanted)
     for start in range(0, len(indexes), BLOCK):
         block = indexes[start : start + BLOCK]
         uids = selected.uids
-        block_uids = [uids[index] for index in block]
-        shorts: Iterable[bytes | None] = repeat(None)
-        if headers or bound.cost == HEADER_COST:
-            shorts = selected.mailbox.cache.get_many(FIELD, block_uids)
-        for step, (index, uid, short) in enumerate(zip(block, block_uids, shorts, strict=False)):
+        block_uids = uids[block.start : block.stop] if isinstance(block, range) else [uids[index] for index in block]
+        shorts, summaries = _cached(selected.mailbox.cache, block_uids, bound, wanted)
+        for step, (index, uid, short, summary) in enumerate(
+            zip(block, block_uids, shorts, summaries, strict=False), start
+        ):
             try:
-                candidate = Candidate(source, index, uid, short)
+                candidate = Candidate(source, index, uid, short, summary)
                 if bound.matches(candidate):
                     found(candidate)
             except MessageGone:
                 pass
-            if not step % rate:
-                await session.progress(start + step, len(indexes))
+            if not step % STEP or bound.cost > HEADER_COST or (reads and short is None is summary):
+                await session.progress(step, len(indexes))
     selected.mailbox.cache.flush()
     if any(look.searches_text for look in looks):
         session.text_indexing.searched(session.store, selected)
+
+
+def _cached(
+    cache: MessageCache, uids: Sequence[int], key: Key, wanted: Collection[str]
+) -> tuple[Iterable[bytes | None], Iterable[bytes | None]]:
+    """What is known of these messages: short headers and summaries, as far as anybody wants them."""
+    shorts: Iterable[bytes | None] = repeat(None)
+    summaries: Iterable[bytes | None] = repeat(None)
+    missing = False
+    if SUMMARY in wanted:
+        known = cache.get_many(SUMMARY, uids)
+        summaries, missing = known, None in known
+    if missing or FIELD in wanted or key.cost == HEADER_COST:
+        shorts = cache.get_many(FIELD, uids)
+    return shorts, summaries
 
 
 async def _hints(session: Session, source: Source, looks: Sequence[TextLook]) -> dict[TextLook, Collection[int]]:

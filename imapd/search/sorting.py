@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from pillarbox.imapd.fetch.header_fields import FIELD as SHORT
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.search.collation import casemap
 from pillarbox.imapd.search.key import Candidate
-from pillarbox.imapd.search.subject import base_subject
+from pillarbox.imapd.search.summary import FIELD as SUMMARY
 from pillarbox.lib.message.encoded_words import decode_words
 from pillarbox.lib.mime.addresses import Address, parse_addresses
 
-Value: TypeAlias = str | float
+Value: TypeAlias = str | bytes | float
 CRITERIA_LIMIT: Final = 64
 """Keys of one command; there are not even as many kinds."""
 
@@ -24,7 +25,8 @@ class Criterion:
     """One key of a SORT."""
 
     value: Callable[[Candidate], Value]
-    in_header: bool
+    field: str | None
+    """What it wants of the mailbox's cache."""
     reverse: bool = False
 
 
@@ -66,9 +68,14 @@ CRITERIA: Final[dict[bytes, Callable[[Candidate], Value]]] = {
     b"FROM": _mailbox(b"From"),
     b"RELEVANCY": lambda candidate: -candidate.relevancy,
     b"SIZE": lambda candidate: candidate.size,
-    b"SUBJECT": lambda candidate: casemap(base_subject(candidate.field(b"Subject") or b"").base),
+    b"SUBJECT": lambda candidate: candidate.summary[2],
     b"TO": _mailbox(b"To"),
 }
+_FIELDS: Final[dict[bytes, str | None]] = {
+    **dict.fromkeys((b"DATE", b"SUBJECT"), SUMMARY),
+    **dict.fromkeys((b"ARRIVAL", b"RELEVANCY", b"SIZE")),
+}
+"""Where what they want lies in the mailbox's cache; for all others that is the short header."""
 
 
 def parse_criteria(cursor: Cursor) -> tuple[Criterion, ...]:
@@ -85,7 +92,7 @@ def parse_criteria(cursor: Cursor) -> tuple[Criterion, ...]:
         value = CRITERIA.get(word)
         if value is None:
             raise BadSyntax(f"unknown sort key {word.decode('ascii')}")
-        criteria.append(Criterion(value, word not in (b"ARRIVAL", b"SIZE", b"RELEVANCY"), reverse))
+        criteria.append(Criterion(value, _FIELDS.get(word, SHORT), reverse))
         if len(criteria) > CRITERIA_LIMIT:
             raise BadSyntax("too many sort keys")
         if cursor.accept(b")"):

@@ -8,24 +8,27 @@ mailbox is long.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 DUMMY = -1
 """Stands for a message that is not there, above the threads that it joined."""
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+Text: TypeAlias = "str | bytes"
+"""Texts are only compared with each other."""
+
+
+class Letter(NamedTuple):
     """What the algorithms want to know of a message."""
 
     sent: float
     """Section 2.2: the Date: field, or INTERNALDATE where it says nothing."""
-    subject: str
+    subject: Text
     """The base subject, made comparable."""
     reply: bool
-    identifier: str
-    """The Message-ID, "" for none."""
-    references: tuple[str, ...]
+    identifier: Text
+    """The Message-ID, empty for none."""
+    references: Sequence[Text]
     """The Message-IDs of References:, or the first one of In-Reply-To:."""
 
 
@@ -41,7 +44,7 @@ class Node:
 
 def ordered_subject(letters: Sequence[Letter]) -> list[Node]:
     """By base subject: the first of each is the root, the others are its children, by date."""
-    threads: dict[str, Node] = {}
+    threads: dict[Text, Node] = {}
     for position in sorted(range(len(letters)), key=lambda position: letters[position].sent):
         root = threads.get(letters[position].subject)
         if root is None:
@@ -109,12 +112,12 @@ def _linked(letters: Sequence[Letter]) -> list[Node]:
     """The trees by references, those of messages that are not there left out where that is possible."""
     count = len(letters)
     forest = _Forest(count)
-    numbers: dict[str, int] = {}
+    numbers: dict[Text, int] = {}
     for position, letter in enumerate(letters):
         if letter.identifier:
             numbers.setdefault(letter.identifier, position)  # of two with the same the second has none
 
-    def number(identifier: str) -> int:
+    def number(identifier: Text) -> int:
         found = numbers.get(identifier)
         if found is None:
             found = numbers[identifier] = forest.add()
@@ -169,7 +172,7 @@ def _joined_by_subject(letters: Sequence[Letter], roots: list[Node]) -> list[Nod
     def is_reply(node: Node) -> bool:
         return node.position >= 0 and letters[node.position].reply
 
-    table: dict[str, Node] = {}
+    table: dict[Text, Node] = {}
     for root in roots:
         subject = told(root).subject
         if not subject:

@@ -12,7 +12,11 @@ from pillarbox.imapd.fetch.envelope import envelope, format_envelope
 from pillarbox.imapd.fetch.header_fields import KEPT, short_header
 from pillarbox.imapd.fetch.preview import condense
 from pillarbox.imapd.protocol.response import parenthesized, string
-from pillarbox.lib.message.header import scan
+from pillarbox.imapd.search.collation import casemap
+from pillarbox.imapd.search.subject import base_subject
+from pillarbox.imapd.search.summary import sent_date, summarize
+from pillarbox.lib.message.header import first_value, scan
+from pillarbox.lib.message.references import first_id, references
 from pillarbox.lib.mime import parse_envelope, scan_message
 
 NAMES = [b"From", b"TO", b"to", b"Cc", b"Sender", b"Reply-To", b"Subject", b"Date", b"Message-ID", b"X-Other", b"Dates"]
@@ -88,3 +92,32 @@ def test_a_preview_out_of_the_beginning_is_that_of_the_whole(pieces: list[str], 
     cut = whole.rfind(" ", preview.LENGTH // 2, preview.LENGTH)
     expected = whole if len(whole) <= preview.LENGTH else whole[: cut if cut > 0 else preview.LENGTH]
     assert condense(text, markup=markup) == expected
+
+
+SUBJECTS = [b"Re: Lunch", b"=?utf-8?q?a=0Ab=0D=C2=85c?=", b"[list] x (fwd)", b"caf\xe9", b"=?utf-16?b?2AA=?=", b""]
+DATES = [b"Mon, 1 Jan 2024 10:00:00 +0100", b"1 Jan 1901 00:00", b"?"]
+REFERENCES = [b"<a@b>", b'<"a b"@c> <d@e>', b"<a\r\n b@c>", b"<caf\xe9@x>", b'<"\\\n"@b>', b"none", b"<a@b> " * 40]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just(b"Subject"), st.sampled_from(SUBJECTS)),
+            st.tuples(st.sampled_from([b"Message-ID", b"references", b"In-Reply-To"]), st.sampled_from(REFERENCES)),
+            st.tuples(
+                st.just(b"Date"), st.sampled_from([b"Mon, 1 Jan 2024 10:00:00 +0100", b"1 Jan 1901 00:00", b"?"])
+            ),
+        ),
+        max_size=6,
+    )
+)
+def test_a_summary_has_what_is_compared(fields: list[tuple[bytes, bytes]]) -> None:
+    short = short_header(b"".join(b"%b: %b\r\n" % field for field in fields))
+    sent, reply, subject, identifier, *named = summarize(short).split(b"\n")
+    base = base_subject(first_value(short, b"subject") or b"")
+    assert subject.decode("utf-8", "surrogatepass") == casemap(base.base)
+    assert bool(reply) is base.reply
+    assert identifier.decode("latin-1") == first_id(first_value(short, b"message-id"))
+    parents = references(first_value(short, b"references"), first_value(short, b"in-reply-to"))
+    assert tuple(each.decode("latin-1") for each in named) == parents
+    assert (float(sent) if sent else None) == sent_date(first_value(short, b"date"))

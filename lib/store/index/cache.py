@@ -27,7 +27,7 @@ from pillarbox.lib.store.index.cache_file import Damaged, Table, Tail, key
 from pillarbox.lib.store.interface import EMAIL_ID, Mailbox, MessageCache
 from pillarbox.lib.system.files import write_all
 
-FIELDS: Final = {EMAIL_ID: 1, "envelope": 2, "body": 3, "structure": 4, "header": 5, "preview": 6}
+FIELDS: Final = {EMAIL_ID: 1, "envelope": 2, "body": 3, "structure": 4, "header": 5, "preview": 6, "thread": 7}
 """The fields that are kept, and their numbers in the file (which must never change their meaning)."""
 
 VALUE_LIMIT: Final = 16 * 1024
