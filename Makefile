@@ -1,5 +1,6 @@
 # make demo    a running mail system in a throw-away directory, with two users and a first message
 # make test    linters, type checker and all tests; gets the peers that the tests talk to from Debian packages
+# make test-thunderbird   the tests with Thunderbird, which are no part of the others: its packages take 350 MB
 # make venv    .venv with the suite and its commands in it
 # make bench   this suite against Postfix, in one run
 
@@ -7,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.complete
 
-.PHONY: venv demo test lint peers bench clean
+.PHONY: venv demo test test-thunderbird lint peers bench clean
 
 venv: $(STAMP)
 
@@ -34,6 +35,10 @@ peers:
 test:
 	$(MAKE) --jobs=2 --output-sync=target --no-print-directory lint peers
 	$(VENV)/bin/pytest -n $$(($$(nproc) * 2)) --dist loadfile --no-loadscope-reorder --timeout 300 || $(VENV)/bin/pytest --last-failed --last-failed-no-failures none --timeout 300
+
+test-thunderbird: venv
+	$(VENV)/bin/python -m tests.peers install thunderbird
+	PILLARBOX_THUNDERBIRD=1 $(VENV)/bin/pytest -n 0 --timeout 300 tests/clients/test_thunderbird.py
 
 bench: venv peers
 	$(VENV)/bin/python -m bench

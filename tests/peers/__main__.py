@@ -1,4 +1,5 @@
-"""`python -m tests.peers install [NAME...]`: unpack the peers that tests and benchmark need (all without a name).
+"""`python -m tests.peers install [NAME...]`: unpack the peers that tests and benchmark need (without a name all
+but those that are wanted by name only).
 `python -m tests.peers run NAME PROGRAM [ARGUMENT...]`: run an unpacked program by hand."""
 
 from __future__ import annotations
@@ -6,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tests.peers.catalogue import PEERS
+from tests.peers.catalogue import PEERS, USUAL
 from tests.peers.install import PeerUnavailable, install, peer
 
 _USAGE = "usage: python -m tests.peers install [NAME...] | run NAME PROGRAM [ARGUMENT...]"
@@ -15,7 +16,7 @@ _USAGE = "usage: python -m tests.peers install [NAME...] | run NAME PROGRAM [ARG
 def main(arguments: list[str]) -> int:
     match arguments:
         case ["install", *names]:
-            failed = install(names or list(PEERS))
+            failed = install(names or USUAL)
             for name, reason in failed.items():
                 print(f"{name}: {reason}", file=sys.stderr)
             needed = [name for name in failed if name in names or not PEERS[name].best_effort]

@@ -19,6 +19,8 @@ class Entry:
     says: str
     # Packages whose absence from the archive must not fail the installation of the others.
     best_effort: bool = False
+    # So large that it is unpacked only when it is asked for by name, and not with all the others.
+    by_name_only: bool = False
     # Packages (shell patterns) that others depend on for parts which the tests do not use, and which are large.
     without: tuple[str, ...] = ()
     # Users (with a group of the same name) that the package would create and its programs insist on.
@@ -82,6 +84,9 @@ PEERS: dict[str, Entry] = {
         Entry("mpop", ("mpop",), ("mpop", "--version"), "mpop"),
         Entry("imapfilter", ("imapfilter",), ("imapfilter", "-V"), "IMAPFilter"),
         Entry("alpine", ("alpine",), ("alpine", "-v"), "Alpine"),
+        Entry(
+            "thunderbird", ("thunderbird",), ("thunderbird-bin", "--version"), "Thunderbird", by_name_only=True
+        ),  # 345 MB, as much as a third of all others
         Entry("isync", ("isync",), ("mbsync", "--version"), "isync"),
         Entry("fetchmail", ("fetchmail",), ("fetchmail", "--version"), "fetchmail"),
         Entry("msmtp", ("msmtp",), ("msmtp", "--version"), "msmtp"),
@@ -137,3 +142,6 @@ PEERS: dict[str, Entry] = {
         ),
     )
 }
+
+USUAL = [name for name, entry in PEERS.items() if not entry.by_name_only]
+"""What is unpacked where nothing else is said."""

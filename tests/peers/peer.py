@@ -23,6 +23,7 @@ _PROGRAM_PLACES = (
     "usr/lib/postfix/sbin",
     "usr/lib/dovecot",
     "usr/lib/exim4",
+    "usr/lib/thunderbird",
 )
 _DEFAULT_TIMEOUT = 60  # seconds; a peer that hangs must not hang the tests
 

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.peers import PeerUnavailable, peer
-from tests.peers.catalogue import PEERS
+from tests.peers.catalogue import PEERS, USUAL
 from tests.peers.install import CACHE
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", sorted(PEERS))
+@pytest.mark.parametrize("name", sorted(USUAL))
 def test_the_unpacked_binary_runs(name: str) -> None:
     proof = PEERS[name].proof
     done = peer(name).run(proof)
     assert PEERS[name].says in done.stdout + done.stderr, f"{' '.join(proof)}: {done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("name", sorted(PEERS))
+@pytest.mark.parametrize("name", sorted(USUAL))
 def test_no_unpacked_file_is_set_uid_or_set_gid(name: str) -> None:
     privileged = [path for path in peer(name).root.rglob("*") if path.is_file() and path.lstat().st_mode & 0o6000]
     assert privileged == []
