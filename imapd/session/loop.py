@@ -46,7 +46,7 @@ from pillarbox.lib.config.parameters.imapd import (
 )
 from pillarbox.lib.log import log
 from pillarbox.lib.login import ClientConnection, ClientGone
-from pillarbox.lib.store.interface import Mailbox, Store, StoreError, StoreUnavailable
+from pillarbox.lib.store.interface import Mailbox, MailboxNotFound, Store, StoreError
 
 _CHANGING = frozenset(
     {
@@ -73,6 +73,10 @@ class _Inactive(Exception):
 
 class _Stopping(Exception):
     """The service stops."""
+
+
+class _MailboxGone(Exception):
+    """In IDLE: the selected mailbox is no more; the client is dismissed (RFC 2180 section 3.3)."""
 
 
 class _Woken(Exception):
@@ -128,6 +132,8 @@ class SessionLoop(Session):
             await self._dismiss("Server shutting down.", "Server shutting down")
         except MailboxReplaced:
             await self._dismiss("The mailbox was replaced; please reconnect.", "UIDVALIDITY changed")
+        except _MailboxGone:
+            await self._dismiss("The mailbox was deleted or renamed; please reconnect.", "Mailbox deleted or renamed")
         except StreamBroken as error:
             self.end_reason = f"Message broken off: {error}"
         finally:
@@ -228,7 +234,7 @@ class SessionLoop(Session):
         except (CommandFailed, StoreError) as error:
             self._failed(tag, error)
             return
-        except (ClientGone, MailboxReplaced, StreamBroken, _Inactive, _Stopping):
+        except (ClientGone, MailboxReplaced, StreamBroken, _Inactive, _MailboxGone, _Stopping):
             raise
         except Exception as error:  # a fault of ours must not end the other sessions of the process
             log.panic(f"imap({self.username}): {command.name}: {type(error).__name__}: {error}{_place(error)}")
@@ -405,7 +411,7 @@ class SessionLoop(Session):
         return self._watcher.watch(mailbox.watch_paths(), wake) if fd is None else self._watcher.watch_fd(fd, wake)
 
     async def _idle(self, waker: _IdleWaker) -> None:
-        self.report()
+        self._report_idling()
         await self._tell_events(idling=True)
         while True:
             event = self._reader.next_event()
@@ -424,8 +430,16 @@ class SessionLoop(Session):
                 if self.notify is not None:
                     await self._tell_events(idling=True)
                     continue
-                with contextlib.suppress(StoreUnavailable):  # a database that is away comes back
-                    self.report()
+                self._report_idling()
+
+    def _report_idling(self) -> None:
+        """Tell what others did; a failure is no answer to IDLE, which ends by DONE.  Raises _MailboxGone."""
+        try:
+            self.report()
+        except MailboxNotFound as error:
+            raise _MailboxGone from error
+        except StoreError:  # a database that is away comes back; the next command says what lasts
+            pass
 
 
 class _IdleWaker:

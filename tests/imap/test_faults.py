@@ -463,3 +463,28 @@ def _check(
     kept = dict(after[INBOX])
     for uid, number in before[INBOX]:
         assert kept.get(uid, number) == number, "a UID means another message"
+
+
+# --- the selected mailbox goes
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("idling", [False, True])
+def test_who_idles_in_a_mailbox_that_goes_is_dismissed(tmp_path: Path, kind: str, idling: bool) -> None:
+    """RFC 2180 section 3.3. A tagged answer between "+" and DONE would be taken for one to the command after."""
+
+    async def dialogue() -> None:
+        one = Client(place(kind, tmp_path), imap_idle_check_interval="0.05s")
+        two = Client(place(kind, tmp_path))
+        await one.ok("CREATE Gone")
+        await one.ok("SELECT Gone")
+        if idling:
+            await one.send(b"i IDLE\r\n")
+            assert (await one.line()).startswith(b"+")
+        await two.ok("DELETE Gone")
+        if not idling:
+            await one.send(b"i IDLE\r\n")
+            assert (await one.line()).startswith(b"+")
+        assert await one.line() == b"* BYE The mailbox was deleted or renamed; please reconnect."
+        assert await one.line() == b""
+        await two.close()
+
+    run(dialogue())
