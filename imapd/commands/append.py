@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from pillarbox.imapd.commands.append_binary import Scratch, unknown_encoding
 from pillarbox.imapd.commands.append_grammar import AppendReader, Begin, Octets, Opening, Step, Url, parse_append
@@ -23,6 +24,7 @@ from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.config.parameters.imapd import IMAP_APPEND_LIMIT
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import Appended, Appender, MailboxNotFound, StoreError
 
 MESSAGE_LIMIT = 1000
@@ -211,40 +213,41 @@ class Appending:
             await self.read(Cursor(rest))
             # The disk takes its time; the other sessions of this process have the loop meanwhile.
             await asyncio.get_running_loop().run_in_executor(None, _sync, tuple(self._messages))
-            done = self._commit()
+            done = await self._commit()
             if self._old is not None:
-                return self._replace(done[0])
+                return await self._replace(done[0])
         finally:
             self.abort()
         uids = format_set([one.uid for one in done]).decode("ascii")
         return Reply("Append completed.", f"APPENDUID {done[0].uid_validity} {uids}")
 
-    def _commit(self) -> list[Appended]:
+    async def _commit(self) -> list[Appended]:
         done: list[Appended] = []
         try:
             for appender, begin in self._messages:
-                done.append(appender.commit(begin.flags, begin.keywords, begin.date))
+                done.append(await patiently(partial(appender.commit, begin.flags, begin.keywords, begin.date)))
         except StoreError:
             if done:
-                self._take_back(done)
+                await self._take_back(done)
             raise
         return done
 
-    def _take_back(self, done: Sequence[Appended]) -> None:
-        self._session.store.take_back(self.opening.mailbox, [one.uid for one in done])
+    async def _take_back(self, done: Sequence[Appended]) -> None:
+        uids = [one.uid for one in done]
+        await patiently(partial(self._session.store.take_back, self.opening.mailbox, uids))
 
-    def _replace(self, new: Appended) -> Reply:
+    async def _replace(self, new: Appended) -> Reply:
         """The new message is there: take the old one away (RFC 8508 section 3.1), or both stay as they were."""
         session, selected = self._session, self._session.mailbox
         assert self._old is not None
         code = f"APPENDUID {new.uid_validity} {new.uid}"
         session.send(response.status(b"*", b"OK", "Replacement message ready.", code))
-        session.report(with_uid=self.opening.by_uid)
+        await session.report(with_uid=self.opening.by_uid)
         try:
-            selected.mailbox.expunge([self._old])
+            await patiently(partial(selected.mailbox.expunge, [self._old]))
         except StoreError:
             if self._is_there(self._old):  # else the new one is all that there is, whatever went wrong
-                self._take_back([new])
+                await self._take_back([new])
             raise
         session.send_all(selected.removed([self._old]))
         return Reply("Replace completed.")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
 from pillarbox.imapd.commands.expunge import deleted_uids
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 
 
 async def run(session: Session) -> Reply:
@@ -12,7 +15,7 @@ async def run(session: Session) -> Reply:
     if not mailbox.read_only and "e" in mailbox.rights:
         deleted = deleted_uids(mailbox)
         if deleted:
-            mailbox.expunge(deleted)
+            await patiently(partial(mailbox.expunge, deleted))
     session.select(None)
     return Reply("Close completed.")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.command import Action, Command, Reply, State, Syntax
 from pillarbox.imapd.commands.messagelimit import check_copied
 from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import Copied, MailboxNotFound
 
 
@@ -38,7 +41,7 @@ def parse(syntax: Syntax) -> Action:
         check_copied(session, indexes)
         uids = [selected.uids[index] for index in indexes]
         try:
-            copied = session.store.transfer(selected.mailbox, uids, target, move=False)
+            copied = await patiently(partial(session.store.transfer, selected.mailbox, uids, target, move=False))
         except MailboxNotFound as error:
             raise try_create(error) from None
         if len(copied.uids) < len(uids) and not syntax.by_uid:

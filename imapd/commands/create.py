@@ -6,11 +6,13 @@ A trailing delimiter says that children are to come; the mailbox is made anyway.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
 from pillarbox.imapd.commands.special_use import give_uses, parse_uses
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import DELIMITER, StoreError
 
 CAPABILITIES = ("CREATE-SPECIAL-USE",)
@@ -39,14 +41,14 @@ def parse(syntax: Syntax) -> Action:
     async def run(session: Session) -> Reply:
         uses = parse_uses(words)
         mailbox = name.removesuffix(DELIMITER)
-        session.store.create(mailbox)
+        await patiently(partial(session.store.create, mailbox))
         if uses:
             try:
-                give_uses(session.store, mailbox, uses)
+                await patiently(partial(give_uses, session.store, mailbox, uses))
             except StoreError:
                 # Section 3: the mailbox is made with its purposes, or not at all.
                 with suppress(StoreError):
-                    session.store.delete(mailbox)
+                    await patiently(partial(session.store.delete, mailbox))
                 raise
         try:
             with session.store.open(mailbox, read_only=True) as made:

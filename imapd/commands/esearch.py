@@ -7,6 +7,7 @@ read are passed over.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, TypeAlias
 
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Report, Syntax
@@ -28,6 +29,7 @@ from pillarbox.imapd.search.elsewhere import Elsewhere
 from pillarbox.imapd.search.key import Candidate, Key, Source
 from pillarbox.imapd.search.run import search
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import DELIMITER, INBOX, StoreError
 
 MAILBOXES_LIMIT: Final = 1000
@@ -139,7 +141,7 @@ def parse(syntax: Syntax) -> Action:
                 await _search(session, syntax, session, key, returned)
                 continue
             try:
-                with Elsewhere(session.store.open(name, read_only=True)) as source:
+                with Elsewhere(await patiently(partial(session.store.open, name, read_only=True))) as source:
                     await _search(session, syntax, source, key, returned)
             except StoreError:
                 continue

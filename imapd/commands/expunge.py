@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, State, Syntax
 from pillarbox.imapd.commands.messagelimit import MessageLimit
 from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.protocol.sequence import SequenceSet
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import DELETED, Mailbox
 
 
@@ -31,7 +33,7 @@ def parse(syntax: Syntax) -> Action:
         selected = session.mailbox
         selected.must_be_writable()
         # Another session may have marked more since the last look; those are the client's to be told of first.
-        session.report(with_uid=syntax.by_uid)
+        await session.report(with_uid=syntax.by_uid)
         deleted: Sequence[int] = deleted_uids(selected.mailbox)
         limit = MessageLimit(session)
         if uids is not None and deleted:
@@ -39,7 +41,7 @@ def parse(syntax: Syntax) -> Action:
             deleted = limit.highest_uids([uid for uid in deleted if uid in named])
         if deleted:
             try:
-                selected.mailbox.expunge(deleted)
+                await patiently(partial(selected.mailbox.expunge, deleted))
             finally:
                 session.send_all(selected.removed(deleted))
         return limit.reply(Reply("Expunge completed."), vanishes=True)

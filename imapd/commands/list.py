@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from pillarbox.imapd.commands import options
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
@@ -15,6 +16,7 @@ from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import DELIMITER, MailboxEntry, StoreError
 
 PATTERN_LIMIT = 100
@@ -177,6 +179,10 @@ def list_line(session: Session, word: bytes, row: Row) -> bytes:
     return response.untagged(*parts)
 
 
+def _lines(option: ListReturn, session: Session, entry: MailboxEntry) -> list[bytes]:
+    return list(option.lines(session, entry))
+
+
 def parse(syntax: Syntax) -> Action:
     listing = parse_listing(syntax.cursor)
 
@@ -189,7 +195,7 @@ def parse(syntax: Syntax) -> Action:
             session.send(list_line(session, b"LIST", row))
             for option in listing.returned.values():
                 try:
-                    session.send_all(list(option.lines(session, row.entry)))
+                    session.send_all(await patiently(partial(_lines, option, session, row.entry)))
                 except StoreError:
                     pass  # RFC 5819 section 2: a mailbox without STATUS is simply not told of
             await session.breathe()

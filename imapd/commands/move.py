@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.command import Action, Command, Reply, State, Syntax
 from pillarbox.imapd.commands.copy import copy_code, try_create
 from pillarbox.imapd.commands.messagelimit import MessageLimit
 from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import MailboxNotFound
 
 
@@ -25,7 +28,7 @@ def parse(syntax: Syntax) -> Action:
         limit = MessageLimit(session)
         uids = [selected.uids[index] for index in limit.highest(named_indexes(syntax, session, numbers))]
         try:
-            moved = session.store.transfer(selected.mailbox, uids, target, move=True)
+            moved = await patiently(partial(session.store.transfer, selected.mailbox, uids, target, move=True))
         except MailboxNotFound as error:
             raise try_create(error) from None
         finally:

@@ -150,7 +150,7 @@ def parse(syntax: Syntax) -> Action:
             raise
         session.set_notifier(None)
         if registration is not NONE:
-            session.report()  # section 3.1: what has gathered is told first, as by NOOP
+            await session.report()  # section 3.1: what has gathered is told first, as by NOOP
         session.set_notifier(notifier)
         for name in notifier.no_access():
             session.send(list_response(session, name, [b"\\NoAccess"]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import DELIMITER
 
 
@@ -20,7 +23,7 @@ def parse(syntax: Syntax) -> Action:
         concerned = selected is not None and f"{selected.mailbox.name}{DELIMITER}".startswith(old + DELIMITER)
         if concerned and "x" in session.store.rights(old):
             session.select(None)  # the open view belongs to the old name
-        session.store.rename(old, new.removesuffix(DELIMITER))
+        await patiently(partial(session.store.rename, old, new.removesuffix(DELIMITER)))
         return Reply("Rename completed.")
 
     return run

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Report, Syntax
 from pillarbox.imapd.commands.options import SELECT_PARAMETERS, SelectParameter, read_options
 from pillarbox.imapd.commands.rev2 import selected_line
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 
 
 async def open_mailbox(
@@ -20,7 +23,7 @@ async def open_mailbox(
         session.select(None)
         # RFC 7162 section 3.2.11: responses before this line belong to the former mailbox.
         session.send(response.status(b"*", b"OK", "Previous mailbox closed.", "CLOSED"))
-    session.select(session.store.open(name, read_only))
+    session.select(await patiently(partial(session.store.open, name, read_only)))
     session.send_all(session.mailbox.opening())
     if b"IMAP4REV2" in session.enabled:
         session.send(selected_line(session, name))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.acl import parse_identifier, parse_rights
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 
 
 def parse(syntax: Syntax) -> Action:
@@ -18,7 +21,7 @@ def parse(syntax: Syntax) -> Action:
     cursor.end()
 
     async def run(session: Session) -> Reply:
-        session.store.set_acl(mailbox, identifier, sign, rights)
+        await patiently(partial(session.store.set_acl, mailbox, identifier, sign, rights))
         return Reply("Setacl completed.")
 
     return run

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
 from pillarbox.imapd.commands.metadata import NAMES_LIMIT, parse_entry
 from pillarbox.imapd.commands.special_use import parse_uses, remember_uses
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store import metadata
+from pillarbox.lib.store.apart import patiently
 
 
 def parse(syntax: Syntax) -> Action:
@@ -33,9 +36,9 @@ def parse(syntax: Syntax) -> Action:
     async def run(session: Session) -> Reply:
         if (uses := changes.get(metadata.SPECIAL_USE)) is not None and mailbox:
             changes[metadata.SPECIAL_USE] = b" ".join(parse_uses(uses.split()))
-        metadata.change(session.store, mailbox, changes)
+        await patiently(partial(metadata.change, session.store, mailbox, changes))
         if uses is not None:
-            remember_uses(session.store)
+            await patiently(partial(remember_uses, session.store))
         return Reply("Setmetadata completed.")
 
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from pillarbox.imapd.commands import options
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
@@ -11,6 +12,7 @@ from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import MailboxStatus
 
 
@@ -59,7 +61,7 @@ def parse(syntax: Syntax) -> Action:
     cursor.end()
 
     async def run(session: Session) -> Reply:
-        session.send(status_line(session, name, items))
+        session.send(await patiently(partial(status_line, session, name, items)))
         return Reply("Status completed.")
 
     return run

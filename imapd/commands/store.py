@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
 from pillarbox.imapd.commands.messagelimit import MessageLimit
 from pillarbox.imapd.commands.messages import named_indexes
@@ -11,6 +13,7 @@ from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.session.context import Session
 from pillarbox.imapd.session.selected import Selected, split_flags
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import FlagChange, MessageState
 
 AT_ONCE = 500
@@ -61,7 +64,9 @@ def parse(syntax: Syntax) -> Action:
         for start in range(0, len(uids), AT_ONCE):
             some = uids[start : start + AT_ONCE]
             before = states_of(selected, some) if silent else {}
-            done = selected.mailbox.set_flags(some, change, flags, keywords, unchanged_since=unchanged_since)
+            done = await patiently(
+                partial(selected.mailbox.set_flags, some, change, flags, keywords, unchanged_since=unchanged_since)
+            )
             missing += len(some) - len(done.states) - len(done.modified)
             modified += done.modified
             session.send_all(selected.keyword_lines())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import DELIMITER
 
 
@@ -13,7 +16,7 @@ def parse(syntax: Syntax) -> Action:
     syntax.cursor.end()
 
     async def run(session: Session) -> Reply:
-        session.store.subscribe(name.removesuffix(DELIMITER), True)
+        await patiently(partial(session.store.subscribe, name.removesuffix(DELIMITER), True))
         return Reply("Subscribe completed.")
 
     return run

@@ -173,7 +173,7 @@ class Session:
         if notifier is not None:
             notifier.follow_selected()
 
-    def report(self, *, with_uid: bool = False) -> None:
+    async def report(self, *, with_uid: bool = False) -> None:
         """Tell the client what others did to the selected mailbox.  Raises MailboxReplaced, StoreError."""
         if self.selected is not None:
             with_flags = True
@@ -183,7 +183,7 @@ class Session:
                     return
                 with_uid, with_flags = True, wanted.flags  # RFC 5465 section 5.1
             before = self.selected.mailbox.uid_next
-            self.send_all(self.selected.refresh(with_uid=with_uid, with_flags=with_flags))
+            self.send_all(await self.selected.refresh(with_uid=with_uid, with_flags=with_flags))
             if self.selected.mailbox.uid_next != before:
                 self.text_indexing.arrived(self.store, self.selected)
             if self.selected.contexts:

@@ -47,6 +47,7 @@ from pillarbox.lib.config.parameters.imapd import (
 from pillarbox.lib.log import log
 from pillarbox.lib.login import ClientConnection, ClientGone
 from pillarbox.lib.store.interface import Mailbox, MailboxNotFound, Store, StoreError
+from pillarbox.lib.store.patience import in_place
 
 _CHANGING = frozenset(
     {
@@ -107,6 +108,7 @@ class SessionLoop(Session):
 
     async def serve(self, pending: bytes = b"") -> None:
         """Serve until the client has gone or is dismissed."""
+        in_place()
         self._reader.feed(pending)
         self._bytes_in = len(pending)
         self._watch_clock()
@@ -243,7 +245,7 @@ class SessionLoop(Session):
         self._bad = 0
         try:
             if command.report is Report.ALL or syntax.by_uid:
-                self.report(with_uid=syntax.by_uid)
+                await self.report(with_uid=syntax.by_uid)
                 if self.notify is not None:
                     await self.notify.arrived(own=own)
             elif self.selected is not None:
@@ -253,7 +255,7 @@ class SessionLoop(Session):
         finally:
             self.send(response.status(tag, b"OK", reply.text, reply.code or self._modseq_code()))
         if own and self.notify is not None:
-            self._own_change()
+            await self._own_change()
         if reply.afterwards is not None:
             await reply.afterwards(self)
 
@@ -364,13 +366,13 @@ class SessionLoop(Session):
         except StoreError as error:
             log.warning(f"imap({self.username}): {error}")
 
-    def _own_change(self) -> None:
+    async def _own_change(self) -> None:
         if self.notify is None:
             return
         if self._watcher is not None:
             self._watcher.drain()
         try:
-            self.notify.own_change()
+            await self.notify.own_change()
         except TooMuch:
             self._overflow()
         except StoreError as error:
@@ -411,7 +413,7 @@ class SessionLoop(Session):
         return self._watcher.watch(mailbox.watch_paths(), wake) if fd is None else self._watcher.watch_fd(fd, wake)
 
     async def _idle(self, waker: _IdleWaker) -> None:
-        self._report_idling()
+        await self._report_idling()
         await self._tell_events(idling=True)
         while True:
             event = self._reader.next_event()
@@ -430,12 +432,12 @@ class SessionLoop(Session):
                 if self.notify is not None:
                     await self._tell_events(idling=True)
                     continue
-                self._report_idling()
+                await self._report_idling()
 
-    def _report_idling(self) -> None:
+    async def _report_idling(self) -> None:
         """Tell what others did; a failure is no answer to IDLE, which ends by DONE.  Raises _MailboxGone."""
         try:
-            self.report()
+            await self.report()
         except MailboxNotFound as error:
             raise _MailboxGone from error
         except StoreError:  # a database that is away comes back; the next command says what lasts

@@ -12,6 +12,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 from pillarbox.imapd.protocol import response
@@ -20,6 +21,7 @@ from pillarbox.imapd.session.context import Session
 from pillarbox.imapd.session.events import NONE, Registration
 from pillarbox.imapd.session.watch import Watcher
 from pillarbox.lib.store import metadata
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import MailboxEntry, MailboxStatus, StoreError
 
 MAILBOX_LIMIT: Final = 500
@@ -258,7 +260,7 @@ class Notifier:
             return
         if wanted.delayed and not idling and self._expunged(session.selected.mailbox.name):
             return  # sequence numbers hold until the next command (section 6.1.2), and so does all else
-        session.report(with_uid=True)
+        await session.report(with_uid=True)
         await self.arrived()
 
     def _expunged(self, name: str) -> bool:
@@ -281,10 +283,10 @@ class Notifier:
         for name in sorted(dirty & self._watched.keys()):
             if name != self._selected_name:
                 with suppress(StoreError):  # what is gone the tree tells of
-                    self._look_at(name, self._watched[name])
+                    await self._look_at(name, self._watched[name])
             await self._session.breathe()
 
-    def own_change(self) -> None:
+    async def own_change(self) -> None:
         """The session itself has changed something: the client knows.  Raises TooMuch, StoreError."""
         if not self.registration.groups:
             return
@@ -292,7 +294,7 @@ class Notifier:
         self._choose()
         for name in self._dirty & self._watched.keys():
             with suppress(StoreError):
-                self._take_in(name, self._watched[name])
+                await patiently(partial(self._take_in, name, self._watched[name]))
         self._dirty.clear()
         if self.registration.asks(events.SERVER_METADATA):
             self._server_notes = self._notes("")
@@ -311,9 +313,9 @@ class Notifier:
         entries = metadata.visible(self._session.store, name)
         return {entry: hashlib.blake2b(value, digest_size=16).digest() for entry, value in entries.items()}
 
-    def _look_at(self, name: str, watched: _Watched) -> None:
+    async def _look_at(self, name: str, watched: _Watched) -> None:
         before, notes = watched.status, watched.notes
-        self._take_in(name, watched)
+        await patiently(partial(self._take_in, name, watched))
         after = watched.status
         session = self._session
         if after is not None and before is not None:

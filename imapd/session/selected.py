@@ -19,6 +19,7 @@ from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.lib.store.acl import settable
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import SYSTEM_FLAGS, Changes, Mailbox, MessageState
 
 _FLAG_BITS = tuple((bit, name.encode("ascii")) for name, bit in SYSTEM_FLAGS.items())
@@ -168,12 +169,12 @@ class Selected:
             response.status(b"*", b"OK", text, f"PERMANENTFLAGS {permanent.decode('ascii')}"),
         ]
 
-    def refresh(self, *, with_uid: bool = False, with_flags: bool = True) -> list[bytes]:
+    async def refresh(self, *, with_uid: bool = False, with_flags: bool = True) -> list[bytes]:
         """Take in what others did; without `with_flags` changes of flags are not told.
 
         Raises MailboxReplaced, StoreError.
         """
-        changes = self.mailbox.refresh()
+        changes = await patiently(self.mailbox.refresh)
         self._told = 0
         return self._tell(changes, with_uid, with_flags) if changes else []
 

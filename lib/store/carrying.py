@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
+from pillarbox.lib.store import patience
 from pillarbox.lib.store.interface import Appender, Copied, Mailbox, MessageGone, Store, StoreError
 
 
@@ -16,6 +17,7 @@ def carry(
     What was stored before one fails is taken back.  `guard` stands between the messages and the store.
     Raises StoreError.
     """
+    patience.give_way()
     validity, sources, stored = 0, list[int](), list[int]()
     try:
         for uid in sorted(set(uids)):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from pillarbox.lib.store import patience
 from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError, StoreUnavailable
 
 LOCK_TIMEOUT: Final = 20.0
@@ -55,11 +56,11 @@ def release_dot_lock(path: str) -> None:
 
 def acquire_dot_lock(path: str, timeout: float, stale_after: float, mode: int = 0o600) -> None:
     """Make the lock file or wait for it; see `dot_lock`."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + patience.limit(timeout)
     delay = 0.002
     while not try_dot_lock(path, stale_after, mode):
         if time.monotonic() >= deadline:
-            raise MailboxBusy(f"{path} is held by another process")
+            raise patience.busy(f"{path} is held by another process")
         time.sleep(delay)
         delay = min(delay * 2, 0.1)
 
@@ -109,6 +110,7 @@ def _break_if_stale(path: str, stale_after: float) -> bool:
     """Remove a forgotten lock; true when it is worth trying again at once.
 
     Breakers exclude each other by a flock on the directory, so that none removes the lock that another has just made.
+    Who finds it held tries again in its turn.
     """
     try:
         if not _is_stale(path, stale_after):
@@ -119,7 +121,7 @@ def _break_if_stale(path: str, stale_after: float) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _is_stale(path, stale_after):
             os.unlink(path)
         return True
@@ -167,7 +169,7 @@ def fcntl_lock(fd: int, exclusive: bool, timeout: float = LOCK_TIMEOUT) -> None:
     exclude each other, and closing another descriptor does not release it.  Raises MailboxBusy after `timeout` seconds.
     """
     kind = fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + patience.limit(timeout)
     delay = 0.002
     while True:
         try:
@@ -177,7 +179,7 @@ def fcntl_lock(fd: int, exclusive: bool, timeout: float = LOCK_TIMEOUT) -> None:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise StoreUnavailable(f"cannot lock mailbox: {error.strerror}") from error
         if time.monotonic() >= deadline:
-            raise MailboxBusy("the mailbox is locked by another process")
+            raise patience.busy("the mailbox is locked by another process")
         time.sleep(delay)
         delay = min(delay * 2, 0.1)
 

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pillarbox.lib.store import acl
+from pillarbox.lib.store import acl, patience
 from pillarbox.lib.store.acl import Viewer
 from pillarbox.lib.store.carrying import carry
 from pillarbox.lib.store.guarded import GuardedAppender, GuardedMailbox, guarded
@@ -293,6 +293,7 @@ class SharedStore(Store):
     def create(self, name: str) -> None:
         """As `Store.create`; a new mailbox has the access list of the one above it (RFC 4314 section 4)."""
         found = self._share(name)
+        patience.give_way()
         if found is None:
             self.personal.create(name)
             self._inherit(self.personal, self._above(name), name)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from pillarbox.lib.store import patience
 from pillarbox.lib.store.index.base import Base
 from pillarbox.lib.store.index.layout import (
     FRAME_REAR,
@@ -27,7 +28,6 @@ from pillarbox.lib.store.index.layout import (
     parse_header,
     spans,
 )
-from pillarbox.lib.store.interface import MailboxBusy
 from pillarbox.lib.store.locks import LOCK_TIMEOUT
 from pillarbox.lib.system.files import write_all
 
@@ -65,7 +65,7 @@ class IndexFile:
         Raises OSError when the file cannot be written, MailboxBusy.
         """
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_CREAT if make else 0)
-        deadline = time.monotonic() + LOCK_TIMEOUT
+        deadline = time.monotonic() + patience.limit(LOCK_TIMEOUT)
         while True:
             fd = os.open(self.path, flags, 0o600)
             try:
@@ -92,7 +92,7 @@ def _lock(fd: int, deadline: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise MailboxBusy("the mailbox's index is locked by another process") from None
+                raise patience.busy("the mailbox's index is locked by another process") from None
         time.sleep(delay)
         delay = min(delay * 2, 0.02)
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pillarbox.lib.store import patience
 from pillarbox.lib.store.index.columns import mark_of
 from pillarbox.lib.store.index.file import IndexFile
 from pillarbox.lib.store.index.layout import FRESH, NEW, Record
@@ -57,7 +58,8 @@ class Arrivals:
         if not self._arrivals or self._after is None:
             return
         try:
-            self._note(self._after)
+            with patience.optional():
+                self._note(self._after)
         except (StoreError, OSError):
             pass  # the next look at the directory finds them
 

@@ -14,9 +14,11 @@ import time
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from pillarbox.lib.store.index.columns import mark_of
 from pillarbox.lib.store.interface import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 
 INFO: Final = ":2,"
+BYTES_INFO: Final = INFO.encode("ascii")
 HOST: Final = os.uname().nodename.replace("/", "\\057").replace(":", "\\072").replace(",", "\\054")
 """This host in the way maildir(5) says: the two forbidden characters as octal, and `,`, which begins the sizes."""
 
@@ -53,6 +55,20 @@ def parse_info(info: str) -> Info:
 def format_info(flags: int, keyword_letters: str, rest: str = "") -> str:
     """FLAGS for a file name, letters in ASCII order as maildir(5) asks."""
     return "".join(letter for bit, letter in FLAG_LETTERS if flags & bit) + "".join(sorted(keyword_letters)) + rest
+
+
+def base_of(name: bytes) -> bytes:
+    """What identifies the message for life, of a file name as the system gives it."""
+    return name.partition(b":")[0]
+
+
+def mark_of_name(name: bytes) -> int:
+    """The mark (`index.columns`) that the name of a file in cur/ says."""
+    info = name.partition(BYTES_INFO)[2]
+    if not info:
+        return 0
+    flags, letters, _ = parse_info(os.fsdecode(info))
+    return mark_of(flags, letters)
 
 
 def split(name: str) -> tuple[str, str]:

@@ -8,8 +8,10 @@ undone (never the reverse).  A move is a rename too, so that a message is in exa
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Final
 
+from pillarbox.lib.store import patience
 from pillarbox.lib.store.content import FileContent
 from pillarbox.lib.store.index.columns import letters_of, mark_of
 from pillarbox.lib.store.index.layout import FLAG_BITS, FLAGS, FRESH, GONE, Record, Row
@@ -22,17 +24,38 @@ from pillarbox.lib.store.interface import (
     MessageGone,
     NotPossible,
     OverQuota,
+    StoreError,
     StoreUnavailable,
 )
 from pillarbox.lib.store.maildir import transfer
 from pillarbox.lib.store.maildir.append import store_error
 from pillarbox.lib.store.maildir.filename import INFO, format_info, parse_info, sizes
 from pillarbox.lib.store.maildir.folders import canonical
+from pillarbox.lib.store.maildir.ledger import Ledger
+from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.store.maildir.view import RETRIES, MaildirView, OwnChanges
+
+MANY: Final = 250
+"""Messages that are removed, copied or moved in some 20 ms; more take long (`patience`)."""
 
 
 class MaildirMailbox(MaildirView):
     """A selected Maildir mailbox."""
+
+    def __init__(
+        self,
+        name: str,
+        directory: str,
+        states: UidStates,
+        read_only: bool,
+        resolve: Callable[[str], str],
+        ledger: Ledger,
+    ) -> None:
+        try:
+            super().__init__(name, directory, states, read_only, resolve, ledger)
+        except BaseException:
+            self.cache.close()  # which holds the view, and with it the index's descriptor
+            raise
 
     @property
     def text_place(self) -> str | None:
@@ -149,6 +172,7 @@ class MaildirMailbox(MaildirView):
             except FileNotFoundError:
                 changes.look()
                 continue
+            patience.begun()
             changes.add(Record(FLAGS, uid, mark, 0, row.size, row.date, name))
             return True
         raise MessageGone("the message was removed by another program")
@@ -158,6 +182,8 @@ class MaildirMailbox(MaildirView):
         counted = self._ledger.active() and self._ledger.counts(self.name)
         size = messages = 0
         removed = []
+        if len(uids) > MANY:
+            patience.give_way()
         try:
             with self._changing() as changes:
                 for uid in sorted(set(uids)):
@@ -183,6 +209,7 @@ class MaildirMailbox(MaildirView):
                 row = self._row(uid)
                 stored = self._stored_size(uid) if counted else 0
                 os.unlink(self._path(row))
+                patience.begun()
                 return stored
             except FileNotFoundError:
                 changes.look()
@@ -215,6 +242,8 @@ class MaildirMailbox(MaildirView):
         what = "cannot move messages" if move else "cannot copy messages"
         wanted = [uid for uid in sorted(set(uids)) if self.messages.position(uid) is not None]
         items = []
+        if len(wanted) > MANY:
+            patience.give_way()
         try:
             for uid in wanted:
                 try:
@@ -256,6 +285,14 @@ class MaildirMailbox(MaildirView):
         if why := ledger.lacks(destination, sum(stored.values()), len(stored)):
             raise OverQuota(f"{what}: {why}")
         return stored
+
+    def close(self) -> None:
+        try:
+            with patience.optional():
+                self._note_facts()
+        except StoreError:
+            self._facts.clear()  # whoever asks for them finds them out again
+        super().close()
 
     def _must_be_writable(self) -> None:
         if self.read_only:

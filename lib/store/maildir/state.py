@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from pillarbox.lib.store.index.file import peek
+from pillarbox.lib.store.index.layout import State
 from pillarbox.lib.store.index.live import Live
 from pillarbox.lib.store.interface import MailboxNotFound, StoreUnavailable
 from pillarbox.lib.store.locks import dot_lock
@@ -30,7 +31,7 @@ KEPT: Final = 16
 class UidState:
     """The UID list of `directory`; `root` is the account's Maildir, where the highest UIDVALIDITY given is kept."""
 
-    __slots__ = ("_path", "_root", "_seen", "directory", "list", "live")
+    __slots__ = ("_path", "_root", "_seen", "directory", "in_hand", "list", "live")
 
     def __init__(self, directory: str, root: str) -> None:
         self.directory = directory
@@ -40,6 +41,8 @@ class UidState:
         self.list: UidList | None = None
         self.live: Live | None = None
         """The index of the directory, followed for what is stored there."""
+        self.in_hand: set[bytes] = set()
+        """Base names of messages that were taken in and may have no UID yet (`intake`)."""
 
     @property
     def inode(self) -> int:
@@ -135,6 +138,15 @@ class UidState:
             self.list, self._seen = None, None  # it has numbers that are not in the file, and that others may give
             raise
         return given
+
+    def reflected(self, state: State, names: UidList) -> State:
+        """The index's state once it reflects the list."""
+        return state._replace(
+            uid_next=max(state.uid_next, names.next_uid),
+            list_inode=self.inode,
+            list_end=names.end,
+            lines=names.lines,
+        )
 
     def forget_vanished(self, look: Callable[[], Collection[str]]) -> None:
         """Rewrite the list without messages that have no file.

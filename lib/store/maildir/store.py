@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 
-from pillarbox.lib.store import notes
+from pillarbox.lib.store import notes, patience
 from pillarbox.lib.store.delivering import Delivery, Outcomes
 from pillarbox.lib.store.finding import Finding
 from pillarbox.lib.store.index.file import IndexFile, peek
@@ -120,6 +120,7 @@ class MaildirStore(Store):
         name = folders.canonical(name)
         if name == INBOX:
             raise NotPossible("INBOX cannot be deleted")
+        patience.give_way()
         aside = f"{self._root}/{folders.REMOVED}{secrets.token_hex(8)}"
         try:
             _rename_still(f"{self._root}/{folders.directory_name(name)}", aside)
@@ -146,6 +147,7 @@ class MaildirStore(Store):
 
     def rename(self, old: str, new: str) -> None:
         old, new = folders.canonical(old), folders.canonical(new)
+        patience.give_way()
         if self.exists(new):
             raise MailboxExists(f'mailbox "{new}" exists already')
         if new.startswith(old + DELIMITER):

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from pillarbox.lib.store import patience
 from pillarbox.lib.store.interface import Copied, MessageGone
 from pillarbox.lib.store.lines import CHUNK
 from pillarbox.lib.store.maildir.arrivals import Arrival, Arrivals
@@ -77,6 +78,7 @@ def _move(planned: list[_Planned], directory: str, states: UidStates, with_place
     with state.locked() as known:
         validity = known.uid_validity
         given = state.assign(known, [each.base for each in planned]) if planned else []
+        patience.begun()
         arrivals = Arrivals(state)
         for each, uid in zip(planned, given, strict=True):
             try:
@@ -116,6 +118,7 @@ def _copy(planned: list[_Planned], directory: str, states: UidStates, with_place
         with state.locked() as known:
             validity = known.uid_validity
             given = state.assign(known, [each.base for each in ready]) if ready else []
+            patience.begun()
             arrivals = Arrivals(state)
             for each in ready:
                 os.rename(f"{directory}/tmp/{each.base}", f"{directory}/cur/{each.name}")

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from pillarbox.lib.store import notes
+from pillarbox.lib.store import notes, patience
 from pillarbox.lib.store.interface import MailboxNotFound, NoteKind, OverQuota, StoreError, StoreUnavailable
 from pillarbox.lib.store.locks import LOCK_TIMEOUT, fcntl_lock
 from pillarbox.lib.store.mbox import journal
@@ -27,6 +27,8 @@ from pillarbox.lib.store.text import file as text
 from pillarbox.lib.store.uidvalidity import new_uid_validity
 
 _STALE_AFTER = 500.0
+_QUICKLY = 1 << 20
+"""Octets of an mbox that are read in some milliseconds."""
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 Stamp = tuple[int, int, int]
@@ -196,6 +198,8 @@ class MboxFile:
             return
         with mmap.mmap(state.fd, size, access=mmap.ACCESS_READ) as data:
             end = state.index.size
+            if size - (end if size > end else 0) > _QUICKLY:
+                patience.give_way()
             if 0 < end < size and self._only_grew(state.index, os.fstat(state.fd), data):
                 self._add(state, data, list(find_messages(data, end, size)))
             else:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
+from pillarbox.lib.store import patience
 from pillarbox.lib.store.content import FileContent
 from pillarbox.lib.store.interface import (
     NO_KEYWORDS,
@@ -221,6 +222,7 @@ class MboxMailbox(Mailbox):
         wanted = set(self.messages.uids).intersection(uids)
         if not wanted:
             return ()
+        patience.give_way()  # the file is written anew
         with self._file.locked() as state:
             unseen = self._seen is None or self._file.stamp() != self._seen
             remove_messages(self._file, state, wanted)
@@ -244,6 +246,7 @@ class MboxMailbox(Mailbox):
 
     def _transfer(self, uids: Collection[int], destination: str, move: bool) -> Copied:
         target = self._resolve(destination)
+        patience.give_way()
         sources: list[int] = []
         incoming: list[Incoming] = []
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Final
 
-from pillarbox.lib.store import mutf7, notes
+from pillarbox.lib.store import mutf7, notes, patience
 from pillarbox.lib.store.finding import Finding
 from pillarbox.lib.store.interface import (
     DELIMITER,
@@ -198,6 +198,7 @@ class MboxStore(Store):
 
     def rename(self, old: str, new: str) -> None:
         old, new = self._canonical(old), self._canonical(new)
+        patience.give_way()
         if self.exists(new) or os.path.isdir(self._path(new)):
             raise MailboxExists(f'mailbox "{new}" exists already')
         if new.startswith(old + DELIMITER):

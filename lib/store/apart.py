@@ -1,0 +1,82 @@
+"""Calls of stores from an event loop that must go on: at once where nothing is to be waited for, else in a thread.
+
+    copied = await patiently(partial(store.transfer, mailbox, uids, "Archive", move=False))
+
+One call of a session at a time, and no other use of its store meanwhile; the sessions beside it go on.  There are
+`THREADS` threads at most in a loop; who finds all of them taken waits in turn, and is told MailboxBusy in the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+from weakref import WeakKeyDictionary
+
+from pillarbox.lib.store.interface import MailboxBusy, StoreUnavailable
+from pillarbox.lib.store.locks import LOCK_TIMEOUT
+from pillarbox.lib.store.patience import Later, in_haste, waiting
+
+T = TypeVar("T")
+
+THREADS: Final = 16
+"""Calls at once: most of them wait for a lock, which costs nothing but a stack."""
+longest = LOCK_TIMEOUT
+"""Seconds that a call waits for one lock, and for its turn, at most."""
+
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+async def patiently(call: Callable[[], T]) -> T:
+    """What `call` gives or raises.  It may be called a second time when it has raised Later."""
+    with suppress(Later):
+        return in_haste(call)
+    return await apart(call)
+
+
+async def apart(call: Callable[[], T]) -> T:
+    """What `call` gives or raises in a thread.  Raises MailboxBusy when there was none for it.
+
+    The call comes to its end also where the task is cancelled; that is waited for.
+    """
+    loop = asyncio.get_running_loop()
+    places = _places.setdefault(loop, asyncio.Semaphore(THREADS))
+    try:
+        async with asyncio.timeout(longest):
+            await places.acquire()
+    except TimeoutError:
+        raise MailboxBusy("too many wait for mailboxes that are in use") from None
+    try:
+        done = _started(loop, call)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await asyncio.wait([done])
+            raise
+    finally:
+        places.release()
+
+
+def _started(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> asyncio.Future[T]:
+    done: asyncio.Future[T] = loop.create_future()
+
+    def work() -> None:
+        try:
+            with waiting(longest):
+                result = call()
+        except BaseException as error:
+            tell(done.set_exception, error)
+        else:
+            tell(done.set_result, result)
+
+    def tell(what: Callable[..., None], value: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended: the process does
+            loop.call_soon_threadsafe(what, value)
+
+    try:
+        threading.Thread(target=work, name="store", daemon=True).start()
+    except RuntimeError as error:
+        raise StoreUnavailable(f"no thread to work in: {error}") from error
+    return done

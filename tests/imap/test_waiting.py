@@ -1,0 +1,163 @@
+"""A session that has to wait for another program, or to work for long, holds up no other session of its process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from pillarbox.lib.store import apart
+from pillarbox.lib.store.maildir import sync
+from pillarbox.lib.store.maildir.scan import Directories
+from tests.imap.dialogue import MESSAGE, Client, run
+from tests.imap.test_acl import BOX, shared
+from tests.store.holder import Kind, held
+
+TURNS = 30
+"""Commands that the other session has answered meanwhile."""
+
+
+def place(tmp_path: Path, store: str) -> str:
+    if store == "mbox":
+        return f"mbox:{tmp_path}/mail:INBOX={tmp_path}/inbox"
+    return f"maildir:{tmp_path}/Maildir"
+
+
+async def ready(where: str, count: int = 3) -> tuple[Client, Client]:
+    """A client with a filled INBOX selected, and one beside it in the same process."""
+    client, other = Client(where), Client(where)
+    for _ in range(count):
+        await client.ok("APPEND INBOX", MESSAGE)
+    await client.ok("CREATE Target")
+    await client.ok("STATUS Target (UIDNEXT)")
+    await client.ok("SELECT INBOX")
+    return client, other
+
+
+MAILDIR = [
+    ("dot", "Maildir/.Target/dovecot-uidlist", "COPY 1 Target"),
+    ("dot", "Maildir/.Target/dovecot-uidlist", "MOVE 1 Target"),
+    ("dot", "Maildir/.Target/dovecot-uidlist", "RENAME Target Other"),
+    ("dot", "Maildir/.Target/dovecot-uidlist", "DELETE Target"),
+    ("dot", "Maildir/subscriptions", "SUBSCRIBE Target"),
+    ("flock", "Maildir/pillarbox-index", r"STORE 1 +FLAGS (\Answered)"),
+    ("flock", "Maildir/pillarbox-index", "EXPUNGE"),
+    ("flock", "Maildir/pillarbox-index", "CLOSE"),
+]
+MBOX = [
+    ("dot", "inbox", r"STORE 1 +FLAGS (\Answered)"),
+    ("fcntl", "inbox", r"STORE 1 +FLAGS (\Answered)"),
+    ("fcntl", "inbox", "EXPUNGE"),
+    ("fcntl", "mail/Target", "COPY 1 Target"),
+    ("fcntl", "mail/Target", "MOVE 1 Target"),
+    ("fcntl", "mail/Target", "SELECT Target"),
+]
+CASES = [("maildir", *case) for case in MAILDIR] + [("mbox", *case) for case in MBOX]
+
+
+async def deliver_to_target(tmp_path: Path) -> None:
+    """Mail that the store has not seen, so that a look at it needs the lock."""
+    with open(tmp_path / "mail" / "Target", "ab") as file:
+        file.write(b"From a@example.org Mon Jan  1 10:00:00 2024\nSubject: x\n\nx\n\n")
+
+
+@pytest.mark.parametrize(("store", "kind", "path", "command"), CASES)
+def test_others_go_on_while_one_waits_for_a_lock(
+    tmp_path: Path, store: str, kind: Kind, path: str, command: str
+) -> None:
+    async def dialogue() -> None:
+        client, other = await ready(place(tmp_path, store))
+        await client.ok(r"STORE 2 +FLAGS.SILENT (\Deleted)")
+        if command == "SELECT Target":
+            await deliver_to_target(tmp_path)
+        with held(kind, tmp_path / path):
+            waits = asyncio.create_task(client.command(command))
+            for _ in range(TURNS):
+                await other.ok("NOOP")
+            assert not waits.done(), waits.result()
+        assert (await waits)[-1].startswith(b"OK")
+        await client.close()
+        await other.close()
+
+    run(dialogue())
+
+
+def test_others_go_on_while_an_appended_message_waits_for_its_uid(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client, other = await ready(place(tmp_path, "maildir"))
+        with held("dot", tmp_path / "Maildir" / "dovecot-uidlist"):
+            waits = asyncio.create_task(client.command("APPEND INBOX", MESSAGE))
+            for _ in range(TURNS):
+                await other.ok("NOOP")
+            assert not waits.done(), waits.result()
+        answer = await waits
+        assert b"* 4 EXISTS" in answer and answer[-1].startswith(b"OK [APPENDUID")
+        await client.close()
+        await other.close()
+
+    run(dialogue())
+
+
+def test_others_go_on_while_a_message_waits_on_its_way_between_accounts(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        ann, bob = await shared(tmp_path, "lrswite")
+        await bob.ok(f'SELECT "{BOX}"')
+        await bob.ok("STATUS INBOX (UIDNEXT)")
+        with held("dot", tmp_path / "example.org" / "bob" / "dovecot-uidlist"):
+            waits = asyncio.create_task(bob.command("MOVE 1 INBOX"))
+            for _ in range(TURNS):
+                await ann.ok("NOOP")
+            assert not waits.done(), waits.result()
+        assert (await waits)[-1].startswith(b"OK")
+        assert b"* STATUS INBOX (MESSAGES 1)" in await bob.ok("STATUS INBOX (MESSAGES)")
+        await bob.close()
+        await ann.close()
+
+    run(dialogue())
+
+
+def test_who_waits_in_vain_is_told_that_the_mailbox_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "longest", 0.1)
+
+    async def dialogue() -> None:
+        client, other = await ready(place(tmp_path, "maildir"))
+        with held("dot", tmp_path / "Maildir" / ".Target" / "dovecot-uidlist"):
+            answers = [await client.command(f"{word} 1 Target") for word in ("COPY", "MOVE")]
+        assert [lines[-1][:10] for lines in answers] == [b"NO [INUSE]"] * 2
+        assert not os.listdir(tmp_path / "Maildir" / ".Target" / "tmp"), "half of a copy is left"
+        assert b"* STATUS Target (MESSAGES 0)" in await other.ok("STATUS Target (MESSAGES)")
+        await client.ok("MOVE 1 Target")
+        await client.close()
+        await other.close()
+
+    run(dialogue())
+
+
+def test_a_large_mailbox_is_looked_at_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync, "LARGE", 2)
+    here: list[bool] = []
+    list_both = Directories.list_both
+
+    def noted(self: Directories) -> tuple[set[bytes], set[bytes]]:
+        here.append(threading.current_thread() is threading.main_thread())
+        return list_both(self)
+
+    monkeypatch.setattr(Directories, "list_both", noted)
+
+    async def dialogue() -> None:
+        client, other = await ready(place(tmp_path, "maildir"))
+        await other.ok("SELECT INBOX")
+        cur = tmp_path / "Maildir" / "cur"
+        name = sorted(os.listdir(cur))[0]
+        os.rename(cur / name, cur / f"{name.partition(':')[0]}:2,F")
+        here.clear()
+        first, second = await asyncio.gather(client.ok("NOOP"), other.ok("NOOP"))
+        assert all(rb"FLAGS (\Flagged" in lines[0] for lines in (first, second))
+        assert here and not any(here), "the event loop listed the directory"
+        await client.close()
+        await other.close()
+
+    run(dialogue())
