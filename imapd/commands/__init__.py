@@ -26,6 +26,7 @@ from pillarbox.imapd.commands import (
     examine,
     expunge,
     fetch,
+    genurlauth,
     getacl,
     getmetadata,
     getquota,
@@ -53,6 +54,7 @@ from pillarbox.imapd.commands import (
     relevancy,
     rename,
     replace,
+    resetkey,
     rev2,
     search,
     searchres,
@@ -68,6 +70,8 @@ from pillarbox.imapd.commands import (
     uidonly,
     unselect,
     unsubscribe,
+    urlauth,
+    urlfetch,
 )
 from pillarbox.imapd.commands.command import Command
 from pillarbox.imapd.fetch import MODULES as FETCH_MODULES
@@ -93,6 +97,7 @@ MODULES: tuple[ModuleType, ...] = (
     examine,
     expunge,
     fetch,
+    genurlauth,
     getacl,
     getmetadata,
     getquota,
@@ -119,6 +124,7 @@ MODULES: tuple[ModuleType, ...] = (
     relevancy,
     rename,
     replace,
+    resetkey,
     rev2,
     search,
     searchres,
@@ -134,6 +140,8 @@ MODULES: tuple[ModuleType, ...] = (
     uidonly,
     unselect,
     unsubscribe,
+    urlauth,
+    urlfetch,
 )
 
 # MESSAGELIMIT stands behind FETCH in the list, and in front of it for the client.

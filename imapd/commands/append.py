@@ -161,7 +161,7 @@ class Appending:
         """Take what a URL names.  Raises CommandFailed."""
         url = urls.parse_url(text)
         try:
-            if url is None or url.host is not None or url.access is not None:
+            if url is None or url.host is not None or url.authorization is not None:
                 raise BadUrl("not the URL of a message here")
             with octets_of(self._session.store, url) as (size, pieces):
                 self._admit(size)

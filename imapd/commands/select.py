@@ -7,6 +7,7 @@ from functools import partial
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Report, Syntax
 from pillarbox.imapd.commands.options import SELECT_PARAMETERS, SelectParameter, read_options
 from pillarbox.imapd.commands.rev2 import selected_line
+from pillarbox.imapd.commands.urlauth import mechanisms_line
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.session.context import Session
@@ -25,6 +26,7 @@ async def open_mailbox(
         session.send(response.status(b"*", b"OK", "Previous mailbox closed.", "CLOSED"))
     session.select(await patiently(partial(session.store.open, name, read_only)))
     session.send_all(session.mailbox.opening())
+    session.send(mechanisms_line(session.config))
     if b"IMAP4REV2" in session.enabled:
         session.send(selected_line(session, name))
     for parameter in parameters:

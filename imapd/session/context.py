@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from pillarbox.imapd.protocol import response
@@ -68,6 +68,11 @@ class Session:
         """`$` (RFC 5182): UIDs, ascending; those of messages that are gone count for nothing."""
         self.notify: Notifier | None = None
         """What NOTIFY (RFC 5465) has asked for; None: nothing was."""
+        self.open_account: Callable[[str], Awaitable[Store | None]] | None = None
+        """Opens the mailboxes of another user as that one sees them; None where they cannot be reached from here.
+        What a client asks for goes there only by a URL that this other user has authorized (RFC 4467)."""
+        self.failed_urls = 0
+        """URLs that were not good (`commands.urlfetch`)."""
         self.language = "i-default"
         """The language of the texts for people (RFC 5255)."""
         self.text_indexing = indexing_of_process(config)

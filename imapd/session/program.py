@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from pillarbox.imapd.session.loop import SessionLoop
 from pillarbox.imapd.session.spaces import Spaces
 from pillarbox.imapd.session.watch import Watcher
 from pillarbox.lib.clients.auth import AsyncAuthClient
+from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.location import ELSEWHERE
 from pillarbox.lib.config.parameters.sharing import IMAP_SHARED_MAILBOXES
@@ -20,12 +22,14 @@ from pillarbox.lib.log import log
 from pillarbox.lib.login import ClientConnection, ClientGone, SessionStart, receive_session
 from pillarbox.lib.process import Program, Worker, serve_connections
 from pillarbox.lib.store import open_store
-from pillarbox.lib.store.interface import StoreError
+from pillarbox.lib.store.interface import Store, StoreError
 from pillarbox.lib.store.quota import QuotaPolicy
 from pillarbox.lib.store.reach import load_stores, mistakes, reach
 from pillarbox.lib.system.confinement import Confinement
 
 SERVICE = "imap"
+ACCOUNT_TIMEOUT = 10.0
+"""Seconds for finding out where the mail of a URL's user lies."""
 
 
 class SessionServer:
@@ -34,6 +38,7 @@ class SessionServer:
     def __init__(self, config: Config, *, apart: bool = False) -> None:
         """`apart`: the process is that of one session (`imapd.system`)."""
         self._config = config
+        self._apart = apart
         self._quotas = QuotaPolicy(config, apart=apart)
         self._spaces = None if apart or not config[IMAP_SHARED_MAILBOXES] else Spaces(config, self._quotas)
         self._auth: AsyncAuthClient | None = None
@@ -43,11 +48,27 @@ class SessionServer:
 
     async def handle(self, connection: socket.socket) -> None:
         """Take over a client that a login part brings, and serve it."""
-        if self._auth is None:
-            self._auth = AsyncAuthClient(self._config)
-        start = await receive_session(connection, self._auth, SERVICE)
+        start = await receive_session(connection, self._auth_client(), SERVICE)
         if start is not None:
             await self.serve(start)
+
+    def _auth_client(self) -> AsyncAuthClient:
+        if self._auth is None:
+            self._auth = AsyncAuthClient(self._config)
+        return self._auth
+
+    async def _open_account(self, user: str) -> Store | None:
+        """See `Session.open_account`: hosted accounts, which have the same owner as this process."""
+        try:
+            async with asyncio.timeout(ACCOUNT_TIMEOUT):
+                account = await self._auth_client().account(user)
+        except (ServiceUnavailable, TimeoutError) as error:
+            log.warning(f"imap: account of a URL: {error}")
+            return None
+        if account is None or account.system or account.mail.startswith(ELSEWHERE):
+            return None
+        store = open_store(account.mail, self._quotas.session(account.quota, hosted=True))
+        return store if self._spaces is None else self._spaces.open(store, account.address)
 
     async def serve(self, start: SessionStart) -> None:
         """Serve one client to its end."""
@@ -74,6 +95,8 @@ class SessionServer:
             await _refuse(client, tag)
             return
         session = SessionLoop(self._config, store, client, username, self._watcher)
+        if not self._apart:
+            session.open_account = self._open_account
         session.send(response.status(tag, b"OK", "Logged in", f"CAPABILITY {session_capabilities(self._config)}"))
         self._sessions.add(session)
         if self._stopping:

@@ -310,9 +310,9 @@ class QuotaRoot:
 
 FlagChange = Literal["add", "remove", "replace"]
 
-NoteKind = Literal["acl", "metadata", "subscriptions"]
-"""What is noted beside a mailbox: its access list (`acl`), its annotations (`metadata`); of the account, the
-subscriptions to mailboxes of others."""
+NoteKind = Literal["acl", "metadata", "subscriptions", "urlauth"]
+"""What is noted beside a mailbox: its access list (`acl`), its annotations (`metadata`), its access keys (`urlauth`);
+of the account, the subscriptions to mailboxes of others and its part of the keys."""
 
 
 class MessageContent(ABC):

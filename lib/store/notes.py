@@ -1,4 +1,4 @@
-"""Notes beside mailboxes as small files: access lists and annotations, of stores that are directories.
+"""Notes beside mailboxes as small files: access lists, annotations, keys; of stores that are directories.
 
 A note is read whole and replaced whole, under a lock file, and is never half-written.  An access list has the name and
 the form of Dovecot's, so that one that is there is obeyed.
@@ -18,6 +18,7 @@ MAILBOX: Final[dict[NoteKind, str]] = {
     "acl": "dovecot-acl",
     "metadata": "pillarbox-metadata",
     "subscriptions": "pillarbox-subscriptions",
+    "urlauth": "pillarbox-urlauth",
 }
 """File names in the directory of a mailbox."""
 ACCOUNT: Final[dict[NoteKind, str]] = {kind: f"pillarbox-account-{kind}" for kind in MAILBOX}

@@ -45,7 +45,12 @@ from pillarbox.lib.store.sharing import Sharing
 OTHERS: Final = "Other Users"
 PUBLIC: Final = "Public"
 _SUBSCRIPTIONS: Final[NoteKind] = "subscriptions"
-_NOTE_RIGHTS: Final[dict[NoteKind, str]] = {"acl": "a", "metadata": "lr", "subscriptions": "a"}
+_NOTE_RIGHTS: Final[dict[NoteKind, str]] = {
+    "acl": "a",
+    "metadata": "lr",
+    "subscriptions": "a",
+    "urlauth": "lr",
+}
 """What it takes to see what stands beside another's mailbox (RFC 4314 section 4, RFC 5464 section 3.3)."""
 SUBSCRIPTION_LIMIT: Final = 10000
 """Mailboxes of others that one user is subscribed to."""

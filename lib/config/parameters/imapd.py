@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pillarbox.lib.config.parameter import boolean, integer, seconds, size, words
+from pillarbox.lib.config.parameter import boolean, integer, seconds, size, text, words
 
 IMAP_MAX_LINE_LENGTH = size(
     "imap_max_line_length",
@@ -61,6 +61,18 @@ IMAP_SPECIAL_USE = words(
     """Mailboxes that clients are told the purpose of (RFC 6154), each as NAME=PURPOSE; the purposes are All, Archive,
     Drafts, Flagged, Junk, Sent and Trash. A mailbox that does not exist is not shown, and where a client has given a
     purpose to a mailbox itself, that counts.""",
+)
+IMAP_URLAUTH_HOST = text(
+    "imap_urlauth_host",
+    "*",
+    """The server's name in URLs that carry an authorization (URLAUTH, RFC 4467); "*": whatever the client calls it.
+    Empty: no such URLs are made or taken, and URLAUTH is not announced.""",
+)
+IMAP_URLAUTH_SUBMIT_USER = words(
+    "imap_urlauth_submit_user",
+    "",
+    """Login names of submission servers: their sessions, and no others, may fetch what the URLs name that people have
+    authorized for sending (submit+USER).""",
 )
 FTS = boolean(
     "fts",
