@@ -1,26 +1,21 @@
-"""Surrogates of internationalized messages, for clients that do not understand UTF-8 in headers (RFC 6858).
+"""Surrogates of internationalized headers, for clients that do not understand UTF-8 in them (RFC 6858).
 
 Subject, display names and descriptions become encoded words, MIME parameters take the form of RFC 2231, an address that
 is not ASCII is replaced by one that is nobody's, with the address as display name where there is none; other fields
-that cannot be shown are left out.  What is neither ASCII nor UTF-8 is none of this, and stays as it is.
-
-Works on a stream and holds a header, at most `HEADER_LIMIT` octets.  Headers of parts inside the body are not changed.
+that cannot be shown are left out.  What is neither ASCII nor UTF-8 is none of this, and stays as it is.  Whole messages
+are the business of `lib.mime.surrogates`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote
 
 from pillarbox.lib.address.header import parse_address_list
 from pillarbox.lib.message.address_fields import RECIPIENT_FIELDS, SENDER_FIELDS
 from pillarbox.lib.message.encoded_words import encode_phrase, encode_words
-from pillarbox.lib.message.header import HeaderReader, compose, scan, unfold
-
-HEADER_LIMIT: Final = 256 * 1024
-"""Octets of a header that is looked at; of a longer one the rest stays as it is."""
+from pillarbox.lib.message.header import compose, scan, unfold
 
 NOBODY: Final = b"invalid@internationalized-address.invalid"
 """RFC 6858 section 3.1."""
@@ -29,27 +24,6 @@ _TEXTS: Final = frozenset((b"subject", b"comments", b"content-description"))
 _WITH_PARAMETERS: Final = frozenset((b"content-type", b"content-disposition"))
 _ADDRESSES: Final = SENDER_FIELDS | RECIPIENT_FIELDS
 _PARAMETER = re.compile(rb';[ \t]*([!#$&+\-.0-9A-Z^_`a-z{|}~]+)=(?:"((?:[^"\\]|\\.)*)"|([^;"\s]*))', re.DOTALL)
-
-
-def surrogate(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The message with CRLF line ends, its header made ASCII where it is UTF-8."""
-    pieces = iter(chunks)
-    first = next(pieces, b"")
-    end = first.find(b"\r\n\r\n")
-    if 0 <= end < HEADER_LIMIT and first[:end].isascii():  # nearly all mail: nothing is copied
-        yield first
-        yield from pieces
-        return
-    reader = HeaderReader(HEADER_LIMIT)
-    complete = reader.feed(first) if first else False
-    while not complete and (piece := next(pieces, b"")):
-        complete = reader.feed(piece)
-    if not complete:
-        reader.close()
-    yield surrogate_header(reader.block)
-    if reader.rest:
-        yield reader.rest
-    yield from pieces
 
 
 def surrogate_header(block: bytes) -> bytes:

@@ -24,7 +24,7 @@ from enum import Enum
 
 from pillarbox.lib.mime.encoding import Base64, QuotedPrintable, Survey
 from pillarbox.lib.mime.limits import NESTING_LIMIT, PART_LIMIT
-from pillarbox.lib.mime.part import Part
+from pillarbox.lib.mime.part import Part, header_places
 from pillarbox.lib.mime.scan import scan_message
 from pillarbox.lib.mime.stretches import WireReader, header_lines, line_feeds
 
@@ -86,19 +86,13 @@ def headers_are_ascii(read: Source) -> bool:
     """Whether no header, of the message, of its parts and of messages in it, has an octet above 127."""
     root = scan_message(read())
     reader = WireReader(read())
-    for start, end in _headers(root):
+    for start, end in header_places(root):
         for _ in reader.until(start):
             pass
         for piece in reader.until(end):
             if not piece.isascii():
                 return False
     return True
-
-
-def _headers(part: Part) -> Iterator[tuple[int, int]]:
-    yield part.header_start, part.body_start
-    for child in part.children:
-        yield from _headers(child)
 
 
 class _Planner:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pillarbox.lib.mime.envelope import Envelope
@@ -82,3 +82,10 @@ def find_part(message: Part, numbers: Sequence[int]) -> Part | None:
         else:
             return None
     return part
+
+
+def header_places(part: Part) -> Iterator[tuple[int, int]]:
+    """Where the headers are, of the message, of its parts and of messages in it, in their order: [start, end)."""
+    yield part.header_start, part.body_start
+    for child in part.children:
+        yield from header_places(child)

@@ -41,6 +41,12 @@ class WireReader:
             self._piece = rest
             yield taken
 
+    def rest(self) -> Iterator[bytes]:
+        """All that is left."""
+        if self._piece:
+            yield self._piece
+        yield from self._pieces
+
     def _size(self, cut: int) -> int:
         """Octets on the wire of the first `cut` octets of the piece."""
         piece = self._piece

@@ -24,6 +24,7 @@ from pillarbox.lib.sasl.wire import (
 )
 from pillarbox.pop3d.protocol import replies
 from pillarbox.pop3d.protocol.capabilities import USUAL, Terms, capabilities
+from pillarbox.pop3d.protocol.languages import lang
 from pillarbox.pop3d.protocol.lines import COMMAND_LIMIT, LineReader, OverlongLine
 
 
@@ -266,6 +267,10 @@ class Authorization:
         self.utf8 = True
         return Reply(replies.UTF8_OK)
 
+    def _lang(self, argument: bytes) -> Action:
+        reply = lang(argument.strip(b" "))
+        return self._error(replies.NO_LANGUAGE) if reply is None else Reply(reply)
+
     def _apop(self, argument: bytes) -> Action:
         return self._error(replies.APOP_REFUSED)
 
@@ -280,6 +285,7 @@ class Authorization:
         "AUTH": _auth,
         "STLS": _stls,
         "UTF8": _utf8,
+        "LANG": _lang,
         "APOP": _apop,
         "QUIT": _quit,
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.pop3d import POP3_EXPIRE, POP3_LOGIN_DELAY
 
-_ALWAYS = ["CAPA", "TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UTF8 USER"]
+_ALWAYS = ["CAPA", "TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UTF8 USER", "LANG"]
 
 
 @dataclass(frozen=True, slots=True)

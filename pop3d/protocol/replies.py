@@ -34,6 +34,10 @@ TOO_MANY_ERRORS = _err("Too many errors, closing connection")
 IDLE_TOO_LONG = _err("Idle for too long, closing connection")
 STOPPING = _err("[SYS/TEMP] Server is going down, try again later")
 
+LANGUAGES_FOLLOW = _ok("Language listing follows")
+LANGUAGE_CHANGED = _ok("en Language changed")
+NO_LANGUAGE = _err("There is no such language here, English stays")
+
 # --- AUTHORIZATION
 USER_OK = _ok("Send the password")
 NO_USER = _err("Send USER first")

@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol, TypeAlias
 
 from pillarbox.pop3d.protocol import replies
 from pillarbox.pop3d.protocol.capabilities import USUAL, Terms, capabilities
+from pillarbox.pop3d.protocol.languages import lang
 
 ERROR_LIMIT = 20
 """Refused commands before the connection is ended."""
@@ -96,6 +97,8 @@ class Transaction:
         """Take one command line, without its line end."""
         verb, *arguments = line.split(b" ")
         name = verb.upper().decode("ascii", "replace")
+        if name == "LANG":  # the only one that takes no numbers
+            return self._lang(b" ".join(arguments).strip(b" "))
         entry = self._COMMANDS.get(name)
         if entry is None:
             return self._error(replies.WRONG_STATE if name in _EARLIER else replies.UNKNOWN_COMMAND)
@@ -165,6 +168,10 @@ class Transaction:
 
     def _capa(self) -> Action:
         return Reply(replies.listing(replies.CAPABILITIES_FOLLOW, capabilities(self._terms)))
+
+    def _lang(self, argument: bytes) -> Action:
+        reply = lang(argument)
+        return self._error(replies.NO_LANGUAGE) if reply is None else Reply(reply)
 
     def _quit(self) -> Action:
         return Update(tuple(sorted(self._deleted)))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from pillarbox.lib.log import log
-from pillarbox.lib.message.surrogate import surrogate
+from pillarbox.lib.mime.surrogates import surrogate
 from pillarbox.lib.store.interface import MailboxBusy, MessageGone, Store, StoreError
 from pillarbox.pop3d.protocol import replies
 from pillarbox.pop3d.protocol.capabilities import USUAL, Terms
@@ -179,7 +179,7 @@ class Session:
                 cutter = None if action.lines is None else TopCutter(action.lines)
                 self._connection.write(action.data)
                 begun = True
-                for chunk in content.chunks() if self._utf8 else surrogate(content.chunks()):
+                for chunk in content.chunks() if self._utf8 else surrogate(content.chunks):
                     shown = chunk if cutter is None else cutter.feed(chunk)
                     self._connection.write(stuffer.feed(shown))
                     self._sent += len(shown)

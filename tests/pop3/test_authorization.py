@@ -229,3 +229,22 @@ def test_any_input_gets_answers_that_are_lines(pieces: list[bytes]) -> None:
         if isinstance(action, (core.Reply, core.Close)):
             assert action.data.startswith((b"+OK ", b"-ERR "))
             assert action.data.endswith(b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        (b"LANG MUL", b"-ERR "),
+        (b"LANG", b"+OK Language listing follows\r\nen English\r\n.\r\n"),
+        (b"lang EN ", b"+OK en "),
+        (b"LANG *", b"+OK en "),
+        (b"LANG uga", b"-ERR "),
+        (b"LANG en-boont", b"-ERR "),
+        (b"LANG \xc3\xbc", b"-ERR "),
+        (b"LANG en de", b"-ERR "),
+    ],
+)
+def test_the_language_is_english(line: bytes, answer: bytes) -> None:
+    """RFC 6856 section 3.3."""
+    for pieces in splits(line + b"\r\n"):
+        assert sent(run(protocol(), pieces)).startswith(answer)

@@ -163,3 +163,21 @@ def test_every_reply_is_short_and_a_line() -> None:
             assert reply.startswith((b"+OK ", b"-ERR ")), name
             assert reply.endswith(b"\r\n"), name
             assert len(reply) <= 512, name
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        (b"LANG MUL", b"-ERR "),
+        (b"LANG", b"+OK Language listing follows\r\nen English\r\n.\r\n"),
+        (b"lang EN ", b"+OK en "),
+        (b"LANG *", b"+OK en "),
+        (b"LANG uga", b"-ERR "),
+        (b"LANG en-boont", b"-ERR "),
+        (b"LANG \xc3\xbc", b"-ERR "),
+        (b"LANG en de", b"-ERR "),
+    ],
+)
+def test_the_language_is_english(session: core.Transaction, line: bytes, answer: bytes) -> None:
+    """RFC 6856 section 3.3."""
+    assert say(session, line).startswith(answer)

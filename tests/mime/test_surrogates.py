@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pillarbox.lib.message.surrogate import HEADER_LIMIT, surrogate, surrogate_header
+from pillarbox.lib.message.surrogate import surrogate_header
+from pillarbox.lib.mime.surrogates import HEADER_LIMIT, HELD, surrogate
 from tests.feeding import splits
+from tests.mime.messages import crlf, messages
 
 LETTER = (
     "From: Jürgen Groß <jürgen@groß.example>\r\n"
@@ -25,7 +27,7 @@ LETTER = (
 
 
 def made(data: bytes) -> bytes:
-    return b"".join(surrogate([data]))
+    return b"".join(surrogate(lambda: [data]))
 
 
 def test_what_a_client_without_utf8_is_shown() -> None:
@@ -47,7 +49,70 @@ def test_what_a_client_without_utf8_is_shown() -> None:
 def test_it_is_the_same_however_it_comes() -> None:
     whole = made(LETTER)
     for pieces in splits(LETTER):
-        assert b"".join(surrogate(pieces)) == whole
+        assert b"".join(surrogate(lambda pieces=pieces: pieces)) == whole  # type: ignore[misc]
+
+
+PARTS = crlf(
+    """Subject: Teile
+Content-Type: multipart/mixed;
+ boundary=b
+
+before ü
+--b
+Content-Type: text/plain; charset=utf-8
+
+Content-Description: für den Leser
+--b
+Content-Type: application/pdf
+Content-Description: für später
+Content-Disposition: attachment; filename="grün.pdf"
+X-Note: für später
+
+JVBERi0
+--b
+Content-Type: message/rfc822
+
+From: jürgen@groß.example
+Subject: Grüße
+Content-Type: multipart/alternative; boundary=c
+
+--c
+Content-Type: text/html; name="ä.html"
+
+<p>ü
+--c--
+--b--
+after ü
+""".encode()
+)
+
+
+@pytest.mark.parametrize("filling", [0, 2 * HELD])
+def test_headers_of_parts_are_shown_in_ascii_too(filling: int) -> None:
+    data = PARTS.replace(b"JVBERi0", b"JVBERi0" + b"=\r\n" * (filling // 3))
+    for step in (len(data), 4096):
+        found = b"".join(surrogate(lambda step=step: (data[at : at + step] for at in range(0, len(data), step))))  # type: ignore[misc]
+        message = email.message_from_bytes(found, policy=email.policy.default)
+        text, document, inner = message.iter_parts()
+        assert text.get_content() == "Content-Description: für den Leser", "bodies stay"
+        assert str(document["Content-Description"]) == "für später"
+        assert document.get_filename() == "grün.pdf"
+        assert document["X-Note"] is None
+        (letter,) = inner.iter_parts()
+        assert str(letter["Subject"]) == "Grüße"
+        assert letter["From"].addresses[0].addr_spec == "invalid@internationalized-address.invalid"
+        (html,) = letter.iter_parts()
+        assert html.get_filename() == "ä.html"
+        high = [line for line in found.split(b"\r\n") if not line.isascii()]
+        assert b"|".join(high).decode() == "before ü|Content-Description: für den Leser|<p>ü|after ü"
+
+
+@given(messages(), st.integers(1, 9))
+def test_ascii_stays_as_it_is_whatever_parts_it_has(message: str, step: int) -> None:
+    data = crlf(message.encode())
+    for content in (data, data + b"\xff"):
+        pieces = [content[at : at + step] for at in range(0, len(content), step)]
+        assert b"".join(surrogate(lambda pieces=pieces: pieces)) == content  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
