@@ -15,7 +15,15 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import MAIL_NAME
 from pillarbox.lib.config.parameters.login import LOGIN_MAX_BAD_COMMANDS
 from pillarbox.lib.login import HandOverFailed, Login, LoginProtocol
-from pillarbox.lib.sasl import RESPONSE_LIMIT, SaslAborted, SaslSyntaxError, decode_initial, decode_response, encode
+from pillarbox.lib.sasl import (
+    MECHANISMS,
+    RESPONSE_LIMIT,
+    SaslAborted,
+    SaslSyntaxError,
+    decode_initial,
+    decode_response,
+    encode,
+)
 from pillarbox.managesieved.protocol import replies
 from pillarbox.managesieved.protocol.capabilities import Capabilities
 from pillarbox.managesieved.protocol.grammar import BadCommand, parse, response
@@ -146,9 +154,9 @@ class _Dialogue:
             except BadCommand as error:
                 raise SaslSyntaxError(str(error)) from None
 
-        await self._conclude(await self._login.authenticate(mechanism, first, ask))
+        await self._conclude(await self._login.authenticate(mechanism, first, ask), mechanism)
 
-    async def _conclude(self, result: Success | Failure) -> None:
+    async def _conclude(self, result: Success | Failure, mechanism: str) -> None:
         login = self._login
         if isinstance(result, Success):
             extra = {} if self._final is None else {"sasl": base64.b64encode(self._final).decode("ascii")}
@@ -161,13 +169,17 @@ class _Dialogue:
             return
         if result.kind == "malformed":
             raise BadCommand(result.reason)
+        code = _CODES.get(result.kind, "")
+        kind = MECHANISMS.get(mechanism.upper())
+        if result.kind == "mechanism" and kind is not None and kind.clear_text:
+            code = "AUTH-TOO-WEAK"  # the site has taken it off the list
         text = "Authentication failed." if result.kind == "credentials" else f"{result.reason}."
         if login.too_many_failures:
             login.reason = "Too many failed logins"
             self._done = True
-            await self._write(replies.bye(text, _CODES.get(result.kind, "")))
+            await self._write(replies.bye(text, code))
             return
-        await self._write(replies.no(text, _CODES.get(result.kind, "")))
+        await self._write(replies.no(text, code))
 
     _Method: TypeAlias = "Callable[..., Awaitable[None]]"
     _COMMANDS: ClassVar[dict[str, _Method]] = {

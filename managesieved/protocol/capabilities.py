@@ -12,6 +12,9 @@ from pillarbox.lib.sieve import chosen_extensions
 VERSION = "1.0"
 """Of the protocol: with CHECKSCRIPT, NOOP and RENAMESCRIPT."""
 
+LANGUAGE = "en"
+"""Of the texts for people."""
+
 Pairs = list[tuple[str, str | None]]
 
 
@@ -26,6 +29,7 @@ class Capabilities:
         if "enotify" in extensions:
             self._sieve.append(("NOTIFY", "mailto"))
         self._sieve.append(("MAXREDIRECTS", str(config[SIEVE_MAX_REDIRECTS])))
+        self._sieve.append(("LANGUAGE", LANGUAGE))
 
     def before_login(self, mechanisms: Sequence[str], *, tls_offered: bool) -> Pairs:
         """SASL is empty where nobody may log in yet."""

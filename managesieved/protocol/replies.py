@@ -50,6 +50,11 @@ def bye(text: str, code: str = "") -> bytes:
     return status("BYE", text, code)
 
 
+def referral(server: str) -> bytes:
+    """BYE with the URL of the server that has the scripts (section 1.3)."""
+    return status("BYE", "The scripts of this account are on another server.", "REFERRAL", server.encode("ascii"))
+
+
 def capability(pairs: Iterable[tuple[str, str | None]]) -> bytes:
     """The lines of the capabilities."""
     lines = []

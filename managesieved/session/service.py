@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from pillarbox.lib.address.address import split_address
 from pillarbox.lib.clients.auth import Account, AsyncAuthClient
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.location import ELSEWHERE
 from pillarbox.lib.config.parameters.general import MYHOSTNAME
-from pillarbox.lib.config.parameters.managesieved import MANAGESIEVE_SESSION_TIMEOUT
+from pillarbox.lib.config.parameters.managesieved import MANAGESIEVE_REFERRAL, MANAGESIEVE_SESSION_TIMEOUT
 from pillarbox.lib.config.parameters.sieve import SIEVE_MAX_SCRIPT_SIZE
 from pillarbox.lib.login import SessionStart, receive_session
 from pillarbox.lib.sieve_box.running import Owner
@@ -23,6 +25,9 @@ SERVICE = "sieve"
 
 STOP_GRACE = 2.0
 """Seconds that running sessions get to end by themselves when the service stops; then each ends after its command."""
+
+
+_PORT = re.compile(r":\d+\Z")
 
 
 class SessionService:
@@ -73,7 +78,20 @@ def make_session(config: Config, start: SessionStart) -> Session:
 def run_session(config: Config, session: Session, start: SessionStart) -> None:
     """Run it to its end, in this thread; closes the client's stream."""
     with start.stream:
-        session.run(lambda: ScriptStorage(config, owner_of(config, start.account)))
+        if server := referral(config, start.account):
+            session.refer(server)
+        else:
+            session.run(lambda: ScriptStorage(config, owner_of(config, start.account)))
+
+
+def referral(config: Config, account: Account) -> str:
+    """The URL of the server that has the account's scripts (RFC 5804 section 1.3); "" where they are here."""
+    if not account.mail.startswith(ELSEWHERE):
+        return ""
+    if named := config[MANAGESIEVE_REFERRAL]:
+        return named
+    host = account.mail.removeprefix(ELSEWHERE).rstrip("/")
+    return f"sieve://{_PORT.sub('', host)}"  # the port was that of IMAP
 
 
 def owner_of(config: Config, account: Account) -> Owner:

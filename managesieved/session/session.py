@@ -73,6 +73,11 @@ class Session:
             reason = "connection lost"
         log.info(f"{self._name}: {reason}")
 
+    def refer(self, server: str) -> None:
+        """Tell the client that the scripts are on another server, and end."""
+        self._refuse(replies.referral(server))
+        log.info(f"{self._name}: referred to {server}")
+
     def stop(self) -> None:
         """End the session after the command under work.  May be called from another thread."""
         self._stopping = True

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pillarbox.lib.config.parameters.managesieved import MANAGESIEVE_REFERRAL
 from pillarbox.lib.sasl.client import Credentials, client_mechanism
 from tests.managesieve.client import as_capabilities
 from tests.managesieve.server import ACCOUNT, PASSWORD, Server
@@ -51,7 +52,7 @@ def test_the_greeting_is_what_capability_says(server: Server) -> None:
         assert greeting["VERSION"] == "1.0"
         assert {"PLAIN", "SCRAM-SHA-256"} <= set(greeting["SASL"].split())
         assert {"fileinto", "vacation", "imap4flags"} <= set(greeting["SIEVE"].split())
-        assert (greeting["NOTIFY"], greeting["MAXREDIRECTS"]) == ("mailto", "4")
+        assert (greeting["NOTIFY"], greeting["MAXREDIRECTS"], greeting["LANGUAGE"]) == ("mailto", "4", "en")
         assert not {"OWNER", "UNAUTHENTICATE", "STARTTLS"} & set(greeting)
 
 
@@ -176,3 +177,37 @@ def test_stopping_is_told_to_all(tmp_path: Path) -> None:
         assert client.answer().condition == "BYE"
         server.call(server.service._stop_sessions)
         assert reader.answer().condition == "BYE"
+
+
+def test_a_mechanism_that_the_site_has_taken_off_is_too_weak(tmp_path: Path) -> None:
+    """RFC 5804 section 1.3; one that nobody knows is only not there."""
+    with Server(tmp_path, auth_mechanisms="SCRAM-SHA-256") as server, server.client() as client:
+        answer = client.ask(b'AUTHENTICATE "PLAIN" "%b"' % PLAIN)
+        assert (answer.condition, answer.code) == ("NO", "AUTH-TOO-WEAK")
+        answer = client.ask(b'AUTHENTICATE "X-OTHER"')
+        assert (answer.condition, answer.code) == ("NO", "")
+
+
+@pytest.mark.parametrize(
+    ("place", "parameter", "server_named"),
+    [
+        ("imap://mail2.example.com:1143/", "", b"sieve://mail2.example.com"),
+        ("imap://[2001:db8::1]/", "", b"sieve://[2001:db8::1]"),
+        ("imap://mail2.example.com", "sieve://scripts.example.com:4191", b"sieve://scripts.example.com:4191"),
+    ],
+)
+def test_a_client_is_referred_after_login(tmp_path: Path, place: str, parameter: str, server_named: bytes) -> None:
+    """Section 1.3; nobody learns of it without the password."""
+    with Server(tmp_path, mail_location=place, managesieve_referral=parameter) as server, server.client() as client:
+        assert client.ask(b'AUTHENTICATE "PLAIN" "%b"' % WRONG).condition == "NO"
+        answer = client.ask(b'AUTHENTICATE "PLAIN" "%b"' % PLAIN)
+        assert (answer.condition, answer.code, answer.argument) == ("BYE", "REFERRAL", server_named)
+        assert client.at_end()
+
+
+@pytest.mark.parametrize(
+    "text", ["scripts.example.com", "sieve://", "sieve://a b", "sieve://host/script", "imap://host"]
+)
+def test_what_is_no_server_to_refer_to(text: str) -> None:
+    with pytest.raises(ValueError, match="sieve://HOST"):
+        MANAGESIEVE_REFERRAL.parse(text)
