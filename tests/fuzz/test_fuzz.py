@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.fuzz.__main__ import SEEDS, load, names, seeds
 
-RUNS = 2000
+RUNS = 1000
 SECONDS = 5
 """At most; a target that is not through by then has been tried enough."""
 
@@ -32,16 +33,59 @@ def test_seeds(name: str) -> None:
         fuzz(data + data)
 
 
+class Series:
+    """Runs one target after the other, in processes that one process prepares for all of them."""
+
+    def __init__(self, directory: Path, program: Sequence[str] = ("-m", "tests.fuzz")) -> None:
+        # The same random numbers each time: a change is judged by the change, `--seed 0` goes on looking.
+        limits = ["--runs", str(RUNS), "--seconds", str(SECONDS), "--seed", "1"]
+        self._said = directory / "said"
+        with self._said.open("w") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, *program, "-", *limits],
+                cwd=directory,
+                env={"PYTHONPATH": f"{_REPOSITORY / 'src'}:{_REPOSITORY}", "PATH": "/usr/bin:/bin"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
+
+    def run(self, name: str) -> tuple[str, str]:
+        """The exit status of a target's run, and what was said in it."""
+        assert self.process.stdin and self.process.stdout
+        begin = self._said.stat().st_size
+        self.process.stdin.write(f"{name}\n")
+        self.process.stdin.flush()
+        status = self.process.stdout.readline()
+        return status.strip(), self._said.read_bytes()[begin:].decode("utf-8", "replace")
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Series]:
+    running = Series(tmp_path_factory.mktemp("series"))
+    with running.process:
+        yield running
+
+
 @pytest.mark.parametrize("name", names())
-def test_bounded_run(name: str, tmp_path: Path) -> None:
-    # The same random numbers each time: a change is judged by the change, `--seed 0` goes on looking.
-    command = [sys.executable, "-m", "tests.fuzz", name, "--runs", str(RUNS), "--seconds", str(SECONDS), "--seed", "1"]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env={"PYTHONPATH": f"{_REPOSITORY / 'src'}:{_REPOSITORY}", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+def test_bounded_run(name: str, series: Series) -> None:
+    status, said = series.run(name)
+    assert status == "0", said[-6000:]
+
+
+_BROKEN = """
+import sys
+from tests.fuzz import __main__ as it
+it.load = lambda name: lambda data: data.index(name.encode())
+sys.exit(it.main())
+"""
+
+
+def test_a_run_that_breaks_is_told_from_one_that_does_not(tmp_path: Path) -> None:
+    series = Series(tmp_path, ("-c", _BROKEN))
+    with series.process:
+        status, said = series.run("smtp_server")
+        assert status not in ("", "0")
+        assert "ValueError" in said
+        assert series.run("xtext")[0] not in ("", "0")
