@@ -23,6 +23,7 @@ from pillarbox.imapd.fetch import (
     uid,
 )
 from pillarbox.imapd.fetch.envelope import ENVELOPE
+from pillarbox.imapd.fetch.filling import fill as fill
 from pillarbox.imapd.fetch.flags import FLAGS
 from pillarbox.imapd.fetch.internaldate import INTERNALDATE
 from pillarbox.imapd.fetch.item import Item, ItemParser

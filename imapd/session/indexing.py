@@ -1,7 +1,8 @@
 """When the full-text index of a mailbox is brought up to date (`lib.store.text`).
 
 Begun when a search in bodies shows that somebody searches there (or, with `fts_autoindex`, when a mailbox is selected);
-from then on new mail is taken in as soon as a session sees it.  All the work is done in the keeper's thread.
+from then on new mail is taken in as soon as a session sees it.  All the work is done in the keeper's thread, which also
+fills the mailbox's cache with what clients ask of every message, as it has each of them at hand.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ class TextIndexing:
     """For the sessions of one process."""
 
     def __init__(self, config: Config) -> None:
+        from pillarbox.imapd.fetch import fill  # which needs sessions, which need this module
+
         self.config = config
         self._wanted = config[FTS]
         self._at_once = config[FTS_AUTOINDEX]
-        self.keeper = Keeper(Limits(config[FTS_MESSAGE_MAX_SIZE], config[FTS_MAX_SIZE]), open_store)
+        self.keeper = Keeper(Limits(config[FTS_MESSAGE_MAX_SIZE], config[FTS_MAX_SIZE]), open_store, fill)
         # Mailbox -> the next UID and the count of messages when it was last given to the keeper.
         self._asked: dict[tuple[str, str], tuple[int, int]] = {}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from pillarbox.lib.config.mapping import BadEntry, Tree
 
@@ -89,5 +89,13 @@ def expand_location(location: str, address: str, local: str, domain: str, home: 
 
     if location.startswith("pgsql:"):  # a URI: in it, not behind "#", some characters mean something else
         uri, _, account = location.partition("#")
-        return f"{filled(uri, quoted=True)}#{filled(account)}"
+        return f"{_with_cache(filled(uri, quoted=True), home)}#{filled(account)}"
     return filled(location)
+
+
+def _with_cache(uri: str, home: str) -> str:
+    """Where the URI does not say where caches and full-text indexes lie (an empty `cache=`: nowhere), in the home."""
+    before, _, query = uri.partition("?")
+    if any(name == "cache" for name, _ in parse_qsl(query, keep_blank_values=True)):
+        return uri
+    return f"{before}?{query}{'&' if query else ''}cache={quote(home)}/cache"

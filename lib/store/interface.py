@@ -366,6 +366,13 @@ class MessageCache(ABC):
         """The values for all of these UIDs."""
         return [self.get(field, uid) for uid in uids]
 
+    def carry(self, place: str, uid_validity: int, uids: Sequence[int], new: Sequence[int]) -> None:
+        """Messages were copied: put what is known of `uids` into the cache of their new mailbox, where they are `new`.
+
+        `place` is where that one keeps it, `uid_validity` that mailbox's.
+        """
+        return
+
     def flush(self) -> None:
         """Let other programs have what was put."""
         return

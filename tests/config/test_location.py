@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from pillarbox.lib.accounts import mail_location
 from pillarbox.lib.config import Config
-from pillarbox.lib.config.location import LOCATION_KINDS, parse_general_location, parse_location, read_domain_locations
+from pillarbox.lib.config.location import (
+    LOCATION_KINDS,
+    expand_location,
+    parse_general_location,
+    parse_location,
+    read_domain_locations,
+)
 from pillarbox.lib.config.mapping import BadEntry
 from pillarbox.lib.store import OPENERS
 from pillarbox.lib.store.sql.place import cache_directory, parse_place
@@ -34,7 +40,15 @@ def test_by_default_it_is_a_maildir_below_the_base() -> None:
     ("location", "expected"),
     [
         ("maildir:/x/%d/%n/%u", "maildir:/x/example.com/ann/ann@example.com"),
-        ("pgsql:postgresql://mail@db/mail#%u", f"pgsql:postgresql://mail@db/mail#{ADDRESS}"),
+        (
+            "pgsql:postgresql://mail@db/mail#%u",
+            f"pgsql:postgresql://mail@db/mail?cache=/mail/example.com/ann/cache#{ADDRESS}",
+        ),
+        ("pgsql:postgresql://db/mail?cache=#%n", "pgsql:postgresql://db/mail?cache=#ann"),
+        (
+            "pgsql:postgresql://db/mail?port=1#%n",
+            "pgsql:postgresql://db/mail?port=1&cache=/mail/example.com/ann/cache#ann",
+        ),
         ("pgsql:postgresql://db/mail?cache=%h/c#%n", "pgsql:postgresql://db/mail?cache=/mail/example.com/ann/c#ann"),
         ("mbox:%h/folders:INBOX=%h/in%%box", "mbox:/mail/example.com/ann/folders:INBOX=/mail/example.com/ann/in%box"),
     ],
@@ -52,6 +66,15 @@ def test_what_an_account_is_called_means_nothing_in_a_uri() -> None:
     assert mail_location(given, "a&passfile=+#b@example.com") == (
         "pgsql:postgresql://db/mail?cache=/c/a%26passfile%3D%2B%23b#a&passfile=+#b@example.com"
     )
+
+
+@given(local=st.text(st.characters(exclude_characters="\0/@", exclude_categories=["Cs"]), min_size=1, max_size=9))
+def test_the_cache_of_a_database_account_lies_in_its_home_whatever_it_is_called(local: str) -> None:
+    home = f"/mail/example.com/{local}"
+    text = expand_location("pgsql:postgresql://db/mail?port=5#%u", f"{local}@example.com", local, "example.com", home)
+    place = text.removeprefix("pgsql:")
+    assert cache_directory(place) == f"{home}/cache"
+    assert parse_place(place)[0].uri == "postgresql://db/mail?port=5"
 
 
 def test_the_accounts_own_location_goes_before_the_domains_and_that_before_all() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,51 @@ def test_what_was_asked_once_is_not_read_again(tmp_path: Path) -> None:
             path.write_bytes(b"")
         assert await again.ok("FETCH 1:* (UID ENVELOPE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (SUBJECT)])") == first
         await again.close()
+
+    run(dialogue())
+
+
+ASKED = "(UID ENVELOPE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (SUBJECT)])"
+
+
+def _empty(folder: Path) -> None:
+    """The messages can be read no more."""
+    for path in folder.glob("*/*,S=*"):
+        path.chmod(0)
+        path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("command", ["COPY", "MOVE"])
+def test_what_is_known_of_a_message_goes_with_it_to_another_mailbox(tmp_path: Path, command: str) -> None:
+    async def dialogue() -> None:
+        client = await _filled(tmp_path, 5)
+        first = await client.ok(f"FETCH 1:* {ASKED}")
+        threads = await client.ok("THREAD REFERENCES UTF-8 ALL")
+        await client.ok("CREATE Other")
+        await client.ok(f"{command} 1:* Other")
+        await client.ok("SELECT Other")
+        _empty(tmp_path / "Maildir" / ".Other")
+        assert await client.ok(f"FETCH 1:* {ASKED}") == first
+        assert await client.ok("THREAD REFERENCES UTF-8 ALL") == threads
+        await client.close()
+
+    run(dialogue())
+
+
+def test_whoever_reads_messages_for_the_index_of_texts_fills_the_cache(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await _filled(tmp_path, 5)
+        first = await client.ok(f"FETCH 1:* {ASKED}")
+        threads = await client.ok("THREAD REFERENCES UTF-8 ALL")
+        await client.close()
+        (tmp_path / "Maildir" / "pillarbox.cache").unlink()
+        other = Client(location(tmp_path), fts_autoindex="yes")
+        await other.ok("SELECT INBOX")
+        await asyncio.to_thread(other.session.text_indexing.keeper.wait)
+        _empty(tmp_path / "Maildir")
+        assert await other.ok(f"FETCH 1:* {ASKED}") == first
+        assert await other.ok("THREAD REFERENCES UTF-8 ALL") == threads
+        await other.close()
 
     run(dialogue())
 

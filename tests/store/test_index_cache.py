@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -270,3 +271,58 @@ def test_what_could_not_be_written_while_another_one_wrote_is_written_the_next_t
         assert ours.get("envelope", 2) == value(2)
     ours.close()
     assert opened(tmp_path).get("envelope", 2) == value(2)
+
+
+def test_what_is_known_of_messages_goes_with_their_copies(tmp_path: Path) -> None:
+    ours = opened(tmp_path)
+    for uid in range(1, 1300):
+        ours.put("envelope", uid, value(uid))
+    ours.put("structure", 7, b"s")
+    place = tmp_path / "other"
+    uids = [*range(5, 1200), 2000]
+    ours.carry(str(place), 9, uids, [uid + 10 for uid in uids])
+    assert ours.get("envelope", 5) == value(5), "it is still here"
+    owner = Owner()
+    owner.uid_validity = 9
+    there = FileCache(str(place), cast(Mailbox, owner))
+    assert [there.get("envelope", uid) for uid in (5, 15, 1209, 1210, 2010)] == [
+        None,
+        value(5),
+        value(1199),
+        None,
+        None,
+    ]
+    assert there.get("structure", 17) == b"s"
+
+
+def test_copies_of_messages_of_which_nothing_is_known_cost_nothing(tmp_path: Path) -> None:
+    opened(tmp_path).carry(str(tmp_path / "other"), 9, [1, 2], [3, 4])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_takes_nothing_and_harms_nothing(tmp_path: Path) -> None:
+    filled(tmp_path, range(1, 3))
+    ours = opened(tmp_path)
+    (tmp_path / "damaged").write_bytes(b"x" * 100)
+    for name in ("missing/other", "damaged"):
+        ours.carry(str(tmp_path / name), 9, [1, 2], [3, 4])
+        assert ours.get("envelope", 1) == value(1)
+
+
+def test_a_thread_writes_beside_the_sessions_as_another_process_does(tmp_path: Path) -> None:
+    ours = opened(tmp_path)
+    ours.put("envelope", 1, value(1))
+    thread = threading.Thread(target=lambda: _put(tmp_path, range(2, 4)))
+    thread.start()
+    thread.join()
+    assert [ours.get("envelope", uid) for uid in (1, 2, 3)] == [value(1), value(2), value(3)]
+    ours.close()
+    assert [opened(tmp_path).get("envelope", uid) for uid in (1, 2, 3)] == [value(1), value(2), value(3)]
+
+
+def _put(path: Path, uids: range) -> None:
+    cache = FileCache(str(path / "cache"), cast(Mailbox, Owner()))
+    for uid in uids:
+        assert cache.get("envelope", uid) is None
+        cache.put("envelope", uid, value(uid))
+    cache.close()

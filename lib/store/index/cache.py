@@ -15,10 +15,11 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from mmap import ACCESS_READ, mmap
 from operator import methodcaller
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary, ref
 from zlib import crc32
 
@@ -41,6 +42,9 @@ _PENDING_LIMIT: Final = 128 * 1024
 
 _WAITING_LIMIT: Final = 4 * _PENDING_LIMIT
 """Octets that wait, while another one writes, to be written the next time."""
+
+_CARRIED: Final = 500
+"""Messages whose values are taken to another mailbox together."""
 
 _TAIL: Final = 512
 """Records of the tail, beside as many as are sorted, at which the file is sorted anew."""
@@ -254,6 +258,21 @@ class _Shared:
             raise
         self._look()
 
+    def values(self, uids: Sequence[int], new: Sequence[int]) -> list[tuple[int, int, bytes]]:
+        """Field, new UID and value of all that is known of these messages.  Raises OSError, Damaged, ValueError."""
+        found = []
+        for field in FIELDS.values():
+            values = zip(new, self.get_many(field, uids), strict=True)
+            found += [(field, uid, value) for uid, value in values if value is not None]
+        self._absent.clear()
+        return found
+
+    def put_all(self, values: Sequence[tuple[int, int, bytes]]) -> None:
+        """Remember, and write."""
+        for field, uid, value in values:
+            self.put(field, uid, value)
+        self.flush()
+
     def throw_away(self) -> None:
         """Delete the file; what is wanted will be worked out again."""
         self._forget_file()
@@ -266,7 +285,16 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-_open: Final[WeakValueDictionary[tuple[str, int], _Shared]] = WeakValueDictionary()
+_open: Final[WeakValueDictionary[tuple[str, int, int], _Shared]] = WeakValueDictionary()
+"""By path, UIDVALIDITY and thread: a thread beside the sessions' is to the file what another process is."""
+
+
+def _file_at(path: str, uid_validity: int) -> _Shared:
+    where = path, uid_validity, threading.get_ident()
+    found = _open.get(where)
+    if found is None:
+        found = _open[where] = _Shared(path, uid_validity)
+    return found
 
 
 class FileCache(MessageCache):
@@ -280,11 +308,7 @@ class FileCache(MessageCache):
 
     def _shared(self) -> _Shared:
         if self._file is None:
-            where = self._path, self._owner.uid_validity if self._owner is not None else 0
-            found = _open.get(where)
-            if found is None:
-                found = _open[where] = _Shared(*where)
-            self._file = found
+            found = self._file = _file_at(self._path, self._owner.uid_validity if self._owner is not None else 0)
             if self._owner is not None:
                 found.owner = ref(self._owner)
         return self._file
@@ -320,17 +344,29 @@ class FileCache(MessageCache):
             return
         self._quietly(self._shared(), methodcaller("put", number, uid, value))
 
+    def carry(self, place: str, uid_validity: int, uids: Sequence[int], new: Sequence[int]) -> None:
+        if not uids or (self._file is None and not os.path.exists(self._path)):
+            return
+        file, other = self._shared(), _file_at(place, uid_validity)
+        for start in range(0, len(uids) if other is not file else 0, _CARRIED):
+            part = slice(start, start + _CARRIED)
+            values = self._quietly(file, methodcaller("values", uids[part], new[part]))
+            if values:
+                self._quietly(other, methodcaller("put_all", values))
+
     def flush(self) -> None:
         if self._file is not None:
             self._quietly(self._file, methodcaller("flush"))
 
-    def _quietly(self, file: _Shared, step: Callable[[_Shared], None]) -> None:
+    def _quietly(self, file: _Shared, step: Callable[[_Shared], Any]) -> Any:
+        """What the step gives; None where the file is damaged or cannot be used."""
         try:
-            step(file)
+            return step(file)
         except (Damaged, ValueError):
             file.throw_away()
         except OSError:
             pass  # no room, no right: the next session works it out again
+        return None
 
     def close(self) -> None:
         self.flush()

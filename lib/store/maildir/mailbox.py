@@ -33,7 +33,7 @@ from pillarbox.lib.store.maildir.filename import INFO, format_info, parse_info, 
 from pillarbox.lib.store.maildir.folders import canonical
 from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.state import UidStates
-from pillarbox.lib.store.maildir.view import RETRIES, MaildirView, OwnChanges
+from pillarbox.lib.store.maildir.view import CACHE_NAME, RETRIES, MaildirView, OwnChanges
 
 MANY: Final = 250
 """Messages that are removed, copied or moved in some 20 ms; more take long (`patience`)."""
@@ -263,6 +263,7 @@ class MaildirMailbox(MaildirView):
         except OSError as error:
             raise store_error(error, what) from error
         arrived.note()
+        self.cache.carry(f"{directory}/{CACHE_NAME}", done.uid_validity, done.source_uids, done.uids)
         if stored:
             size, messages = sum(stored.get(uid, 0) for uid in done.source_uids), len(done.source_uids)
             came = (canonical(destination), size, messages)

@@ -478,7 +478,10 @@ class SqlMailbox(Mailbox):
             self.messages.remove([uid for uid, *_ in rows])
             if target.mailbox == self._mailbox:
                 self.highest_modseq = min(self.highest_modseq, modseq - 1)  # the new ones are still to be seen
-        return Copied(target.uid_validity, tuple(uid for uid, *_ in rows), tuple(range(first, first + len(rows))))
+        done = Copied(target.uid_validity, tuple(uid for uid, *_ in rows), tuple(range(first, first + len(rows))))
+        if (place := self._database.beside(CACHE, target.mailbox)) is not None:
+            self.cache.carry(place, target.uid_validity, done.source_uids, done.uids)
+        return done
 
     def _check_room(self, transaction: Transaction, target: str, size: int, messages: int, *, move: bool) -> None:
         """Moving from one mailbox that counts to another takes no room.  Raises OverQuota."""

@@ -2,7 +2,8 @@
 
 The thread opens the mailboxes for itself, to read.  It works on one message at a time and rests as long as that took,
 so that sessions of the process get their turns; what it has gathered goes into the index in one transaction.  Where
-another process writes the same index it leaves the work to that one.
+another process writes the same index it leaves the work to that one.  What else is worth knowing of a message that has
+been read and taken apart anyway, `Beside` takes from it: then clients find it in the mailbox's cache.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from pillarbox.lib.log import log
-from pillarbox.lib.mime import scan_message
-from pillarbox.lib.store.interface import Mailbox, MessageGone, Store, StoreError
+from pillarbox.lib.mime import Part, scan_message
+from pillarbox.lib.store.interface import Mailbox, MessageContent, MessageGone, Store, StoreError
 from pillarbox.lib.store.text.file import Damaged, TextIndex, is_damage, throw_away
 from pillarbox.lib.store.text.fold import fold, fold_pieces
 from pillarbox.lib.store.text.parts import body_texts, field_texts, header_text
@@ -41,6 +42,18 @@ _REST_LIMIT: Final = 5.0
 _NICENESS: Final = 10
 
 
+Beside: TypeAlias = Callable[[Mailbox, int, MessageContent, Part], None]
+"""Called for each message that is indexed: its UID, the open message, its parts.  Raises MessageGone, StoreError."""
+
+
+def _nothing(mailbox: Mailbox, uid: int, content: MessageContent, tree: Part) -> None:
+    return
+
+
+def _no_rest(worked: float) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What an index may cost."""
@@ -52,10 +65,11 @@ class Limits:
 
 
 class Keeper:
-    """For one process.  `open_store` is called in the thread."""
+    """For one process.  `open_store` and `beside` are called in the thread."""
 
-    def __init__(self, limits: Limits, open_store: Callable[[str], Store]) -> None:
+    def __init__(self, limits: Limits, open_store: Callable[[str], Store], beside: Beside = _nothing) -> None:
         self._limits = limits
+        self._beside = beside
         self._open_store = open_store
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, str], None] = {}
@@ -109,7 +123,7 @@ class Keeper:
                 for _ in range(_BUSY_TRIES if path is not None else 0):
                     assert path is not None
                     try:
-                        bring_up(path, mailbox, self._limits, self._rest)
+                        bring_up(path, mailbox, self._limits, self._rest, self._beside)
                         return
                     except (sqlite3.Error, Damaged) as error:
                         if is_damage(error):
@@ -127,7 +141,13 @@ class Keeper:
         return not self._stopped.wait(min(worked, 0.05))
 
 
-def bring_up(path: str, mailbox: Mailbox, limits: Limits, rest: Callable[[float], bool] = lambda worked: True) -> None:
+def bring_up(
+    path: str,
+    mailbox: Mailbox,
+    limits: Limits,
+    rest: Callable[[float], bool] = _no_rest,
+    beside: Beside = _nothing,
+) -> None:
     """Index what is missing and tidy up.  `rest(seconds)` is called after so many seconds of work; False: stop.
 
     Raises sqlite3.Error, Damaged, StoreError.
@@ -137,11 +157,12 @@ def bring_up(path: str, mailbox: Mailbox, limits: Limits, rest: Callable[[float]
         while going:
             mailbox.refresh()
             with index.writing(mailbox.uid_validity):
-                going = _batch(index, mailbox, limits, rest)
+                going = _batch(index, mailbox, limits, rest, beside)
+            mailbox.cache.flush()
         index.give_back()
 
 
-def _batch(index: TextIndex, mailbox: Mailbox, limits: Limits, rest: Callable[[float], bool]) -> bool:
+def _batch(index: TextIndex, mailbox: Mailbox, limits: Limits, rest: Callable[[float], bool], beside: Beside) -> bool:
     """One transaction; whether there may be more to do."""
     present = {state.uid for state in mailbox.messages}
     missing = index.missing(present)
@@ -151,7 +172,7 @@ def _batch(index: TextIndex, mailbox: Mailbox, limits: Limits, rest: Callable[[f
     going = True
     for uid in missing:
         try:
-            if not _take(builder, mailbox, uid, limits.message_max):
+            if not _take(builder, mailbox, uid, limits.message_max, beside):
                 apart.append(uid)
         except MessageGone:
             pass
@@ -167,11 +188,12 @@ def _batch(index: TextIndex, mailbox: Mailbox, limits: Limits, rest: Callable[[f
     return going and (bool(builder.uids) or tidied)
 
 
-def _take(builder: Builder, mailbox: Mailbox, uid: int, room: int) -> bool:
+def _take(builder: Builder, mailbox: Mailbox, uid: int, room: int, beside: Beside) -> bool:
     """Add a message's words; False where there is too much text."""
     with mailbox.read(uid) as content:
         header = content.header()
         tree = scan_message(content.chunks(), wire=True)
+        beside(mailbox, uid, content, tree)
         head = WordSet(room)
         head.add((fold(header_text(header)),))
         if not header.isascii():  # a field alone may be read in another charset than the whole
