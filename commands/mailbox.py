@@ -1,18 +1,22 @@
 """`pillarbox mailbox`: move mail between stores and files, look for damage and mend it.
 
     pillarbox mailbox export STORE DIR [--format maildir|mbox|eml] [--mailbox NAME]... [--journal FILE] [--json]
-    pillarbox mailbox import STORE PATH [--format maildir|mbox|eml] [--into NAME] [--mailbox NAME]... [--journal FILE]
-                             [--json]
+    pillarbox mailbox import STORE PATH [--format maildir|mbox|mboxo|mboxrd|mboxcl|mboxcl2|eml] [--into NAME]
+                             [--mailbox NAME]... [--journal FILE] [--json]
     pillarbox mailbox convert STORE STORE [--mailbox NAME]... [--journal FILE] [--json]
     pillarbox mailbox verify STORE [--json]
     pillarbox mailbox repair STORE [--json]
 
 STORE is a hosted account (ann@example.com) or a location (maildir:/path, mbox:/path, sqlite:/path ...).
 `export`, `import` and `convert` copy: the source stays as it is.  They take flags, keywords, dates, the names of
-mailboxes, subscriptions and annotations along as far as the target can hold them; UIDs are given anew.
+mailboxes, subscriptions, annotations and access lists along as far as the target can hold them.  A mailbox that is not
+there yet, or is empty, becomes the same to its clients: UIDVALIDITY, UIDs, MAILBOXID and POP3 unique-ids stay, and
+modification sequences go on above those of the source.  Where there are messages the others are added under new UIDs,
+and that is told.
 What was done is written to a journal beside the target (PATH.pillarbox-journal unless --journal says otherwise): the
 same command goes on where it was stopped or killed, stores nothing twice, and later takes what has come since.
-`import` finds out by itself what PATH holds; `--into` puts INBOX of it into another mailbox, and the rest below that.
+`import` finds out by itself what PATH holds, and follows no symbolic links in it; `--into` puts INBOX of it into
+another mailbox, and the rest below that, under new UIDs.  `mboxo` and the like say how lines of mbox files are quoted.
 `verify` reads every message and all notes beside the mailboxes, and changes no more than a client that looks at them.
 `repair` mends what it can without changing a UID; no session should have the account open meanwhile.
 Progress is a bar where the standard error is a terminal; `--json` prints one object at the end.
@@ -32,11 +36,14 @@ from typing import Final
 
 from pillarbox.commands.accounts import UsageError, parse_words, run_command
 from pillarbox.commands.mailbox_check import look_after
+from pillarbox.commands.mailbox_eml_source import EmlSource
 from pillarbox.commands.mailbox_journal import ForeignJournal, Journal
+from pillarbox.commands.mailbox_mbox_makes import MAKES
+from pillarbox.commands.mailbox_mbox_source import MboxSource
 from pillarbox.commands.mailbox_message import Source, Target
 from pillarbox.commands.mailbox_places import FORMATS, Place, Unusable, format_of, named_store, owner_of
 from pillarbox.commands.mailbox_progress import Bar
-from pillarbox.commands.mailbox_sources import EmlSource, MboxSource, StoreSource
+from pillarbox.commands.mailbox_sources import StoreSource
 from pillarbox.commands.mailbox_targets import EmlTarget, MboxTarget, StoreTarget
 from pillarbox.commands.mailbox_transfer import Moved, Stopped, Transfer
 from pillarbox.commands.options import printable
@@ -45,7 +52,8 @@ from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError
 
 USAGE: Final = (
     "usage: pillarbox mailbox export STORE DIR [--format maildir|mbox|eml] [--mailbox NAME]... [--journal FILE]\n"
-    "       pillarbox mailbox import STORE PATH [--format maildir|mbox|eml] [--into NAME] [--mailbox NAME]...\n"
+    "       pillarbox mailbox import STORE PATH [--format maildir|mbox|mboxo|mboxrd|mboxcl|mboxcl2|eml] [--into NAME]\n"
+    "                                [--mailbox NAME]... [--journal FILE]\n"
     "       pillarbox mailbox convert STORE STORE [--mailbox NAME]... [--journal FILE]\n"
     "       pillarbox mailbox verify STORE | repair STORE\n"
     "       each with --json; STORE is an account (ann@example.com) or a location (maildir:/path)"
@@ -70,8 +78,9 @@ def main(argv: Sequence[str], config: Config | None) -> int:
         count, allowed = _VERBS[words[0]]
         if len(words) - 1 != count or not set(options) <= {*allowed, "--json"}:
             raise UsageError
-        if options.get("--format", ["eml"])[-1] not in FORMATS:
-            raise UsageError("--format is one of " + ", ".join(FORMATS))
+        formats = (*FORMATS, *MAKES) if words[0] == "import" else FORMATS
+        if options.get("--format", ["eml"])[-1] not in formats:
+            raise UsageError("--format is one of " + ", ".join(formats))
         status = _run(config, words[0], words[1:], options)
 
     failed = run_command("mailbox", USAGE, config, work)
@@ -145,6 +154,8 @@ def _transfer(config: Config | None, verb: str, words: list[str], options: dict[
         journal.close()
     if not status and any(moved.unreadable for moved in transfer.moved):
         status = os.EX_DATAERR
+    for text in source.passed_over():
+        _problem(text, 0)
     _report(transfer.moved, why, place, as_json="--json" in options)
     return status
 
@@ -173,9 +184,12 @@ def _export_target(path: str, chosen: str) -> Target:
 
 def _import_source(path: str, chosen: str) -> Source:
     kind = chosen or format_of(path)
-    if kind == "eml":
-        return EmlSource(path)
-    return MboxSource(path) if kind == "mbox" else _opened_source(Place(f"maildir:{path}"))
+    with owner_of(path):
+        if kind == "eml":
+            return EmlSource(path)
+        if kind == "mbox" or kind in MAKES:
+            return MboxSource(path, kind if kind in MAKES else "")
+    return _opened_source(Place(f"maildir:{path}"))
 
 
 def _report(moved: list[Moved], why: str, journal: str, *, as_json: bool) -> None:
@@ -187,6 +201,7 @@ def _report(moved: list[Moved], why: str, journal: str, *, as_json: bool) -> Non
                 "target": each.target,
                 "stored": each.messages,
                 "stored_before": each.before,
+                "renumbered": each.renumbered,
                 "unreadable": each.unreadable,
                 "troubles": each.troubles,
             }
@@ -197,7 +212,8 @@ def _report(moved: list[Moved], why: str, journal: str, *, as_json: bool) -> Non
         for each in moved:
             name = each.mailbox if each.mailbox == each.target else f"{each.mailbox} as {each.target}"
             before = f", {each.before} before" if each.before else ""
-            print(f"{printable(name)}: {_many(each.messages)} stored{before}")
+            new = f", {each.renumbered} under new UIDs" if each.renumbered else ""
+            print(f"{printable(name)}: {_many(each.messages)} stored{new}{before}")
     for each in moved:
         for trouble in each.troubles:
             _problem(trouble, 0)

@@ -2,12 +2,14 @@
 
 Lines of JSON, appended and synced.  The first says what goes where.  For each mailbox one line says which it is;
 then, for each batch, its keys and what the target noted before it begins, and the last of the keys when all of it is
-stored.  A half-written last line counts as not written.  The journal stays when all is done: another
+stored.  Where UIDs are kept a batch needs no line before it begins; lines say which filling it is, and that it is done.
+A half-written last line counts as not written.  The journal stays when all is done: another
 run takes what has come since.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pillarbox.commands.mailbox_message import Key, Mark
+from pillarbox.lib.store.interface import MailboxBusy
 from pillarbox.lib.system.files import sync_directory, write_all
 
 _VERSION: Final = 1
@@ -40,18 +43,28 @@ class Progress:
     """The last key before everything that was stored behind the mark."""
     stored: int = 0
     """Messages in all."""
+    token: int | None = None
+    """Names the filling of an empty mailbox under the UIDs of the source (`lib.store.keeping`)."""
+    border: int = 0
+    """UIDs below it are kept free for that."""
+    filled: bool = False
+    """It is done: the mailbox is known by what the source is known by."""
 
 
 class Journal:
     """The journal at `path`, made where there is none."""
 
     def __init__(self, path: str, source: str, target: str) -> None:
-        """Raises ForeignJournal, OSError."""
+        """Raises ForeignJournal, MailboxBusy, OSError."""
         self.path = path
         self.mailboxes: dict[str, Progress] = {}
         self._current = ""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise MailboxBusy(f"another process is at this transfer: it holds {path}") from None
             self._read({"version": _VERSION, "from": _digest(source), "to": _digest(target)})
         except BaseException:
             os.close(self._fd)
@@ -95,6 +108,11 @@ class Journal:
                 progress = self.mailboxes[self._current]
                 progress.done, progress.begun = key, []
                 progress.stored += stored
+            case {"fill": int(token), "border": int(border)}:
+                progress = self.mailboxes[self._current]
+                progress.token, progress.border = token, border
+            case {"filled": True}:
+                self.mailboxes[self._current].filled = True
             case _:
                 raise ValueError
 
@@ -120,6 +138,17 @@ class Journal:
         progress.done, progress.begun = key, []
         progress.stored += stored
         self._write({"done": key, "stored": stored})
+
+    def fill(self, token: int, border: int) -> None:
+        """The mailbox is being filled under given UIDs."""
+        progress = self.mailboxes[self._current]
+        progress.token, progress.border = token, border
+        self._write({"fill": token, "border": border})
+
+    def filled(self) -> None:
+        """All that was there has its UID."""
+        self.mailboxes[self._current].filled = True
+        self._write({"filled": True})
 
     def _write(self, entry: dict[str, object]) -> None:
         write_all(self._fd, json.dumps(entry).encode() + b"\n")

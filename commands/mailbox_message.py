@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.interface import SYSTEM_FLAGS, MessageContent, NoteKind, StoreError
+from pillarbox.lib.store.keeping import Identity, Restoring
 
 Key = int | str
 """What names a message within its mailbox of a source, ascending in the order in which messages are given."""
@@ -31,6 +32,12 @@ class Message:
     """Octets, for the bounds of a batch and for the progress; about."""
     open: Callable[[], MessageContent]
     """Raises StoreError, OSError."""
+    uid: int = 0
+    """0 where clients know it by none."""
+    saved: float | None = None
+    """SAVEDATE, if known."""
+    uidl: str = ""
+    """The POP3 unique-id, "" where it follows from UID and UIDVALIDITY."""
 
     def wire_flags(self) -> tuple[str, ...]:
         """The flags as IMAP writes them."""
@@ -73,7 +80,10 @@ class Source(Protocol):
         """The names subscribed to.  Raises StoreError."""
 
     def note(self, mailbox: str, kind: NoteKind) -> bytes:
-        """What is noted beside the mailbox, b"" for nothing."""
+        """What is noted beside the mailbox, or for "" the account, b"" for nothing."""
+
+    def passed_over(self) -> Sequence[str]:
+        """What lies there and is not followed or read, each with the reason."""
 
     def mailbox(self, name: str) -> AbstractContextManager[SourceMailbox]:
         """Open one.  Raises StoreError."""
@@ -84,6 +94,8 @@ class SourceMailbox(Protocol):
 
     identity: str
     """Changes when keys come to mean other messages."""
+    kept: Identity | None
+    """What clients know it by; None where nobody knows it.  Then UIDs ascend with the keys."""
 
     def count(self, after: Key | None) -> int:
         """How many messages come behind a key."""
@@ -122,7 +134,17 @@ class Target(Protocol):
         """Add subscriptions.  Raises StoreError, OSError."""
 
     def set_note(self, mailbox: str, kind: NoteKind, note: bytes) -> None:
-        """Note something beside the mailbox, unless something is noted there already."""
+        """Note something beside the mailbox, or for "" the account, unless something is noted there already."""
+
+    def identify(self, mailbox: str, identity: Identity) -> bool:
+        """Note what clients know the mailbox by, and from now on the UIDs of its messages; false where that is not done
+        like this, or where the mailbox is another one.  Raises OSError."""
+
+    def restoring(self, mailbox: str, identity: Identity, token: int | None) -> Restoring | None:
+        """As `Store.restoring`; None where that is not done like this.  Raises StoreError."""
+
+    def uid_validity(self, mailbox: str) -> int:
+        """The UIDVALIDITY of a mailbox that is being filled.  Raises StoreError."""
 
 
 _STATUS: Final = re.compile(

@@ -75,7 +75,7 @@ def format_of(path: str) -> str:
         if os.path.isdir(f"{path}/cur"):
             return "maildir"
         entries = [entry for entry in os.scandir(path) if not entry.name.startswith(".")]
-        files = [entry.path for entry in entries if entry.is_file()]
+        files = [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
         if any(is_mbox(file) and os.path.getsize(file) for file in files):
             return "mbox"
         if any(file.lower().endswith(".eml") for file in files) or any(entry.is_dir() for entry in entries):
@@ -83,7 +83,7 @@ def format_of(path: str) -> str:
         raise Unusable(f"{path} holds neither a Maildir nor mbox files nor .eml files; say which with --format")
     if not os.path.exists(path):
         raise Unusable(f"{path}: there is no such file or directory")
-    return "mbox" if is_mbox(path) else "eml"
+    return "mbox" if is_mbox(os.path.realpath(path)) else "eml"
 
 
 @contextmanager

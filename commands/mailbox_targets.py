@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from pillarbox.commands.mailbox_message import Mark, Opened, Unreadable, resemblance
-from pillarbox.commands.mailbox_names import file_name
-from pillarbox.commands.mailbox_sources import ENDING, SIDECAR
+from pillarbox.commands.mailbox_export_notes import ExportNotes
+from pillarbox.commands.mailbox_message import Mark, Message, Opened, Unreadable, resemblance
+from pillarbox.commands.mailbox_names import CHILDREN, ENDING, SIDECAR, distinct_name, file_name
 from pillarbox.lib.store.delivering import Delivery
 from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
 from pillarbox.lib.store.interface import (
@@ -26,11 +26,14 @@ from pillarbox.lib.store.interface import (
     NotPossible,
     Store,
 )
+from pillarbox.lib.store.keeping import Identity, Restoring
 from pillarbox.lib.store.lines import to_lf
 from pillarbox.lib.store.mbox.parse import status_lines
 from pillarbox.lib.store.mbox.quoting import FromQuoter, from_line
 from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
 
+QUOTING: Final = "mboxrd"
+"""How exported mbox files quote: lines that begin with `From ` after any number of `>` get one more."""
 _HOUR: Final = 3600
 """An mbox file has local times: in autumn one hour of them means two."""
 
@@ -42,6 +45,7 @@ class StoreTarget:
         self.name = store.location
         self._store = store
         self._marks: dict[str, Mark] = {}
+        self._validities: dict[int, str] | None = None
 
     def prepare(self, mailbox: str) -> str:
         try:
@@ -101,6 +105,25 @@ class StoreTarget:
         except NotPossible:
             pass
 
+    def identify(self, mailbox: str, identity: Identity) -> bool:
+        return False
+
+    def restoring(self, mailbox: str, identity: Identity, token: int | None) -> Restoring | None:
+        if self._validities is None:
+            names = [entry.name for entry in self._store.list() if entry.selectable]
+            self._validities = {self._store.status(name).uid_validity: name for name in names}
+        other = self._validities.get(identity.uid_validity, mailbox)
+        if other != mailbox and self._store.exists(other):
+            with self._store.open(other, read_only=True) as opened:
+                if opened.mailbox_id == identity.mailbox_id:
+                    return None  # it is here under another name: there cannot be two of it (RFC 8474 section 4)
+        filling = self._store.restoring(mailbox, identity, token)
+        self._validities[identity.uid_validity] = mailbox
+        return filling
+
+    def uid_validity(self, mailbox: str) -> int:
+        return self._store.status(mailbox).uid_validity
+
 
 def _delivery(mailbox: str, opened: Opened) -> Delivery:
     message = opened.message
@@ -117,32 +140,81 @@ def _possible(name: str) -> str:
 
 
 class _Directory:
-    """What knows nothing but messages."""
+    """Files of messages, and beside them what else is known of the account."""
 
     def __init__(self, root: str) -> None:
         self.name = root
         self._root = root
+        self._opened: ExportNotes | None = None
+        self._paths: dict[str, str] = {}
+        self._identified: set[str] = set()
+        """Mailboxes whose messages are written with their UIDs."""
+
+    @property
+    def _notes(self) -> ExportNotes:
+        if self._opened is None:
+            os.makedirs(self._root, 0o700, exist_ok=True)
+            self._opened = ExportNotes(self._root)
+        return self._opened
 
     def subscribe(self, names: Iterable[str]) -> None:
-        return
+        self._notes.set_subscriptions(list(names))
 
     def set_note(self, mailbox: str, kind: NoteKind, note: bytes) -> None:
-        return
+        self._notes.set_note(mailbox, kind, note)
+
+    def identify(self, mailbox: str, identity: Identity) -> bool:
+        known = self._notes.identity(mailbox)
+        if known is None and not self._empty(mailbox):
+            return False
+        if known is not None and known.uid_validity != identity.uid_validity:
+            return False
+        self._notes.set_identity(mailbox, identity)
+        self._identified.add(mailbox)
+        return True
+
+    def _empty(self, mailbox: str) -> bool:
+        raise NotImplementedError
+
+    def restoring(self, mailbox: str, identity: Identity, token: int | None) -> Restoring | None:
+        return None
+
+    def uid_validity(self, mailbox: str) -> int:
+        return 0
+
+
+def _distinct(directory: str, level: str) -> str:
+    """The file name of a level below a directory, whatever else is there already."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        names = []
+    return distinct_name(level, {name.removesuffix(CHILDREN) for name in names if not name.endswith(ENDING)})
 
 
 class MboxTarget(_Directory):
     """Mbox files below a directory: a file for each mailbox, its children in the directory NAME.sbd."""
 
     def _path(self, mailbox: str) -> str:
-        *parents, last = mailbox.split(DELIMITER)
-        return "/".join([self._root, *(f"{file_name(level)}.sbd" for level in parents), file_name(last)])
+        if mailbox not in self._paths:
+            *parents, last = mailbox.split(DELIMITER)
+            path = self._root
+            for level in parents:
+                path = f"{path}/{_distinct(path, level)}{CHILDREN}"
+            self._paths[mailbox] = f"{path}/{_distinct(path, last)}"
+        return self._paths[mailbox]
 
     def prepare(self, mailbox: str) -> str:
         path = self._path(mailbox)
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         sync_directory(os.path.dirname(path))
+        if self._empty(mailbox):
+            self._notes.set_quoting(QUOTING)
         return mailbox
+
+    def _empty(self, mailbox: str) -> bool:
+        return not os.stat(self._path(mailbox)).st_size
 
     def mark(self, mailbox: str) -> Mark:
         return [os.stat(self._path(mailbox)).st_size]
@@ -151,6 +223,14 @@ class MboxTarget(_Directory):
         if os.stat(self._path(mailbox)).st_size > mark[0]:
             os.truncate(self._path(mailbox), mark[0])
         return list(batch)
+
+    def _uid_lines(self, mailbox: str, message: Message, first: bool) -> bytes:
+        """What UW's and Dovecot's servers write so that the file keeps its UIDs."""
+        if mailbox not in self._identified or not message.uid:
+            return b""
+        identity = self._notes.identity(mailbox) if first else None
+        base = f"X-IMAPbase: {identity.uid_validity} {identity.uid_next - 1:010d}\n" if identity is not None else ""
+        return f"{base}X-UID: {message.uid}\n".encode()
 
     def put(self, mailbox: str, batch: Sequence[Opened]) -> list[DeliveryFailure | None]:
         outcomes: list[DeliveryFailure | None] = []
@@ -161,7 +241,7 @@ class MboxTarget(_Directory):
                 for opened in batch:
                     start = os.fstat(fd).st_size
                     try:
-                        _write_mbox(fd, opened)
+                        _write_mbox(fd, opened, self._uid_lines(mailbox, opened.message, first=not start))
                         outcomes.append(None)
                     except Unreadable as error:
                         os.ftruncate(fd, start)
@@ -175,10 +255,10 @@ class MboxTarget(_Directory):
         return outcomes
 
 
-def _write_mbox(fd: int, opened: Opened) -> None:
+def _write_mbox(fd: int, opened: Opened, uid_lines: bytes) -> None:
     message = opened.message
-    write_all(fd, from_line("", message.date) + status_lines(message.flags, message.keywords))
-    quoter, last = FromQuoter(), b"\n"
+    write_all(fd, from_line("", message.date) + uid_lines + status_lines(message.flags, message.keywords))
+    quoter, last = FromQuoter(again=True), b"\n"
     for piece in to_lf(opened.pieces()):
         if data := quoter.feed(piece):
             write_all(fd, data)
@@ -193,13 +273,21 @@ class EmlTarget(_Directory):
     """A directory for each mailbox, a file for each message with CRLF line ends, and what else is known in SIDECAR."""
 
     def _path(self, mailbox: str) -> str:
-        return "/".join([self._root, *map(file_name, mailbox.split(DELIMITER))])
+        if mailbox not in self._paths:
+            path = self._root
+            for level in mailbox.split(DELIMITER):
+                path = f"{path}/{_distinct(path, level)}"
+            self._paths[mailbox] = path
+        return self._paths[mailbox]
 
     def prepare(self, mailbox: str) -> str:
         path = self._path(mailbox)
         os.makedirs(path, 0o700, exist_ok=True)
         os.close(os.open(f"{path}/{SIDECAR}", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         return mailbox
+
+    def _empty(self, mailbox: str) -> bool:
+        return not os.stat(f"{self._path(mailbox)}/{SIDECAR}").st_size
 
     def mark(self, mailbox: str) -> Mark:
         return [os.stat(f"{self._path(mailbox)}/{SIDECAR}").st_size]
@@ -227,8 +315,7 @@ class EmlTarget(_Directory):
                     outcomes.append(from_os_error(error, "cannot read message"))
                     continue
                 made.append((temporary, f"{directory}/{name}"))
-                about = {"file": name, "flags": opened.message.wire_flags(), "date": opened.message.date}
-                lines += json.dumps(about).encode() + b"\n"
+                lines += json.dumps(self._about(mailbox, name, opened.message)).encode() + b"\n"
                 outcomes.append(None)
             sync_batch(files)
         except BaseException:
@@ -248,6 +335,16 @@ class EmlTarget(_Directory):
             os.close(fd)
         sync_directory(directory)
         return outcomes
+
+    def _about(self, mailbox: str, name: str, message: Message) -> dict[str, object]:
+        about: dict[str, object] = {"file": name, "flags": message.wire_flags(), "date": message.date}
+        if mailbox in self._identified and message.uid:
+            about["uid"] = message.uid
+            if message.saved is not None:
+                about["saved"] = message.saved
+            if message.uidl:
+                about["uidl"] = message.uidl
+        return about
 
 
 def _written(path: str, opened: Opened) -> int:

@@ -14,8 +14,10 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
+from pillarbox.commands.mailbox_filling import begin_filling, put_kept, to_be_kept
 from pillarbox.commands.mailbox_journal import Journal, Progress
 from pillarbox.commands.mailbox_message import Key, Message, Opened, Source, SourceMailbox, Target, resemblance
+from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.interface import (
     DELIMITER,
     INBOX,
@@ -23,6 +25,7 @@ from pillarbox.lib.store.interface import (
     NoteKind,
     StoreError,
 )
+from pillarbox.lib.store.keeping import Identity, Restoring
 
 BATCH: Final = 64
 """Messages of a batch, each with an open file."""
@@ -31,6 +34,7 @@ BATCH_SIZE: Final = 4 << 20
 TROUBLES: Final = 100
 """Messages that could not be read which are told one by one."""
 _NOTES: Final[tuple[NoteKind, ...]] = ("metadata", "acl")
+_ACCOUNT_NOTES: Final[tuple[NoteKind, ...]] = ("metadata", "subscriptions")
 
 
 class Stopped(Exception):
@@ -47,6 +51,8 @@ class Moved:
     """Stored in this run."""
     before: int = 0
     """Stored in runs before."""
+    renumbered: int = 0
+    """Of those stored in this run, those that clients know by another UID in the source."""
     unreadable: int = 0
     troubles: list[str] = field(default_factory=list)
 
@@ -86,6 +92,8 @@ class Transfer:
                 self._mailbox(name)
         with self._writer():
             self._target.subscribe([self._target_name(name) for name in subscriptions if not only or name in only])
+        if not only and not self._into:
+            self._notes("", "", _ACCOUNT_NOTES)
 
     def _target_name(self, name: str) -> str:
         if not self._into:
@@ -97,7 +105,7 @@ class Transfer:
             target = self._target.prepare(self._target_name(name))
         moved = Moved(name, target)
         self.moved.append(moved)
-        self._notes(name, target)
+        self._notes(name, target, _NOTES)
         with ExitStack() as stack:
             with self._reader():
                 mailbox = stack.enter_context(self._source.mailbox(name))
@@ -110,8 +118,8 @@ class Transfer:
             moved.before = progress.stored
             self._messages(mailbox, progress, moved)
 
-    def _notes(self, name: str, target: str) -> None:
-        for kind in _NOTES:
+    def _notes(self, name: str, target: str, kinds: Sequence[NoteKind]) -> None:
+        for kind in kinds:
             with self._reader():
                 note = self._source.note(name, kind)
             if note:
@@ -123,6 +131,13 @@ class Transfer:
             total = moved.before + mailbox.count(progress.done)
         self._show(moved.mailbox, moved.before, total, 0)
         octets = self._finish_begun(mailbox, progress, moved) if progress.begun else 0
+        kept = False
+        if mailbox.kept is not None and not self._into:
+            with self._writer():
+                kept = self._target.identify(moved.target, mailbox.kept)
+                filling = begin_filling(self._target, moved.target, mailbox.kept, self._journal, progress)
+            if filling is not None:
+                octets += self._fill(filling, mailbox, mailbox.kept, progress, moved, total)
         since = progress.done
         messages = mailbox.messages(progress.done)
         while True:
@@ -134,11 +149,44 @@ class Transfer:
                 with self._writer():
                     mark = self._target.mark(moved.target) if batch else []
                 self._journal.begin([message.key for message in passed], mark, since)
+                before = moved.messages
                 self._store(batch, passed, moved, 0)
+                if not kept and mailbox.kept is not None:
+                    moved.renumbered += moved.messages - before
                 octets += sum(opened.message.size for opened in batch)
             finally:
                 _close(batch)
             self._show(moved.mailbox, progress.stored, total, octets)
+
+    def _fill(
+        self,
+        filling: Restoring,
+        mailbox: SourceMailbox,
+        identity: Identity,
+        progress: Progress,
+        moved: Moved,
+        total: int,
+    ) -> int:
+        """Store messages under the UIDs that they have, and make the mailbox that of the source; gives the octets."""
+        octets = 0
+        messages = to_be_kept(mailbox, progress)
+        while True:
+            with self._reader():
+                passed, batch = _next_batch(messages, moved)
+            if not passed:
+                break
+            try:
+                with self._writer():
+                    outcomes = put_kept(filling, moved.target, batch)
+                self._note_outcomes(batch, outcomes, passed[-1].key, moved)
+                octets += sum(opened.message.size for opened in batch)
+            finally:
+                _close(batch)
+            self._show(moved.mailbox, progress.stored, total, octets)
+        with self._writer():
+            filling.finish(identity)
+        self._journal.filled()
+        return octets
 
     def _finish_begun(self, mailbox: SourceMailbox, progress: Progress, moved: Moved) -> int:
         """Complete the batch in which a run before ended; gives its octets.
@@ -183,17 +231,29 @@ class Transfer:
         last: Key | None = None,
     ) -> None:
         """Store what waits of a batch, and note that all of it is done."""
+        outcomes: list[DeliveryFailure | None] = []
         if waiting:
             with self._writer():
                 outcomes = self._target.put(moved.target, waiting)
-            for opened, failure in zip(waiting, outcomes, strict=True):
-                if failure is None:
-                    stored += 1
-                elif opened.trouble:
-                    _unreadable(moved, opened.message, opened.trouble)
-                else:
-                    raise Stopped(failure.text)
-        self._journal.done(passed[-1].key if last is None else last, stored)
+        self._note_outcomes(waiting, outcomes, passed[-1].key if last is None else last, moved, stored)
+
+    def _note_outcomes(
+        self,
+        batch: Sequence[Opened],
+        outcomes: Sequence[DeliveryFailure | None],
+        last: Key,
+        moved: Moved,
+        stored: int = 0,
+    ) -> None:
+        """What became of a batch whose last key is `last`; `stored` of it were so before.  Raises Stopped."""
+        for opened, failure in zip(batch, outcomes, strict=True):
+            if failure is None:
+                stored += 1
+            elif opened.trouble:
+                _unreadable(moved, opened.message, opened.trouble)
+            else:
+                raise Stopped(failure.text)
+        self._journal.done(last, stored)
         moved.messages += stored
 
 

@@ -220,7 +220,7 @@ def test_killed_at_any_moment_it_goes_on_with_nothing_lost_or_doubled(
     delay = 0.0
     for _ in range(200):
         delay = delay + chance.random() * 0.003 if kills < 15 else 60.0
-        kills += _killed(words, delay)
+        kills += killed(words, delay)
         if kills >= 15 and delay == 60.0:
             break
     assert kills >= 5, "it was never killed"
@@ -234,7 +234,7 @@ def test_killed_at_any_moment_it_goes_on_with_nothing_lost_or_doubled(
     assert rows(open_store(after)) == rows(open_store(before))
 
 
-def _killed(words: list[str], delay: float) -> bool:
+def killed(words: list[str], delay: float) -> bool:
     """Run the command in a child and kill it after `delay` seconds; whether it had not ended before."""
     pid = os.fork()
     if pid == 0:

@@ -46,4 +46,9 @@ def test_mail_goes_into_a_database_and_back(tmp_path: Path, database: str) -> No
     assert main(["convert", database, after], None) == 0
     assert rows(open_store(after)) == rows(store)
     assert open_store(after).subscriptions() == ("Work",)
+    identities = []
+    for place in (before, database, after):  # clients find the same mailbox in all three
+        with open_store(place).open("Work") as mailbox:
+            identities.append((mailbox.uid_validity, mailbox.mailbox_id, list(mailbox.messages.uids)))
+    assert identities[0] == identities[1] == identities[2]
     assert open_store(after).status(INBOX).messages == 0

@@ -8,6 +8,10 @@ from typing import Final
 
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 _FROM: Final = b"From "
+_AGAIN = re.compile(rb"\n(?=>*From )")
+_QUOTED = re.compile(rb">*From ")
+_MOST_QUOTES: Final = 1000
+"""So many `>` are waited for at the end of a piece; a line that begins with more is no quoted one."""
 
 
 def from_line(sender: str, when: float) -> bytes:
@@ -17,11 +21,16 @@ def from_line(sender: str, when: float) -> bytes:
 
 
 class FromQuoter:
-    """Puts `>` before lines of a stream that begin with `From `; pieces may be cut anywhere."""
+    """Puts `>` before lines of a stream that begin with `From `; pieces may be cut anywhere.
 
-    __slots__ = ("_at_line_start", "_held")
+    `again`: and before those that have been given some before (the "mboxrd" variant), so that what was quoted can be
+    told from what was so.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_again", "_at_line_start", "_held")
+
+    def __init__(self, *, again: bool = False) -> None:
+        self._again = again
         self._held = b""
         self._at_line_start = True
 
@@ -30,15 +39,16 @@ class FromQuoter:
         data = self._held + data
         newline = data.rfind(b"\n")
         tail = data[newline + 1 :]
-        if len(tail) < len(_FROM) and (newline >= 0 or self._at_line_start) and _FROM.startswith(tail):
+        bare = tail.lstrip(b">") if self._again and len(tail) < _MOST_QUOTES else tail
+        if len(bare) < len(_FROM) and (newline >= 0 or self._at_line_start) and _FROM.startswith(bare):
             self._held = tail
             data = data[: newline + 1]
         else:
             self._held = b""
         if not data:
             return b""
-        quoted = data.replace(b"\nFrom ", b"\n>From ")
-        if self._at_line_start and data.startswith(_FROM):
+        quoted = _AGAIN.sub(b"\n>", data) if self._again else data.replace(b"\nFrom ", b"\n>From ")
+        if self._at_line_start and (_QUOTED.match(data) if self._again else data.startswith(_FROM)):
             quoted = b">" + quoted
         self._at_line_start = data.endswith(b"\n")
         return quoted

@@ -1,0 +1,73 @@
+"""What sources that are files of no store have in common: finding mailboxes in a tree, and never leaving it.
+
+Symbolic links below the place that was named are not followed, whatever they lead to: they are told.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from pillarbox.commands.mailbox_export_notes import ExportNotes
+from pillarbox.lib.store.interface import INBOX, NoteKind, StoreUnavailable
+
+_TOLD: Final = 100
+"""Things passed over that are told one by one."""
+
+
+class FileSource:
+    """The tree, or the single file, at `path`."""
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self.single = not os.path.isdir(path)
+        self.notes = ExportNotes("" if self.single else path)
+        self._passed_over: list[str] = []
+
+    def subscriptions(self) -> Sequence[str]:
+        return self.notes.subscriptions()
+
+    def note(self, mailbox: str, kind: NoteKind) -> bytes:
+        return self.notes.note(mailbox, kind)
+
+    def passed_over(self) -> Sequence[str]:
+        return self._passed_over
+
+    def entries(self, directory: str) -> Iterator[os.DirEntry[str]]:
+        """Directories and files, by name; what is hidden is left out.  Raises OSError."""
+        with os.scandir(directory) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False):
+                yield entry
+            elif len(self._passed_over) < _TOLD:
+                what = "a symbolic link is not followed" if entry.is_symlink() else "it is no file"
+                self._passed_over.append(f"{entry.path}: {what}")
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name, or one like it where another file has the same when it is read as a mailbox's."""
+    if name.upper() == INBOX:
+        name = INBOX
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name} {number}"
+    return found
+
+
+def open_inside(path: str, *, named: bool = False) -> int:
+    """Open a regular file for reading; only the one that was `named` may be a symbolic link.
+
+    Raises StoreUnavailable, OSError.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    fd = os.open(path, flags if named else flags | os.O_NOFOLLOW)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise StoreUnavailable(f"{path} is no file")
+    return fd
