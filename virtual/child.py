@@ -1,6 +1,7 @@
 """A child of the parent: one owner's rights, confined to the mailboxes, delivering batches (see `crew`).
 
-It holds no log: the lines go to the parent with the results.
+It holds no log, and of the queue nothing but copies of messages: what it has to say goes to the parent, which logs the
+results itself and knows what they can be.
 """
 
 from __future__ import annotations
@@ -58,8 +59,7 @@ def live(theirs: socket.socket, config: Config, owner: MailboxOwner, *, confine:
     try:
         channel = leave_parent(theirs)
         lines: list[str] = []
-        log.send_lines(lambda line: lines.append(line.decode("utf-8", "replace")))
-        log.renew()
+        log.send_texts(lines.append)
         try:
             become(config, owner, confine=confine)
             serve(channel, config, lines)
@@ -107,7 +107,7 @@ def serve(channel: Channel, config: Config, lines: list[str]) -> None:
         return Channel(connection)
 
     mailboxes = Named(config)
-    delivery = VirtualDelivery(config, mailboxes, connect)
+    delivery = VirtualDelivery(config, mailboxes, connect, report=lambda *_: None)
     soft = config[SOFT_BOUNCE]
     while True:
         batch = list(_batch(channel, soft))

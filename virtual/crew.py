@@ -1,12 +1,13 @@
 """The children of the parent: one for each owner of mailboxes, who gets what waits for it as a batch.
 
-    parent: {"do": "deliver", ..., "places", "taken", "more"} + the message    for each request of a batch
+    parent: {"do": "deliver", ..., "places", "taken", "more"} + its content    for each request of a batch
     child:  {"connect": true}                 at any time: a connection to cleanup is wanted
     parent: {"connected": true} + the connection, or {"connected": false}
-    child:  {"log": lines}                    at any time
+    child:  {"log": texts}                    at any time
     child:  {"tag", "results"}                for each request, in any order
 
-A child has no socket of the suite in its reach: the parent connects to cleanup for it, to nothing else.
+A child has no socket of the suite in its reach: the parent connects to cleanup for it, to nothing else.  Of the queue
+it has copies of contents (`excerpt`).  What it can say is what became of the recipients that it was given.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Final
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.general import DAEMON_TIMEOUT
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_BATCH_LIMIT
-from pillarbox.lib.delivery import DeliveryRecipient, DeliveryRequest, Result
+from pillarbox.lib.delivery import DeliveryRecipient, DeliveryRequest, Result, log_result
 from pillarbox.lib.delivery.request import passed_on
 from pillarbox.lib.delivery.result import parse_result
 from pillarbox.lib.hosted.mailboxes import Found
@@ -47,9 +48,8 @@ class _Part:
     """What one child does of a request."""
 
     members: dict[str, object]
-    fd: int
-    numbers: tuple[int, ...]
-    """Of its recipients."""
+    request: DeliveryRequest
+    recipients: Sequence[DeliveryRecipient]
     done: asyncio.Future[list[Result]]
 
 
@@ -74,7 +74,8 @@ class Crew:
     async def deliver(
         self, owner: MailboxOwner, request: DeliveryRequest, part: Sequence[tuple[DeliveryRecipient, Found]]
     ) -> list[Result]:
-        """Have the owner's child deliver to these recipients.  Raises ChildFailed."""
+        """Have the owner's child deliver to these recipients; the results are logged.  `request` has a content that the
+        child may have.  Raises ChildFailed."""
         loop = asyncio.get_running_loop()
         recipients = [recipient for recipient, _ in part]
         members = {
@@ -82,7 +83,7 @@ class Crew:
             "taken": request.taken,
             "places": [found._asdict() for _, found in part],
         }
-        mine = _Part(members, request.content.fd, tuple(each.n for each in recipients), loop.create_future())
+        mine = _Part(members, request, recipients, loop.create_future())
         waiting = self._waiting.get(owner)
         if waiting is None:
             waiting = self._waiting[owner] = deque()
@@ -115,7 +116,7 @@ class Crew:
     async def _in_time(self, batch: Sequence[_Part], child: Child) -> None:
         try:
             async with asyncio.timeout(self._time_limit):
-                await self._converse(child.channel, batch)
+                await self._converse(child, batch)
         except TimeoutError:
             child.kill()
             raise ChildFailed(f"no report within {self._time_limit:g} seconds") from None
@@ -123,9 +124,10 @@ class Crew:
             child.kill()
             raise ChildFailed(str(error)) from error
 
-    async def _converse(self, channel: AsyncChannel, batch: Sequence[_Part]) -> None:
+    async def _converse(self, child: Child, batch: Sequence[_Part]) -> None:
+        channel = child.channel
         for number, part in enumerate(batch, 1):
-            await channel.send({**part.members, "more": number < len(batch)}, [part.fd])
+            await channel.send({**part.members, "more": number < len(batch)}, [part.request.content.fd])
         expected = {part.members["tag"]: part for part in batch}
         connections = 0
         while expected:
@@ -134,8 +136,8 @@ class Crew:
                 connections += await self._connect(channel, more=connections < MOST_CONNECTIONS)
                 continue
             if "log" in frame:
-                for line in frame.texts("log"):
-                    log.relay(line)
+                for text in frame.texts("log"):
+                    log.relay(text, child.pid)
                 continue
             if "failed" in frame:
                 raise ChildFailed(frame.text("failed"))
@@ -143,6 +145,8 @@ class Crew:
             if answered is None:
                 raise ProtocolError("a report about a request that was not made")
             results = _results(frame, answered)
+            for recipient, result in zip(answered.recipients, results, strict=True):
+                log_result(answered.request, recipient, result)
             if not answered.done.done():
                 answered.done.set_result(results)
 
@@ -165,6 +169,6 @@ class Crew:
 def _results(frame: Attributes, part: _Part) -> list[Result]:
     """The results, one for each recipient of this part and of no other.  Raises ProtocolError."""
     results = [parse_result(item) for item in frame.groups("results")]
-    if tuple(result.n for result in results) != part.numbers:
+    if [result.n for result in results] != [recipient.n for recipient in part.recipients]:
         raise ProtocolError("a report about other recipients than those asked for")
     return results

@@ -39,6 +39,7 @@ REFILINGS: Final = 3
 """Filings that may follow each other for one recipient; a filter that wants more defers."""
 
 Connect = Callable[[str, float], Channel]
+Report = Callable[[DeliveryRequest, DeliveryRecipient, Result], None]
 
 
 class Finder(Protocol):
@@ -56,9 +57,12 @@ Waiting = tuple[list[Result], int, Letter, Filing]
 class VirtualDelivery:
     """The agent's work; one per process."""
 
-    def __init__(self, config: Config, mailboxes: Finder, connect: Connect = Channel.connect) -> None:
-        """`connect` is how cleanup is reached (`CleanupClient`)."""
+    def __init__(
+        self, config: Config, mailboxes: Finder, connect: Connect = Channel.connect, report: Report = log_result
+    ) -> None:
+        """`connect` is how cleanup is reached (`CleanupClient`), `report` what is told of each result."""
         self._mailboxes = mailboxes
+        self._report = report
         self._mbox = MboxOptions(size_limit=config[VIRTUAL_MAILBOX_LIMIT])
         self._writer = MaildirWriter()
         self._remembering: set[str] = set()
@@ -68,7 +72,7 @@ class VirtualDelivery:
         self._warnings = Warnings(config, cleanup)
 
     def deliver(self, batch: Sequence[DeliveryRequest]) -> Iterator[Outcome]:
-        """Deliver; yields each request with a result for each of its recipients, logged."""
+        """Deliver; yields each request with a result for each of its recipients, reported."""
         rows: list[list[Result]] = []
         waiting: list[Waiting] = []
         self._remembering.clear()
@@ -98,7 +102,7 @@ class VirtualDelivery:
             row[position] = _deferred(letter.recipient, "the filter does not come to an end")
         for request, row in zip(batch, rows, strict=True):
             for recipient, result in zip(request.recipients, row, strict=True):
-                log_result(request, recipient, result)
+                self._report(request, recipient, result)
             yield request, row, ""
 
     def _recipient(

@@ -1,14 +1,15 @@
 """The parent, where mailboxes have owners of their own: it has each recipient's delivery done by who owns the mailbox.
 
 It runs as root, so it does little: it asks lookup whose and where the mailbox is, makes the place where only root may,
-and passes the request on to the owner's child.  It reads no message and no file of a mailbox, and nothing that a child
-says decides about rights.
+and passes the request on to the owner's child, with a copy of the content (`excerpt`).  It looks into no message and no
+file of a mailbox, and nothing that a child says decides about rights, or about recipients that it was not given.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pillarbox.lib.clients.lookup import AsyncLookupClient
@@ -23,6 +24,7 @@ from pillarbox.lib.log import log
 from pillarbox.lib.process.children import ChildFailed
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.virtual.crew import Crew
+from pillarbox.virtual.excerpt import excerpt
 from pillarbox.virtual.filing import RELAY, failed
 
 Addressed = tuple[DeliveryRecipient, Found]
@@ -49,7 +51,7 @@ class ParentDelivery:
         self._crew.close()
 
     async def deliver(self, request: DeliveryRequest) -> tuple[Sequence[Result], str]:
-        """Deliver to each recipient of a request; the children log the results that are theirs."""
+        """Deliver to each recipient of a request."""
         results: dict[int, Result] = {}
         parts: dict[MailboxOwner, list[Addressed]] = {}
         for recipient in request.recipients:
@@ -63,22 +65,38 @@ class ParentDelivery:
                 log_result(request, recipient, results[recipient.n])
             else:
                 parts.setdefault(owner, []).append((recipient, found))
+        if parts:
+            try:
+                copied = await excerpt(request, self._base)
+            except (OSError, EOFError) as error:
+                why = f"cannot read the queue file: {getattr(error, 'strerror', None) or error}"
+                for part in parts.values():
+                    results |= {each.n: each for each in _put_off(request, part, why)}
+            else:
+                with contextlib.closing(copied):
+                    results |= await self._parts(copied, parts)
+        return [results[recipient.n] for recipient in request.recipients], ""
+
+    async def _parts(
+        self, request: DeliveryRequest, parts: Mapping[MailboxOwner, Sequence[Addressed]]
+    ) -> dict[int, Result]:
         pieces = (
             self._part(request, owner, part[start : start + TOGETHER])
             for owner, part in parts.items()
             for start in range(0, len(part), TOGETHER)
         )
-        for part in await asyncio.gather(*pieces):
-            results |= {result.n: result for result in part}
-        return [results[recipient.n] for recipient in request.recipients], ""
+        return {result.n: result for part in await asyncio.gather(*pieces) for result in part}
 
     async def _part(self, request: DeliveryRequest, owner: MailboxOwner, part: Sequence[Addressed]) -> list[Result]:
         try:
             return await self._crew.deliver(owner, request, part)
         except ChildFailed as error:
             log.warning(f"{request.queue_id}: delivery process of uid {owner.uid}: {error}")
-            results = []
-            for recipient, _ in part:
-                results.append(Result(recipient.n, DEFERRED, "4.3.0", "mailbox delivery process failed", RELAY))
-                log_result(request, recipient, results[-1])
-            return results
+            return _put_off(request, part, "mailbox delivery process failed")
+
+
+def _put_off(request: DeliveryRequest, part: Sequence[Addressed], why: str) -> list[Result]:
+    results = [Result(recipient.n, DEFERRED, "4.3.0", why, RELAY) for recipient, _ in part]
+    for (recipient, _), result in zip(part, results, strict=True):
+        log_result(request, recipient, result)
+    return results

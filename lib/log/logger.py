@@ -63,6 +63,7 @@ class Logger:
         self._host = socket.gethostname().partition(".")[0]
         self.program = "pillarbox"
         self._tag = ""
+        self._pid = os.getpid()
         self._second = -1
         self._prefix = ""
 
@@ -84,7 +85,8 @@ class Logger:
 
     def renew(self) -> None:
         """After a fork: take the new process id into the tag."""
-        self._tag = f"{self.program}[{os.getpid()}]: "
+        self._pid = os.getpid()
+        self._tag = f"{self.program}[{self._pid}]: "
         self._second = -1
 
     def set_program(self, program: str) -> None:
@@ -113,12 +115,23 @@ class Logger:
         self._line("panic", text)
 
     def send_lines(self, write: Destination) -> None:
-        """Hand finished lines to `write` from now on: a child that holds no log gives them to its parent."""
+        """Hand finished lines to `write` from now on."""
         self._write = write
 
-    def relay(self, line: str) -> None:
-        """Write a line that a child has finished; it is one line whatever the child says."""
-        self._write(_UNPRINTABLE.sub("?", line.rstrip("\n"))[: 4 * LINE_LIMIT].encode("utf-8", "replace") + b"\n")
+    def send_texts(self, write: Callable[[str], None]) -> None:
+        """Hand texts without stamp and tag to `write` from now on: a child that holds no log gives them to its parent,
+        which relays them."""
+        marker = "\x00"
+        self._write = lambda line: write(line.decode("utf-8", "replace").partition(marker)[2].rstrip("\n"))
+        self._tag, self._json, self._syslog, self._second = marker, False, False, -1
+
+    def relay(self, text: str, pid: int) -> None:
+        """Write a text of a child: it is one line of that process, whatever the child says."""
+        tag, self._tag, self._pid, self._second = self._tag, f"{self.program}[{pid}]: ", pid, -1
+        try:
+            self._line("info", text)
+        finally:
+            self._tag, self._pid, self._second = tag, os.getpid(), -1
 
     def _line(self, level: str, text: str) -> None:
         if not text.isprintable():
@@ -145,7 +158,7 @@ class Logger:
             "time": round(self._clock(), 6),
             "host": self._host,
             "program": self.program,
-            "pid": os.getpid(),
+            "pid": self._pid,
             "level": level,
         }
         if match := _QUEUE_ID.match(text):

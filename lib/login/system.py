@@ -29,7 +29,7 @@ from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.auth import AUTH_SYSTEM_USERS
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
 from pillarbox.lib.hosted.making import make_place
-from pillarbox.lib.hosted.owners import Owners, owners_differ, usual_owner
+from pillarbox.lib.hosted.owners import MailboxOwner, Owners, owners_differ, usual_owner
 from pillarbox.lib.hosted.search import ask
 from pillarbox.lib.ipc import Channel, ChannelClosed, ProtocolError, close_all
 from pillarbox.lib.log import log
@@ -100,12 +100,9 @@ class _Rights(NamedTuple):
     address: str
     uid: int | None
     gid: int | None
+    """Those of the mailbox's owner, for a hosted account; None where the process stays who it is."""
     home: str
     system: bool
-
-
-def _rights(account: Account) -> _Rights:
-    return _Rights(account.address, account.uid, account.gid, account.home, account.system)
 
 
 @dataclass(slots=True, eq=False)
@@ -128,6 +125,8 @@ class _Parent:
         self._serve = serve
         self._auth = AuthClient(worker.config)
         self._apart = owners_differ(worker.config)
+        self._owners: Owners | None = None
+        self._lookup = LookupClient(worker.config)
         self._children: dict[int, _Child] = {}
         self._by_rights: dict[_Rights, _Child] = {}
         self._own: tuple[socket.socket, ...] = ()
@@ -251,14 +250,32 @@ class _Parent:
             log.warning(f"{self._service}: session of user=<{request.username}> refused: {why}")
             connection.sendall(encode_reply(why))
             return
+        try:
+            rights = self._rights(account)
+        except DeliveryFailure as failure:
+            log.warning(f"{self._service}: session of user=<{request.username}> refused: {failure.text}")
+            connection.sendall(encode_reply(failure.text))
+            return
         client = (connection.fileno(), *fds)
         members = {"request": request.encode(), **encode_account(account)}
-        if not (self._pass_on(account, members, client) or self._pass_on(account, members, client)):
+        if not any(self._pass_on(account, rights, members, client) for _ in range(2)):
             connection.sendall(encode_reply("the process of the user does not take it"))
 
-    def _pass_on(self, account: Account, members: Mapping[str, object], client: tuple[int, ...]) -> bool:
-        """Give a client to the child of its account; False where that child is not to be spoken to any more."""
-        child = self._by_rights.get(_rights(account)) or self._fork(account, client)
+    def _rights(self, account: Account) -> _Rights:
+        """What a session that begins now may have; a table may have changed since the last one began.  Raises
+        DeliveryFailure, PrivilegeError."""
+        uid, gid = account.uid, account.gid
+        if not account.system and os.getuid() == 0:
+            if self._owners is None:
+                self._owners = Owners(self._worker.config)
+            uid, gid = ask(self._owners.search(account.address), self._lookup)
+        return _Rights(account.address, uid, gid, account.home, account.system)
+
+    def _pass_on(
+        self, account: Account, rights: _Rights, members: Mapping[str, object], client: tuple[int, ...]
+    ) -> bool:
+        """Give a client to the child with these rights; False where that child is not to be spoken to any more."""
+        child = self._by_rights.get(rights) or self._fork(account, rights, client)
         try:
             child.channel.send(members, client)
         except ChannelClosed:
@@ -268,20 +285,20 @@ class _Parent:
         self._worker.session_started()
         return True
 
-    def _fork(self, account: Account, client: tuple[int, ...]) -> _Child:
+    def _fork(self, account: Account, rights: _Rights, client: tuple[int, ...]) -> _Child:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
             ours.close()
             close_all(client)
-            self._child(Channel(theirs), account)
+            self._child(Channel(theirs), account, rights)
         theirs.close()
         ours.settimeout(PASS_ON)
-        child = _Child(pid, _rights(account), Channel(ours))
+        child = _Child(pid, rights, Channel(ours))
         self._children[pid] = self._by_rights[child.rights] = child
         return child
 
-    def _child(self, channel: Channel, account: Account) -> NoReturn:
+    def _child(self, channel: Channel, account: Account, rights: _Rights) -> NoReturn:
         """Be the process of the account's sessions; never returns."""
         status = 1
         try:
@@ -294,8 +311,9 @@ class _Parent:
             for sibling in self._children.values():
                 sibling.channel.close()
             self._auth.close()
+            self._lookup.close()
             sessions = UserSessions(channel, self._service)
-            if why := _become(self._worker.config, account):
+            if why := _become(self._worker.config, rights):
                 sessions.refuse(why)
             else:
                 self._serve(account, sessions)
@@ -314,23 +332,20 @@ def _readable(sources: Sequence[socket.socket]) -> list[socket.socket]:
         return [key.data for key, _ in selector.select(TICK)]
 
 
-def _become(config: Config, account: Account) -> str:
-    """In the child: have the user's rights for good; for a hosted account those of its mailbox's owner, as delivery
-    has them.  Gives why that cannot be, or "".  Raises PrivilegeError."""
+def _become(config: Config, rights: _Rights) -> str:
+    """In the child: have these rights for good; for a hosted account those of its mailbox's owner, as delivery has
+    them.  Gives why that cannot be, or "".  Raises PrivilegeError."""
     if os.getuid() != 0:
         return ""
-    if account.system:
-        assert account.uid is not None and account.gid is not None
-        drop_privileges(account.uid, account.gid, _groups(account))
+    assert rights.uid is not None and rights.gid is not None
+    if rights.system:
+        drop_privileges(rights.uid, rights.gid, _groups(rights.address, rights.gid))
         return ""
-    lookup = LookupClient(config)
+    owner = MailboxOwner(rights.uid, rights.gid)
     try:
-        owner = ask(Owners(config).search(account.address), lookup)
-        make_place(config[VIRTUAL_MAILBOX_BASE].rstrip("/"), account.home, owner, usual_owner(config), is_maildir=True)
+        make_place(config[VIRTUAL_MAILBOX_BASE].rstrip("/"), rights.home, owner, usual_owner(config), is_maildir=True)
     except DeliveryFailure as failure:
         return failure.text
-    finally:
-        lookup.close()
     drop_privileges(owner.uid, owner.gid)
     os.umask(0o077)
     return ""
@@ -346,10 +361,9 @@ def _cannot_become(account: Account | None) -> str:
     return ""
 
 
-def _groups(account: Account) -> tuple[int, ...]:
+def _groups(address: str, gid: int) -> tuple[int, ...]:
     """The user's groups, for a spool directory that only group `mail` may write."""
-    assert account.gid is not None
     try:
-        return tuple(os.getgrouplist(account.address.partition("@")[0], account.gid))
+        return tuple(os.getgrouplist(address.partition("@")[0], gid))
     except (KeyError, OSError):
-        return (account.gid,)
+        return (gid,)

@@ -16,9 +16,10 @@ from tests.e2e.interpreter import InstalledInstance, shared_environment
 from tests.e2e.wire import send
 from tests.lab.instance import Instance
 
-NAMES = ("ann", "bob", "twin", "root", "low", "nobody", "bad")
-ANN, BOB, TWIN, ROOT, LOW, NOBODY, BAD = (f"{name}@example.org" for name in NAMES)
+NAMES = ("ann", "bob", "twin", "root", "low", "nobody", "bad", "moved")
+ANN, BOB, TWIN, ROOT, LOW, NOBODY, BAD, MOVED = (f"{name}@example.org" for name in NAMES)
 ANNS, BOBS, GROUP = 20001, 20002, 20009
+BEFORE, AFTER = 20011, 20012
 UIDS = f"{{ {ANN}={ANNS}, {BOB}={BOBS}, {TWIN}={ANNS}, {ROOT}=0, {LOW}=99, {BAD}=20001x }}"
 
 
@@ -26,15 +27,28 @@ UIDS = f"{{ {ANN}={ANNS}, {BOB}={BOBS}, {TWIN}={ANNS}, {ROOT}=0, {LOW}=99, {BAD}
 def mail() -> Iterator[Instance]:
     if os.geteuid() != 0:
         pytest.skip("only root can deliver as several users")
-    users = dict.fromkeys((ANN, BOB, TWIN, ROOT, LOW, NOBODY, BAD), "secret")
+    users = dict.fromkeys((ANN, BOB, TWIN, ROOT, LOW, NOBODY, BAD, MOVED), "secret")
     settings = {
-        "virtual_uid_maps": f"inline:{UIDS}",
+        "virtual_uid_maps": f"inline:{UIDS}, texthash:$instance_directory/etc/uids",
         "virtual_gid_maps": f"static:{GROUP}",
         "recipient_delimiter": "+",
         "mailbox_quota": "100M",
     }
-    with Instance(users=users, settings=settings) as instance:
+    instance = Instance(users=users, settings=settings)
+    try:
+        instance.init()
+        say_owner(instance, BEFORE)
+        instance.start()
         yield instance
+    finally:
+        instance.close()
+
+
+def say_owner(mail: Instance, uid: int) -> None:
+    """Whose the mailbox of MOVED is, from now on."""
+    (mail.config / "uids.new").write_text(f"{MOVED} {uid}\n")
+    (mail.config / "uids.new").chmod(0o644)
+    (mail.config / "uids.new").rename(mail.config / "uids")
 
 
 def deliver(mail: Instance, address: str, subject: str) -> Path:
@@ -171,6 +185,36 @@ def test_the_log_says_it_as_ever(mail: Instance) -> None:
     assert mail.log_matching(
         rf"pillarbox/virtual\[\d+\]: \w+: to=<{BOB}>, relay=virtual, .*status=sent \(delivered to maildir\)"
     )
+
+
+def test_a_login_after_the_owner_has_changed_has_the_new_owners_rights(mail: Instance) -> None:
+    file = deliver(mail, MOVED, "to be given away")
+    assert ids(file) == (BEFORE, GROUP)
+    old = imaplib.IMAP4(mail.address, mail.port("imap"), timeout=30)
+    old.login(MOVED, "secret")
+    assert old.select()[1] == [b"1"]
+    say_owner(mail, AFTER)
+    for path in (mail.maildir(MOVED), *mail.maildir(MOVED).rglob("*")):
+        os.chown(path, AFTER, GROUP)
+
+    def read() -> bytes:
+        with imaplib.IMAP4(mail.address, mail.port("imap"), timeout=30) as new:
+            new.login(MOVED, "secret")
+            status, data = new.select()
+            if status != "OK" or not data[0]:
+                return b""
+            assert processes(mail, AFTER) and processes(mail, BEFORE), "the session that was there goes on"
+            return data[0]
+
+    mail.wait_for(lambda: read() == b"1")
+    assert old.noop()[0] == "OK"
+    old.shutdown()
+    box = poplib.POP3(mail.address, mail.port("pop3"), timeout=30)
+    box.user(MOVED)
+    box.pass_("secret")
+    assert len(box.list()[1]) == 1
+    box.quit()
+    assert {ids(path) for path in mail.maildir(MOVED).rglob("*")} == {(AFTER, GROUP)}
 
 
 def test_quotas_of_domains_have_no_effect_and_check_says_so(mail: Instance) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,11 @@ from pillarbox.lib.hosted.search import Question
 from pillarbox.lib.ipc import Attributes, Channel, encode_frame
 from pillarbox.lib.log import log
 from pillarbox.lib.process.children import ChildFailed, leave_parent
+from pillarbox.lib.queue.claims import _claimed, claim
 from pillarbox.virtual import crew as module
 from pillarbox.virtual import parent as parent_module
 from pillarbox.virtual.crew import MOST_CONNECTIONS, Crew
+from pillarbox.virtual.excerpt import SMALL
 from pillarbox.virtual.filtering import SERVICE
 from pillarbox.virtual.parent import ParentDelivery
 
@@ -162,19 +168,121 @@ def test_descriptors_of_a_child_are_not_taken(tmp_path: Path, monkeypatch: pytes
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_line_for_the_log_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_for_the_log_is_one_line_of_that_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def talk(channel: Channel, frame: Attributes) -> None:
-        channel.send({"log": ["x y z: first\nNov 11 forged[1]: line\n", "x y z: second\n"]})
+        channel.send({"log": ["first\nNov 11 forged[1]: line\n", "warning: second"]})
         channel.send({"tag": frame.integer("tag"), "results": results(3, 4)})
 
     written: list[bytes] = []
     before = log._write
+    log.renew()
     log.send_lines(written.append)
     try:
         deliver(tmp_path, monkeypatch, talk)
     finally:
         log.send_lines(before)
-    assert written == [b"x y z: first?Nov 11 forged[1]: line\n", b"x y z: second\n"]
+    texts, tags = [line.decode().partition("]: ")[2] for line in written], [line.split()[4] for line in written]
+    assert texts[:2] == ["first?Nov 11 forged[1]: line?\n", "warning: second\n"]
+    assert [re.sub(",.*", "", text) for text in texts[2:]] == [
+        f"4jXFYl6dnjz0001: to=<{each}@example.com>" for each in "ab"
+    ], "the parent logs the results that it has checked"
+    assert tags[0] == tags[1] != tags[2] == tags[3] and f"[{os.getpid()}]:" in tags[2]
+
+
+def lock_all(fd: int) -> None:
+    """Claim every recipient, as far as the descriptor can."""
+    for n in range(400):
+        try:
+            claim(fd, n)
+        except OSError:
+            pass
+    fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+@pytest.mark.parametrize("size", [14, SMALL + 1])
+def test_a_child_has_nothing_of_the_queue_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Neither can it claim that others have the message, nor unlock it, nor see who they are, nor change it."""
+    seen = tmp_path / "seen"
+
+    def live(theirs: socket.socket, *_: object, **__: object) -> None:
+        try:
+            channel = leave_parent(theirs)
+            frame = channel.receive()
+            (fd,) = frame.fds
+            lock_all(fd)
+            said = os.pread(fd, 1 << 22, 0)
+            with contextlib.suppress(OSError):
+                os.write(fd, b"changed")
+            with contextlib.suppress(OSError):
+                os.write(os.open(f"/proc/self/fd/{fd}", os.O_RDWR), b"changed")
+            seen.write_bytes(said if os.pread(fd, 1 << 22, 0) == said else b"changed")
+            channel.send({"tag": frame.integer("tag"), "results": results(3)})
+            time.sleep(60)
+        finally:
+            os._exit(0)
+
+    monkeypatch.setattr(module, "live", live)
+    monkeypatch.setattr(parent_module, "make_place", lambda *_, **__: None)
+    (tmp_path / "base").mkdir()
+    file = tmp_path / "queue-file"
+    envelope = b'PBQ1 x\n{"sender":""}\nT{"address":"secret@example.com"}\nT{"address":"a@example.com"}\n'
+    file.write_bytes(envelope + b"x" * size)
+    fd = os.open(file, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    asked = replace(request(tmp_path, "a@example.com"), content=Content(fd, len(envelope), size))
+
+    async def run() -> list[Result]:
+        parent = ParentDelivery(
+            Config.for_tests(vmail_owner="5000:5001", virtual_mailbox_base=str(tmp_path / "base")), confine=False
+        )
+        monkeypatch.setattr(parent._finding, "search", answer(Found("/x", True)))
+        monkeypatch.setattr(parent._owners, "search", answer(OWNER))
+        try:
+            return list((await parent.deliver(asked))[0])
+        finally:
+            parent.close()
+            for child in parent._crew._pool._ended:
+                child.kill()
+                os.waitpid(child.pid, 0)
+
+    before = len(os.listdir("/proc/self/fd"))
+    found = asyncio.run(run())
+    assert [result.status for result in found] == ["sent"]
+    assert seen.read_bytes() == b"x" * size
+    assert _claimed(os.open(file, os.O_RDWR), 0, 1 << 30) == []
+    other = os.open(file, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert list((tmp_path / "base").iterdir()) == []
+    os.close(other)
+    asked.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_queue_file_that_is_too_short_makes_mail_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parent_module, "make_place", lambda *_, **__: None)
+    whole = request(tmp_path, "a@example.com")
+    asked = replace(whole, content=Content(whole.content.fd, 0, 100))
+
+    async def run() -> list[Result]:
+        parent = ParentDelivery(Config.for_tests(vmail_owner="5000:5001"), confine=False)
+        monkeypatch.setattr(parent._finding, "search", answer(Found("/x", True)))
+        monkeypatch.setattr(parent._owners, "search", answer(OWNER))
+        return list((await parent.deliver(asked))[0])
+
+    (found,) = asyncio.run(run())
+    asked.close()
+    assert (found.status, found.dsn) == ("deferred", "4.3.0")
+
+
+def answer(found: object) -> Callable[[str], Generator[Question, Any, Any]]:
+    """A search that finds this."""
+
+    def search(address: str) -> Generator[Question, Any, Any]:
+        yield from ()
+        return found
+
+    return search
 
 
 def test_a_request_with_very_many_recipients_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,13 +298,6 @@ def test_a_request_with_very_many_recipients_fits(tmp_path: Path, monkeypatch: p
                 channel.send({"tag": frame.integer("tag"), "results": results(*numbers)})
         finally:
             os._exit(0)
-
-    def answer(found: object) -> Callable[[str], Generator[Question, Any, Any]]:
-        def search(address: str) -> Generator[Question, Any, Any]:
-            yield from ()
-            return found
-
-        return search
 
     monkeypatch.setattr(module, "live", live)
     monkeypatch.setattr(parent_module, "make_place", lambda *_, **__: None)
