@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
 from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.commands.options import FETCH_MODIFIERS, FetchModifier, read_options
 from pillarbox.imapd.fetch import parse_items
-from pillarbox.imapd.fetch.item import Item, Message, Stream
+from pillarbox.imapd.fetch.item import Column, Item, Literals, Message, Stream
 from pillarbox.imapd.fetch.uid import UID
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
@@ -79,11 +80,14 @@ def parse(syntax: Syntax) -> Action:
         for modifier in modifiers.values():
             indexes = modifier.narrow(session, indexes)
         for start, stop in runs(indexes):
-            if stop - start >= TOGETHER and not sets_seen:
+            if stop - start >= TOGETHER and not (sets_seen and _any_unseen(session, start, stop)):
                 singles = send_together(session, start, stop, items)
             else:
                 singles = iter(range(start, stop))
             for index in singles:
+                if index is None:
+                    await session.breathe()
+                    continue
                 message = Message(session, index)
                 newly_seen = sets_seen and not message.state.flags & SEEN
                 try:
@@ -110,6 +114,11 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
+def _any_unseen(session: Session, start: int, stop: int) -> bool:
+    messages = session.mailbox.mailbox.messages
+    return not all(mark & SEEN for mark in set(messages.marks(start, stop)))
+
+
 def _set_seen(session: Session, message: Message) -> bool:
     """Whether the message is now marked as read; where that cannot be kept, it can be read all the same."""
     try:
@@ -133,18 +142,26 @@ def runs(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:
         at = end
 
 
-def send_together(session: Session, start: int, stop: int, items: tuple[Item, ...]) -> Iterator[int]:
+def send_together(session: Session, start: int, stop: int, items: tuple[Item, ...]) -> Iterator[int | None]:
     """Send what is known of the messages [start, stop), a column at a time; gives those that must be sent singly.
 
-    Each is given when all before it have been sent.
+    Each is given when all before it have been sent.  None: much has gathered, and may go out.
     """
-    columns = []
-    for item in items:
+    columns: list[Column] = []
+    literals = None
+    place = 0
+    for number, item in enumerate(items):
         column = item.column(session, start, stop)
-        if column is None:
+        if isinstance(column, Column):
+            columns.append(column)
+        elif column is not None and literals is None:
+            literals, place = column, number
+        else:
             yield from range(start, stop)
             return
-        columns.append(column)
+    if literals is not None:
+        yield from _send_literals(session, start, stop, columns[:place], literals, columns[place:])
+        return
     numbers, opening = session.mailbox.fetch_openings(start, stop)
     form = opening + b" ".join(column.form for column in columns) + b")\r\n"
     rows = list(zip(numbers, *(column.values for column in columns), strict=True))
@@ -156,6 +173,29 @@ def send_together(session: Session, start: int, stop: int, items: tuple[Item, ..
             yield index
         else:
             session.send(form % row)
+
+
+def _send_literals(
+    session: Session, start: int, stop: int, before: list[Column], literals: Literals, after: list[Column]
+) -> Iterator[int | None]:
+    """As `send_together`, with literals among the items; those that stand before them and after them."""
+    numbers, opening = session.mailbox.fetch_openings(start, stop)
+    form = opening + b"".join(column.form + b" " for column in before) + literals.name + b" {%d}\r\n"
+    closing = b"".join(b" " + column.form for column in after) + b")\r\n"
+    heads = zip(numbers, *(column.values for column in before), strict=True)
+    tails: Iterable[tuple[bytes | int | None, ...]] = repeat(())
+    if after:
+        tails = zip(*(column.values for column in after), strict=True)
+    send = session.send
+    for index, head, pieces, tail in zip(range(start, stop), heads, literals.values, tails, strict=False):
+        if pieces is None or None in head or None in tail:
+            yield index
+            continue
+        send(form % (*head, sum(map(len, pieces))))
+        for piece in pieces:
+            send(piece if b"\0" not in piece else piece.replace(b"\0", b"\x80"))
+        send(closing % tail)
+        yield None
 
 
 async def send_message(session: Session, message: Message, items: tuple[Item, ...], *, newly_seen: bool) -> None:

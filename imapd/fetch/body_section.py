@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pillarbox.imapd.fetch.header_fields import KEPT, HeaderFields
-from pillarbox.imapd.fetch.item import Item, ItemParser, Message, Stream, plain
+from pillarbox.imapd.fetch.item import Item, ItemParser, Literals, Message, Stream, plain
 from pillarbox.imapd.fetch.section import Section, locate, parse_section
 from pillarbox.imapd.fetch.structure import BODY
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.response import NIL, literal
+from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.content import PIECE
 
 IN_MEMORY = 128 * 1024
@@ -47,6 +48,13 @@ class BodySection(Item):
             pieces = [content.read(start, size)] if content.size <= PIECE else list(content.chunks(start, size))
             return Stream(b"%b {%d}\r\n" % (self.name, size), size, iter(pieces))
         return Stream(b"%b {%d}\r\n" % (self.name, size), size, message.content.chunks(start, size))
+
+    def column(self, session: Session, start: int, stop: int) -> Literals | None:
+        if self.section.numbers or self.section.text or self.partial is not None:
+            return None
+        selected = session.mailbox
+        texts = selected.mailbox.read_whole(selected.uids[start:stop], IN_MEMORY)
+        return Literals(self.name, texts)
 
     def _cut(self, data: bytes) -> bytes:
         if self.partial is None:

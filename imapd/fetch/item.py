@@ -66,6 +66,14 @@ class Column:
     values: Sequence[bytes | int | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Literals:
+    """A column of literals in pieces, each there only while it is sent."""
+
+    name: bytes
+    values: Iterator[Sequence[bytes] | None]
+
+
 class Item(ABC):
     """One item that a client asked for.  Items without arguments have one instance."""
 
@@ -74,7 +82,7 @@ class Item(ABC):
     asks_modseq: bool = False
     """It makes the client one that is told of MODSEQs (RFC 7162 section 3.1)."""
 
-    def column(self, session: Session, start: int, stop: int) -> Column | None:
+    def column(self, session: Session, start: int, stop: int) -> Column | Literals | None:
         """The item of the messages at the positions [start, stop); None where each must be rendered by itself."""
         return None
 

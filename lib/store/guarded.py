@@ -8,7 +8,7 @@ here until somebody has thought about it: `READS` names what passes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pillarbox.lib.store.acl import settable
@@ -110,6 +110,11 @@ class GuardedMailbox(Mailbox):
         if "r" not in self.rights:
             raise NoPermission("you may not read in this mailbox")
         return self.inner.read(uid)
+
+    def read_whole(self, uids: Sequence[int], most: int) -> Iterator[Sequence[bytes] | None]:
+        if "r" not in self.rights:
+            raise NoPermission("you may not read in this mailbox")
+        return self.inner.read_whole(uids, most)
 
     def set_flags(
         self,

@@ -27,6 +27,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final, Literal, NamedTuple
 
 from pillarbox.lib.store.delivering import Delivery, Outcomes, deliver_each
@@ -443,6 +444,13 @@ class Mailbox(ABC):
     @abstractmethod
     def read(self, uid: int) -> MessageContent:
         """Open the message.  Raises MessageGone."""
+
+    def read_whole(self, uids: Sequence[int], most: int) -> Iterator[Sequence[bytes] | None]:
+        """Messages as they are on the wire, ascending, each in pieces and read when it is asked for.
+
+        None for one of more than `most` octets, and for one that only `read` can get or tell what became of it.
+        """
+        return repeat(None, len(uids))
 
     @abstractmethod
     def pop3_uidl(self, uid: int) -> str:

@@ -167,3 +167,79 @@ def test_header_fields_set_seen(tmp_path: Path) -> None:
         await client.close()
 
     run(dialogue())
+
+
+WHOLE = "(UID FLAGS BODY.PEEK[] RFC822.SIZE)"
+
+
+@pytest.mark.parametrize(
+    "items", ["BODY.PEEK[]", WHOLE, "(BODY.PEEK[] BODY.PEEK[HEADER])", "(UID RFC822.SIZE BODY.PEEK[])"]
+)
+def test_whole_messages_together_are_as_one_by_one(tmp_path: Path, items: str) -> None:
+    """Small ones, some of several pieces, one that is streamed, one with CRLF in its file, one with NUL."""
+
+    async def dialogue() -> None:
+        client = await _filled(tmp_path, 4)
+        for text in (b"A: b\r\n\r\n" + b"x" * 70 + b"\r\n", b"x", b"\r\n\r\n\r\n", b"a\rb\r\n"):
+            await client.ok("APPEND INBOX", text)
+        for lines in (1000, 1500, 2600):
+            await client.ok("APPEND INBOX", b"A: b\r\n\r\n" + b"%d\r\n" % lines * lines * 10)
+        cur = tmp_path / "Maildir" / "cur"
+        (cur / "1700000001.M1.x,S=12:2,S").write_bytes(b"A: b\r\n\r\nc\r\n")
+        (cur / "1700000002.M1.x:2,S").write_bytes(b"A: b\n\nc\0d\n")
+        await client.ok("NOOP")
+        singly = [(await client.ok(f"FETCH {number} {items}"))[0] for number in range(1, 14)]
+        assert b"c\x80d" in singly[12]
+        for _ in range(2):  # the second time all sizes are known
+            assert await client.ok(f"FETCH 1:* {items}") == singly
+        await client.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
+        await client.ok("EXPUNGE")
+        rest = singly[:1] + singly[2:]
+        rest = [line.replace(b"* %d F" % number, b"* %d F" % (number - 1)) for number, line in enumerate(rest, 1)]
+        again = await client.ok(f"FETCH 1:* {items}")
+        assert [line.partition(b" FETCH")[2] for line in again] == [line.partition(b" FETCH")[2] for line in rest]
+        await client.close()
+
+    run(dialogue())
+
+
+def test_whole_messages_that_changed_under_the_index(tmp_path: Path) -> None:
+    """Renamed, cut, grown and gone files: what can be had is whole, and the size is that of what comes."""
+
+    async def dialogue() -> None:
+        client = await _filled(tmp_path, 9)
+        expected = await client.ok("FETCH 1:* (UID BODY.PEEK[])")
+        assert await client.ok("FETCH 1:* (UID BODY.PEEK[])") == expected
+        paths = {}
+        for path in (tmp_path / "Maildir").glob("*/*,S=*"):
+            text = path.read_bytes()
+            paths[next(number for number in range(1, 10) if b"letter %d" % number in text)] = path
+        paths[2].rename(str(paths[2]) + "F" if ":2," in paths[2].name else str(paths[2]) + ":2,F")
+        paths[4].unlink()
+        paths[6].write_bytes(paths[6].read_bytes() + b"and more\n")
+        lines = await client.command("UID FETCH 1:* (BODY.PEEK[])")
+        assert lines[-1].startswith(b"OK")
+        got = {int(line.split()[1]): line for line in lines[:-1] if b"BODY[]" in line}
+        assert got.keys() == {1, 2, 3, 5, 6, 7, 8, 9}
+        assert all(got[number] == expected[number - 1] for number in (1, 2, 3, 5, 7, 8, 9))
+        assert got[6].endswith(b"and more\r\n)")
+        await client.close()
+
+    run(dialogue())
+
+
+def test_whole_messages_that_are_read_already_need_no_change_of_flags(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await _filled(tmp_path, 8)
+        first = await client.ok("FETCH 1:* (BODY[])")
+        assert sum(b"FLAGS (\\Seen" in line for line in first) == 6  # two had it
+        again = await client.ok("FETCH 1:* (BODY[])")
+        assert not any(b"FLAGS" in line for line in again)
+        assert [line.partition(b"BODY[]")[2][:60] for line in again] == [
+            line.partition(b"BODY[]")[2][:60] for line in first
+        ]
+        for number, line in enumerate(await client.ok("FETCH 1:* (RFC822 BODY[])"), 1):
+            assert line.count(b"letter %d" % number) == 2
+        await client.close()
+
+    run(dialogue())

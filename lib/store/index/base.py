@@ -189,8 +189,24 @@ class Base:
 
     def names(self) -> list[bytes]:
         """All names, in the order of the rows."""
-        names = bytes(self.column("names")).split(b"\0")
-        if len(names) != self.count + 1:
+        return self._split(bytes(self.column("names")), self.count)
+
+    def names_at(self, start: int, stop: int) -> list[bytes]:
+        """The names of the rows [start, stop).  As with `name`, those that are wrong lead nowhere."""
+        offset, size = self._spans["names"]
+        if size <= SMALL:
+            first, *_, last = self.column("places")[start : stop + 1]
+            return self._split(bytes(self.column("names")[first:last]), stop - start)
+        places = memoryview(self.read(self._spans["places"][0] + 4 * start, 4 * (stop - start + 1))).cast("I")
+        first, last = places[0], places[-1]
+        if not first <= last <= self.header.heap:
+            self.damaged = True
+            raise Damaged("the index's names are damaged")
+        return self._split(self.read(offset + first, last - first), stop - start)
+
+    def _split(self, heap: bytes, count: int) -> list[bytes]:
+        names = heap.split(b"\0")
+        if len(names) != count + 1 or b"/" in heap:
             self.damaged = True
             raise Damaged("the index's names are damaged")
         names.pop()

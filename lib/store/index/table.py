@@ -177,6 +177,25 @@ class Table:
                     result[position - start] = field(row)
         return result
 
+    def files(self, uids: Sequence[int]) -> Iterator[tuple[int, int, bytes]]:
+        """Mark, size and name of these messages, ascending; without a name where there is none.  Raises Damaged."""
+        base, rows, count = self.base, self._rows, len(uids)
+        place = base.place(uids[0]) if base.count and count else -1
+        if place >= 0 and base.column("uids")[place : place + count].tolist() == list(
+            uids
+        ):  # neighbours, as nearly always
+            part = slice(place, place + count)
+            names = base.names_at(place, place + count)
+            for uid, mark, size, name in zip(
+                uids, base.column("marks")[part], base.column("sizes")[part], names, strict=True
+            ):
+                row = rows.get(uid) if rows else None
+                yield (mark, size, name) if row is None else (row.mark, row.size, row.name)
+            return
+        for uid in uids:
+            row = self.row(uid)
+            yield (0, -1, b"") if row is None else (row.mark, row.size, row.name)
+
     def names(self) -> Iterator[tuple[int, int, bytes]]:
         """UID, mark and name of every message."""
         if self.base.count:

@@ -8,13 +8,14 @@ undone (never the reverse).  A move is a rename too, so that a message is in exa
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Final
 
 from pillarbox.lib.store import patience
 from pillarbox.lib.store.content import FileContent
 from pillarbox.lib.store.index.columns import letters_of, mark_of
-from pillarbox.lib.store.index.layout import FLAG_BITS, FLAGS, FRESH, GONE, Record, Row
+from pillarbox.lib.store.index.layout import FLAG_BITS, FLAGS, FRESH, GONE, Damaged, Record, Row
 from pillarbox.lib.store.interface import (
     NO_KEYWORDS,
     Copied,
@@ -32,6 +33,7 @@ from pillarbox.lib.store.maildir.append import store_error
 from pillarbox.lib.store.maildir.filename import INFO, format_info, parse_info, sizes
 from pillarbox.lib.store.maildir.folders import canonical
 from pillarbox.lib.store.maildir.ledger import Ledger
+from pillarbox.lib.store.maildir.reading import READING, read_whole
 from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.store.maildir.view import CACHE_NAME, RETRIES, MaildirView, OwnChanges
 
@@ -93,7 +95,7 @@ class MaildirMailbox(MaildirView):
 
     def read(self, uid: int) -> MessageContent:
         try:
-            fd, row = self._with_row(uid, lambda path: os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+            fd, row = self._with_row(uid, lambda path: os.open(path, READING))
         except OSError as error:
             raise StoreUnavailable(f"cannot open message: {error.strerror}") from error
         try:
@@ -105,6 +107,14 @@ class MaildirMailbox(MaildirView):
         if content.size != row.size:
             self._learn(uid, content.size, about.st_mtime)
         return content
+
+    def read_whole(self, uids: Sequence[int], most: int) -> Iterator[Sequence[bytes] | None]:
+        try:
+            files = [] if self._replaced else list(self._latest.files(uids))
+        except Damaged:
+            files = []
+        yield from read_whole(self._directory, files, most)
+        yield from repeat(None, len(uids) - len(files))
 
     def pop3_uidl(self, uid: int) -> str:
         if self.messages.position(uid) is None:
