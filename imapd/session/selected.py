@@ -18,16 +18,13 @@ from typing import Any, Protocol
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
+from pillarbox.imapd.session.endings import MailboxReplaced
 from pillarbox.lib.store.acl import settable
 from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import SYSTEM_FLAGS, Changes, Mailbox, MessageState
 
 _FLAG_BITS = tuple((bit, name.encode("ascii")) for name, bit in SYSTEM_FLAGS.items())
 _BITS_BY_NAME = {name.upper(): bit for name, bit in SYSTEM_FLAGS.items()}
-
-
-class MailboxReplaced(Exception):
-    """The mailbox got a new UIDVALIDITY under the session, which must end."""
 
 
 def flag_names(state: MessageState) -> bytes:

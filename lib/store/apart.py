@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from pillarbox.lib.store.interface import MailboxBusy, StoreUnavailable
@@ -49,34 +49,47 @@ async def apart(call: Callable[[], T]) -> T:
     except TimeoutError:
         raise MailboxBusy("too many wait for mailboxes that are in use") from None
     try:
-        done = _started(loop, call)
+        work = _Work(loop, call)
+        del call
+        work.begin()
         try:
-            return await asyncio.shield(done)
+            await asyncio.shield(work.ended)
         except asyncio.CancelledError:
-            await asyncio.wait([done])
+            await asyncio.wait([work.ended])
             raise
+        return work.outcome()
     finally:
         places.release()
 
 
-def _started(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> asyncio.Future[T]:
-    done: asyncio.Future[T] = loop.create_future()
+class _Work(Generic[T]):
+    """One call in a thread, which keeps nothing of it alive once it is done."""
 
-    def work() -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> None:
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+        self._call = [call]
+        self._result: list[T] = []
+        self._error: list[BaseException] = []
+
+    def begin(self) -> None:
+        """Raises StoreUnavailable."""
+        try:
+            threading.Thread(target=self._run, name="store", daemon=True).start()
+        except RuntimeError as error:
+            raise StoreUnavailable(f"no thread to work in: {error}") from error
+
+    def _run(self) -> None:
         try:
             with waiting(longest):
-                result = call()
+                self._result.append(self._call.pop()())
         except BaseException as error:
-            tell(done.set_exception, error)
-        else:
-            tell(done.set_result, result)
-
-    def tell(what: Callable[..., None], value: object) -> None:
+            self._error.append(error)
         with suppress(RuntimeError):  # the loop has ended: the process does
-            loop.call_soon_threadsafe(what, value)
+            self._loop.call_soon_threadsafe(self.ended.set_result, None)
 
-    try:
-        threading.Thread(target=work, name="store", daemon=True).start()
-    except RuntimeError as error:
-        raise StoreUnavailable(f"no thread to work in: {error}") from error
-    return done
+    def outcome(self) -> T:
+        """What the call gave or raises."""
+        if self._error:
+            raise self._error.pop()
+        return self._result.pop()
