@@ -91,6 +91,13 @@ class Account:
             client.login(self.address, self.password)
             yield client
 
+    def folders(self) -> set[str]:
+        """The names of all mailboxes, as IMAP4rev1 writes them (without quotes)."""
+        with self.imap() as client:
+            return {
+                line.decode().rpartition(' "/" ')[2].strip('"') for line in client.list()[1] if isinstance(line, bytes)
+            }
+
     def flags(self, mailbox: str = "INBOX") -> dict[str, set[str]]:
         """For each message of a mailbox its flags (\\Recent left out), by subject."""
         found = {}

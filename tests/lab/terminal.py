@@ -6,7 +6,7 @@ import os
 import select
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 _TIMEOUT = 20  # seconds; a program that waits for a key that nobody presses is ended
 
@@ -14,14 +14,16 @@ _SILENCE = 0.05  # seconds without output after which a program waits for a key
 
 
 def in_terminal(
-    command: Sequence[str], environment: Mapping[str, str], dialogue: Sequence[tuple[str, str]] = ()
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    dialogue: Sequence[tuple[str | Callable[[], bool], str]] = (),
 ) -> str:
     """Run `command` to its end; what it showed. Raises AssertionError when it fails or does not end.
 
     `dialogue`: what is typed once the program has shown something and is silent, pair by pair: many throw away what
-    was typed before they asked.
+    was typed before they asked. What it must have done before, but does not show, is a function that says so.
     """
-    waiting = [(prompt.encode(), keys.encode()) for prompt, keys in dialogue]
+    waiting = [(prompt.encode() if isinstance(prompt, str) else prompt, keys.encode()) for prompt, keys in dialogue]
     seen = 0
     ours, theirs = os.openpty()
     shown = b""
@@ -35,9 +37,17 @@ def in_terminal(
                     if not (piece := os.read(ours, 65536)):
                         break
                     shown += piece
-                elif (found := shown.find(waiting[0][0], seen)) >= 0:
-                    seen = found + len(waiting[0][0])
-                    os.write(ours, waiting.pop(0)[1])
+                    continue
+                prompt, keys = waiting[0]
+                if callable(prompt):
+                    if not prompt():
+                        continue
+                elif (found := shown.find(prompt, seen)) >= 0:
+                    seen = found + len(prompt)
+                else:
+                    continue
+                os.write(ours, keys)
+                waiting.pop(0)
         except OSError:
             pass  # the terminal's other end is closed: the program has ended
         finally:

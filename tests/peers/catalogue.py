@@ -83,6 +83,7 @@ PEERS: dict[str, Entry] = {
         Entry("getmail", ("getmail6",), ("getmail", "--version"), "6."),
         Entry("mpop", ("mpop",), ("mpop", "--version"), "mpop"),
         Entry("imapfilter", ("imapfilter",), ("imapfilter", "-V"), "IMAPFilter"),
+        Entry("aerc", ("aerc",), ("aerc", "-v"), "aerc 0."),
         Entry("alpine", ("alpine",), ("alpine", "-v"), "Alpine"),
         Entry(
             "thunderbird", ("thunderbird",), ("thunderbird-bin", "--version"), "Thunderbird", by_name_only=True
