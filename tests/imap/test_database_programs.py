@@ -5,6 +5,7 @@ from __future__ import annotations
 import imaplib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,8 +17,9 @@ from pillarbox.commands import user
 from pillarbox.imapd.login.program import PROGRAM as LOGIN
 from pillarbox.imapd.session.program import PROGRAM as SESSION
 from pillarbox.imapd.session.program import confinement
-from pillarbox.lib.accounts import mail_location
+from pillarbox.lib.accounts import mail_location, mailbox_directory
 from pillarbox.lib.config import Config, Service
+from pillarbox.lib.config.parameters.stores import MAIL_LOCATION
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.reach import Reach, load_stores, mistakes, reach
 from tests.auth.worker import running
@@ -68,6 +70,13 @@ def test_mail_is_stored_read_and_waited_for_by_a_confined_session(config: Config
             client.select()
             status, data = client.fetch("*", "(BODY[])")
             assert status == "OK" and isinstance(data[0], tuple) and data[0][1] == text
+        assert client.search(None, "BODY", "no-such-word") == ("OK", [b""])
+        if not config[MAIL_LOCATION].startswith("sqlite:"):  # without any setting
+            kept = Path(mailbox_directory(config, ANN), "cache")
+            end = time.monotonic() + 20
+            while {path.parent.name for path in kept.glob("*/*")} != {"cache", "text"}:
+                assert time.monotonic() < end, "no index is made in the account's home"
+                time.sleep(0.05)
         load_stores(config)
         client.send(b"i IDLE\r\n")
         while not client.readline().startswith(b"+"):

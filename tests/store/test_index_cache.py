@@ -295,6 +295,22 @@ def test_what_is_known_of_messages_goes_with_their_copies(tmp_path: Path) -> Non
     assert there.get("structure", 17) == b"s"
 
 
+def test_copying_in_a_thread_leaves_alone_what_sessions_have_in_hand(tmp_path: Path) -> None:
+    ours = opened(tmp_path)
+    ours.put("envelope", 1, value(1))
+    ours.flush()
+    ours.put("envelope", 2, value(2))
+    thread = threading.Thread(target=lambda: ours.carry(str(tmp_path / "other"), 7, [1, 2], [11, 12]))
+    thread.start()
+    thread.join()
+    there = FileCache(str(tmp_path / "other"), cast(Mailbox, Owner()))
+    assert [there.get("envelope", uid) for uid in (11, 12)] == [value(1), None]
+    size = (tmp_path / "cache").stat().st_size
+    ours.close()
+    assert (tmp_path / "cache").stat().st_size > size, "it was not written before"
+    assert opened(tmp_path).get("envelope", 2) == value(2)
+
+
 def test_copies_of_messages_of_which_nothing_is_known_cost_nothing(tmp_path: Path) -> None:
     opened(tmp_path).carry(str(tmp_path / "other"), 9, [1, 2], [3, 4])
     assert not list(tmp_path.iterdir())

@@ -345,9 +345,10 @@ class FileCache(MessageCache):
         self._quietly(self._shared(), methodcaller("put", number, uid, value))
 
     def carry(self, place: str, uid_validity: int, uids: Sequence[int], new: Sequence[int]) -> None:
-        if not uids or (self._file is None and not os.path.exists(self._path)):
+        if not uids or self._owner is None or (self._file is None and not os.path.exists(self._path)):
             return
-        file, other = self._shared(), _file_at(place, uid_validity)
+        # Copying may go on in a thread of its own, beside sessions that look at the same mailboxes.
+        file, other = _file_at(self._path, self._owner.uid_validity), _file_at(place, uid_validity)
         for start in range(0, len(uids) if other is not file else 0, _CARRIED):
             part = slice(start, start + _CARRIED)
             values = self._quietly(file, methodcaller("values", uids[part], new[part]))
