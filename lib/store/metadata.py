@@ -12,13 +12,20 @@ from collections.abc import Mapping
 from typing import Final
 
 from pillarbox.lib.store.interface import NoPermission, Store, StoreError, StoreUnavailable
+from pillarbox.lib.store.notes import LIMIT
 
 VALUE_LIMIT: Final = 32768
 """Octets of one value: half of what a literal may have, so that the client is told."""
 ENTRY_LIMIT: Final = 100
 """Entries that one user, or all together in /shared, may have of one mailbox."""
-GUEST_LIMIT: Final = 200_000
-"""Octets of what one other user may have beside a mailbox, as it is stored: its owner must find room there too."""
+GUEST_VALUE_LIMIT: Final = 8192
+"""Octets of one private value beside a mailbox of somebody else, whose note holds it."""
+GUEST_LIMIT: Final = 65536
+"""Octets of what one other user may have beside a mailbox, as it is stored."""
+GUESTS_LIMIT: Final = LIMIT // 2
+"""Octets of what all of them may have: the other half is the owner's, and for all."""
+FAIR: Final = 4096
+"""Octets that each of them may have once a half of that is used: then few can't keep out many."""
 NAME_LIMIT: Final = 200
 """Characters of a name."""
 SPECIAL_USE: Final = "/private/specialuse"
@@ -32,7 +39,9 @@ _NAME: Final = re.compile(r"/(?:shared|private)(?:/[!-$&-)+-.0-~]+)*\Z")
 class TooBig(StoreError):
     """A value is too long."""
 
-    response_code = f"METADATA MAXSIZE {VALUE_LIMIT}"
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"a value has more than {limit} octets")
+        self.response_code = f"METADATA MAXSIZE {limit}"
 
 
 class TooMany(StoreError):
@@ -86,9 +95,12 @@ def change(store: Store, mailbox: str, changes: Mapping[str, bytes | None]) -> N
             raise NoPermission("what the server says to all is the administrator's")
         if "w" not in store.rights(mailbox):
             raise NoPermission("you may not annotate this mailbox for all")
-    if any(value is not None and len(value) > VALUE_LIMIT for value in changes.values()):
-        raise TooBig(f"a value has more than {VALUE_LIMIT} octets")
     user = store.annotator(mailbox)
+    for name, value in changes.items():
+        limit = GUEST_VALUE_LIMIT if user and name.startswith(_PRIVATE) else VALUE_LIMIT
+        if value is not None and len(value) > limit:
+            raise TooBig(limit)
+    adding = any(value is not None for value in changes.values())
 
     def make(note: bytes) -> bytes:
         entries = parse(note)
@@ -97,15 +109,32 @@ def change(store: Store, mailbox: str, changes: Mapping[str, bytes | None]) -> N
                 entries.pop(_key(name, user), None)
             else:
                 entries[_key(name, user)] = value
-        for group in (_SHARED, _PRIVATE):
-            owner = user if group == _PRIVATE else ""
-            count = sum(key.startswith(group) and key.partition(_OWNER)[2] == owner for key in entries)
-            if count > ENTRY_LIMIT and any(value is not None for value in changes.values()):
-                raise TooMany(f"a mailbox has at most {ENTRY_LIMIT} annotations")
-        if user and any(value is not None for value in changes.values()):
-            own = {key: value for key, value in entries.items() if key.partition(_OWNER)[2] == user}
-            if len(serialize(own)) > GUEST_LIMIT:
-                raise TooMany("your annotations of another's mailbox take too much room")
-        return serialize(entries)
+        after = serialize(entries)
+        if adding:
+            _check_number(entries, user)
+            if len(after) > LIMIT:
+                raise TooMany("the annotations of the mailbox take too much room")
+            if user and any(name.startswith(_PRIVATE) for name in changes):
+                _check_guest(entries, user)
+        return after
 
     store.change_note(mailbox, "metadata", make)
+
+
+def _check_number(entries: Mapping[str, bytes], user: str) -> None:
+    """Raises TooMany."""
+    for group, owner in ((_SHARED, ""), (_PRIVATE, user)):
+        count = sum(key.startswith(group) and key.partition(_OWNER)[2] == owner for key in entries)
+        if count > ENTRY_LIMIT:
+            raise TooMany(f"a mailbox has at most {ENTRY_LIMIT} annotations")
+
+
+def _check_guest(entries: Mapping[str, bytes], user: str) -> None:
+    """What other users have is bounded for each, and for all together.  Raises TooMany."""
+    guests = {key: value for key, value in entries.items() if _OWNER in key}
+    own = len(serialize({key: value for key, value in guests.items() if key.partition(_OWNER)[2] == user}))
+    if own > GUEST_LIMIT:
+        raise TooMany(f"your annotations of another's mailbox take more than {GUEST_LIMIT} octets")
+    used = len(serialize(guests))
+    if used > GUESTS_LIMIT or (used > GUESTS_LIMIT // 2 and own > FAIR):
+        raise TooMany("the annotations of all readers of the mailbox take too much room")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from pillarbox.imapd.commands.setmetadata import parse as parse_set
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.lib.store import metadata
-from pillarbox.lib.store.metadata import ENTRY_LIMIT, VALUE_LIMIT
+from pillarbox.lib.store.interface import ALL_RIGHTS, NoteKind, Store, StoreError
+from pillarbox.lib.store.metadata import ENTRY_LIMIT, FAIR, GUEST_LIMIT, GUEST_VALUE_LIMIT, GUESTS_LIMIT, VALUE_LIMIT
+from pillarbox.lib.store.notes import LIMIT
 from tests.imap.dialogue import Client, location, run
 
 
@@ -126,6 +129,68 @@ def test_too_large_and_too_many_are_refused_whole(tmp_path: Path) -> None:
         await client.close()
 
     run(dialogue())
+
+
+class Shelf(Store):
+    """Mailboxes with notes, as a reader of them, or "", their owner, sees them."""
+
+    def __init__(self) -> None:
+        self.user = ""
+        self.data = b""
+
+    def annotator(self, name: str) -> str:
+        return self.user
+
+    def rights(self, name: str) -> str:
+        return "lr" if self.user else ALL_RIGHTS
+
+    def note(self, name: str, kind: NoteKind) -> bytes:
+        return self.data
+
+    def change_note(self, name: str, kind: NoteKind, change: Callable[[bytes], bytes]) -> None:
+        self.data = change(self.data)
+
+    def annotate(self, user: str, size: int, count: int = 1, first: int = 0) -> str:
+        """Set values of this size; the response code of what is refused."""
+        self.user = user
+        try:
+            metadata.change(self, "Box", {f"/private/n{first + n}": b"x" * size for n in range(count)})
+        except StoreError as error:
+            return error.response_code
+        return ""
+
+
+Shelf.__abstractmethods__ = frozenset()
+
+
+def test_a_reader_of_anothers_mailbox_has_a_bound() -> None:
+    shelf = Shelf()
+    assert shelf.annotate("bob", GUEST_VALUE_LIMIT) == ""
+    assert shelf.annotate("bob", GUEST_VALUE_LIMIT + 1) == f"METADATA MAXSIZE {GUEST_VALUE_LIMIT}"
+    assert shelf.annotate("bob", 8000, 8) == ""
+    before = shelf.data
+    assert shelf.annotate("bob", 8000, 1, first=9) == "METADATA TOOMANY"
+    assert shelf.data == before
+    assert shelf.annotate("eve", 8000, 8) == "" == shelf.annotate("", VALUE_LIMIT, 10)
+    shelf.user = "bob"
+    metadata.change(shelf, "Box", {"/private/n0": None})
+    assert shelf.annotate("bob", 8000, 1, first=9) == ""
+
+
+def test_readers_together_leave_room_for_each_other_and_the_owner() -> None:
+    shelf = Shelf()
+    greedy = 0
+    while not shelf.annotate(f"greedy{greedy}", 8000, 8):
+        greedy += 1
+    assert GUESTS_LIMIT // 2 - GUEST_LIMIT < len(shelf.data) <= GUESTS_LIMIT // 2
+    modest = 0
+    while not (code := shelf.annotate(f"modest{modest}", FAIR - 100)):
+        modest += 1
+    assert code == "METADATA TOOMANY" and modest > 10 * greedy
+    assert len(shelf.data) <= GUESTS_LIMIT
+    assert shelf.annotate("", VALUE_LIMIT, 50) == "", "the owner has the other half"
+    assert shelf.annotate("", VALUE_LIMIT, 50, first=50) == "METADATA TOOMANY"
+    assert len(shelf.data) <= LIMIT
 
 
 @pytest.mark.parametrize(

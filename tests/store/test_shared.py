@@ -423,7 +423,7 @@ def test_what_takes_the_name_of_an_open_mailbox_does_not_open_that(
 
 
 def test_a_reader_leaves_room_for_its_owners_annotations(world: World) -> None:
-    bob, value = world.share("lr"), b"\xff" * metadata.VALUE_LIMIT
+    bob, value = world.share("lr"), b"\xff" * metadata.GUEST_VALUE_LIMIT
     metadata.change(bob, BOX, {"/private/0": value})
     with pytest.raises(metadata.TooMany):
         for number in range(1, metadata.ENTRY_LIMIT):

@@ -26,6 +26,7 @@ from pillarbox.lib.store.interface import (
 )
 from pillarbox.lib.store.keeping import Identity, Restoring
 from pillarbox.lib.store.listing import entries
+from pillarbox.lib.store.notes import LIMIT
 from pillarbox.lib.store.quota import DOMAIN_ROOT, FROM_FILE, MAILBOX_ROOT, Quota, Usage
 from pillarbox.lib.store.sql import pieces, tables
 from pillarbox.lib.store.sql.append import SqlAppender
@@ -38,9 +39,6 @@ from pillarbox.lib.store.sql.object_bodies import clear_unused
 from pillarbox.lib.store.sql.restoring import SqlRestoring
 from pillarbox.lib.store.sql.tables import MailboxRow
 from pillarbox.lib.store.text.file import throw_away
-
-NOTE_LIMIT = 4 << 20
-"""Octets of the largest note beside a mailbox."""
 
 
 class SqlStore(Store):
@@ -187,8 +185,8 @@ class SqlStore(Store):
             row = transaction.row(self._NOTE, *values)
             before = bytes(row[0]) if row is not None else b""
             after = change(before)
-            if len(after) > NOTE_LIMIT:
-                raise OverQuota(f"more than {NOTE_LIMIT} octets of notes")
+            if len(after) > LIMIT:
+                raise OverQuota(f"more than {LIMIT} octets of notes")
             if after == before:
                 return
             transaction.execute("DELETE FROM notes WHERE account = ?1 AND mailbox = ?2 AND kind = ?3", *values)
