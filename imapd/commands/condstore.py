@@ -29,7 +29,7 @@ class ChangedSince(FetchModifier):
     def __init__(self, modseq: int) -> None:
         self.modseq = modseq
 
-    def narrow(self, session: Session, indexes: Sequence[int]) -> Sequence[int]:
+    def narrow(self, session: Session, indexes: Sequence[int], lowest: int) -> Sequence[int]:
         mailbox = session.mailbox.mailbox
         if self.modseq >= mailbox.highest_modseq:
             return ()

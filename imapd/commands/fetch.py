@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import repeat
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
+from pillarbox.imapd.commands.messagelimit import MessageLimit
 from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.commands.options import FETCH_MODIFIERS, FetchModifier, read_options
 from pillarbox.imapd.fetch import parse_items
@@ -76,9 +77,12 @@ def parse(syntax: Syntax) -> Action:
         sets_seen = any(item.sets_seen for item in items) and selected.may_set(SEEN)
         if any(item.asks_modseq for item in items):
             session.need_modseqs()
+        limit = MessageLimit(session)
         indexes = named_indexes(syntax, session, numbers)
+        if not any(modifier.chooses for modifier in modifiers.values()):
+            indexes = limit.highest(indexes)
         for modifier in modifiers.values():
-            indexes = modifier.narrow(session, indexes)
+            indexes = modifier.narrow(session, indexes, limit.lowest)
         for start, stop in runs(indexes):
             if stop - start >= TOGETHER and not (sets_seen and _any_unseen(session, start, stop)):
                 singles = send_together(session, start, stop, items)
@@ -108,8 +112,9 @@ def parse(syntax: Syntax) -> Action:
         if broken is not None:
             raise broken
         if missing and not syntax.by_uid:
+            limit.tell()  # RFC 9738 section 3.1: the other code is in the tagged response
             raise CommandFailed("Some of the requested messages no longer exist.", "EXPUNGEISSUED")
-        return Reply("Fetch completed.")
+        return limit.reply(Reply("Fetch completed."))
 
     return run
 

@@ -4,8 +4,6 @@ Without the parameters nothing is limited and nothing announced.  With them FETC
 work on the messages with the highest UIDs and say how far down they came; what must be whole or not at all (COPY,
 APPEND, SORT, THREAD, and a PARTIAL range that the client chose itself) is refused.  EXPUNGE, CLOSE and STATUS are
 never limited.
-
-FETCH has a limit of its own here, in front of the command: what stands in `COMMAND` takes the place of `fetch.COMMAND`.
 """
 
 from __future__ import annotations
@@ -13,15 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pillarbox.imapd.commands import fetch
-from pillarbox.imapd.commands.command import Action, Reply, Syntax
-from pillarbox.imapd.commands.messages import named_indexes
-from pillarbox.imapd.commands.options import FETCH_MODIFIERS, read_options
-from pillarbox.imapd.fetch import parse_items
+from pillarbox.imapd.commands.command import Reply
 from pillarbox.imapd.protocol import response
-from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import CommandFailed
-from pillarbox.imapd.protocol.sequence import SAVED_RESULT, SequenceSet, format_ranges, format_set
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.imapd import IMAP_MESSAGE_LIMIT, IMAP_SAVE_LIMIT
@@ -46,25 +38,26 @@ class MessageLimit:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._limit = session.config[IMAP_MESSAGE_LIMIT]
-        self._lowest = 0  # the lowest UID that was worked on; 0: nothing was left out
+        self.lowest = 0
+        """The lowest UID that is worked on; 0: nothing is left out."""
 
     @property
     def exceeded(self) -> bool:
         """Whether messages were left out."""
-        return self._lowest > 0
+        return self.lowest > 0
 
     def highest(self, indexes: Sequence[int]) -> Sequence[int]:
         """Of these positions (ascending) those that may be worked on."""
         kept = self._kept(indexes)
         if len(kept) < len(indexes):
-            self._lowest = self._session.mailbox.uids[kept[0]]
+            self.lowest = self._session.mailbox.uids[kept[0]]
         return kept
 
     def highest_uids(self, uids: Sequence[int]) -> Sequence[int]:
         """As `highest`, of UIDs."""
         kept = self._kept(uids)
         if len(kept) < len(uids):
-            self._lowest = kept[0]
+            self.lowest = kept[0]
         return kept
 
     def _kept(self, messages: Sequence[int]) -> Sequence[int]:
@@ -100,7 +93,7 @@ class MessageLimit:
 
     @property
     def _code(self) -> str:
-        return f"MESSAGELIMIT {self._limit} {self._lowest}"
+        return f"MESSAGELIMIT {self._limit} {self.lowest}"
 
     @property
     def _text(self) -> str:
@@ -115,56 +108,4 @@ def check_copied(session: Session, indexes: Sequence[int]) -> None:
         raise CommandFailed("Too many messages to copy, try a smaller subset", f"MESSAGELIMIT {limit} {lowest}")
 
 
-def parse(syntax: Syntax) -> Action:
-    """FETCH, within the limit."""
-    start = syntax.cursor.position
-    action = fetch.parse(syntax)
-
-    async def run(session: Session) -> Reply:
-        if not session.config[IMAP_MESSAGE_LIMIT]:
-            return await action(session)
-        cursor = Cursor(syntax.cursor.data, start, utf8=syntax.cursor.utf8)
-        cursor.space()
-        numbers = cursor.message_set()
-        rest = cursor.data[cursor.position :]
-        if _has_page(rest):  # the range alone counts (`partial`), wherever its messages are
-            return await action(session)
-        limit = MessageLimit(session)
-        some = limit.highest(named_indexes(syntax, session, numbers))
-        if not limit.exceeded:
-            return await action(session)
-        shorter = Cursor(b" " + _from(syntax, session, numbers, some) + rest, utf8=cursor.utf8)
-        try:
-            return limit.reply(await fetch.parse(replace(syntax, cursor=shorter))(session))
-        except CommandFailed as error:
-            if error.code == "EXPUNGEISSUED":  # section 3.1: that one is in the tagged response
-                limit.tell()
-            raise
-
-    return run
-
-
-def _has_page(rest: bytes) -> bool:
-    """Whether PARTIAL is among the modifiers; `rest` is a well-formed command from its items on."""
-    cursor = Cursor(rest)
-    cursor.space()
-    parse_items(cursor)
-    if cursor.at_end:
-        return False
-    cursor.space()
-    return b"PARTIAL" in read_options(cursor, FETCH_MODIFIERS, "fetch modifier")
-
-
-def _from(syntax: Syntax, session: Session, numbers: SequenceSet, some: Sequence[int]) -> bytes:
-    """The command's set without what is below these positions: UIDs of messages that are gone stay in it."""
-    uids = session.mailbox.uids
-    if not syntax.by_uid:
-        return format_set(index + 1 for index in some)
-    if numbers == SAVED_RESULT:
-        return format_set(uids[index] for index in some)
-    lowest = uids[some[0]]
-    return format_ranges((max(low, lowest), high) for low, high in numbers.resolved(uids[-1]) if high >= lowest)
-
-
 CAPABILITIES = (capability,)
-COMMAND = replace(fetch.COMMAND, parse=parse)

@@ -41,12 +41,17 @@ class FetchModifier:
 
     items: tuple[Item, ...] = ()
     """Items that are fetched beside those that the client named."""
+    chooses: bool = False
+    """It says by itself how many messages are wanted; MESSAGELIMIT cuts nothing off (RFC 9738 section 3.1)."""
 
     def check(self, syntax: Syntax, numbers: SequenceSet, modifiers: Mapping[bytes, FetchModifier]) -> None:
         """Look whether it fits the command, its messages, and the other modifiers.  Raises BadSyntax."""
 
-    def narrow(self, session: Session, indexes: Sequence[int]) -> Sequence[int]:
-        """Which of these messages (positions, ascending) are to be fetched; other responses may be sent first."""
+    def narrow(self, session: Session, indexes: Sequence[int], lowest: int) -> Sequence[int]:
+        """Which of these messages (positions, ascending) are to be fetched; other responses may be sent first.
+
+        Of messages with lower UIDs than `lowest` nothing is told (MESSAGELIMIT).
+        """
         return indexes
 
 

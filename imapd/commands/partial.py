@@ -60,6 +60,8 @@ class PartialResult(SearchReturn):
 
 
 class PartialFetch(FetchModifier):
+    chooses = True
+
     def __init__(self, cursor: Cursor) -> None:
         self._page = Page(cursor)
 
@@ -67,7 +69,7 @@ class PartialFetch(FetchModifier):
         if not syntax.by_uid:
             raise BadSyntax("PARTIAL is for UID FETCH")
 
-    def narrow(self, session: Session, indexes: Sequence[int]) -> Sequence[int]:
+    def narrow(self, session: Session, indexes: Sequence[int], lowest: int) -> Sequence[int]:
         MessageLimit(session).check(self._page.size)  # RFC 9738 section 3.1
         return self._page.of(indexes)
 

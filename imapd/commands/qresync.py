@@ -121,9 +121,9 @@ class Vanished(FetchModifier):
             raise BadSyntax("VANISHED is for UID FETCH with CHANGEDSINCE")
         self._uids, self._modseq = numbers, since.modseq
 
-    def narrow(self, session: Session, indexes: Sequence[int]) -> Sequence[int]:
+    def narrow(self, session: Session, indexes: Sequence[int], lowest: int) -> Sequence[int]:
         must_be_enabled(session)
-        session.send(vanished_line(session, self._modseq, self._uids))
+        session.send(vanished_line(session, self._modseq, self._uids, lowest - 1))
         return indexes
 
 
