@@ -7,6 +7,7 @@ import errno
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from pillarbox.lib.ipc import AsyncChannel, ChannelClosed, ProtocolError
 from pillarbox.lib.log import log
@@ -207,6 +208,36 @@ def serve_connections(worker: Worker, handler: ConnectionHandler, start: Start |
     `start` runs on the loop before the first connection is accepted.
     """
     run_events(worker, _task_per(worker, handler), start)
+
+
+class ConnectionServer(Protocol):
+    """What serves connections, and knows how to end."""
+
+    async def handle(self, connection: socket.socket) -> None:
+        """Serve one to its end."""
+
+    def stop(self) -> None:
+        """The service is told to stop."""
+
+
+def serve_with(worker: Worker, make: Callable[[], ConnectionServer]) -> None:
+    """`serve_connections` by what `make` gives, which is called on the loop before the first connection is accepted."""
+    server: ConnectionServer | None = None
+
+    async def start() -> None:
+        nonlocal server
+        server = make()
+
+    async def handle(connection: socket.socket) -> None:
+        assert server is not None
+        await server.handle(connection)
+
+    def stop() -> None:
+        if server is not None:
+            server.stop()
+
+    worker.on_stop = stop
+    serve_connections(worker, handle, start)
 
 
 def serve_channels(

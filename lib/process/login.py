@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.login import LoginFront, LoginProtocol
-from pillarbox.lib.process.events import serve_connections
+from pillarbox.lib.process.events import serve_with
 from pillarbox.lib.process.program import Program
 from pillarbox.lib.process.worker import Worker
 from pillarbox.lib.system.confinement import Confinement
@@ -50,19 +49,4 @@ def login_program(protocol: str, dialogue: Callable[[Config], LoginProtocol]) ->
 def _run(
     dialogue: Callable[[Config], LoginProtocol], contexts: dict[Worker, ssl.SSLContext | None], worker: Worker
 ) -> None:
-    front: LoginFront | None = None
-
-    async def start() -> None:
-        nonlocal front
-        front = LoginFront(worker.config, dialogue(worker.config), contexts.get(worker))
-
-    async def handle(connection: socket.socket) -> None:
-        assert front is not None
-        await front.handle(connection)
-
-    def stop() -> None:
-        if front is not None:
-            front.stop()
-
-    worker.on_stop = stop
-    serve_connections(worker, handle, start)
+    serve_with(worker, lambda: LoginFront(worker.config, dialogue(worker.config), contexts.get(worker)))

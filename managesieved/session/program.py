@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import socket
+from functools import partial
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
-from pillarbox.lib.process import Program, Worker, serve_connections
+from pillarbox.lib.process import Program
+from pillarbox.lib.process.sessions import serve_in_threads
 from pillarbox.lib.sieve_box import site
 from pillarbox.lib.system.confinement import Confinement
-from pillarbox.managesieved.session.service import SessionService
+from pillarbox.managesieved.session.service import SESSIONS
 
 
 def confinement(config: Config) -> Confinement:
@@ -17,26 +18,11 @@ def confinement(config: Config) -> Confinement:
     return Confinement(read=site.directories(config), write=(config[VIRTUAL_MAILBOX_BASE],), fork=False)
 
 
-def run(worker: Worker) -> None:
-    """Serve until told to stop."""
-    service: SessionService | None = None
-
-    async def start() -> None:
-        nonlocal service
-        service = SessionService(worker.config, worker.service.sessions)
-
-    async def handle(connection: socket.socket) -> None:
-        assert service is not None
-        await service.handle(connection)
-
-    def stop() -> None:
-        if service is not None:
-            service.stop()
-
-    worker.on_stop = stop
-    serve_connections(worker, handle, start)
-
-
 PROGRAM = Program(
-    name="managesieve", owner="vmail_owner", confinement=confinement, run=run, callers=("net_owner",), retires=True
+    name="managesieve",
+    owner="vmail_owner",
+    confinement=confinement,
+    run=partial(serve_in_threads, SESSIONS),
+    callers=("net_owner",),
+    retires=True,
 )

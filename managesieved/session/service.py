@@ -1,20 +1,18 @@
-"""Takes clients over from the login part and runs a session for each, in a thread of its own."""
+"""How a session begins with a client that the login part brings, and how it runs in a thread of its own."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-import socket
-from concurrent.futures import ThreadPoolExecutor
 
 from pillarbox.lib.address.address import split_address
-from pillarbox.lib.clients.auth import Account, AsyncAuthClient
+from pillarbox.lib.clients.auth import Account
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.location import ELSEWHERE
 from pillarbox.lib.config.parameters.general import MYHOSTNAME
 from pillarbox.lib.config.parameters.managesieved import MANAGESIEVE_REFERRAL, MANAGESIEVE_SESSION_TIMEOUT
 from pillarbox.lib.config.parameters.sieve import SIEVE_MAX_SCRIPT_SIZE
-from pillarbox.lib.login import SessionStart, receive_session
+from pillarbox.lib.login import SessionStart
+from pillarbox.lib.process.sessions import SessionKind
 from pillarbox.lib.sieve_box.running import Owner
 from pillarbox.lib.sieve_box.storage import READ_LIMIT, ScriptStorage
 from pillarbox.managesieved.protocol import replies
@@ -23,41 +21,7 @@ from pillarbox.managesieved.session.session import Session
 
 SERVICE = "sieve"
 
-STOP_GRACE = 2.0
-"""Seconds that running sessions get to end by themselves when the service stops; then each ends after its command."""
-
-
 _PORT = re.compile(r":\d+\Z")
-
-
-class SessionService:
-    """The sessions of one process, at most `limit` at once.  To be made on the event loop that serves it."""
-
-    def __init__(self, config: Config, limit: int) -> None:
-        self._config = config
-        self._auth = AsyncAuthClient(config)
-        self._threads = ThreadPoolExecutor(limit, "session")
-        self._sessions: set[Session] = set()
-
-    async def handle(self, connection: socket.socket) -> None:
-        """Serve one client to its end (the handler for `serve_connections`)."""
-        start = await receive_session(connection, self._auth, SERVICE)
-        if start is None:
-            return
-        session = make_session(self._config, start)
-        self._sessions.add(session)
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, run_session, self._config, session, start)
-        finally:
-            self._sessions.discard(session)
-
-    def stop(self) -> None:
-        """The service is told to stop."""
-        asyncio.get_running_loop().call_later(STOP_GRACE, self._stop_sessions)
-
-    def _stop_sessions(self) -> None:
-        for session in self._sessions:
-            session.stop()
 
 
 def make_session(config: Config, start: SessionStart) -> Session:
@@ -82,6 +46,9 @@ def run_session(config: Config, session: Session, start: SessionStart) -> None:
             session.refer(server)
         else:
             session.run(lambda: ScriptStorage(config, owner_of(config, start.account)))
+
+
+SESSIONS = SessionKind(SERVICE, make_session, run_session)
 
 
 def referral(config: Config, account: Account) -> str:

@@ -12,7 +12,7 @@ from pillarbox.lib.login import SessionStart, UserSessions, places_of, serve_sys
 from pillarbox.lib.process import Program, Worker
 from pillarbox.lib.store.reach import load_stores, reach
 from pillarbox.lib.system.confinement import Confinement
-from pillarbox.pop3d.session.service import SERVICE, make_session, run_session, session_quota
+from pillarbox.pop3d.session.service import SERVICE, make_session, run_session
 
 
 def confinement(config: Config, account: Account) -> Confinement:
@@ -32,7 +32,7 @@ def run(worker: Worker) -> None:
     """Serve until told to stop."""
 
     def run_one(start: SessionStart) -> None:
-        run_session(make_session(worker.config, start), start, session_quota(worker.config, start, apart=True))
+        run_session(worker.config, make_session(worker.config, start), start, apart=True)
 
     def serve(account: Account, sessions: UserSessions) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from pillarbox.lib.login import LoginFront
 from pillarbox.lib.login.front import Login
+from pillarbox.lib.process.sessions import ThreadedSessions
 from pillarbox.lib.tls import server_context
 from pillarbox.managesieved.login.dialogue import ManageSieveLogin
-from pillarbox.managesieved.session.service import SessionService
+from pillarbox.managesieved.session.service import SESSIONS
 from tests.auth.service import Running, with_service
 from tests.managesieve.client import Client
 
@@ -48,7 +49,7 @@ class Server:
         self.call(self._stop.set)
         self._thread.join(20)
         assert not self._thread.is_alive(), "the server does not stop"
-        del self.service  # and with it its threads
+        self.service.close()
 
     def call(self, function: Callable[[], object]) -> None:
         """Run on the server's loop."""
@@ -69,7 +70,7 @@ class Server:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         config = running.config
         self.front = LoginFront(config, self._protocol(config), server_context(config))
-        self.service = SessionService(config, 8)
+        self.service = ThreadedSessions(config, 8, SESSIONS)
         tcp = socket.create_server(("127.0.0.1", 0))
         self.port = tcp.getsockname()[1]
         unix = socket.socket(socket.AF_UNIX)

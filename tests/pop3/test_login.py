@@ -19,12 +19,13 @@ from pillarbox.lib.ipc import Channel
 from pillarbox.lib.log import log
 from pillarbox.lib.login import LoginFront
 from pillarbox.lib.login.handover import SessionRequest
+from pillarbox.lib.process.sessions import ThreadedSessions
 from pillarbox.lib.store import open_store
 from pillarbox.lib.tls import server_context
 from pillarbox.lib.tls.certificate import write_certificate
 from pillarbox.pop3d.login.dialogue import Pop3Login
 from pillarbox.pop3d.protocol import replies
-from pillarbox.pop3d.session.service import SessionService
+from pillarbox.pop3d.session.service import SESSIONS
 from tests.auth.service import Running, with_service
 
 MESSAGE = b"Subject: hello\r\n\r\n.body\r\n"
@@ -52,6 +53,7 @@ class Server:
         self.call(self._stop.set)
         self._thread.join(20)
         assert not self._thread.is_alive(), "the server does not stop"
+        self.service.close()
 
     def call(self, function: Callable[[], object]) -> None:
         """Run on the server's loop."""
@@ -64,7 +66,7 @@ class Server:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         config = running.config
         self.front = LoginFront(config, Pop3Login(config), server_context(config))
-        self.service = SessionService(config, 8)
+        self.service = ThreadedSessions(config, 8, SESSIONS)
         tcp = socket.create_server(("127.0.0.1", 0))
         self.port = tcp.getsockname()[1]
         unix = socket.socket(socket.AF_UNIX)
@@ -297,7 +299,7 @@ def test_a_stopping_service_says_so_to_those_who_wait(server: Server) -> None:
 
 
 def test_a_stopping_service_ends_sessions_between_commands(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pillarbox.pop3d.session.service.STOP_GRACE", 0.0)
+    monkeypatch.setattr("pillarbox.lib.process.sessions.STOP_GRACE", 0.0)
     server.deliver(MESSAGE)
     pop = server.pop()
     pop.user("ann@example.com")
