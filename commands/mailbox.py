@@ -38,6 +38,7 @@ from pillarbox.commands.accounts import UsageError, parse_words, run_command
 from pillarbox.commands.mailbox_check import look_after
 from pillarbox.commands.mailbox_eml_source import EmlSource
 from pillarbox.commands.mailbox_journal import ForeignJournal, Journal
+from pillarbox.commands.mailbox_maildir_source import MaildirSource
 from pillarbox.commands.mailbox_mbox_makes import MAKES
 from pillarbox.commands.mailbox_mbox_source import MboxSource
 from pillarbox.commands.mailbox_message import Source, Target
@@ -189,7 +190,7 @@ def _import_source(path: str, chosen: str) -> Source:
             return EmlSource(path)
         if kind == "mbox" or kind in MAKES:
             return MboxSource(path, kind if kind in MAKES else "")
-    return _opened_source(Place(f"maildir:{path}"))
+        return MaildirSource(path)
 
 
 def _report(moved: list[Moved], why: str, journal: str, *, as_json: bool) -> None:

@@ -44,9 +44,13 @@ class FileSource:
                 continue
             if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False):
                 yield entry
-            elif len(self._passed_over) < _TOLD:
-                what = "a symbolic link is not followed" if entry.is_symlink() else "it is no file"
-                self._passed_over.append(f"{entry.path}: {what}")
+            else:
+                self.pass_over(entry.path, "a symbolic link is not followed" if entry.is_symlink() else "it is no file")
+
+    def pass_over(self, path: str, why: str) -> None:
+        """To be told."""
+        if len(self._passed_over) < _TOLD:
+            self._passed_over.append(f"{path}: {why}")
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

@@ -109,17 +109,30 @@ class StoreTarget:
         return False
 
     def restoring(self, mailbox: str, identity: Identity, token: int | None) -> Restoring | None:
+        if token is None and self._is_elsewhere(mailbox, identity):
+            return None
+        filling = self._store.restoring(mailbox, identity, token)
+        if self._validities is not None:
+            self._validities[identity.uid_validity] = mailbox
+        return filling
+
+    def _is_elsewhere(self, mailbox: str, identity: Identity) -> bool:
+        """Whether the account has it under another name already: there cannot be two of it (RFC 8474 section 4)."""
         if self._validities is None:
             names = [entry.name for entry in self._store.list() if entry.selectable]
             self._validities = {self._store.status(name).uid_validity: name for name in names}
         other = self._validities.get(identity.uid_validity, mailbox)
-        if other != mailbox and self._store.exists(other):
-            with self._store.open(other, read_only=True) as opened:
-                if opened.mailbox_id == identity.mailbox_id:
-                    return None  # it is here under another name: there cannot be two of it (RFC 8474 section 4)
-        filling = self._store.restoring(mailbox, identity, token)
-        self._validities[identity.uid_validity] = mailbox
-        return filling
+        if other == mailbox or not self._store.exists(other):
+            return False
+        with self._store.open(other, read_only=True) as opened:
+            if (opened.uid_validity, opened.mailbox_id) != (identity.uid_validity, identity.mailbox_id):
+                return False
+            if opened.messages:
+                return True
+        # It is empty and has this number by chance: it is given another, as for being filled.
+        self._store.restoring(other, identity)
+        with self._store.open(other, read_only=True) as opened:
+            return opened.mailbox_id == identity.mailbox_id
 
     def uid_validity(self, mailbox: str) -> int:
         return self._store.status(mailbox).uid_validity
