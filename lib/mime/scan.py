@@ -22,6 +22,8 @@ from pillarbox.lib.mime.part import Part
 _HEADER_STOP = re.compile(rb"\n(?:--|\r?\n)")
 _IDENTITY = {b"7bit", b"8bit", b"binary"}
 NO_ENVELOPE = parse_envelope(b"")
+_NEEDLE_LIMIT = 70
+"""Octets of a boundary that are looked for (RFC 2046 section 5.1.1 allows no more): so much of the content is held."""
 _TAIL = 4
 """Octets that may be the beginning of something: CR LF and `--`."""
 
@@ -54,6 +56,7 @@ class Scanner:
         self._line = -1
         self._stack: list[_Open] = []
         self._boundaries: dict[bytes, int] = {}  # boundary of each open multipart -> its place in the stack
+        self._needle = b"\n--"  # how every line begins that can be a delimiter: long ones are found much more quickly
         self._header: list[bytes] | None = None  # pieces of the header being read; None while in a body
         self._header_size = 0
         self._parts = 0
@@ -119,9 +122,9 @@ class Scanner:
             return False
         start = self._from
         while True:
-            found = self._buffer.find(b"\n--", start)
+            found = self._buffer.find(self._needle, start)
             if found < 0:
-                self._from = max(start, len(self._buffer) - 3)
+                self._from = max(start, len(self._buffer) + 1 - len(self._needle))
                 return False
             match self._delimiter(found, final):
                 case None:
@@ -215,6 +218,7 @@ class Scanner:
             if part.boundary:
                 part.digest = fields.subtype == b"digest"
                 self._boundaries[part.boundary] = len(self._stack) - 1
+                self._aim()
             else:
                 part.fields = _opaque(fields, PLAIN_TEXT if room else _BINARY)
         elif fields.type == b"message" and fields.subtype == b"rfc822":
@@ -247,6 +251,14 @@ class Scanner:
         for level, part in enumerate(self._stack):
             if part.boundary and part.boundary not in self._boundaries:
                 self._boundaries[part.boundary] = level
+        self._aim()
+
+    def _aim(self) -> None:
+        """The boundaries have changed."""
+        first, last = min(self._boundaries, default=b""), max(self._boundaries, default=b"")
+        size = min(len(first), len(last), _NEEDLE_LIMIT)
+        alike = next((at for at in range(size) if first[at] != last[at]), size)
+        self._needle = b"\n--" + first[:alike]
 
     def _close_above(self, level: int, wire: int, line: int) -> None:
         """All parts above `level` in the stack end here."""

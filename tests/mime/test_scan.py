@@ -227,3 +227,31 @@ def check_inside(part: Part) -> None:
     for child in part.children:
         assert part.body_start <= child.header_start and child.end <= part.end
         check_inside(child)
+
+
+class LookingAtAll(Scanner):
+    """Does not know how delimiters begin."""
+
+    def _aim(self) -> None:
+        pass
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b"ab", b"abc", b"b", b"x" * 80, b"x" * 79 + b"y"]), min_size=1, max_size=3),
+    st.lists(
+        st.sampled_from(
+            [b"--a", b"--ab", b"--abc", b"--b", b"--a--", b"--ab--", b"--abc--", b"--x", b"text", b"", b"--"]
+        )
+        | st.builds(b"--%b".__mod__, st.sampled_from([b"x" * 80, b"x" * 79 + b"y", b"x" * 80 + b"--"])),
+        max_size=12,
+    ),
+    st.integers(1, 50),
+)
+def test_boundaries_that_begin_alike_are_told_apart(boundaries: list[bytes], lines: list[bytes], step: int) -> None:
+    opening = [b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n--%b" % (each, each) for each in boundaries]
+    content = b"\r\n".join([*opening, *lines, *(b"--%b--" % each for each in reversed(boundaries))]) + b"\r\n"
+    whole = scan_message([content])
+    assert whole == scan_message([content[at : at + step] for at in range(0, len(content), step)], wire=True)
+    plain = LookingAtAll()
+    plain.feed(content)
+    assert whole == plain.finish()
