@@ -19,7 +19,7 @@ def named_indexes(syntax: Syntax, session: Session, numbers: SequenceSet) -> Seq
         places = map(selected.index, session.saved_search)
         return [place for place in places if place is not None]
     if syntax.by_uid:
-        return numbers.indexes(selected.uids)
+        return selected.named(numbers)
     found = numbers.numbers(selected.count)
     if found is None:
         raise BadSyntax(f"Invalid message set: the mailbox has {selected.count} messages")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,13 +25,14 @@ class SequenceSet:
             result.extend(range(low, high + 1))
         return result
 
-    def indexes(self, uids: Sequence[int]) -> list[int]:
-        """Positions in `uids` (ascending) of those that the set names; others are passed over (UID commands)."""
-        if not uids:
-            return []
+    def indexes(self, rank: Callable[[int], int], highest: int) -> list[int]:
+        """Positions of the UIDs that the set names, where there are such; others are passed over (UID commands).
+
+        `rank` tells how many messages have a lower UID, `highest` is the UID of the last one, 0 for none.
+        """
         result: list[int] = []
-        for low, high in self._merged(uids[-1]):
-            result.extend(range(bisect_left(uids, low), bisect_right(uids, high)))
+        for low, high in self._merged(highest) if highest else ():
+            result.extend(range(rank(low), rank(high + 1)))
         return result
 
     def within(self, count: int) -> list[int]:

@@ -41,7 +41,7 @@ class InSet(Key):
         if not self.by_uid and selected.by_uid_only:
             raise BadSyntax("UID before the set expected once UIDONLY is enabled", "UIDREQUIRED")
         if self.by_uid:
-            return Named(frozenset(self.numbers.indexes(selected.uids)))
+            return Named(frozenset(selected.named(self.numbers)))
         return Named(frozenset(number - 1 for number in self.numbers.within(selected.count)))
 
     def matches(self, candidate: Candidate) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import CommandFailed
-from pillarbox.imapd.protocol.sequence import format_set
+from pillarbox.imapd.protocol.sequence import SequenceSet, format_set
 from pillarbox.imapd.session.endings import MailboxReplaced
 from pillarbox.lib.store.acl import settable
 from pillarbox.lib.store.apart import patiently
@@ -85,6 +85,11 @@ class Selected:
     def uids(self) -> Sequence[int]:
         """Sequence number n is the message `uids[n - 1]`.  Good until the next call that changes the snapshot."""
         return self.mailbox.messages.uids
+
+    def named(self, numbers: SequenceSet) -> list[int]:
+        """The positions of the UIDs in a set."""
+        messages = self.mailbox.messages
+        return numbers.indexes(messages.rank, messages.uids[-1] if messages else 0)
 
     def state(self, index: int) -> MessageState:
         """The flags of the message with sequence number `index + 1`."""

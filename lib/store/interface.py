@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -181,6 +182,10 @@ class Snapshot(Sequence[MessageState]):
     @abstractmethod
     def position(self, uid: int) -> int | None:
         """Where the message with this UID stands; None where there is none."""
+
+    def rank(self, uid: int) -> int:
+        """How many messages have a lower UID."""
+        return bisect_left(self.uids, uid)
 
     @abstractmethod
     def counts(self) -> Counts:

@@ -125,6 +125,9 @@ class ColumnSnapshot(Snapshot):
     def position(self, uid: int) -> int | None:
         return self.table.position(uid)
 
+    def rank(self, uid: int) -> int:
+        return self.table.rank(uid)
+
     def counts(self) -> Counts:
         state = self.table.state
         return Counts(
