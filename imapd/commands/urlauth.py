@@ -29,7 +29,11 @@ def _capability(config: Config) -> str:
     return "URLAUTH" if config[IMAP_URLAUTH_HOST] else ""
 
 
-CAPABILITIES: Final = (_capability,)
+def _binary_capability(config: Config) -> str:
+    return "URLAUTH=BINARY" if config[IMAP_URLAUTH_HOST] else ""
+
+
+CAPABILITIES: Final = (_capability, _binary_capability)
 
 
 def must_be_on(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""URLFETCH (RFC 4467 section 7): what authorized URLs name, of whichever account.
+"""URLFETCH (RFC 4467 section 7, RFC 5524): what authorized URLs name, of whichever account.
 
 Each URL is answered; with NIL where it is not good, whatever the reason: who asks learns of no account, mailbox or
 message but those that a URL was made for.  An account is opened as its own user sees it, one at a time, and a mailbox
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
 from pillarbox.imapd.commands.fetch import StreamBroken
@@ -22,8 +23,11 @@ from pillarbox.imapd.commands.urlauth import (
     must_be_on,
     same_user,
 )
-from pillarbox.imapd.fetch.by_url import BadUrl, octets_of
+from pillarbox.imapd.fetch.by_url import BadUrl, Named, opened
+from pillarbox.imapd.fetch.item import Stream
 from pillarbox.imapd.protocol import response
+from pillarbox.imapd.protocol.cursor import Cursor
+from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.urls import MessageUrl, parse_url
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.log import log
@@ -34,6 +38,17 @@ FREE_FAILURES = 20
 """Bad URLs of a session that cost nothing: those of a client whose messages have gone."""
 DELAY_STEP, DELAY_LIMIT = 0.1, 5.0
 """Seconds that a command with a bad URL takes more for each one beyond these, and at most."""
+
+_BODY, _BINARY, _STRUCTURE = b"BODY", b"BINARY", b"BODYPARTSTRUCTURE"
+_PARAMETERS: Final = frozenset((_BODY, _BINARY, _STRUCTURE))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A URL as it came, and what is asked of it; without parameters the octets alone."""
+
+    url: bytes
+    parameters: tuple[bytes, ...] = ()
 
 
 class _Accounts:
@@ -64,13 +79,30 @@ class _Accounts:
             store.close()
 
 
+def _parse_wanted(cursor: Cursor) -> _Wanted:
+    """url-full / "(" url-full *(SP url-fetch-param) ")" (RFC 5524 section 5)."""
+    if not cursor.accept(b"("):
+        return _Wanted(cursor.astring())
+    url = cursor.astring()
+    parameters: list[bytes] = []
+    while not cursor.accept(b")"):
+        cursor.space()
+        word = cursor.word()
+        if word not in _PARAMETERS or word in parameters:
+            raise BadSyntax("BODY or BINARY, and BODYPARTSTRUCTURE expected, each once")
+        parameters.append(word)
+    if _BODY in parameters and _BINARY in parameters:
+        raise BadSyntax("BODY and BINARY exclude each other")
+    return _Wanted(url, tuple(parameters))
+
+
 def parse(syntax: Syntax) -> Action:
-    """1*(SP url-full)."""
+    """1*(SP url-fetch-arg)."""
     cursor = syntax.cursor
-    urls: list[bytes] = []
+    urls: list[_Wanted] = []
     while not urls or not cursor.at_end:
         cursor.space()
-        urls.append(cursor.astring())
+        urls.append(_parse_wanted(cursor))
     cursor.end()
 
     async def run(session: Session) -> Reply:
@@ -78,8 +110,8 @@ def parse(syntax: Syntax) -> Action:
         accounts = _Accounts(session)
         failed = session.failed_urls
         try:
-            for raw in urls:
-                await _answer(session, accounts, raw)
+            for wanted in urls:
+                await _answer(session, accounts, wanted)
                 await session.breathe()
         finally:
             accounts.close()
@@ -90,14 +122,17 @@ def parse(syntax: Syntax) -> Action:
     return run
 
 
-async def _answer(session: Session, accounts: _Accounts, raw: bytes) -> None:
+async def _answer(session: Session, accounts: _Accounts, wanted: _Wanted) -> None:
+    opening = b"* URLFETCH " + response.string(wanted.url)
     begun = False
     try:
-        store, url = await _good(session, accounts, parse_url(raw))
-        with octets_of(store, url) as (size, pieces):
-            session.send(b"* URLFETCH %b {%d}\r\n" % (response.string(raw), size))
+        store, url = await _good(session, accounts, parse_url(wanted.url))
+        with opened(store, url) as named:
+            pieces = _pieces(named, wanted.parameters)
+            session.send(opening)
             begun = True
-            await _send_octets(session, size, pieces)
+            for piece in pieces:
+                await _send(session, piece)
             session.send(b"\r\n")
     except (BadUrl, StoreError) as error:
         if begun:
@@ -105,7 +140,29 @@ async def _answer(session: Session, accounts: _Accounts, raw: bytes) -> None:
         if isinstance(error, StoreUnavailable):
             log.warning(f"imap({session.username}): a URL: {error}")
         session.failed_urls += 1
-        session.send(response.untagged(b"URLFETCH", response.string(raw), response.NIL))
+        session.send(opening + b" NIL\r\n")
+
+
+def _pieces(named: Named, parameters: Sequence[bytes]) -> list[bytes | Stream]:
+    """What follows the URL.  Raises BadUrl, StoreError."""
+    if not parameters:
+        size, octets = named.octets()
+        return [Stream(b" {%d}\r\n" % size, size, octets)]
+    pieces: list[bytes | Stream] = []
+    for parameter in parameters:
+        pieces.append(b" (%b " % parameter)
+        if parameter == _STRUCTURE:
+            pieces.append(named.structure(decoded=_BINARY in parameters))
+        elif parameter == _BODY:
+            size, octets = named.octets()
+            pieces.append(Stream(b"{%d}\r\n" % size, size, octets))
+        elif (decoded := named.decoded()) is None:
+            pieces.append(response.NIL)
+        else:
+            size, nul, octets = decoded
+            pieces.append(Stream(b"%b{%d}\r\n" % (b"~" if nul else b"", size), size, octets, as_it_is=nul))
+        pieces.append(b")")
+    return pieces
 
 
 async def _good(session: Session, accounts: _Accounts, url: MessageUrl | None) -> tuple[Store, MessageUrl]:
@@ -128,13 +185,18 @@ async def _good(session: Session, accounts: _Accounts, url: MessageUrl | None) -
     return store, replace(url, uid_validity=key.uid_validity)
 
 
-async def _send_octets(session: Session, size: int, pieces: Iterator[bytes]) -> None:
-    """Exactly as many as were announced.  Raises StreamBroken."""
-    left = size
+async def _send(session: Session, piece: bytes | Stream) -> None:
+    """A stream has exactly as many octets as were announced.  Raises StreamBroken."""
+    if isinstance(piece, bytes):
+        session.send(piece)
+        return
+    session.send(piece.opening)
+    left = piece.size
     try:
-        for piece in pieces:
-            left -= len(piece)
-            session.send(piece.replace(b"\0", b"\x80") if b"\0" in piece else piece)
+        for chunk in piece.chunks:
+            left -= len(chunk)
+            clean = piece.as_it_is or b"\0" not in chunk
+            session.send(chunk if clean else chunk.replace(b"\0", b"\x80"))
             await session.breathe()
     except StoreError as error:
         raise StreamBroken(str(error)) from None

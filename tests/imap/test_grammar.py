@@ -187,7 +187,8 @@ ARGUMENTS = {
     b"SETQUOTA": b' "" (STORAGE 512)',
     b"GENURLAUTH": b' "imap://joe@example.com/INBOX/;uid=20;urlauth=submit+fred" INTERNAL {1}\r\nx internal',
     b"RESETKEY": b" INBOX INTERNAL XSAMPLE",
-    b"URLFETCH": b' imap://joe@example.com/INBOX/;uid=20;urlauth=anonymous:internal:ab "x"',
+    b"URLFETCH": b' imap://joe@example.com/INBOX/;uid=20;urlauth=anonymous:internal:ab "x"'
+    b' ("y" BINARY BODYPARTSTRUCTURE) ({1}\r\nz body)',
     b"STORE": b" 1:2 (UNCHANGEDSINCE 7) +FLAGS.SILENT (\\Seen $Label)",
     b"LIST": b' (SUBSCRIBED RECURSIVEMATCH) "" ("*" "%") RETURN (CHILDREN STATUS (MESSAGES))',
     b"STATUS": b" INBOX (MESSAGES UIDNEXT SIZE)",

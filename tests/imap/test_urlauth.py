@@ -1,4 +1,4 @@
-"""URLAUTH (RFC 4467): the sessions of three accounts on one server, each with its own login."""
+"""URLAUTH (RFC 4467, RFC 5524): the sessions of three accounts on one server, each with its own login."""
 
 from __future__ import annotations
 
@@ -417,3 +417,79 @@ def test_a_message_that_cannot_be_read_is_nil_and_the_session_lives(ann: Client,
     store.close()
     assert bob.fetch(url) is None
     bob.ok("NOOP")
+
+
+# --- RFC 5524
+IMAGE = (
+    b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\nAAEC\r\nAwQF\r\n"
+    b"--b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\na=\r\nb=C3=A4\r\nc\r\n"
+    b"--b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: x-blurdybloop\r\n\r\nxyz\r\n--b--\r\n"
+)
+PNG = b'("image" "png" NIL NIL NIL "%b" %d NIL NIL NIL NIL)'
+QP = b'("text" "plain" ("charset" "us-ascii") NIL NIL "%b" %d %d NIL NIL NIL NIL)'
+
+
+@pytest.mark.parametrize(
+    ("section", "parameters", "expected"),
+    [
+        ("1", "BODYPARTSTRUCTURE", b"(BODYPARTSTRUCTURE %b)" % (PNG % (b"base64", 10))),
+        ("1", "BODY", b"(BODY {10}\r\nAAEC\r\nAwQF)"),
+        ("1", "binary", b"(BINARY ~{6}\r\n\0\1\2\3\4\5)"),
+        (
+            "1",
+            "BODYPARTSTRUCTURE BINARY",
+            b"(BODYPARTSTRUCTURE %b) (BINARY ~{6}\r\n\0\1\2\3\4\5)" % (PNG % (b"binary", 6)),
+        ),
+        ("1/;partial=1.2", "BINARY", b"(BINARY {2}\r\n\1\2)"),
+        ("1/;partial=0.2", "BODY", b"(BODY {2}\r\nAA)"),
+        (
+            "2",
+            "BINARY BODYPARTSTRUCTURE",
+            b"(BINARY {7}\r\nab\xc3\xa4\r\nc) (BODYPARTSTRUCTURE %b)" % (QP % (b"binary", 7, 1)),
+        ),
+        (
+            "2",
+            "BODYPARTSTRUCTURE BODY",
+            b"(BODYPARTSTRUCTURE %b) (BODY {14}\r\na=\r\nb=C3=A4\r\nc)" % (QP % (b"quoted-printable", 14, 2)),
+        ),
+        ("3", "BODYPARTSTRUCTURE BINARY", b"(BODYPARTSTRUCTURE %b) (BINARY NIL)" % (PNG % (b"x-blurdybloop", 3))),
+        (
+            "3.MIME",
+            "BINARY",
+            b"(BINARY {69}\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: x-blurdybloop\r\n\r\n)",
+        ),
+        ("TEXT", "BINARY", b"(BINARY NIL)"),
+        ("9", "BINARY", b"NIL"),
+        ("9", "BODYPARTSTRUCTURE", b"NIL"),
+        ("1.TEXT", "BINARY", b"NIL"),
+        ("1", "", b"{10}\r\nAAEC\r\nAwQF"),
+    ],
+)
+def test_binary_parts_and_their_structure(
+    ann: Client, bob: Client, section: str, parameters: str, expected: bytes
+) -> None:
+    if not any(b"* LIST" in line for line in ann.ok('LIST "" Images')):
+        ann.ok("CREATE Images")
+        ann.ok("APPEND Images", IMAGE)
+    assert b"URLAUTH=BINARY" in ann.ok("CAPABILITY")[0].split()
+    url = ann.authorize(rump("anonymous", "Images", f";uid=1/;section={section}"))
+    argument = f'("{url}" {parameters})' if parameters else f'("{url}")'
+    assert bob.ok(f"URLFETCH {argument}") == [b'* URLFETCH "%b" %b' % (url.encode(), expected)]
+
+
+def test_extended_and_simple_urls_in_one_command(ann: Client, bob: Client) -> None:
+    url = ann.authorize(rump("anonymous", message=";uid=1/;section=1.1"))
+    answer = bob.ok(f'URLFETCH "{url}" ("{url}" BODY) ("imap://x" BINARY BODYPARTSTRUCTURE) ("{url}")')
+    start = b'* URLFETCH "%b" ' % url.encode()
+    first = b"{5}\r\nfirst"
+    assert answer == [start + first, start + b"(BODY %b)" % first, b'* URLFETCH "imap://x" NIL', start + first]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["()", '("x" BODY BINARY)', '("x" BODY BODY)', '("x" TEXT)', '("x" )', '("x"', '("x" BODY', '("x"BODY)'],
+)
+def test_wrong_parameters_are_bad(ann: Client, arguments: str) -> None:
+    assert ann.command(f"URLFETCH {arguments}")[-1].startswith(b"BAD")
+    ann.ok("NOOP")
