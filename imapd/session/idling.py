@@ -86,5 +86,7 @@ class Idling:
             await self._session.report()
         except MailboxNotFound as error:
             raise MailboxGone from error
-        except StoreError:  # a database that is away comes back; the next command says what lasts
-            pass
+        except StoreError:  # a database that is away comes back, a lock is released; the next command says what lasts
+            self._waker.look_again()
+        else:
+            self._waker.looked()

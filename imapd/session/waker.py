@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from pillarbox.imapd.session.endings import Woken
 from pillarbox.lib.login import ClientConnection
+
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 60.0
+"""Seconds from a look that failed to the next one."""
 
 
 class IdleWaker:
@@ -19,6 +24,8 @@ class IdleWaker:
         self._speak_at = self._loop.time() + speak_every
         self._timer = self._loop.call_later(speak_every, self._tick)
         self._woken = False
+        self._pause = _FIRST_PAUSE
+        self._again: asyncio.TimerHandle | None = None
 
     def look_every(self, interval: float) -> None:
         """Wake at intervals."""
@@ -36,6 +43,20 @@ class IdleWaker:
             self._woken = True
             self._loop.call_soon(self._interrupt)
 
+    def look_again(self) -> None:
+        """A look has failed, and what there was to see may be announced no more: wake in a while."""
+        if self._again is None:
+            self._again = self._loop.call_later(self._pause, self._retry)
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _retry(self) -> None:
+        self._again = None
+        self.wake()
+
+    def looked(self) -> None:
+        """A look has told everything."""
+        self._pause = _FIRST_PAUSE
+
     def _interrupt(self) -> None:
         if self._woken:
             self._woken = False
@@ -51,5 +72,7 @@ class IdleWaker:
     def close(self) -> None:
         """IDLE is over."""
         self._timer.cancel()
+        if self._again is not None:
+            self._again.cancel()
         self._woken = False
         self._connection.cancel_interruption(Woken)

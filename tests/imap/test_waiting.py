@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pillarbox.imapd.session import waker
 from pillarbox.lib.store import apart
 from pillarbox.lib.store.maildir import sync
 from pillarbox.lib.store.maildir.scan import Directories
@@ -130,6 +131,36 @@ def test_who_waits_in_vain_is_told_that_the_mailbox_is_in_use(tmp_path: Path, mo
         assert not os.listdir(tmp_path / "Maildir" / ".Target" / "tmp"), "half of a copy is left"
         assert b"* STATUS Target (MESSAGES 0)" in await other.ok("STATUS Target (MESSAGES)")
         await client.ok("MOVE 1 Target")
+        await client.close()
+        await other.close()
+
+    run(dialogue())
+
+
+def test_who_idles_is_told_later_of_what_could_not_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "longest", 0.05)
+    monkeypatch.setattr(waker, "_FIRST_PAUSE", 0.05)
+    look_again = waker.IdleWaker.look_again
+
+    async def dialogue() -> None:
+        failed = asyncio.Event()
+
+        def noted(self: waker.IdleWaker) -> None:
+            failed.set()
+            look_again(self)
+
+        monkeypatch.setattr(waker.IdleWaker, "look_again", noted)
+        client, other = await ready(place(tmp_path, "maildir"))
+        await client.send(b"i IDLE\r\n")
+        assert (await client.line()).startswith(b"+ ")
+        with held("flock", tmp_path / "Maildir" / "pillarbox-index"):
+            (tmp_path / "Maildir" / "new" / "1.new").write_bytes(MESSAGE)
+            await failed.wait()
+        assert await client.line() == b"* 4 EXISTS"
+        await client.send(b"DONE\r\n")
+        assert (await client.until(b"i"))[-1].startswith(b"i OK")
         await client.close()
         await other.close()
 

@@ -232,10 +232,13 @@ class TestReload:
     def test_services_come_and_go(self, suite: Suite) -> None:
         suite.set(service("one"), service("two"))
         suite.start()
+        suite.until(lambda: len(suite.children("one")) == 1)
+        former = suite.children("one")
         suite.set(service("two"), service("three"))
         suite.reload()
         assert suite.ask("three")
-        suite.until(lambda: not suite.children("one"))
+        # Until they are reaped: one that is ending has no title any more, and its socket still.
+        suite.until(lambda: not suite.children() & former)
         with pytest.raises(ChannelClosed, match="Connection refused"):
             suite.ask("one")
 

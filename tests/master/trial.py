@@ -199,7 +199,11 @@ class Suite:
     def children(self, name: str = "") -> set[int]:
         """The workers of a service, by what ps shows."""
         found = set()
-        for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+        place = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        children = ""
+        while children != (children := place.read_text()):
+            pass  # proc(5): where one ends meanwhile, another may be left out
+        for pid in children.split():
             with contextlib.suppress(OSError):
                 title = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
                 if not name or f"[{name}]" in title:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pillarbox.lib.store import mutf7, open_store
 from pillarbox.lib.store.interface import DELETED, FLAGGED, INBOX, SEEN, Store
 from pillarbox.lib.store.maildir import filename, folders, keywords, uidlist
+from pillarbox.lib.store.maildir.scan import Directories
 
 TEXT = b"Subject: x\n\nbody\n"
 
@@ -210,3 +211,15 @@ def test_a_maildir_begun_by_another_program_is_completed(tmp_path: Path) -> None
     store = open_store(f"maildir:{tmp_path}/mail")
     with store.open("Half") as mailbox:
         assert list(mailbox.messages) == []
+
+
+def test_directories_that_never_rest_miss_nothing_that_was_seen_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """readdir(3) may leave out what is being renamed, and a message that is missed would come back as a new one."""
+    looks = iter([({b"n"}, {b"a:2,", b"b:2,"}), (set(), {b"b:2,S", b"n:2,"}), (set(), {b"c:2,", b"n:2,"})] * 5)
+    stamps = iter(range(100))
+    directories = Directories("nowhere")
+    monkeypatch.setattr(Directories, "stamps", lambda _: (next(stamps), 0))
+    monkeypatch.setattr(Directories, "list_both", lambda _: next(looks))
+    fresh, present = directories.list_quietly()
+    assert fresh == set()
+    assert present == {b"a:2,", b"b:2,S", b"c:2,", b"n:2,"}

@@ -140,6 +140,26 @@ def test_imap_idle_is_told_of_what_another_node_delivers(node: Node, postgresql:
     close_pools()
 
 
+def test_an_attempt_that_fails_late_does_not_hide_a_server_that_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a session that is told of a change at this moment looks in vain, and is not told again."""
+    place, _ = parse_place("postgresql://x@127.0.0.1/nowhere#x")
+    shared = Pool(place)
+    attempts = []
+
+    def connect(_: object) -> object:
+        attempts.append(True)
+        if len(attempts) == 1:
+            shared._listening()
+            raise connection.ConnectionLost("it did not answer in time")
+        return object()
+
+    monkeypatch.setattr(pool, "Connection", connect)
+    monkeypatch.setattr(pool, "migrate", lambda _: None)
+    with pytest.raises(connection.ConnectionLost):
+        shared._fresh()
+    assert shared._fresh() is not None
+
+
 def test_imap_idle_outlives_the_server(
     own_server: PostgreSQL, frail: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import time
 from typing import Final, NamedTuple
 
 from pillarbox.lib.store.interface import MailboxNotFound, StoreUnavailable
+from pillarbox.lib.store.maildir.filename import base_of
 
 _TICK_NS: Final = 20_000_000
 """Kernel time stamps advance every 1 to 10 ms."""
@@ -61,13 +62,26 @@ class Directories:
         return fresh, _names(self.cur)
 
     def list_quietly(self) -> tuple[set[bytes], set[bytes]]:
-        """As `list_both`, while nothing is changed if that can be had: readdir(3) may miss what is being renamed."""
+        """As `list_both`, while nothing is changed if that can be had: readdir(3) may miss what is being renamed.
+
+        In directories that never rest, what any of several looks has seen: what goes meanwhile, the next look misses.
+        """
+        looks = []
         for _ in range(_ATTEMPTS):
             before = self.stamps()
             found = self.list_both()
             if self.stamps() == before:
-                break
-        return found
+                return found
+            looks.append(found)
+        fresh, present = looks.pop()
+        seen = {base_of(name) for name in (*fresh, *present)}
+        for look in reversed(looks):
+            for names, earlier in zip((fresh, present), look, strict=True):
+                for name in earlier:
+                    if (base := base_of(name)) not in seen:
+                        seen.add(base)
+                        names.add(name)
+        return fresh, present
 
 
 def _names(directory: bytes) -> set[bytes]:

@@ -44,6 +44,7 @@ class Pool:
         self._lock = threading.Lock()
         self._ready = False
         self._down = (0.0, "")  # until when it is left alone, and why
+        self._found = 0.0  # when it was last connected to
         self._locking = threading.Lock()
         self._locks: Connection | None = None
         self._held: set[int] = set()
@@ -103,8 +104,10 @@ class Pool:
             connection = Connection(self.place)
         except ConnectionLost as error:
             now = time.monotonic()
-            self._down = now + max(_LEFT_ALONE, 2 * (now - began)), str(error)
+            if self._found < began:  # else it is back since, and who was told so is to find it
+                self._down = now + max(_LEFT_ALONE, 2 * (now - began)), str(error)
             raise
+        self._found = time.monotonic()
         if not self._ready:
             try:
                 migrate(connection)
@@ -117,6 +120,7 @@ class Pool:
     def _listening(self) -> Connection:
         """For `Waiting`.  Who is woken when it is there finds the server again, too."""
         connection = Connection(self.place)
+        self._found = time.monotonic()
         self._down = (0.0, "")
         return connection
 
