@@ -14,16 +14,15 @@ A queue manager's pass over a message goes like this:
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import Sequence
 
 from pillarbox.lib.clients.errors import ServiceUnavailable
+from pillarbox.lib.clients.tagged import NoAnswer, TaggedConnection
 from pillarbox.lib.config import Config
 from pillarbox.lib.delivery.result import BOUNCED, DEFERRED, Result
 from pillarbox.lib.delivery.result import EXPANDED as HANDED_EXPANDED
 from pillarbox.lib.delivery.result import TRACED as HANDED_TRACED
-from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, Outbox, ProtocolError, encode_frame
+from pillarbox.lib.ipc import AsyncChannel, Attributes, Channel, ChannelClosed, ProtocolError
 from pillarbox.lib.queue import Envelope, Recipient
 from pillarbox.lib.queue.outcomes import DELAYED, DELIVERED, EXPANDED, FAILED, RELAYED, TRACED, Outcome
 
@@ -158,7 +157,7 @@ class AsyncBounceClient:
 
     def __init__(self, config: Config) -> None:
         self._path = config.socket_path(SERVICE)
-        self._connection: _Connection | None = None
+        self._connection: TaggedConnection | None = None
         self._connecting = asyncio.Lock()
 
     async def append(
@@ -200,7 +199,7 @@ class AsyncBounceClient:
 
     def close(self) -> None:
         if self._connection is not None:
-            self._connection.close()
+            self._connection.fail(ChannelClosed("the client was closed"))
             self._connection = None
 
     async def _call(self, request: dict[str, object], descriptor: int = -1) -> Attributes:
@@ -210,88 +209,17 @@ class AsyncBounceClient:
             fresh = False
             try:
                 async with self._connecting:
-                    if self._connection is None or self._connection.closed:
+                    if self._connection is None or self._connection.broken:
                         fresh = True
-                        self._connection = _Connection(await AsyncChannel.connect(self._path, ANSWER_TIMEOUT))
+                        channel = await AsyncChannel.connect(self._path, ANSWER_TIMEOUT)
+                        self._connection = TaggedConnection(channel, ANSWER_TIMEOUT)
                     connection = self._connection
-                return _checked(await connection.call(request, fds))
-            except TimeoutError:
+                return _checked(await connection.ask({**request}, fds))
+            except NoAnswer:
                 raise ServiceUnavailable("bounce: no answer in time") from None
+            except OSError as error:
+                raise ServiceUnavailable(f"bounce: {error.strerror or error}") from None
             except (ChannelClosed, ProtocolError) as error:
                 if fresh or not again:
                     raise ServiceUnavailable(f"bounce: {error}") from None
                 again = False
-
-
-class _Connection:
-    """A channel on which answers come in any order, each with the tag of its request."""
-
-    def __init__(self, channel: AsyncChannel) -> None:
-        self._channel = channel
-        self._loop = asyncio.get_running_loop()
-        self._tags = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Attributes]] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._working: set[int] = set()
-        """The tags of those that are being worked on, as was said since their callers last looked."""
-        self._sending = asyncio.Lock()
-        self._outbox = Outbox(channel, lambda error: self.close())
-        self._reader = self._loop.create_task(self._read())
-
-    @property
-    def closed(self) -> bool:
-        return self._channel.closed
-
-    async def call(self, request: dict[str, object], fds: Sequence[int]) -> Attributes:
-        if self.closed:
-            raise ChannelClosed("the connection was closed")
-        tag = next(self._tags)
-        answer: asyncio.Future[Attributes] = self._loop.create_future()
-        self._waiting[tag] = answer
-        self._timers[tag] = self._loop.call_later(ANSWER_TIMEOUT, self._look, tag)
-        try:
-            if fds or self._sending.locked():
-                async with self._sending:  # descriptors come with the first byte of their frame
-                    await self._outbox.flushed()
-                    await self._channel.send({**request, "tag": tag}, fds)
-            else:
-                self._outbox.put(encode_frame({**request, "tag": tag}))
-            return await answer
-        except ChannelClosed:
-            self.close()
-            raise
-        finally:
-            self._timers.pop(tag).cancel()
-            del self._waiting[tag]
-            self._working.discard(tag)
-
-    def _look(self, tag: int) -> None:
-        """The time is over for one, unless it is being worked on."""
-        if tag in self._working:
-            self._working.discard(tag)
-            self._timers[tag] = self._loop.call_later(ANSWER_TIMEOUT, self._look, tag)
-        elif not self._waiting[tag].done():
-            self._waiting[tag].set_exception(TimeoutError())
-
-    async def _read(self) -> None:
-        reason = "the connection was closed"
-        try:
-            while True:
-                reply = await self._channel.receive()
-                tag = reply.integer("tag")
-                answer = self._waiting.get(tag)
-                if answer is not None and reply.boolean("working", False):
-                    self._working.add(tag)
-                elif answer is not None and not answer.done():
-                    answer.set_result(reply)
-        except (ChannelClosed, ProtocolError) as error:
-            reason = str(error)
-        finally:
-            self._channel.close()
-            for answer in self._waiting.values():
-                if not answer.done():
-                    answer.set_exception(ChannelClosed(reason))
-
-    def close(self) -> None:
-        self._channel.close()
-        self._reader.cancel()

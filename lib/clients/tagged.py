@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 from pillarbox.lib.clients.errors import ServiceUnavailable
 from pillarbox.lib.ipc import AsyncChannel, Attributes, ChannelClosed, Outbox, ProtocolError, encode_frame
@@ -14,43 +15,58 @@ class NoAnswer(Exception):
 
 
 class TaggedConnection:
-    """Puts questions; a task takes the answers in."""
+    """Puts questions; a task takes the answers in.
+
+    No answer is waited for longer than `timeout` seconds, unless the service says meanwhile that it is working on it.
+    """
 
     def __init__(self, channel: AsyncChannel, timeout: float) -> None:
         self._channel = channel
         self._timeout = timeout
         self._waiting: dict[int, asyncio.Future[Attributes]] = {}
+        self._working: set[int] = set()
+        """The tags of those that are being worked on, as was said since their time was last looked at."""
         self._outbox = Outbox(channel, self.fail)
         self._tag = 0
         self.broken = False
         self._reader = asyncio.get_running_loop().create_task(self._read())
 
-    async def ask(self, request: dict[str, object]) -> Attributes:
-        """Ask and wait.  Raises ChannelClosed, NoAnswer."""
+    async def ask(self, request: dict[str, object], fds: Sequence[int] = ()) -> Attributes:
+        """Ask and wait; copies of `fds` go along.  Raises ChannelClosed, NoAnswer, and OSError where there is no room
+        for the copies."""
         self._tag = tag = self._tag + 1
         request["tag"] = tag
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Attributes] = loop.create_future()
-        self._put(request)
+        self._put(request, fds)
         self._waiting[tag] = future
         # A service that hangs does not even take the question.
-        timer = loop.call_later(self._timeout, self._too_late, future)
+        timer = loop.call_later(self._timeout, self._too_late, tag)
         try:
             return await future
         finally:
             timer.cancel()
             self._waiting.pop(tag, None)
+            self._working.discard(tag)
 
-    def _too_late(self, future: asyncio.Future[Attributes]) -> None:
-        if not future.done():
-            future.set_exception(NoAnswer(f"no answer within {self._timeout:g} seconds"))
+    def _too_late(self, tag: int) -> None:
+        future = self._waiting.get(tag)
+        if future is None or future.done():
+            return
+        if tag in self._working:
+            self._working.discard(tag)
+            asyncio.get_running_loop().call_later(self._timeout, self._too_late, tag)
+            return
+        future.set_exception(NoAnswer(f"no answer within {self._timeout:g} seconds"))
         if self._outbox.size:
             self.fail(ChannelClosed("it takes no questions"))
 
-    def _put(self, request: dict[str, object]) -> None:
+    def _put(self, request: dict[str, object], fds: Sequence[int] = ()) -> None:
         if self.broken:
             raise ChannelClosed("the connection has ended")
-        self._outbox.put(encode_frame(request))
+        if fds:
+            request["fds"] = len(fds)
+        self._outbox.put(encode_frame(request), fds)
 
     async def tell(self, request: dict[str, object]) -> None:
         """Send without waiting for an answer.  Raises ChannelClosed."""
@@ -63,8 +79,13 @@ class TaggedConnection:
         try:
             while True:
                 reply = await self._channel.receive()
-                future = self._waiting.get(reply.integer("tag", 0))
-                if future is not None and not future.done():
+                tag = reply.integer("tag", 0)
+                future = self._waiting.get(tag)
+                if future is None or future.done():
+                    continue
+                if "working" in reply:
+                    self._working.add(tag)
+                else:
                     future.set_result(reply)
         except (ChannelClosed, ProtocolError) as error:
             self.fail(ChannelClosed(str(error)))

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -18,7 +17,6 @@ import pytest
 from pillarbox.bounce import logs as logs_module
 from pillarbox.bounce import notices, service
 from pillarbox.bounce.logs import wants
-from pillarbox.lib.clients import bounce as client_module
 from pillarbox.lib.clients.bounce import BounceClient
 from pillarbox.lib.delivery import BOUNCED, DEFERRED, SENT, Result
 from pillarbox.lib.delivery.result import ENTRUSTED, RELAYED, TRACED
@@ -636,31 +634,6 @@ class TestTrouble:
             assert len(await flushing) == 1, "a sign of life is no answer"
 
         on_bench(tmp_path, work)
-
-    @pytest.mark.parametrize("signs", [0, 3])
-    def test_who_gives_no_sign_is_given_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signs: int) -> None:
-        left = signs
-        monkeypatch.setattr(client_module, "ANSWER_TIMEOUT", 0.01)
-
-        class Patient(client_module._Connection):
-            def _look(self, tag: int) -> None:
-                nonlocal left
-                if left:
-                    left -= 1
-                    self._working.add(tag)  # as if a sign had come since
-                super()._look(tag)
-
-        ours, theirs = socket.socketpair()
-
-        async def run() -> None:
-            connection = Patient(AsyncChannel(ours))
-            with pytest.raises(TimeoutError):
-                await connection.call({"do": "flush"}, ())
-            connection.close()
-
-        asyncio.run(run())
-        theirs.close()
-        assert left == 0
 
     def test_a_report_that_is_never_taken_is_given_up_loudly(self, tmp_path: Path) -> None:
         async def work(bench: Bench) -> None:

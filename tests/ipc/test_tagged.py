@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +108,79 @@ def test_one_that_was_not_begun_leaves_it_as_it_was() -> None:
         peer.send({"ok": True, "tag": request.integer("tag")})
         assert (await first).boolean("ok")
         assert not connection.broken
+        connection.fail(ChannelClosed("over"))
+        peer.close()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("signs", [0, 3])
+def test_who_gives_no_sign_is_given_up_and_the_others_are_not(signs: int) -> None:
+    left = signs
+
+    class Patient(TaggedConnection):
+        def _too_late(self, tag: int) -> None:
+            nonlocal left
+            if left and tag == 1:
+                left -= 1
+                self._working.add(tag)  # as if a sign had come since
+            super()._too_late(tag)
+
+    async def scenario() -> None:
+        near, far = socket.socketpair()
+        connection = Patient(AsyncChannel(near), 0.01)
+        with pytest.raises(NoAnswer):
+            await connection.ask({"do": "flush"})
+        assert not connection.broken
+        connection.fail(ChannelClosed("over"))
+        far.close()
+
+    run(scenario)
+    assert left == 0
+
+
+def test_a_sign_of_life_is_no_answer() -> None:
+    async def scenario() -> None:
+        near, far = socket.socketpair()
+        connection = TaggedConnection(AsyncChannel(near), 10)
+        asked = asyncio.create_task(connection.ask({"do": "flush"}))
+        peer = Channel(far)
+        tag = (await asyncio.to_thread(peer.receive)).integer("tag")
+        peer.send({"ok": True, "working": True, "tag": tag})
+        while not connection._working:
+            await asyncio.sleep(0)
+        peer.send({"ok": True, "ids": ["1"], "tag": tag})
+        assert (await asked).texts("ids") == ("1",)
+        assert not connection._working
+        connection.fail(ChannelClosed("over"))
+        peer.close()
+
+    run(scenario)
+
+
+def test_descriptors_go_with_their_questions_also_when_these_wait(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        near, far = socket.socketpair()
+        channel = AsyncChannel(near)
+        connection = TaggedConnection(channel, 10)
+        asked = [asyncio.create_task(connection.ask({"do": "long", "text": LONG}))]
+        await _until(channel)
+        for name in ("a", "b"):
+            (tmp_path / name).write_text(name)
+            with (tmp_path / name).open("rb") as file:
+                asked.append(asyncio.create_task(connection.ask({"do": name}, (file.fileno(),))))
+                asked.append(asyncio.create_task(connection.ask({"do": "none"})))
+                await asyncio.sleep(0)
+        peer = Channel(far)
+        for wanted in ("long", "a", "none", "b", "none"):
+            request = await asyncio.to_thread(peer.receive)
+            assert request.text("do") == wanted
+            assert len(request.fds) == (wanted in "ab")
+            for descriptor in request.fds:
+                assert os.read(descriptor, 10).decode() == wanted
+                os.close(descriptor)
+            peer.send({"ok": True, "tag": request.integer("tag")})
+        await asyncio.gather(*asked)
         connection.fail(ChannelClosed("over"))
         peer.close()
 
