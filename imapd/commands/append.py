@@ -163,7 +163,7 @@ class Appending:
         try:
             if url is None or url.host is not None or url.authorization is not None:
                 raise BadUrl("not the URL of a message here")
-            with octets_of(self._session.store, url) as (size, pieces):
+            async with octets_of(self._session.store, url) as (size, pieces):
                 self._admit(size)
                 for piece in pieces:
                     self._store(piece)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
 from pillarbox.imapd.commands.urlauth import MECHANISM, is_of_this_server, make_token, must_be_on, same_user
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.urls import MessageUrl, parse_url
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import StoreError
 from pillarbox.lib.store.url_keys import make_key
 
@@ -27,7 +30,7 @@ def parse(syntax: Syntax) -> Action:
     async def run(session: Session) -> Reply:
         must_be_on(session)
         checked = [(raw, _checked(session, parse_url(raw))) for raw in urls]
-        authorized = [_authorized(session, raw, url) for raw, url in checked]
+        authorized = [await _authorized(session, raw, url) for raw, url in checked]
         session.send(response.untagged(b"GENURLAUTH", *map(response.string, authorized)))
         return Reply("Genurlauth completed.")
 
@@ -54,10 +57,10 @@ def _checked(session: Session, url: MessageUrl | None) -> MessageUrl:
     return url
 
 
-def _authorized(session: Session, raw: bytes, url: MessageUrl) -> bytes:
+async def _authorized(session: Session, raw: bytes, url: MessageUrl) -> bytes:
     """Raises BadSyntax where there is no such mailbox, StoreError."""
     try:
-        key = make_key(session.store, url.mailbox)
+        key = await patiently(partial(make_key, session.store, url.mailbox))
     except StoreError as error:
         if error.response_code in ("NONEXISTENT", "CANNOT"):
             raise BadSyntax(str(error)) from None

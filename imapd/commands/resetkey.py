@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
 from pillarbox.imapd.commands.urlauth import CODE, MECHANISM, must_be_on
 from pillarbox.imapd.protocol.errors import CommandFailed
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.url_keys import reset_all_keys, reset_key
 
 
@@ -26,9 +29,9 @@ def parse(syntax: Syntax) -> Action:
         if not mechanisms <= {MECHANISM.encode("ascii")}:
             raise CommandFailed(f"The only mechanism is {MECHANISM}.", "CANNOT")
         if mailbox is None:
-            reset_all_keys(session.store)
+            await patiently(partial(reset_all_keys, session.store))
             return Reply("All keys removed.")
-        reset_key(session.store, mailbox)
+        await patiently(partial(reset_key, session.store, mailbox))
         return Reply("Key replaced.", CODE)
 
     return run

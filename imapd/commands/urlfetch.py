@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
@@ -31,6 +32,7 @@ from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.urls import MessageUrl, parse_url
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.log import log
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import Store, StoreError, StoreUnavailable
 from pillarbox.lib.store.url_keys import known_key
 
@@ -127,7 +129,7 @@ async def _answer(session: Session, accounts: _Accounts, wanted: _Wanted) -> Non
     begun = False
     try:
         store, url = await _good(session, accounts, parse_url(wanted.url))
-        with opened(store, url) as named:
+        async with opened(store, url) as named:
             pieces = _pieces(named, wanted.parameters)
             session.send(opening)
             begun = True
@@ -177,7 +179,7 @@ async def _good(session: Session, accounts: _Accounts, url: MessageUrl | None) -
     key = None
     try:
         store = await accounts.store_of(url.user)
-        key = known_key(store, url.mailbox)
+        key = await patiently(partial(known_key, store, url.mailbox))
     finally:  # without account, mailbox or key it takes as long (RFC 4467 section 6)
         good = is_authorized(key, authorization)
     if not good or key is None or url.uid_validity not in (None, key.uid_validity):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
 
 from pillarbox.imapd.fetch.binary import cut
 from pillarbox.imapd.fetch.decoded_structure import as_decoded
@@ -14,6 +15,7 @@ from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.urls import MessageUrl
 from pillarbox.lib.mime import Part, find_part, scan_message
 from pillarbox.lib.mime.decoded import Stretch, UnknownEncoding, decoded_stretches, read_decoded
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import MessageContent, Store, StoreError
 
 
@@ -111,14 +113,14 @@ class Named:
         return size, cut(pieces, start, size) if size else iter(())
 
 
-@contextmanager
-def opened(store: Store, url: MessageUrl) -> Iterator[Named]:
+@asynccontextmanager
+async def opened(store: Store, url: MessageUrl) -> AsyncIterator[Named]:
     """What the URL names.  Raises BadUrl."""
     cursor = Cursor(b"[%b]" % url.section)
     try:
         section = parse_section(cursor)
         cursor.end()
-        with store.open(url.mailbox, read_only=True) as mailbox:
+        with await patiently(partial(store.open, url.mailbox, read_only=True)) as mailbox:
             if url.uid_validity not in (None, mailbox.uid_validity):
                 raise BadUrl("the mailbox has another UIDVALIDITY")
             if mailbox.messages.position(url.uid) is None:
@@ -131,8 +133,8 @@ def opened(store: Store, url: MessageUrl) -> Iterator[Named]:
         raise BadUrl(str(error)) from None
 
 
-@contextmanager
-def octets_of(store: Store, url: MessageUrl) -> Iterator[tuple[int, Iterator[bytes]]]:
+@asynccontextmanager
+async def octets_of(store: Store, url: MessageUrl) -> AsyncIterator[tuple[int, Iterator[bytes]]]:
     """How many octets it names, and these in pieces.  Raises BadUrl."""
-    with opened(store, url) as named:
+    async with opened(store, url) as named:
         yield named.octets()

@@ -136,6 +136,10 @@ def test_mailboxes_are_shared_between_accounts_inside_the_confinement(config: Co
             assert bob.myrights(box) == ("OK", [f"{box} lrs".encode()])
             assert bob.select(box) == ("OK", [b"1"])
             assert bob.append(box, None, None, MESSAGE)[0] == "NO"
+            url = '"imap://ann%40example.com@localhost/Box/;uid=1;urlauth=user+bob%40example.com"'
+            assert ann.xatom("GENURLAUTH", url, "INTERNAL")[0] == "OK"
+            assert bob.xatom("URLFETCH", ann.response("GENURLAUTH")[1][0].decode())[0] == "OK"
+            assert bob.response("URLFETCH")[1][0][1] == MESSAGE
             assert bob.list('""', '"Other*"')[1][-1] == f'(\\HasNoChildren) "/" {box}'.encode()
 
 

@@ -370,9 +370,10 @@ def test_bad_urls_cost_more_and_more_time(tmp_path: Path, monkeypatch: pytest.Mo
     run(dialogue())
 
 
-def test_an_account_of_the_system_has_urls_of_its_own_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["maildir", "mbox", "sqlite"])
+def test_an_account_of_the_system_has_urls_of_its_own_only(tmp_path: Path, kind: str) -> None:
     async def dialogue() -> None:
-        client = Dialogue(location(tmp_path))
+        client = Dialogue(f"{kind}:{tmp_path}/mail")
         await client.ok("APPEND INBOX", MESSAGE)
         (line,) = await client.ok(f'GENURLAUTH "imap://bob@{HOST}/INBOX/;uid=1;urlauth=user+bob" INTERNAL')
         url = line.split(b'"')[1]
