@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from pillarbox.imapd.fetch.header_fields import header_of
 from pillarbox.imapd.fetch.item import CachedItem, Message, plain
 from pillarbox.imapd.protocol.response import NIL, PLAIN, QUOTED_LIMIT, nstring, parenthesized
 from pillarbox.lib.mime import Envelope
@@ -89,7 +90,7 @@ class EnvelopeItem(CachedItem):
     name, field = b"ENVELOPE", "envelope"
 
     def value(self, message: Message) -> bytes:
-        return envelope(message.content.header())
+        return envelope(header_of(message))
 
 
 ENVELOPE = EnvelopeItem()

@@ -42,6 +42,17 @@ def short_header(header: bytes) -> bytes:
     return b"".join(_ANY_FIELD.findall(header))
 
 
+def header_of(message: Message) -> bytes:
+    """The header, alone where the command wants nothing of the message that is worked out of all of it.
+
+    Raises MessageGone, StoreError.
+    """
+    missed, uid = message.session.mailbox.mailbox.cache.missed, message.uid
+    if missed("structure", uid) or missed("body", uid) or missed("preview", uid):
+        return message.content.header()
+    return message.session.header(uid)
+
+
 @dataclass(frozen=True, slots=True)
 class HeaderFields(Item):
     """One such item; `name` is what the response calls it, `wanted` are some of `KEPT`."""
@@ -57,7 +68,7 @@ class HeaderFields(Item):
         cache = message.session.mailbox.mailbox.cache
         short = cache.get(FIELD, message.uid)
         if short is None:
-            short = short_header(message.content.header())
+            short = short_header(header_of(message))
             cache.put(FIELD, message.uid, short)
         return b"%b %b" % (self.name, self._chosen(short))
 

@@ -119,7 +119,8 @@ class Candidate:
             cache = self.store_mailbox.cache
             self._short = cache.get(FIELD, self.uid)
             if self._short is None:
-                self._short = short_header(self.header)
+                header = self.store_mailbox.header(self.uid)
+                self._short = short_header(self.header if header is None else header)
                 cache.put(FIELD, self.uid, self._short)
         return self._short
 

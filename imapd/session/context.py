@@ -234,6 +234,14 @@ class Session:
             self._content[1].close()
             self._content = None
 
+    def header(self, uid: int) -> bytes:
+        """The header of a message of which nothing else may be wanted.  Raises MessageGone."""
+        if self._content is None or self._content[0] != uid:
+            header = self.mailbox.mailbox.header(uid)
+            if header is not None:
+                return header
+        return self.content(uid).header()
+
     def tree(self, uid: int) -> Part:
         """The part tree of a message.  Raises MessageGone."""
         tree = self._trees.get(uid)

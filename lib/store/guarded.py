@@ -111,6 +111,11 @@ class GuardedMailbox(Mailbox):
             raise NoPermission("you may not read in this mailbox")
         return self.inner.read(uid)
 
+    def header(self, uid: int) -> bytes | None:
+        if "r" not in self.rights:
+            raise NoPermission("you may not read in this mailbox")
+        return self.inner.header(uid)
+
     def read_whole(self, uids: Sequence[int], most: int) -> Iterator[Sequence[bytes] | None]:
         if "r" not in self.rights:
             raise NoPermission("you may not read in this mailbox")

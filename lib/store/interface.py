@@ -372,6 +372,10 @@ class MessageCache(ABC):
         """The values for all of these UIDs."""
         return [self.get(field, uid) for uid in uids]
 
+    def missed(self, field: str, uid: int) -> bool:
+        """Whether it was among those that `get_many` was just asked for and did not find."""
+        return False
+
     def carry(self, place: str, uid_validity: int, uids: Sequence[int], new: Sequence[int]) -> None:
         """Messages were copied: put what is known of `uids` into the cache of their new mailbox, where they are `new`.
 
@@ -456,6 +460,13 @@ class Mailbox(ABC):
         None for one of more than `most` octets, and for one that only `read` can get or tell what became of it.
         """
         return repeat(None, len(uids))
+
+    def header(self, uid: int) -> bytes | None:
+        """The header, as `MessageContent.header` gives it; None where it costs no less to open the message.
+
+        Raises MessageGone, StoreUnavailable.
+        """
+        return None
 
     @abstractmethod
     def pop3_uidl(self, uid: int) -> str:

@@ -27,6 +27,17 @@ def to_crlf(data: bytes) -> bytes:
     return data.replace(b"\n", b"\r\n")
 
 
+def plain_header(beginning: bytes) -> bytes | None:
+    """The header of a message, with CRLF, out of its beginning as it is stored; None where one must look closer.
+
+    Nearly every file has LF alone in its header, and its header in its first few kB.
+    """
+    end = beginning.find(b"\n\n")
+    if end <= 0 or b"\r" in (head := beginning[: end + 2]):
+        return None
+    return b"\r\n" if head[0] == 10 else head.replace(b"\n", b"\r\n")
+
+
 class ToLF:
     """Turns CRLF into LF in a stream of pieces."""
 

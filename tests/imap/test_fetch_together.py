@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pillarbox.imapd.commands.fetch import RUN, runs
 from pillarbox.imapd.fetch.header_fields import KEPT, short_header
 from pillarbox.imapd.fetch.section import Section, select_fields
+from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
 from tests.imap.dialogue import MESSAGE, Client, location, run
 
 ITEMS = (
@@ -116,6 +118,40 @@ def test_whoever_reads_messages_for_the_index_of_texts_fills_the_cache(tmp_path:
         assert await other.ok(f"FETCH 1:* {ASKED}") == first
         assert await other.ok("THREAD REFERENCES UTF-8 ALL") == threads
         await other.close()
+
+    run(dialogue())
+
+
+@pytest.mark.parametrize(
+    ("items", "opened", "alone"),
+    [
+        ("ENVELOPE", 0, 5),
+        ("ENVELOPE BODYSTRUCTURE", 5, 0),
+        ("BODYSTRUCTURE ENVELOPE BODY.PEEK[HEADER.FIELDS (SUBJECT)]", 5, 0),
+        ("BODY.PEEK[] ENVELOPE", 5, 0),
+    ],
+)
+def test_no_message_is_opened_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, items: str, opened: int, alone: int
+) -> None:
+    counts: Counter[str] = Counter()
+
+    def counted(name: str) -> None:
+        real = getattr(MaildirMailbox, name)
+
+        def call(self: MaildirMailbox, *arguments: object) -> object:
+            counts[name] += 1
+            return real(self, *arguments)
+
+        monkeypatch.setattr(MaildirMailbox, name, call)
+
+    async def dialogue() -> None:
+        client = await _filled(tmp_path, 5)
+        counted("read")
+        counted("header")
+        await client.ok(f"FETCH 1:* ({items})")
+        assert (counts["read"], counts["header"]) == (opened, alone)
+        await client.close()
 
     run(dialogue())
 

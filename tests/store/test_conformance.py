@@ -37,7 +37,9 @@ def subjects(mailbox: Mailbox) -> list[str]:
     found = []
     for message in mailbox.messages:
         with mailbox.read(message.uid) as content:
-            found.append(content.header().split(b"Subject: ")[1].split(b"\r\n")[0].decode())
+            header = content.header()
+        assert mailbox.header(message.uid) in (None, header)
+        found.append(header.split(b"Subject: ")[1].split(b"\r\n")[0].decode())
     return found
 
 

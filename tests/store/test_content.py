@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pillarbox.lib.store import content as module
 from pillarbox.lib.store.content import FileContent
 from pillarbox.lib.store.interface import StoreUnavailable
+from pillarbox.lib.store.lines import plain_header
 
 STORED = st.lists(st.sampled_from([b"\n", b"\r\n", b"\r", b"\n\n", b"a: b", b"x" * 30])).map(b"".join)
 
@@ -44,6 +45,15 @@ def test_the_header_ends_with_the_first_empty_line(stored: bytes) -> None:
             assert message.header() == whole[: end + 2]
         else:
             assert message.header() == whole
+
+
+@given(STORED)
+def test_a_header_by_itself_is_that_of_the_message_or_none(stored: bytes) -> None:
+    alone = plain_header(stored)
+    with opened(stored) as message:
+        assert alone in (None, message.header())
+    if b"\r" not in stored and stored.find(b"\n\n") > 0:
+        assert alone is not None
 
 
 def test_a_large_message_comes_in_pieces_that_stay_small() -> None:

@@ -65,12 +65,12 @@ class _Shared:
         self._pending: dict[int, bytes] = {}
         self._pending_size = 0
         self._looked = False
-        self._absent: dict[int, set[int]] = {}  # by field: UIDs that were just asked for together, and are not there
+        self.absent: dict[int, set[int]] = {}  # by field: UIDs that were just asked for together, and are not there
 
     # --- reading
     def get(self, field: int, uid: int) -> bytes | None:
         """The value, None where there is none.  Raises Damaged, OSError, ValueError."""
-        absent = self._absent.get(field)
+        absent = self.absent.get(field)
         if absent is not None and uid in absent:
             absent.discard(uid)  # it is about to be worked out
             return self._pending.get(key(field, uid))
@@ -110,7 +110,7 @@ class _Shared:
         """As `get`, for many."""
         self._intact()
         self._look()
-        self._absent.pop(field, None)
+        self.absent.pop(field, None)
         table = self._tables.get(field)
         if table is not None and uids:
             first = table.index(uids[0])
@@ -118,7 +118,7 @@ class _Shared:
                 return self._rows(table, first, first + len(uids))
         found = [self._known(field, uid) for uid in uids]
         if None in found:
-            self._absent[field] = {uid for uid, value in zip(uids, found, strict=True) if value is None}
+            self.absent[field] = {uid for uid, value in zip(uids, found, strict=True) if value is None}
         return found
 
     def _rows(self, table: Table, start: int, stop: int) -> list[bytes | None]:
@@ -195,7 +195,7 @@ class _Shared:
     # --- writing
     def put(self, field: int, uid: int, value: bytes) -> None:
         """Remember."""
-        if absent := self._absent.get(field):
+        if absent := self.absent.get(field):
             absent.discard(uid)
         self._pending[key(field, uid)] = value
         self._pending_size += len(value) + cache_file.RECORD.size
@@ -264,7 +264,7 @@ class _Shared:
         for field in FIELDS.values():
             values = zip(new, self.get_many(field, uids), strict=True)
             found += [(field, uid, value) for uid, value in values if value is not None]
-        self._absent.clear()
+        self.absent.clear()
         return found
 
     def put_all(self, values: Sequence[tuple[int, int, bytes]]) -> None:
@@ -343,6 +343,11 @@ class FileCache(MessageCache):
         if number is None or len(value) > VALUE_LIMIT:
             return
         self._quietly(self._shared(), methodcaller("put", number, uid, value))
+
+    def missed(self, field: str, uid: int) -> bool:
+        if self._file is None or not self._file.absent:
+            return False
+        return uid in self._file.absent.get(FIELDS[field], ())
 
     def carry(self, place: str, uid_validity: int, uids: Sequence[int], new: Sequence[int]) -> None:
         if not uids or self._owner is None or (self._file is None and not os.path.exists(self._path)):

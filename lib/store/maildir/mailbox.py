@@ -28,6 +28,7 @@ from pillarbox.lib.store.interface import (
     StoreError,
     StoreUnavailable,
 )
+from pillarbox.lib.store.lines import plain_header
 from pillarbox.lib.store.maildir import transfer
 from pillarbox.lib.store.maildir.append import store_error
 from pillarbox.lib.store.maildir.filename import INFO, format_info, parse_info, sizes
@@ -37,6 +38,8 @@ from pillarbox.lib.store.maildir.reading import READING, read_whole
 from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.store.maildir.view import CACHE_NAME, RETRIES, MaildirView, OwnChanges
 
+HEADER_ROOM: Final = 8192
+"""Octets in which a header is looked for with one call."""
 MANY: Final = 250
 """Messages that are removed, copied or moved in some 20 ms; more take long (`patience`)."""
 
@@ -115,6 +118,16 @@ class MaildirMailbox(MaildirView):
             files = []
         yield from read_whole(self._directory, files, most)
         yield from repeat(None, len(uids) - len(files))
+
+    def header(self, uid: int) -> bytes | None:
+        try:
+            fd, _ = self._with_row(uid, lambda path: os.open(path, READING))
+            try:
+                return plain_header(os.read(fd, HEADER_ROOM))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot read message: {error.strerror}") from error
 
     def pop3_uidl(self, uid: int) -> str:
         if self.messages.position(uid) is None:
