@@ -43,8 +43,10 @@ class Key:
 def known_key(store: Store, mailbox: str) -> Key | None:
     """The key of the store's user to a mailbox; None where there is none.  Raises StoreError."""
     of_account = store.note("", _KIND)
+    if len(of_account) != SIZE:  # who has no URLs has nothing opened, or made
+        return None
     half = _parse(store.note(mailbox, _KIND)).get(store.annotator(mailbox))
-    return _key(of_account, half) if len(of_account) == SIZE and half is not None else None
+    return _key(of_account, half) if half is not None else None
 
 
 def make_key(store: Store, mailbox: str, random: Callable[[int], bytes] = secrets.token_bytes) -> Key:

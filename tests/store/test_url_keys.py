@@ -67,6 +67,11 @@ def test_the_key_of_another_uidvalidity_is_replaced(store: Store) -> None:
     assert make_key(store, "INBOX").secret != old.secret
 
 
+def test_to_ask_for_a_key_makes_no_mailbox(tmp_path: Path) -> None:
+    assert known_key(open_store(f"maildir:{tmp_path}/mail"), "INBOX") is None
+    assert not (tmp_path / "mail").exists()
+
+
 @pytest.mark.parametrize("damage", [b"{", b"[]", b'{"":1}', b'{"":["00",1]}', b'{"":["zz",1]}', b'{"":[1,2,3]}'])
 def test_a_damaged_note_revokes(tmp_path: Path, damage: bytes) -> None:
     store = open_store(f"maildir:{tmp_path}/mail")
