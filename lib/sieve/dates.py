@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Final
@@ -12,11 +12,11 @@ from pillarbox.lib.message.date import parse_zoned
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.errors import RuntimeFault
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
-from pillarbox.lib.sieve.match import Matcher, matcher
-from pillarbox.lib.sieve.message_tests import INDEX_TAGS, Index, index
+from pillarbox.lib.sieve.match import Comparison, comparison
+from pillarbox.lib.sieve.message_tests import INDEX_TAGS, Fields, fields
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRING, STRINGS, Positional, Rule, TagRule
-from pillarbox.lib.sieve.text import Text, Texts
+from pillarbox.lib.sieve.text import Text
 
 _ZONE = re.compile(r"([+-])([0-9]{2})([0-5][0-9])")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -78,23 +78,21 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True)
-class DateTest:
+class DateValues:
     """`date`; behind the last semicolon of a field, as in Received."""
 
-    name: Texts
-    index: Index
+    fields: Fields
     zone: Zone
     part: str
-    matcher: Matcher
 
-    def holds(self, run: Run) -> bool:
+    def of(self, run: Run) -> Sequence[str]:
         values: list[str] = []
-        for name in self.name.get(run):
-            for value in self.index.pick(run.header.values(name.lower())):
+        for header, name in self.fields.of(run):
+            for value in self.fields.index.pick(header.values(name)):
                 date = parse_zoned(value.rpartition(";")[2])
                 if date is not None:
                     values += _part(date[0], self.zone.of(run, date[1]), self.part)
-        return self.matcher.match(run, values)
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +101,9 @@ class CurrentDate:
 
     zone: Zone
     part: str
-    matcher: Matcher
 
-    def holds(self, run: Run) -> bool:
-        return self.matcher.match(run, _part(run.state.now, self.zone.of(run, 0), self.part))
+    def of(self, run: Run) -> Sequence[str]:
+        return _part(run.state.now, self.zone.of(run, 0), self.part)
 
 
 def _part(seconds: float, zone: tzinfo, part: str) -> tuple[str, ...]:
@@ -141,8 +138,8 @@ def _part_name(call: Call) -> str:
     return name
 
 
-def _date(call: Call) -> DateTest:
-    return DateTest(call.texts("header"), index(call), _zone_of(call), _part_name(call), matcher(call, "keys"))
+def _date(call: Call) -> Comparison:
+    return comparison(call, DateValues(fields(call, "header"), _zone_of(call), _part_name(call)))
 
 
 _PART, _KEYS = Positional("part", STRING), Positional("keys", STRINGS)
@@ -156,7 +153,7 @@ TESTS = {
         MATCH_TAGS | INDEX_TAGS | _ZONE_TAG | {"originalzone": TagRule(group="zone")},
     ),
     "currentdate": Rule(
-        lambda call: CurrentDate(_zone_of(call), _part_name(call), matcher(call, "keys")),
+        lambda call: comparison(call, CurrentDate(_zone_of(call), _part_name(call))),
         "date",
         (_PART, _KEYS),
         MATCH_TAGS | _ZONE_TAG,

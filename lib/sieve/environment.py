@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
-from pillarbox.lib.sieve.match import Count, Matcher, matcher
+from pillarbox.lib.sieve.match import Count, Matcher, comparison, matcher
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRING, STRINGS, Positional, Rule, TagRule
 from pillarbox.lib.sieve.text import Text
@@ -16,15 +16,14 @@ VIRUS_MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class EnvironmentTest:
+class Item:
     """`environment`; an item that is not known never fits."""
 
     item: Text
-    matcher: Matcher
 
-    def holds(self, run: Run) -> bool:
+    def of(self, run: Run) -> Sequence[str] | None:
         value = run.state.environment.get(self.item.get(run).lower())
-        return value is not None and self.matcher.match(run, (value,))
+        return None if value is None else (value,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +42,27 @@ class SpamTest:
 
 
 @dataclass(frozen=True, slots=True)
-class VirusTest:
+class VirusScore:
     """`virustest`: 0 not tested, 1 clean to 5 infected."""
 
-    matcher: Matcher
-
-    def holds(self, run: Run) -> bool:
-        return self.matcher.match(run, (str(min(VIRUS_MOST, max(0, run.state.virus_score()))),))
-
-
-def _environment(call: Call) -> EnvironmentTest:
-    return EnvironmentTest(call.text("item"), matcher(call, "keys"))
+    def of(self, run: Run) -> Sequence[str]:
+        return (str(min(VIRUS_MOST, max(0, run.state.virus_score()))),)
 
 
 _KEYS, _SCORE = Positional("keys", STRINGS), (Positional("score", STRING),)
 
 TESTS = {
-    "environment": Rule(_environment, "environment", (Positional("item", STRING), _KEYS), MATCH_TAGS),
+    "environment": Rule(
+        lambda call: comparison(call, Item(call.text("item"))),
+        "environment",
+        (Positional("item", STRING), _KEYS),
+        MATCH_TAGS,
+    ),
     "spamtest": Rule(
         lambda call: SpamTest(call.has("percent"), matcher(call, "score")),
         "spamtest spamtestplus",
         _SCORE,
         MATCH_TAGS | {"percent": TagRule("spamtestplus")},
     ),
-    "virustest": Rule(lambda call: VirusTest(matcher(call, "score")), "virustest", _SCORE, MATCH_TAGS),
+    "virustest": Rule(lambda call: comparison(call, VirusScore(), "score"), "virustest", _SCORE, MATCH_TAGS),
 }

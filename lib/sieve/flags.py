@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
-from pillarbox.lib.sieve.match import Matcher, matcher
+from pillarbox.lib.sieve.match import comparison
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRINGS, Positional, Rule
 from pillarbox.lib.sieve.syntax import Place
@@ -57,17 +57,15 @@ class ChangeFlags:
 
 
 @dataclass(frozen=True, slots=True)
-class HasFlag:
+class Flags:
     """`hasflag`; without variables it looks at the internal one."""
 
     variables: tuple[Variable, ...]
-    matcher: Matcher
 
-    def holds(self, run: Run) -> bool:
-        values = run.flags
-        if self.variables:
-            values = tuple(flag for each in self.variables for flag in split_flags((run.value(each),)))
-        return self.matcher.match(run, values)
+    def of(self, run: Run) -> Sequence[str]:
+        if not self.variables:
+            return run.flags
+        return tuple(flag for each in self.variables for flag in split_flags((run.value(each),)))
 
 
 def _variables(call: Call) -> tuple[Variable, ...]:
@@ -91,7 +89,7 @@ _VARIABLES, _FLAGS = Positional("variables", STRINGS, optional=True), Positional
 COMMANDS = {name: Rule(_change, "imap4flags", (_VARIABLES, _FLAGS)) for name in ("setflag", "addflag", "removeflag")}
 TESTS = {
     "hasflag": Rule(
-        lambda call: HasFlag(_variables(call), matcher(call, "flags", words=True)),
+        lambda call: comparison(call, Flags(_variables(call)), "flags", words=True),
         "imap4flags",
         (_VARIABLES, _FLAGS),
         MATCH_TAGS,

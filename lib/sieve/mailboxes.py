@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
-from pillarbox.lib.sieve.match import Matcher, matcher
+from pillarbox.lib.sieve.match import Comparison, comparison
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRING, STRINGS, Positional, Rule
 from pillarbox.lib.sieve.text import Text, Texts
@@ -28,12 +29,11 @@ class Metadata:
 
     mailbox: Text | None
     annotation: Text
-    matcher: Matcher
 
-    def holds(self, run: Run) -> bool:
+    def of(self, run: Run) -> Sequence[str] | None:
         mailbox = None if self.mailbox is None else self.mailbox.get(run)
         value = run.state.metadata(mailbox, self.annotation.get(run).lower())
-        return value is not None and self.matcher.match(run, (value,))
+        return None if value is None else (value,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ def _mailbox(call: Call) -> Text | None:
     return call.text("mailbox") if call.has("mailbox") else None
 
 
-def _metadata(call: Call) -> Metadata:
-    return Metadata(_mailbox(call), call.text("annotation"), matcher(call, "keys"))
+def _metadata(call: Call) -> Comparison:
+    return comparison(call, Metadata(_mailbox(call), call.text("annotation")))
 
 
 def _metadata_exists(call: Call) -> MetadataExists:

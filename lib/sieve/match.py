@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.comparators import CASEMAP, COMPARATORS, Comparator
@@ -35,6 +35,9 @@ _RELATIONS: dict[str, Callable[[int], bool]] = {
     "eq": lambda order: order == 0,
     "ne": lambda order: order != 0,
 }
+
+
+F = TypeVar("F")
 
 
 class Matcher(Protocol):
@@ -86,66 +89,76 @@ class Contains:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """`:matches`; `capture`: whether the script can ask what the wildcards stood for."""
+class Pattern(Protocol[F]):
+    """A compiled key of `:matches` or `:regex`."""
 
-    comparator: Comparator
-    keys: Texts
-    compiled: tuple[Wildcards, ...] | None
-    capture: bool
+    @property
+    def needles(self) -> tuple[str, ...]:
+        """One of these is in every text that fits; none where nothing is known."""
 
-    def match(self, run: Run, values: Sequence[str]) -> bool:
-        expressions = self.compiled
-        if expressions is None:
-            keys = self.keys.get(run)
-            run.spend(500 * sum(map(len, keys)))  # to compile them
-            expressions = tuple(compile_wildcards(self.comparator.fold(key)) for key in keys)
-        for value in values:
-            text, has = run.fold(self.comparator, value), run.search_in(self.comparator, value)
-            for expression in expressions:
-                run.spend(len(text) + 100 * len(expression.runs))
-                if expression.needle and not has(expression.needle):
-                    continue
-                places = expression.places(text, run.spend)
-                if places is not None:
-                    if self.capture:
-                        # Folding keeps the places: the values come from the text as it is.
-                        spans = expression.spans(text, places)[:MATCH_VALUES]
-                        run.match_values = tuple(value[start:end] for start, end in spans)
-                    return True
-        return False
+    @property
+    def effort(self) -> tuple[int, int]:
+        """What it costs to look for the needles: for each character, and beside that."""
+
+    def find(self, text: str, spend: Callable[[int], None]) -> F | None:
+        """Whether the text fits: something for `spans`, or None."""
+
+    def spans(self, text: str, found: F, spend: Callable[[int], None]) -> Sequence[tuple[int, int]]:
+        """The match and what its wildcards or groups stand for, (-1, -1) for what took no part."""
 
 
 @dataclass(frozen=True, slots=True)
-class Regex:
-    """`:regex`; `compiled` is None where a variable stands in a key."""
+class Patterns(Generic[F]):
+    """`:matches` and `:regex`; `compiled` is None where a variable stands in a key."""
 
     comparator: Comparator
     keys: Texts
-    compiled: tuple[Expression, ...] | None
+    compiled: tuple[Pattern[F], ...] | None
+    compile: Callable[[Run, Comparator, tuple[str, ...]], tuple[Pattern[F], ...]]
+    folds: bool
+    """Whether it is the text as the comparator has it that is looked at. Folding keeps the places."""
     capture: bool
+    """Whether the script can ask what was found."""
 
     def match(self, run: Run, values: Sequence[str]) -> bool:
-        expressions = self.compiled
-        if expressions is None:
-            try:
-                expressions = tuple(compile_expression(key, self.comparator.ignores_case) for key in self.keys.get(run))
-            except ExpressionError as error:
-                raise RuntimeFault(f"not a regular expression: {error}") from None
-            run.spend(1000 * sum(expression.size for expression in expressions))  # to compile them
+        patterns = self.compiled
+        if patterns is None:
+            patterns = self.compile(run, self.comparator, self.keys.get(run))
         for value in values:
+            text = run.fold(self.comparator, value) if self.folds else value
             has = run.search_in(self.comparator, value)
-            for expression in expressions:
-                run.spend(len(value) * len(expression.needles))
-                if expression.needles and not any(map(has, expression.needles)):
+            for pattern in patterns:
+                each, fixed = pattern.effort
+                run.spend(each * len(text) + fixed)
+                needles = pattern.needles
+                for needle in needles:
+                    if has(needle):
+                        break
+                else:
+                    if needles:
+                        continue
+                found = pattern.find(text, run.spend)
+                if found is None:
                     continue
-                if expression.search(value, run.spend):
-                    if self.capture:
-                        spans = expression.groups(value, run.spend)[:MATCH_VALUES]
-                        run.match_values = tuple(value[start:end] if start >= 0 else "" for start, end in spans)
-                    return True
+                if self.capture:
+                    spans = pattern.spans(text, found, run.spend)[:MATCH_VALUES]
+                    run.match_values = tuple(value[start:end] if start >= 0 else "" for start, end in spans)
+                return True
         return False
+
+
+def _wildcards(run: Run, comparator: Comparator, keys: tuple[str, ...]) -> tuple[Wildcards, ...]:
+    run.spend(500 * sum(map(len, keys)))
+    return tuple(compile_wildcards(comparator.fold(key)) for key in keys)
+
+
+def _expressions(run: Run, comparator: Comparator, keys: tuple[str, ...]) -> tuple[Expression, ...]:
+    try:
+        expressions = tuple(compile_expression(key, comparator.ignores_case) for key in keys)
+    except ExpressionError as error:
+        raise RuntimeFault(f"not a regular expression: {error}") from None
+    run.spend(1000 * sum(expression.size for expression in expressions))
+    return expressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +187,31 @@ class Count:
 
     def match(self, run: Run, values: Sequence[str]) -> bool:
         return self.value.match(run, (str(len(values)),))
+
+
+class Values(Protocol):
+    """What of a message, or around it, a test compares."""
+
+    def of(self, run: Run) -> Sequence[str] | None:
+        """The values; None where there is nothing that could fit.  Raises RuntimeFault."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A test that compares values with keys."""
+
+    values: Values
+    matcher: Matcher
+
+    def holds(self, run: Run) -> bool:
+        values = self.values.of(run)
+        return values is not None and self.matcher.match(run, values)
+
+
+def comparison(call: Call, values: Values, keys: str = "keys", *, words: bool = False) -> Comparison:
+    """The test that compares these with the keys in this argument.  Raises SieveError."""
+    return Comparison(values, matcher(call, keys, words=words))
 
 
 def matcher(call: Call, keys: str, *, words: bool = False) -> Matcher:
@@ -207,11 +245,11 @@ def matcher(call: Call, keys: str, *, words: bool = False) -> Matcher:
             raise call.error(f"expected a regular expression: {error}", keys) from None
         if not call.scope.inclusions.room(sum(expression.size for expression in compiled or ())):
             raise call.error("expected less of regular expressions in one script", keys)
-        return Regex(comparator, texts, compiled, capture)
+        return Patterns(comparator, texts, compiled, _expressions, False, capture)
     folded = None if constant is None else tuple(map(comparator.fold, constant))
     if kind == "contains":
         return Contains(comparator, texts, folded)
     if kind == "matches":
         wildcards = None if folded is None else tuple(map(compile_wildcards, folded))
-        return Matches(comparator, texts, wildcards, capture)
+        return Patterns(comparator, texts, wildcards, _wildcards, True, capture)
     return Is(comparator, texts, None if folded is None else frozenset(folded))

@@ -6,7 +6,7 @@ header of a part or of all parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pillarbox.lib.sieve.address_parts import ADDRESS_HEADERS, ADDRESS_TAGS, AddressPart, address_part
@@ -15,7 +15,7 @@ from pillarbox.lib.sieve.errors import RuntimeFault
 from pillarbox.lib.sieve.header import Header
 from pillarbox.lib.sieve.limits import PART
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
-from pillarbox.lib.sieve.match import Matcher, matcher
+from pillarbox.lib.sieve.match import Comparison, comparison
 from pillarbox.lib.sieve.mime_options import MIME_TAGS, MimeOption, mime_option
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import NUMBER, STRINGS, Positional, Rule, TagRule
@@ -51,71 +51,81 @@ class Where:
     mime: bool = False
     anychild: bool = False
 
-    def headers(self, run: Run) -> Iterator[Header]:
+    def headers(self, run: Run) -> Sequence[Header]:
         """The headers that are looked at."""
         if not self.mime:
-            yield run.header
-            return
-        for part in run.part.walk() if self.anychild else (run.part,):
-            run.spend(PART)
-            # The message's own header may have been edited.
-            yield run.header if part is run.content.root else part.header
+            return (run.header,)
+        parts = tuple(run.part.walk()) if self.anychild else (run.part,)
+        run.spend(PART * len(parts))
+        # The message's own header may have been edited.
+        return [run.header if part is run.content.root else part.header for part in parts]
 
 
 @dataclass(frozen=True, slots=True)
-class HeaderTest:
+class Fields:
+    """The header fields that a test looks at; `constant` are their names in lower case, where no variable stands in
+    them."""
+
+    names: Texts
+    index: Index
+    where: Where
+    constant: tuple[str, ...] | None
+
+    def of(self, run: Run) -> list[tuple[Header, str]]:
+        """The headers, and in each the names (in lower case)."""
+        names = self.constant
+        if names is None:
+            names = tuple(name.lower() for name in self.names.get(run))
+        if not self.where.mime:
+            header = run.header
+            return [(header, name) for name in names]
+        return [(header, name) for header in self.where.headers(run) for name in names]
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderValues:
     """`header`."""
 
-    names: Texts
-    index: Index
-    where: Where
+    fields: Fields
     option: MimeOption | None
-    matcher: Matcher
 
-    def holds(self, run: Run) -> bool:
+    def of(self, run: Run) -> Sequence[str]:
         values: list[str] = []
-        for header in self.where.headers(run):
-            for name in self.names.get(run):
-                found = self.index.pick(header.values(name.lower()))
-                if self.option is not None:
-                    found = tuple(text for value in found for text in self.option.of(name.lower(), value))
-                values += found
-        return self.matcher.match(run, values)
+        for header, name in self.fields.of(run):
+            found = self.fields.index.pick(header.values(name))
+            if self.option is not None:
+                found = tuple(text for value in found for text in self.option.of(name, value))
+            values += found
+        return values
 
 
 @dataclass(frozen=True, slots=True)
-class AddressTest:
+class AddressValues:
     """`address`."""
 
-    names: Texts
-    index: Index
-    where: Where
+    fields: Fields
     part: AddressPart
-    matcher: Matcher
 
-    def holds(self, run: Run) -> bool:
+    def of(self, run: Run) -> Sequence[str]:
         values: list[str] = []
-        for header in self.where.headers(run):
-            for name in self.names.get(run):
-                lower = name.lower()
-                if self.names.constant is None and lower not in ADDRESS_HEADERS:
-                    raise RuntimeFault(f'expected a header field with addresses, not "{name}"')
-                for number in self.index.of(len(header.named(lower))):
-                    values += self.part.of_list(header.addresses(lower, number), run.state.delimiters)
-                    if self.part.kind == "all" and not header.values(lower)[number]:
-                        values.append("")  # a field without anything has an empty address, as with Pigeonhole
-        return self.matcher.match(run, values)
+        for header, name in self.fields.of(run):
+            if name not in ADDRESS_HEADERS:
+                raise RuntimeFault(f'expected a header field with addresses, not "{name}"')
+            for number in self.fields.index.of(len(header.named(name))):
+                values += self.part.of_list(header.addresses(name, number), run.state.delimiters)
+                if self.part.kind == "all" and not header.values(name)[number]:
+                    values.append("")  # a field without anything has an empty address, as with Pigeonhole
+        return values
 
 
 @dataclass(frozen=True, slots=True)
-class EnvelopeTest:
+class EnvelopeValues:
     """`envelope`."""
 
     names: Texts
     part: AddressPart
-    matcher: Matcher
 
-    def holds(self, run: Run) -> bool:
+    def of(self, run: Run) -> Sequence[str]:
         values: list[str] = []
         for name in self.names.get(run):
             lower = name.lower()
@@ -126,7 +136,7 @@ class EnvelopeTest:
                 values.append("")  # the null reverse-path, whichever part of it is asked for
             elif address is not None:
                 values += self.part.of_text(address, run.state.delimiters)
-        return self.matcher.match(run, values)
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +147,7 @@ class Exists:
     where: Where
 
     def holds(self, run: Run) -> bool:
-        headers = list(self.where.headers(run))
+        headers = self.where.headers(run)
         return all(any(header.named(name.lower()) for header in headers) for name in self.names.get(run))
 
 
@@ -163,6 +173,13 @@ def index(call: Call) -> Index:
     return Index(number, call.has("last"))
 
 
+def fields(call: Call, names: str = "headers") -> Fields:
+    """The fields whose names are in this argument, with `index` and `where`.  Raises SieveError."""
+    texts = call.texts(names)
+    constant = None if texts.constant is None else tuple(name.lower() for name in texts.constant)
+    return Fields(texts, index(call), where(call), constant)
+
+
 def where(call: Call) -> Where:
     """The arguments `:mime` and `:anychild`.  Raises SieveError."""
     if call.has("anychild") and not call.has("mime"):
@@ -170,25 +187,23 @@ def where(call: Call) -> Where:
     return Where(call.has("mime"), call.has("anychild"))
 
 
-def _header(call: Call) -> HeaderTest:
-    place = where(call)
-    return HeaderTest(call.texts("headers"), index(call), place, mime_option(call), matcher(call, "keys"))
+def _header(call: Call) -> Comparison:
+    return comparison(call, HeaderValues(fields(call), mime_option(call)))
 
 
-def _address(call: Call) -> AddressTest:
-    names = call.texts("headers")
-    for each in names.items:
+def _address(call: Call) -> Comparison:
+    for each in call.texts("headers").items:
         if each.constant is not None and each.constant.lower() not in ADDRESS_HEADERS:
             raise call.error(f'expected a header field with addresses, not "{each.constant}"', "headers")
-    return AddressTest(names, index(call), where(call), address_part(call), matcher(call, "keys"))
+    return comparison(call, AddressValues(fields(call), address_part(call)))
 
 
-def _envelope(call: Call) -> EnvelopeTest:
+def _envelope(call: Call) -> Comparison:
     names = call.texts("parts")
     for each in names.items:
         if each.constant is not None and each.constant.lower() not in _ENVELOPE_PARTS:
             raise call.error(f'expected one of "from", "to", "auth", not "{each.constant}"', "parts")
-    return EnvelopeTest(names, address_part(call), matcher(call, "keys"))
+    return comparison(call, EnvelopeValues(names, address_part(call)))
 
 
 def _size(call: Call) -> Size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pillarbox.lib.sieve.actions import Notify
@@ -10,7 +11,7 @@ from pillarbox.lib.sieve.call import Call
 from pillarbox.lib.sieve.errors import RuntimeFault
 from pillarbox.lib.sieve.mailto import parse_mailto
 from pillarbox.lib.sieve.match import TAGS as MATCH_TAGS
-from pillarbox.lib.sieve.match import Matcher, matcher
+from pillarbox.lib.sieve.match import comparison
 from pillarbox.lib.sieve.run import Run
 from pillarbox.lib.sieve.signature import STRING, STRINGS, Positional, Rule, TagRule
 from pillarbox.lib.sieve.text import Text, Texts
@@ -65,13 +66,10 @@ class MethodCapability:
 
     method: Text
     capability: Text
-    matcher: Matcher
 
-    def holds(self, run: Run) -> bool:
+    def of(self, run: Run) -> Sequence[str] | None:
         value = CAPABILITIES.get(self.capability.get(run).lower())
-        if value is None or method_fault(self.method.get(run)):
-            return False
-        return self.matcher.match(run, (value,))
+        return None if value is None or method_fault(self.method.get(run)) else (value,)
 
 
 def method_fault(uri: str) -> str:
@@ -114,7 +112,7 @@ TESTS = {
         lambda call: ValidMethod(call.texts("methods")), "enotify", (Positional("methods", STRINGS),)
     ),
     "notify_method_capability": Rule(
-        lambda call: MethodCapability(call.text("method"), call.text("capability"), matcher(call, "keys")),
+        lambda call: comparison(call, MethodCapability(call.text("method"), call.text("capability"))),
         "enotify",
         (Positional("method", STRING), Positional("capability", STRING), Positional("keys", STRINGS)),
         MATCH_TAGS,

@@ -68,12 +68,14 @@ _OUTSIDE, _WORD, _OTHER = 0, 1, 2  # kinds of what stands beside a place
 class Expression:
     """A compiled expression.  Not for several threads at a time."""
 
-    __slots__ = ("_automaton", "_fold", "_program", "_slots", "needles", "pattern")
+    __slots__ = ("_automaton", "_fold", "_program", "_slots", "effort", "needles", "pattern")
 
     def __init__(self, pattern: str, fold: bool) -> None:
         tree, groups = read(pattern, fold)
         self.pattern = pattern
         self.needles = needles(tree)
+        self.effort = (len(self.needles), 0)
+        """That of `match.Pattern`."""
         self._fold = fold
         program: list[_Instruction] = []
         _emit(Group(0, tree), program)
@@ -93,6 +95,14 @@ class Expression:
     def search(self, text: str, spend: Spend) -> bool:
         """Whether it matches anywhere."""
         return self._automaton.search(text, spend)
+
+    def find(self, text: str, spend: Spend) -> bool | None:
+        """`search`, for `match.Pattern`."""
+        return self._automaton.search(text, spend) or None
+
+    def spans(self, text: str, found: bool, spend: Spend) -> list[Span]:
+        """`groups`, for `match.Pattern`."""
+        return self.groups(text, spend)
 
     def groups(self, text: str, spend: Spend) -> list[Span]:
         """The spans of the leftmost match and of its groups, (-1, -1) for one that took no part; [] for no match."""

@@ -55,13 +55,14 @@ class Run:
 class Wildcards:
     """A whole expression, ready to be matched.
 
-    `needle`: the longest text between two stars, without which nothing fits; "" where there is none.
+    `needles`: the longest text between two stars, without which nothing fits; `effort` is that of `match.Pattern`.
     """
 
     runs: tuple[Run, ...]
-    needle: str
+    needles: tuple[str, ...]
+    effort: tuple[int, int]
 
-    def places(self, text: str, spend: Callable[[int], None]) -> list[int] | None:
+    def find(self, text: str, spend: Callable[[int], None]) -> list[int] | None:
         """Where each run stands; None where the text does not fit."""
         first, last = self.runs[0], self.runs[-1]
         end = len(text) - last.length
@@ -80,7 +81,7 @@ class Wildcards:
         found.append(end)
         return found
 
-    def spans(self, text: str, places: list[int]) -> list[Span]:
+    def spans(self, text: str, places: list[int], spend: Callable[[int], None]) -> list[Span]:
         """What each wildcard stands for in its order, behind the whole text, where the runs stand at these places."""
         spans = [(0, len(text)), *self.runs[0].questions(0)]
         position = self.runs[0].length
@@ -111,4 +112,5 @@ def compile_wildcards(key: str) -> Wildcards:
                 pieces = []
         else:
             piece.append(character)
-    return Wildcards(tuple(runs), max((piece for run in runs[1:-1] for piece in run.pieces), key=len, default=""))
+    needle = max((piece for run in runs[1:-1] for piece in run.pieces), key=len, default="")
+    return Wildcards(tuple(runs), (needle,) if needle else (), (1, 100 * len(runs)))

@@ -20,10 +20,10 @@ def fuzz(data: bytes) -> None:
     """What is found has a place and the texts that it needs; the steps are bounded; wildcards are never a fault."""
     pattern, _, text = data.decode("utf-8", "replace").partition("\n")
     wildcards = compile_wildcards(pattern[:200])
-    places = wildcards.places(text, _Steps())
+    places = wildcards.find(text, _Steps())
     if places is not None:
-        assert all(0 <= start <= end <= len(text) for start, end in wildcards.spans(text, places))
-        assert Haystack(text, many=True).has(wildcards.needle)
+        assert all(0 <= start <= end <= len(text) for start, end in wildcards.spans(text, places, _Steps()))
+        assert all(map(Haystack(text, many=True).has, wildcards.needles))
     for fold in (False, True):
         try:
             expression = compile_expression(pattern[:200], fold)
