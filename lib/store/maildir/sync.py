@@ -11,6 +11,7 @@ A look at a large mailbox takes long: where the caller is in haste (`patience`) 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Final
 
 from pillarbox.lib.store import patience
@@ -122,18 +123,21 @@ class Synchronizer:
         before = self.directories.stamps()
         fresh, present = self.directories.list_quietly()
         moved = self._intake.take(fresh)
-        places = {base_of(name): (FRESH, name) for name in fresh if name not in moved}
-        places.update((base_of(name), (0, name)) for name in present)
-        places.update((base_of(name), (0, name)) for name in moved.values())
-        by_text = {os.fsdecode(base): place for base, place in places.items()}
+        # All names are held at once, and each once only: there may be very many.
+        present.update(moved.values())
+        fresh.difference_update(moved)
+        fresh.difference_update(present)
+        by_base = {os.fsdecode(base_of(name)): name for name in fresh}
+        by_base.update((os.fsdecode(base_of(name)), name) for name in present)
+        del present
         # What was told to be gone, and is back, is a new message (RFC 9051 section 2.3.1.1).
         next_uid = told.state.uid_next if told is not None else 1
         back = {
             base
-            for base in by_text
+            for base in by_base
             if told is not None and (uid := names.uids.get(base, next_uid)) < next_uid and told.position(uid) is None
         }
-        unknown = sorted((base for base in by_text if base not in names.uids or base in back), key=arrival_key)
+        unknown = sorted((base for base in by_base if base not in names.uids or base in back), key=arrival_key)
         if unknown:
             self._uids.assign(names, unknown)
         # The clock may have been set back since an index that is no more told of the last changes.
@@ -143,24 +147,29 @@ class Synchronizer:
                 max(before) // 1000 + _AFTER_CHANGE + ahead(self._uids.directory),
             )
         )
-        with_dates = len(by_text) <= MOST_DATES
-        rows = []
-        for uid, base in sorted((names.uids[base], base) for base in by_text):
-            bit, name = by_text[base]
-            size, date = facts(self.directories, bit, name, names.extensions.get(uid, ""), with_dates)
-            rows.append((uid, Row(mark_of_name(name) | bit, modseq, size, date, name)))
+        with_dates = len(by_base) <= MOST_DATES
+
+        def rows() -> Iterator[tuple[int, Row]]:
+            for base in sorted(by_base, key=names.uids.__getitem__):
+                uid, name = names.uids[base], by_base[base]
+                bit = FRESH if name in fresh else 0
+                size, date = facts(self.directories, bit, name, names.extensions.get(uid, ""), with_dates)
+                yield uid, Row(mark_of_name(name) | bit, modseq, size, date, name)
+
+        columns = Columns.of(rows())
         state = self._stamped(State(modseq=modseq), before, self.directories.stamps() if moved else before, True)
         if moved:
-            state = _changed_by_us(state, len(rows))
+            state = _changed_by_us(state, len(by_base))
+        by_base.clear()
         state = self._uids.reflected(state, names)
         state = state._replace(uidls=sum(1 for words in names.extensions.values() if " P" in f" {words}"))
         self._live.start_anew(
-            Columns.of(rows),
+            columns,
             state,
             uid_validity=names.uid_validity,
             guid=names.guid.encode("ascii", "replace")[:32],
         )
-        self._intake.numbered((row.name, uid) for uid, row in rows)
+        self._intake.numbered(zip(columns.names, columns.uids, strict=True))
 
     # --- what changed
 

@@ -11,16 +11,18 @@ Losing it costs UIDs, never mail: the next open makes a new one with a new UIDVA
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final
 
 from pillarbox.lib.store.interface import StoreUnavailable
-from pillarbox.lib.system.files import write_all, write_file
+from pillarbox.lib.system.files import sync_directory, write_all
 
 _VERSION: Final = 2
 _OLD_VERSION: Final = 1
@@ -125,24 +127,32 @@ def _row(values: list[Any]) -> Row:
 
 def parse(data: bytes) -> Index | None:
     """Read a whole index; None when it cannot be understood."""
-    lines = data.split(b"\n")
+    file = io.BytesIO(data)  # not all lines at once: there may be very many
     try:
-        head = json.loads(lines[0])
+        head = json.loads(file.readline())
         if head["version"] not in (_VERSION, _OLD_VERSION):
             return None
         index = Index(*_numbers(head), object_id=str(head.get("object_id", "")))
         old = head["version"] == _OLD_VERSION
-        count = sum(map(bool, lines[1:])) if old else int(head["rows"])
-        index.rows = [_row(json.loads(line)) for line in lines[1 : count + 1]]
-        uids = [row.uid for row in index.rows]
-        if (not old and len(lines) < count + 2) or uids != sorted(set(uids)):
+        if old:
+            index.rows = [_row(json.loads(line)) for line in file if line.strip()]
+        else:
+            index.rows = [_row(_whole(file.readline())) for _ in range(int(head["rows"]))]
+        if any(one.uid >= other.uid for one, other in pairwise(index.rows)):
             return None
     except _UNREADABLE:
         return None
     if not old:
-        index.written = sum(map(len, lines[: count + 1])) + count + 1
-        _take_changes(index, lines[count + 1 :])
+        index.written = file.tell()
+        _take_changes(index, file.read().split(b"\n"))
     return index
+
+
+def _whole(line: bytes) -> list[Any]:
+    if not line.endswith(b"\n"):
+        raise ValueError("half a line")
+    values: list[Any] = json.loads(line)
+    return values
 
 
 def _numbers(head: dict[str, Any]) -> tuple[int, int, int, int, int]:
@@ -210,11 +220,19 @@ def write_index(path: str, index: Index) -> None:
     head: dict[str, int | str] = {"version": _VERSION, **index.head(), "rows": len(index.rows)}
     if index.object_id:
         head["object_id"] = index.object_id
-    lines = [json.dumps(head), *(json.dumps(row.fields()) for row in index.rows), ""]
-    data = "\n".join(lines).encode()
     index.written = -1
-    write_file(path, data, 0o600)
-    index.written, index.changed = len(data), 0
+    temporary = f"{path}.new"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(json.dumps(head).encode() + b"\n")
+        for row in index.rows:
+            file.write(json.dumps(row.fields()).encode() + b"\n")
+        written = file.tell()
+        file.flush()
+        os.fsync(fd)
+    os.rename(temporary, path)
+    sync_directory(os.path.dirname(path))
+    index.written, index.changed = written, 0
 
 
 def append_change(path: str, index: Index, rows: Iterable[Row], gone: Iterable[int], *, durable: bool) -> bool:
