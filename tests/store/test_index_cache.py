@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillarbox.lib.store.index import cache as module
-from pillarbox.lib.store.index import cache_file
+from pillarbox.lib.store.index import cache_file, cache_shared
 from pillarbox.lib.store.index.cache import FileCache
 from pillarbox.lib.store.interface import Mailbox
 
@@ -217,7 +217,7 @@ def test_large_values_and_unknown_fields_are_not_kept(tmp_path: Path) -> None:
 
 
 def test_a_file_that_has_become_too_large_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FILE_LIMIT", 1000)
+    monkeypatch.setattr(cache_shared, "FILE_LIMIT", 1000)
     for uid in range(1, 100):
         filled(tmp_path, range(uid, uid + 1))
     path = tmp_path / "cache"
@@ -342,3 +342,26 @@ def _put(path: Path, uids: range) -> None:
         assert cache.get("envelope", uid) is None
         cache.put("envelope", uid, value(uid))
     cache.close()
+
+
+def test_a_large_file_is_sorted_beside_the_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_shared, "AT_ONCE", 1000)
+    owner = Owner(*range(1, 3000))
+    ours = opened(tmp_path, owner)
+    inode = 0
+    for uid in range(1, 4000):
+        ours.put("envelope", uid, value(uid))
+        if uid == 600:
+            ours.flush()
+            inode = (tmp_path / "cache").stat().st_ino
+    ours.flush()
+    for thread in threading.enumerate():
+        if thread.name == "cache-sorter":
+            thread.join()
+    assert (tmp_path / "cache").stat().st_ino != inode
+    ours.put("envelope", 4000, value(4000))
+    ours.flush()
+    wanted = [1, 599, 2000, 2999, 3999, 4000]
+    assert [ours.get("envelope", uid) for uid in wanted] == list(map(value, wanted))
+    assert [opened(tmp_path, owner).get("envelope", uid) for uid in wanted] == list(map(value, wanted))
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
