@@ -24,8 +24,9 @@ from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.config.parameters.imapd import IMAP_APPEND_LIMIT
-from pillarbox.lib.store.apart import patiently
+from pillarbox.lib.store.apart import apart, patiently, to_its_end
 from pillarbox.lib.store.interface import Appended, Appender, MailboxNotFound, StoreError
+from pillarbox.lib.store.patience import Later, in_haste
 
 MESSAGE_LIMIT = 1000
 """Messages of one command: each holds a file open until the end."""
@@ -211,8 +212,6 @@ class Appending:
         """The command is complete; `rest` is what followed the last literal.  Raises BadSyntax, StoreError."""
         try:
             await self.read(Cursor(rest))
-            # The disk takes its time; the other sessions of this process have the loop meanwhile.
-            await asyncio.get_running_loop().run_in_executor(None, _sync, tuple(self._messages))
             done = await self._commit()
             if self._old is not None:
                 return await self._replace(done[0])
@@ -223,9 +222,13 @@ class Appending:
 
     async def _commit(self) -> list[Appended]:
         done: list[Appended] = []
+        store = partial(_store, self._messages, done)
         try:
-            for appender, begin in self._messages:
-                done.append(await patiently(partial(appender.commit, begin.flags, begin.keywords, begin.date)))
+            # The disk takes its time; the other sessions of this process have the loop meanwhile.
+            try:
+                await to_its_end(asyncio.get_running_loop().run_in_executor(None, in_haste, store))
+            except Later:
+                await apart(store)
         except StoreError:
             if done:
                 await self._take_back(done)
@@ -269,9 +272,13 @@ class Appending:
             appender.abort()
 
 
-def _sync(messages: Sequence[tuple[Appender, Begin]]) -> None:
-    for appender, begin in messages:
+def _store(messages: Sequence[tuple[Appender, Begin]], done: list[Appended]) -> None:
+    """Store those that are not `done` yet."""
+    left = messages[len(done) :]
+    for appender, begin in left:
         appender.sync(begin.date)
+    for appender, begin in left:
+        done.append(appender.commit(begin.flags, begin.keywords, begin.date))
 
 
 def complete(syntax: Syntax, opening: Opening) -> Action:

@@ -137,6 +137,7 @@ def parse(syntax: Syntax) -> Action:
             give_up(session, returned)
             raise unknown_charset()
         for name in names:
+            await session.breathe()
             if name == here:
                 await _search(session, syntax, session, key, returned)
                 continue

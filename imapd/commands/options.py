@@ -32,7 +32,7 @@ class SelectParameter:
     def before(self, session: Session) -> None:
         """The mailbox is about to be opened.  Raises BadSyntax, CommandFailed."""
 
-    def opened(self, session: Session) -> None:
+    async def opened(self, session: Session) -> None:
         """The mailbox is open and described: send what else there is to say."""
 
 

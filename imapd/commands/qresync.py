@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pillarbox.imapd.commands.command import Syntax
 from pillarbox.imapd.commands.condstore import ChangedSince
@@ -13,7 +14,9 @@ from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.protocol.sequence import SequenceSet, format_ranges
+from pillarbox.imapd.search.run import STEP, aside
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.interface import Since
 
 Range = tuple[int, int]
 EVERYTHING = SequenceSet(((1, 2**32 - 1),))
@@ -28,9 +31,12 @@ def must_be_enabled(session: Session) -> None:
 
 def vanished_line(session: Session, modseq: int, uids: SequenceSet, known: int = 0) -> bytes:
     """VANISHED (EARLIER): what of `uids` above `known` went after `modseq`; empty for nothing (section 3.2.10.1)."""
-    mailbox = session.mailbox.mailbox
-    wanted = uids.resolved(mailbox.uid_next - 1)
-    gone = list(_common(((max(low, known + 1), high) for low, high in mailbox.changed_since(modseq).vanished), wanted))
+    return _vanished_line(session, session.mailbox.mailbox.changed_since(modseq), uids, known)
+
+
+def _vanished_line(session: Session, since: Since, uids: SequenceSet, known: int = 0) -> bytes:
+    wanted = uids.resolved(session.mailbox.mailbox.uid_next - 1)
+    gone = list(_common(((max(low, known + 1), high) for low, high in since.vanished), wanted))
     return response.untagged(b"VANISHED (EARLIER)", format_ranges(gone)) if gone else b""
 
 
@@ -63,14 +69,17 @@ class Resync(SelectParameter):
         if self.numbers.ranges and b"UIDONLY" in session.enabled:
             raise BadSyntax("message numbers are not used once UIDONLY is enabled", "UIDREQUIRED")
 
-    def opened(self, session: Session) -> None:
+    async def opened(self, session: Session) -> None:
         selected = session.mailbox
         if not selected.keeps_modseqs or self.uid_validity != selected.mailbox.uid_validity:
             return
-        session.send(vanished_line(session, self.modseq, self.uids, self._known(selected.uids)))
+        since = await aside(selected.count, partial(selected.mailbox.changed_since, self.modseq))
+        session.send(_vanished_line(session, since, self.uids, self._known(selected.uids)))
         wanted = self.uids.resolved(selected.mailbox.uid_next - 1)
         starts = [low for low, _ in wanted]
-        for state in selected.mailbox.changed_since(self.modseq).changed:
+        for step, state in enumerate(since.changed):
+            if not step % STEP:
+                await session.breathe()
             place = bisect_right(starts, state.uid) - 1
             index = selected.index(state.uid)
             if place >= 0 and state.uid <= wanted[place][1] and index is not None:

@@ -165,8 +165,7 @@ def answer(
 
 def highest_modseq(selected: Selected, indexes: Iterable[int]) -> int:
     """The highest MODSEQ of these messages (RFC 7162 section 3.1.6)."""
-    messages = selected.mailbox.messages
-    return max(messages[index].modseq for index in indexes)
+    return max(map(selected.mailbox.messages.modseqs().__getitem__, indexes))
 
 
 def extended_line(syntax: Syntax, returned: Returned, found: SearchFound, *, with_modseq: bool = False) -> bytes:

@@ -30,7 +30,7 @@ async def open_mailbox(
     if b"IMAP4REV2" in session.enabled:
         session.send(selected_line(session, name))
     for parameter in parameters:
-        parameter.opened(session)
+        await parameter.opened(session)
     if session.mailbox.mailbox.read_only:
         return Reply("Examine completed." if read_only else "Select completed.", "READ-ONLY")
     return Reply("Select completed.", "READ-WRITE")

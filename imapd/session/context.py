@@ -36,6 +36,9 @@ TURN = 0.01
 PROGRESS_EVERY = 10.0
 """Seconds after which a client hears of a command that is still under way."""
 
+TOLD = 64
+"""Changes that a client is told of between two looks at the clock."""
+
 TREES_KEPT = 64
 """Part trees that are kept: a client asks for BODYSTRUCTURE, then for one part after the other."""
 
@@ -188,7 +191,11 @@ class Session:
                     return
                 with_uid, with_flags = True, wanted.flags  # RFC 5465 section 5.1
             before = self.selected.mailbox.uid_next
-            self.send_all(await self.selected.refresh(with_uid=with_uid, with_flags=with_flags))
+            lines = await self.selected.refresh(with_uid=with_uid, with_flags=with_flags)
+            for step, line in enumerate(lines):
+                self.send(line)
+                if step % TOLD == TOLD - 1:
+                    await self.breathe()
             if self.selected.mailbox.uid_next != before:
                 self.text_indexing.arrived(self.store, self.selected)
             if self.selected.contexts:

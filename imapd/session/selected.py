@@ -12,7 +12,7 @@ RFC 9586: UIDs in place of numbers).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from pillarbox.imapd.protocol import response
@@ -171,28 +171,27 @@ class Selected:
             response.status(b"*", b"OK", text, f"PERMANENTFLAGS {permanent.decode('ascii')}"),
         ]
 
-    async def refresh(self, *, with_uid: bool = False, with_flags: bool = True) -> list[bytes]:
-        """Take in what others did; without `with_flags` changes of flags are not told.
+    async def refresh(self, *, with_uid: bool = False, with_flags: bool = True) -> Iterator[bytes]:
+        """Take in what others did, and give what the client is to be told; without `with_flags` not of changed flags.
 
         Raises MailboxReplaced, StoreError.
         """
         changes = await patiently(self.mailbox.refresh)
         self._told = 0
-        return self._tell(changes, with_uid, with_flags) if changes else []
+        return self._tell(changes, with_uid, with_flags) if changes else iter(())
 
-    def _tell(self, changes: Changes, with_uid: bool, with_flags: bool) -> list[bytes]:
+    def _tell(self, changes: Changes, with_uid: bool, with_flags: bool) -> Iterator[bytes]:
         if changes.uid_validity_changed:
             raise MailboxReplaced
-        lines = self._remove(changes.expunged)
-        lines += self.keyword_lines()
+        yield from self._remove(changes.expunged)
+        yield from self.keyword_lines()
         for state in changes.changed if with_flags else ():
             index = self.index(state.uid)
             if index is not None:
-                lines.append(self.flags_line(index, state, with_uid))
+                yield self.flags_line(index, state, with_uid)
         if changes.new:
             self.count += len(changes.new)
-            lines += self._exists_lines(self.mailbox.messages.recent())
-        return lines
+            yield from self._exists_lines(self.mailbox.messages.recent())
 
     def fetch_opening(self, index: int, uid: int) -> bytes:
         """The beginning of an untagged FETCH, up to its first item: `* 7 FETCH (`."""

@@ -52,14 +52,20 @@ async def apart(call: Callable[[], T]) -> T:
         work = _Work(loop, call)
         del call
         work.begin()
-        try:
-            await asyncio.shield(work.ended)
-        except asyncio.CancelledError:
-            await asyncio.wait([work.ended])
-            raise
+        await to_its_end(work.ended)
         return work.outcome()
     finally:
         places.release()
+
+
+async def to_its_end(work: asyncio.Future[T]) -> T:
+    """The result of work in a thread, which is waited for also where the task is cancelled: it uses a store that must
+    not be closed under it."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
 
 
 class _Work(Generic[T]):
