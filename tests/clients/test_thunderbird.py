@@ -5,11 +5,14 @@ Asked for by `make test-thunderbird` only: the unpacked program takes 345 MB.
 
 from __future__ import annotations
 
+import base64
 import email
 import email.policy
 import os
+import random
 import re
 from collections.abc import Iterator
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,23 @@ def test_it_finds_the_inbox_and_shows_a_message(thunderbird: Thunderbird, person
     shown = thunderbird.do("show", "INBOX", "first")
     assert "..two dots" in shown and "grün, 水" in shown
     person.site.mail.wait_for(lambda: person.flags()["first"] == {"\\Seen"})
+
+
+def test_a_file_that_comes_with_a_message_is_what_was_sent(thunderbird: Thunderbird, person: Account) -> None:
+    octets = random.Random(1).randbytes(1_000_000)
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "sender@example.com", person.address, "with a file"
+    message.set_content("Grün.\n")
+    message.add_attachment(octets, maintype="application", subtype="octet-stream", filename="Öl.bin")
+    person.deliver(message.as_bytes(policy=email.policy.SMTP))
+    assert "Grün" in thunderbird.do("show", "INBOX", "with a file")
+    assert base64.b64decode(thunderbird.do("attachment", "INBOX", "with a file", "Öl.bin")) == octets
+
+
+def test_headers_in_utf_8_are_shown(thunderbird: Thunderbird, person: Account) -> None:
+    person.deliver("From: Jürgen <jürgen@example.com>\r\nSubject: Grüße 水\r\n\r\nHallo.\r\n".encode())
+    thunderbird.do("arrival", "INBOX", "Grüße 水")
+    assert thunderbird.state("INBOX", "Grüße 水")["author"] == "Jürgen <jürgen@example.com>"
 
 
 def test_a_message_that_arrives_while_it_waits_is_there_at_once(thunderbird: Thunderbird, person: Account) -> None:

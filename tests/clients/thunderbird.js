@@ -2,6 +2,8 @@
 // Folders are named by their path below the account ("INBOX", "Kept/Deep"), messages by their subject.
 
 const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
+const { MsgHdrToMimeMessage } = ChromeUtils.importESModule("resource:///modules/gloda/MimeMessage.sys.mjs");
+const { NetUtil } = ChromeUtils.importESModule("resource://gre/modules/NetUtil.sys.mjs");
 const { setTimeout } = ChromeUtils.importESModule("resource://gre/modules/Timer.sys.mjs");
 
 const WITHOUT_WINDOW = null;
@@ -154,6 +156,21 @@ const thunderbird = {
       const text = shown.getMessagePaneBrowser?.()?.contentDocument?.body?.textContent;
       return shown.msgLoaded && shown.gMessage?.mime2DecodedSubject == subject && text;
     });
+  },
+
+  // The octets (in base64) of a file that comes with a message, as "Save" gets them.
+  async attachment(path, subject, name) {
+    const message = await messageIn(folderAt(path), subject);
+    const mime = await new Promise(resolve => MsgHdrToMimeMessage(message, null, (_, found) => resolve(found), true));
+    const uri = mime.allAttachments.find(each => each.name == name).url;
+    let stream;
+    await ended("fetching a part", end =>
+      NetUtil.asyncFetch({ uri, loadUsingSystemPrincipal: true }, (found, status) => {
+        stream = found;
+        end(status);
+      })
+    );
+    return btoa(NetUtil.readInputStreamToString(stream, stream.available()));
   },
 
   async mark(path, subject, what, on) {
