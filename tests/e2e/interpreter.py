@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,12 +21,15 @@ from tests.peers.apt import locked
 REPOSITORY = Path(__file__).resolve().parents[2]
 SYSTEM_PYTHON = "/usr/bin/python3"
 
+_NEEDED = ("cffi", "cryptography", "dnspython", "pycparser", "pyyaml", "setproctitle", "uvloop")
+
 _TIMEOUT = 600  # seconds; packages come over the network
 
 
 def environment(directory: Path, python: str = SYSTEM_PYTHON) -> Path:
     """Make a virtual environment in `directory` as `make venv` does, but with the suite itself installed, not linked.
 
+    Only what the suite itself needs, and uvloop; linters and test tools are not installed a second time.
     Everyone can read it. Returns its bin directory. Raises AssertionError with what was said.
     """
     copy = directory / "source"
@@ -35,7 +39,11 @@ def environment(directory: Path, python: str = SYSTEM_PYTHON) -> Path:
         _copy(REPOSITORY / name, copy / name)
     shutil.copytree(REPOSITORY / "src", copy / "src", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     target = directory / "venv"
+    pinned = (copy / "requirements.txt").read_text().splitlines()
+    (copy / "requirements.txt").write_text("\n".join(line for line in pinned if _name(line) in _NEEDED) + "\n")
     script = (copy / ".ci" / "venv").read_text().replace("--no-deps -e .", "--no-deps .")
+    script, compiling = re.subn(r"(?m)^.*-m compileall .*\n", "", script)  # pip does it for what it installs
+    assert compiling == 1
     (copy / ".ci" / "venv").write_text(script)
     done = subprocess.run(
         ["sh", ".ci/venv", str(target)],
@@ -49,6 +57,11 @@ def environment(directory: Path, python: str = SYSTEM_PYTHON) -> Path:
     if done.returncode != 0:
         raise AssertionError(f"no virtual environment could be made: {done.stdout}{done.stderr}")
     return target / "bin"
+
+
+def _name(requirement: str) -> str:
+    """The package that a line of requirements.txt names."""
+    return re.split(r"[=;\s]", requirement, maxsplit=1)[0].lower()
 
 
 def shared_environment() -> Path:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import Message
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +105,7 @@ class Site:
     plain: SmtpSink
     lmtp: SmtpSink
     reports: dict[str, list[tuple[str, Message]]] = field(default_factory=lambda: defaultdict(list))
+    _seen: set[Path] = field(default_factory=set)
 
     def told(self, cell: str) -> list[Told]:
         """All that the reports about a cell say."""
@@ -119,9 +121,13 @@ class Site:
         ]
 
     def collect(self) -> None:
-        self.reports.clear()
+        """Look at what has come since the last time."""
         for box in (SENDER, OWNER):
-            for content in self.mail.mailbox(box):
+            for path in (self.mail.maildir(box) / "new").iterdir():
+                if path in self._seen:
+                    continue
+                self._seen.add(path)
+                content = path.read_bytes()
                 message = parsed(content)
                 match = re.search(r"cell-\d+-", content.decode())
                 if message.get_content_type() == "multipart/report" and match:
