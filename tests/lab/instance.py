@@ -36,6 +36,7 @@ from typing import Self
 from pillarbox.lib.ipc import encode_frame
 from tests.lab.clock import VirtualClock, seconds
 from tests.lab.ports import LOOPBACK, SERVICE_PORTS, base_port, give_back
+from tests.lab.prepared import PREPARED
 from tests.lab.processes import alive, end_tree, in_a_test, tree
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -55,6 +56,10 @@ _MAILQ = "import sys; from pillarbox.commands.postqueue import mailq; sys.exit(m
 _SETTING = r"(?m)^{name}[ \t]*:.*\n?(?:[ \t]+\S.*\n?|-[ \t].*\n?)*"
 
 
+def _module(command: str) -> str:
+    return f"pillarbox.commands.{command.replace('-', '_')}"
+
+
 class Instance:
     """One instance; a context manager that makes, starts, stops and deletes it, or these steps one by one."""
 
@@ -70,12 +75,15 @@ class Instance:
         parent: Path | None = None,
         run_as: int | None = None,
         clock: VirtualClock | None = None,
+        plain: bool = False,
     ) -> None:
         """Prepare it; nothing is made yet.
 
         `users` maps addresses to passwords; `settings` go into main.yaml; `parent` is where the directory is made;
         `run_as` is the uid under which all commands run (another than one's own needs root); `clock` is the time that
-        all programs and commands get.
+        all programs and commands get; `plain` starts an interpreter for each command, as a shell does, where else one
+        that is prepared is used (tests.lab.prepared): for tests of what processes cost or hold.  Outside of tests
+        every instance is plain.
         """
         self.hostname, self.domains, self.users = hostname, tuple(domains), dict(users or {})
         self.settings = dict(settings or {})
@@ -89,6 +97,7 @@ class Instance:
         if run_as is not None:
             os.chown(self.directory, run_as, run_as)
         self._master: int | None = None
+        self._plain = plain
         self.clock = clock
         if clock is not None:
             clock.on_advance.append(self.wake)
@@ -193,8 +202,7 @@ class Instance:
         """The command line of one of our commands, e.g. `["mailq"]`, independent of what is on PATH."""
         if arguments[0] == "mailq":  # the one command that shares a module with another
             return [sys.executable, "-P", "-c", _MAILQ, *arguments[1:]]
-        module = arguments[0].replace("-", "_")
-        return [sys.executable, "-P", "-m", f"pillarbox.commands.{module}", *arguments[1:]]
+        return [sys.executable, "-P", "-m", _module(arguments[0]), *arguments[1:]]
 
     def environment(self, configured: bool = True) -> dict[str, str]:
         """The environment in which our commands find their code and this instance."""
@@ -224,30 +232,49 @@ class Instance:
         """
         user = self.run_as if user is None else user
         # Output goes to a file: a daemon that keeps a pipe open would make the command seem never to end.
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            done = subprocess.run(
-                self.command(arguments),
-                input=input.encode() if isinstance(input, str) else input,
-                stdout=out,
-                stderr=err,
-                env=self.environment(configured),
-                cwd=self.directory,
-                timeout=_COMMAND_TIMEOUT,
-                user=user,
-                group=user,
-                extra_groups=None if user is None else [],
-            )
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            given.write(input.encode() if isinstance(input, str) else input)
+            given.seek(0)
+            command, environment = self.command(arguments), self.environment(configured)
+            if self._is_ordinary(arguments, user):
+                status = PREPARED.run(
+                    _module(arguments[0]),
+                    arguments[1:],
+                    (given, out, err),
+                    environment,
+                    self.directory,
+                    _COMMAND_TIMEOUT,
+                )
+            else:
+                status = subprocess.run(
+                    command,
+                    stdin=given,
+                    stdout=out,
+                    stderr=err,
+                    env=environment,
+                    cwd=self.directory,
+                    timeout=_COMMAND_TIMEOUT,
+                    user=user,
+                    group=user,
+                    extra_groups=None if user is None else [],
+                ).returncode
             texts = []
             for file in (out, err):
                 file.seek(0)
                 texts.append(file.read().decode("utf-8", "replace"))
-        result = subprocess.CompletedProcess(done.args, done.returncode, *texts)
-        if check and done.returncode != 0:
+        result = subprocess.CompletedProcess(command, status, *texts)
+        if check and status != 0:
             raise AssertionError(
-                f"{' '.join(arguments)} ended with status {done.returncode}\n{texts[0]}{texts[1]}\n"
+                f"{' '.join(arguments)} ended with status {status}\n{texts[0]}{texts[1]}\n"
                 + "\n".join(self.log_lines()[-_LOG_TAIL:])
             )
         return result
+
+    def _is_ordinary(self, arguments: Sequence[str], user: int | None) -> bool:
+        """Whether a command can run in the prepared interpreter."""
+        ours = type(self).command is Instance.command and type(self).environment is Instance.environment
+        measured = self._plain or "PYTEST_CURRENT_TEST" not in os.environ
+        return ours and not measured and self.clock is None and user is None and arguments[0] != "mailq"
 
     # What it holds
 

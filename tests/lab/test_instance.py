@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import smtplib
 import socket
 import subprocess
@@ -48,6 +49,49 @@ def test_mail_reaches_a_mailbox_and_the_log_says_so(shared: Instance) -> None:
     assert b"\n\nhello\n" in shared.mailbox(BOB)[0]
     shared.wait_for(lambda: shared.log_matching(f"to=<{BOB}>.*status=sent"))
     shared.wait_for(lambda: not shared.queue_ids())
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Instance]:
+    with Instance(users={ANN: "secret", BOB: "secret"}, plain=True) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["postconf", "-h", "mail_name", "nosuch_parameter"],
+        ["postmap", "-q", "key", "inline:{key=value}"],
+        ["postmap", "-q", "other", "inline:{key=value}"],
+        ["postmap", "-q", "-", "inline:{key=value}"],
+        ["postqueue", "--no-such-option"],
+        ["pillarbox", "status"],
+        ["pillarbox", "reload"],
+        ["sendmail", "-bv"],
+    ],
+    ids=" ".join,
+)
+def test_a_prepared_interpreter_does_what_a_new_one_does(shared: Instance, plain: Instance, command: list[str]) -> None:
+    """Each of the two runs it for an instance of its own; what names an instance is left out."""
+
+    def outcome(instance: Instance) -> list[object]:
+        done = instance.run(command, input="key\nother\n")
+        texts = [re.sub(r"PID: \d+", "", text.replace(str(instance.root), "")) for text in (done.stdout, done.stderr)]
+        return [done.returncode, *texts]
+
+    assert outcome(shared) == outcome(plain)
+
+
+def test_processes_of_a_prepared_start_have_titles_and_files_like_others(shared: Instance, plain: Instance) -> None:
+    def held(instance: Instance) -> set[tuple[str, int]]:
+        processes = [each.pid for each in tree(instance.master_pid())]
+        return {(title(pid), len(os.listdir(f"/proc/{pid}/fd"))) for pid in processes}
+
+    for instance in (shared, plain):
+        instance.stop()
+        instance.start()
+    shared.wait_for(lambda: held(shared) == held(plain))
+    assert "pillarbox: master" in {name for name, _ in held(shared)}
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])

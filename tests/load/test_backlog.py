@@ -25,7 +25,7 @@ SHOWQ_CEILING = 8_000_000
 
 @pytest.fixture(scope="module")
 def mail() -> Iterator[Instance]:
-    with Instance(users={BOB: PASSWORD}) as instance:
+    with Instance(users={BOB: PASSWORD}, plain=True) as instance:
         yield instance
 
 

@@ -22,7 +22,7 @@ USERS = [f"user{number}@example.org" for number in range(20)]
 
 @pytest.fixture(scope="module")
 def mail() -> Iterator[Instance]:
-    with Instance(users=dict.fromkeys(USERS, "secret")) as instance:
+    with Instance(users=dict.fromkeys(USERS, "secret"), plain=True) as instance:
         for user in USERS:
             _fill(instance, user)
         with idle(instance, USERS, 40), idle(instance, USERS, 40, tls=True):

@@ -25,7 +25,7 @@ _MANY = 2000
 @pytest.fixture(scope="module")
 def mail() -> Iterator[Instance]:
     settings = {"message_size_limit": str(_MESSAGE + 1_000_000), "smtpd_timeout": "300s"}
-    with Instance(users={BOB: PASSWORD}, settings=settings) as instance:
+    with Instance(users={BOB: PASSWORD}, settings=settings, plain=True) as instance:
         with idle(instance, 50), idle(instance, 50, tls=True):
             pass  # what a process makes once is no session's
         yield instance

@@ -59,7 +59,7 @@ def test_the_options_of_a_service_count_too(command: str, options: dict[str, str
 
 def test_the_processes_of_a_system_at_rest() -> None:
     names = []
-    with Instance() as mail:
+    with Instance(plain=True) as mail:
         for process in tree(mail.master_pid()):
             title = Path(f"/proc/{process.pid}/cmdline").read_text().rstrip("\0").split(": ", 1)[1]
             names.append(title.split(" ")[0])
