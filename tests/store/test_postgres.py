@@ -6,13 +6,17 @@ import asyncio
 import multiprocessing
 import os
 import select
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pillarbox.lib.store import open_store
+from pillarbox.lib.store.delivering import Delivery
 from pillarbox.lib.store.interface import INBOX, SEEN, MailboxBusy, StoreUnavailable
+from pillarbox.lib.store.patience import Later, in_haste
+from pillarbox.lib.store.patience import waiting as waiting_for
 from pillarbox.lib.store.sql import connection, pool, waiting
 from pillarbox.lib.store.sql.place import Place, parse_place
 from pillarbox.lib.store.sql.pool import Pool, migrate
@@ -258,16 +262,110 @@ def test_two_nodes_lock_a_session_out(node: Node) -> None:
         pass
 
 
-def test_a_writer_that_holds_the_account_for_too_long_is_told_of(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = node()
+def test_a_writer_that_holds_the_account_for_too_long_is_told_of(node: Node) -> None:
+    here, there = node(), node()
     here.append(INBOX, [letter("one")])
-    monkeypatch.setitem(connection._SETTINGS, "lock_timeout", "50ms")  # type: ignore[index]
-    there = node()
     with here._database.writing(durable=True):
-        with pytest.raises(MailboxBusy):
+        with waiting_for(0.4), pytest.raises(MailboxBusy):
             there.append(INBOX, [letter("two")])
+        with pytest.raises(Later):
+            in_haste(lambda: there.append(INBOX, [letter("two")]))
         assert there.status(INBOX).messages == 1, "who only reads does not wait"
     there.append(INBOX, [letter("two")])
+
+
+def test_a_transaction_that_was_left_open_holds_up_its_account_only(node: Node, postgresql: PostgreSQL) -> None:
+    """Those who wait for it, more than there are connections, leave some to others."""
+    store = node()
+    store.append(INBOX, [letter("one")])
+    other = SqlStore("pgsql:", PostgresDatabase(store._database._pool, "somebody else's"))  # type: ignore[attr-defined]
+    outcomes: list[str] = []
+
+    def wait() -> None:
+        try:
+            with waiting_for(60):
+                store.append(INBOX, [letter("two")])
+            outcomes.append("stored")
+        except MailboxBusy:
+            outcomes.append("busy")
+
+    with node()._database.writing(durable=True):
+        waiters = [threading.Thread(target=wait) for _ in range(2 * pool.CONNECTIONS)]
+        for waiter in waiters:
+            waiter.start()
+        for number in range(5):
+            assert other.append(INBOX, [letter(str(number))]).uid
+        assert outcomes == []
+    for waiter in waiters:
+        waiter.join()
+    assert outcomes == ["stored"] * len(waiters)
+    assert store.status(INBOX).messages == 1 + len(waiters)
+    ((there,),) = store._database._pool._begun(  # type: ignore[attr-defined]
+        lambda fresh: fresh.simple("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'")
+    )[1]
+    assert there == 0, "no transaction is left open"
+
+
+@pytest.fixture
+def giving_up(own_server: PostgreSQL, frail: Node, tmp_path: Path) -> Iterator[Callable[[int], None]]:
+    """Makes the database give up so many transactions that write messages."""
+    frail().append(INBOX, [letter("zero")])
+    own_server.execute(
+        "CREATE SEQUENCE given_up; CREATE TABLE wanted (times BIGINT); INSERT INTO wanted VALUES (0);"
+        "CREATE FUNCTION give_up() RETURNS trigger AS $$ BEGIN"
+        " IF (SELECT times FROM public.wanted) >= nextval('public.given_up')"
+        " THEN RAISE EXCEPTION 'could not serialize' USING ERRCODE = '40001'; END IF; RETURN NULL; END $$"
+        " LANGUAGE plpgsql;"
+        "CREATE CONSTRAINT TRIGGER give_up AFTER INSERT OR UPDATE OR DELETE ON pillarbox.messages"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION give_up()"
+    )
+    yield lambda times: own_server.execute(f"UPDATE wanted SET times = {times}; ALTER SEQUENCE given_up RESTART")
+    own_server.execute(
+        "DROP TRIGGER give_up ON pillarbox.messages; DROP FUNCTION give_up; DROP TABLE wanted; DROP SEQUENCE given_up"
+    )
+
+
+def test_what_the_database_gives_up_is_done_again(giving_up: Callable[[int], None], frail: Node) -> None:
+    """At the commit, as a database does that looks for conflicts: a deadlock is told the same way."""
+    store = frail()
+    large = [b"Subject: large\r\n\r\n", *(os.urandom(60).hex().encode() + b"\r\n" for _ in range(8000))]
+    steps: list[Callable[[], object]] = [
+        lambda: store.append(INBOX, [letter("one")]),
+        lambda: store.append(INBOX, large),
+        lambda: store.deliver([Delivery(content=lambda: [letter("two")]), Delivery(content=lambda: [letter("three")])]),
+    ]
+    for step in steps:
+        giving_up(2)
+        step()
+    with store.open(INBOX) as inbox:
+        assert [state.uid for state in inbox.messages] == [1, 2, 3, 4, 5]
+        store.create("Work")
+        for change in (
+            lambda: inbox.set_flags([1, 2], "add", SEEN),
+            lambda: inbox.copy([3], "Work"),
+            lambda: inbox.move([4], "Work"),
+            lambda: inbox.expunge([1]),
+        ):
+            giving_up(2)
+            change()
+        assert [(state.uid, state.flags) for state in inbox.messages] == [(2, SEEN), (3, 0), (5, 0)]
+        with inbox.read(3) as content:
+            assert content.read() == b"".join(large)
+    with store.open("Work") as work:
+        assert [work.size(state.uid) for state in work.messages] == [sum(map(len, large)), len(letter("two"))]
+    assert list(store.check(mend=False)) == []
+
+
+def test_what_it_gives_up_again_and_again_is_told_of(giving_up: Callable[[int], None], frail: Node) -> None:
+    store = frail()
+    giving_up(1000)
+    with pytest.raises(MailboxBusy):
+        store.append(INBOX, [letter("one")])
+    (outcome,) = store.deliver([Delivery(content=lambda: [letter("two")])])
+    assert outcome is not None and outcome.dsn == "4.2.0"
+    giving_up(0)
+    assert store.status(INBOX).messages == 1
+    assert list(store.check(mend=False)) == []
 
 
 # --- a server that goes away

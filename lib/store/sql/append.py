@@ -10,7 +10,7 @@ from pillarbox.lib.store.interface import NO_KEYWORDS, Appended, Appender, Store
 from pillarbox.lib.store.lines import ToCRLF
 from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import tables
-from pillarbox.lib.store.sql.database import Database, Transaction
+from pillarbox.lib.store.sql.database import Database, Transaction, repeating
 from pillarbox.lib.store.sql.object_bodies import body_writer
 from pillarbox.lib.store.sql.pieces import BodyWriter
 from pillarbox.lib.store.sql.snapshot import MICROSECONDS
@@ -25,6 +25,7 @@ class SqlAppender(Appender):
         self._quota = quota
         self._convert = ToCRLF()
         self._body: BodyWriter | None = body_writer(database)
+        self._prepared = False
 
     @property
     def size(self) -> int:
@@ -35,6 +36,7 @@ class SqlAppender(Appender):
         if self._body is not None:
             self._body.write(self._convert.feed(data))
 
+    @repeating
     def commit(
         self, flags: int = 0, keywords: Collection[str] = NO_KEYWORDS, internal_date: float | None = None
     ) -> Appended:
@@ -45,10 +47,12 @@ class SqlAppender(Appender):
         return done
 
     def prepare(self) -> None:
-        """All has been written: do what needs no transaction; once, before `store`.  Raises StoreError."""
+        """All has been written: do what needs no transaction, before `store`.  Raises StoreError."""
         if self._body is None:
             raise StoreUnavailable("the message is already stored or thrown away")
-        self._body.prepare()
+        if not self._prepared:
+            self._body.prepare()
+            self._prepared = True
 
     def store(
         self,
@@ -61,7 +65,7 @@ class SqlAppender(Appender):
         saved: float | None = None,
     ) -> Appended:
         """The message in a transaction that stores others too; `uid` is one that the mailbox keeps free, if not the
-        next.  Raises StoreError."""
+        next.  Where that transaction comes to nothing it may be done again.  Raises StoreError."""
         if self._body is None:
             raise StoreUnavailable("the message is already stored or thrown away")
         now = time.time_ns() // 1000

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
-from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError, StoreUnavailable
-from pillarbox.lib.store.locks import LOCK_TIMEOUT
-from pillarbox.lib.store.sql.database import Row, Value
+from pillarbox.lib.store.interface import OverQuota, StoreError, StoreUnavailable
+from pillarbox.lib.store.patience import busy
+from pillarbox.lib.store.sql.database import Conflict, Row, Value
 from pillarbox.lib.store.sql.place import Place
 from pillarbox.lib.tables.query_tls import opportunistic
 
@@ -24,13 +24,15 @@ SCHEMA: Final = "pillarbox"
 _CONNECT_TIMEOUT: Final = 5
 """Seconds to wait for each answer while connecting; an event loop stands still meanwhile."""
 _TIMEOUT: Final = 30
-"""Seconds to wait for an answer: longer than the server lets a statement wait for a lock."""
+"""Seconds to wait for an answer."""
+LOCK_WAIT: Final = 0.25
+"""Seconds to wait for a lock on a connection; who waits longer lets others have the connection meanwhile."""
 _SETTINGS: Final = {
     "client_encoding": "UTF8",
     "search_path": SCHEMA,
     "bytea_output": "hex",
     "extra_float_digits": "0",
-    "lock_timeout": f"{LOCK_TIMEOUT:g}s",
+    "lock_timeout": f"{LOCK_WAIT:g}s",
     # The account is locked: a front end that was stopped in the middle must not hold it for ever.
     "idle_in_transaction_session_timeout": "60s",
 }
@@ -110,7 +112,7 @@ class Connection:
         except (InterfaceError, OSError, struct.error, LookupError, AttributeError, ValueError) as error:
             cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
             reason = (isinstance(cause, OSError) and cause.strerror) or str(cause)
-            raise ConnectionLost(f"{self.where}: {reason}") from error
+            raise ConnectionLost(f"{self.where}: {reason}") from None
 
     # --- waiting for notifications
     def unbuffered(self) -> None:
@@ -141,7 +143,7 @@ def _first_line(path: str) -> str:
         with open(path, encoding="utf-8") as file:
             return file.readline(4096).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreUnavailable(f"passfile {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise StoreUnavailable(f"passfile {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 @cache
@@ -156,9 +158,9 @@ def _text(value: Value) -> str:
 
 _CODES: Final[dict[str, Callable[[str], StoreError]]] = {
     "53100": OverQuota,  # disk_full
-    "55P03": MailboxBusy,  # lock_not_available
-    "40P01": MailboxBusy,  # deadlock_detected
-    "40001": MailboxBusy,  # serialization_failure
+    "55P03": busy,  # lock_not_available
+    "40P01": Conflict,  # deadlock_detected
+    "40001": Conflict,  # serialization_failure
 }
 
 

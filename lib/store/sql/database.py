@@ -6,17 +6,21 @@ Statements are written with `?1`, `?2` ... for their values, each with one type 
         transaction.execute("UPDATE ... WHERE account = ?1", transaction.account)
 
 Everything raises StoreUnavailable where the database cannot be reached or is damaged, MailboxBusy where another
-process holds it for too long, OverQuota where the disk is full; then nothing of the transaction has happened, unless
-the connection was lost while the commit was under way: that is told as StoreUnavailable too, and nobody knows.
+process holds it for too long (`Later` to who is in haste, `lib.store.patience`), OverQuota where the disk is full; then
+nothing of the transaction has happened, unless the connection was lost while the commit was under way: that is told as
+StoreUnavailable too, and nobody knows.  A Conflict is told where the database itself gave up a transaction that may
+well come to its end the next time: what is `repeating` does it again.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, TypeAlias
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
+from pillarbox.lib.store.interface import MailboxBusy
 from pillarbox.lib.store.quota import Quota, Usage
 from pillarbox.lib.store.sql.objects import Objects
 from pillarbox.lib.store.sql.totals import DomainTotal
@@ -26,8 +30,32 @@ NEW_ACCOUNT: Final = (
 )
 """Makes the row of an account that is not known yet."""
 
+REPEATED: Final = 4
+"""How often a transaction is begun that the database gives up."""
+
 Value: TypeAlias = "int | str | bytes"
 Row: TypeAlias = "tuple[Any, ...]"
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Conflict(MailboxBusy):
+    """The database has given up a transaction for the sake of another: a deadlock, or a serialization failure."""
+
+
+def repeating(call: Callable[P, T]) -> Callable[P, T]:
+    """For what changes nothing but in one transaction, and remembers it only afterwards."""
+
+    @wraps(call)
+    def repeat(*arguments: P.args, **named: P.kwargs) -> T:
+        for _ in range(REPEATED - 1):
+            try:
+                return call(*arguments, **named)
+            except Conflict:
+                pass
+        return call(*arguments, **named)
+
+    return repeat
 
 
 class Transaction(ABC):

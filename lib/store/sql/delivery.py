@@ -14,7 +14,7 @@ from pillarbox.lib.store.interface import INBOX, BadMailboxName, MailboxNotFound
 from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import tables
 from pillarbox.lib.store.sql.append import SqlAppender
-from pillarbox.lib.store.sql.database import Database, Transaction
+from pillarbox.lib.store.sql.database import Database, Transaction, repeating
 from pillarbox.lib.store.sql.names import canonical
 from pillarbox.lib.store.sql.pieces import PIECE
 
@@ -54,23 +54,34 @@ def _store(
     if not ready:
         return
     try:
-        with database.writing(durable=True) as transaction:
-            for index, delivery, appender in ready:
-                try:
-                    if delivery.create or appender.name == INBOX:
-                        _make(transaction, appender.name)
-                    flags, keywords = split_flags(delivery.flags)
-                    appender.store(transaction, flags, keywords, delivery.date)
-                except (MailboxNotFound, OverQuota) as error:  # before anything of it was written
-                    if error.__cause__ is not None:  # the database's own disk is full: it has given up them all
-                        raise
-                    outcomes[index] = _failure(error, delivery, quota)
+        for index, failure in _store_all(database, quota, ready).items():
+            outcomes[index] = failure
     except StoreError as error:
         for index, delivery, _ in ready:
             outcomes[index] = outcomes[index] or _failure(error, delivery, quota)
     for index, _, appender in ready:
         if outcomes[index] is not None:
             appender.abort()
+
+
+@repeating
+def _store_all(
+    database: Database, quota: Quota, ready: Sequence[tuple[int, Delivery, SqlAppender]]
+) -> dict[int, DeliveryFailure]:
+    """In one transaction; gives what fails alone.  Raises StoreError."""
+    failures = {}
+    with database.writing(durable=True) as transaction:
+        for index, delivery, appender in ready:
+            try:
+                if delivery.create or appender.name == INBOX:
+                    _make(transaction, appender.name)
+                flags, keywords = split_flags(delivery.flags)
+                appender.store(transaction, flags, keywords, delivery.date)
+            except (MailboxNotFound, OverQuota) as error:  # before anything of it was written
+                if error.__cause__ is not None:  # the database's own disk is full: it has given up them all
+                    raise
+                failures[index] = _failure(error, delivery, quota)
+    return failures
 
 
 def _make(transaction: Transaction, name: str) -> None:

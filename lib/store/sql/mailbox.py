@@ -33,7 +33,7 @@ from pillarbox.lib.store.keeping import id_of
 from pillarbox.lib.store.memory_cache import MemoryCache
 from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import pieces, tables
-from pillarbox.lib.store.sql.database import Database, Row, Transaction
+from pillarbox.lib.store.sql.database import Database, Row, Transaction, repeating
 from pillarbox.lib.store.sql.names import canonical
 from pillarbox.lib.store.sql.object_bodies import clear_unused
 from pillarbox.lib.store.sql.snapshot import MICROSECONDS, ColumnSnapshot, Message
@@ -130,6 +130,7 @@ class SqlMailbox(Mailbox):
     def accepts_new_keywords(self) -> bool:
         return len(self._keywords) < tables.KEYWORDS_MOST
 
+    @repeating
     def refresh(self) -> Changes:
         stamp = self._database.stamp()
         if stamp is not None and stamp == self._stamp:
@@ -147,17 +148,16 @@ class SqlMailbox(Mailbox):
             rows = [Message(*each) for each in self._changed(transaction)]
             if any(word.lower() not in self._keywords for each in rows for word in each.keywords.split()):
                 self._keywords = tables.known_keywords(transaction, self._mailbox)
+        new = [each for each in rows if each.uid >= self.uid_next]
+        recent_from = self._claim(row) if new else 0  # before anything is remembered: it may fail
         self.messages.remove(expunged)
-        changed, new = [], []
+        changed = []
         for each in rows:
-            if each.uid >= self.uid_next:
-                new.append(each)
-            elif (position := self.messages.position(each.uid)) is not None and self.messages.change(
-                position, each.flags, each.keywords, each.modseq
-            ):
+            position = self.messages.position(each.uid) if each.uid < self.uid_next else None
+            if position is not None and self.messages.change(position, each.flags, each.keywords, each.modseq):
                 changed.append(self.messages[position])
         if new:
-            self.messages.extend(new, self._claim(row))
+            self.messages.extend(new, recent_from)
         self.uid_next, self.highest_modseq, self._stamp = row.uid_next, row.modseq, stamp
         start = len(self.messages) - len(new)
         return Changes(tuple(expunged), tuple(changed), tuple(self.messages[start:]))
@@ -290,6 +290,7 @@ class SqlMailbox(Mailbox):
         if used[0] and row.modseq == self.highest_modseq:
             self.highest_modseq = used[0]
 
+    @repeating
     def set_flags(
         self,
         uids: Collection[int],
@@ -370,6 +371,7 @@ class SqlMailbox(Mailbox):
         vanished = [uid for (uid,) in gone if uid < self.uid_next and self.messages.position(uid) is None]
         return Since(changed, tuple(_ranges(vanished)))
 
+    @repeating
     def expunge(self, uids: Collection[int]) -> tuple[int, ...]:
         self._must_be_writable()
         wanted = sorted(uid for uid in set(uids) if self.messages.position(uid) is not None)
@@ -429,6 +431,7 @@ class SqlMailbox(Mailbox):
         self._must_be_writable()
         return self._transfer(uids, destination, move=True)
 
+    @repeating
     def _transfer(self, uids: Collection[int], destination: str, *, move: bool) -> Copied:
         name = canonical(destination)
         wanted = sorted(uid for uid in set(uids) if self.messages.position(uid) is not None)

@@ -48,21 +48,21 @@ class ObjectWriter(pieces.BodyWriter):
 
     def _put(self, data: bytes) -> None:
         if self._put_so_far == self._noted:
+            noted = self._noted * 2 or _FIRST_NOTED
             with self._database.writing(durable=True) as transaction:
-                self._note(transaction)
+                self._note(transaction, noted)
+            self._noted = noted
         self._store.put(self._database.object_name(self._body, self._put_so_far), data)
         self._put_so_far += 1
 
-    def _note(self, transaction: Transaction) -> None:
-        fresh = self._noted == 0
-        self._noted = self._noted * 2 or _FIRST_NOTED
-        if fresh:
+    def _note(self, transaction: Transaction, noted: int) -> None:
+        if not self._noted:
             self._announce(transaction)
         transaction.execute(
             "UPDATE bodies SET segments = ?3 WHERE account = ?1 AND body = ?2",
             transaction.account,
             self._body,
-            self._noted,
+            noted,
         )
 
     def prepare(self) -> None:
@@ -108,13 +108,16 @@ class ObjectWriter(pieces.BodyWriter):
             raise StoreUnavailable("the message took too long to arrive")
 
     def forget(self, transaction: Transaction) -> None:
+        self._delete(transaction)
+        self._noted = self._put_so_far = 0
+
+    def _delete(self, transaction: Transaction) -> None:
         if self._noted:
             transaction.execute(
                 "UPDATE bodies SET unused_since = 1 WHERE account = ?1 AND body = ?2 AND refs = 0",
                 transaction.account,
                 self._body,
             )
-            self._noted = self._put_so_far = 0
 
     @property
     def uploaded(self) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pillarbox.lib.store.interface import MessageContent, MessageGone, StoreUnavailable
@@ -80,12 +80,14 @@ class BodyWriter:
             if len(self._packed) == HELD:
                 with self._database.writing(durable=False) as transaction:
                     self._upload(transaction)
+                self._count += len(self._packed)
+                self._packed = []
 
     def _upload(self, transaction: Transaction) -> None:
         """Put what is packed into the database."""
         if not self._count:
             self._announce(transaction)
-        self._insert(transaction)
+        self._insert(transaction, self._packed)
 
     def _announce(self, transaction: Transaction) -> None:
         """The body's row, under a digest that no content has."""
@@ -100,23 +102,22 @@ class BodyWriter:
     def prepare(self) -> None:
         """All has been written: do what needs no transaction.  Raises StoreError."""
 
-    def _insert(self, transaction: Transaction) -> None:
+    def _insert(self, transaction: Transaction, packed: Sequence[tuple[int, bytes]]) -> None:
         rows = [
             (transaction.account, self._body, self._count + number, form, data)
-            for number, (form, data) in enumerate(self._packed)
+            for number, (form, data) in enumerate(packed)
         ]
         transaction.many(_INSERT, rows)
-        self._count += len(rows)
-        self._packed = []
 
     def finish(self, transaction: Transaction, refs: int = 1) -> int:
-        """Within the transaction that stores `refs` messages: the number of the body, new or known before."""
+        """Within the transaction that stores `refs` messages: the number of the body, new or known before.  It may be
+        done again in another where that one came to nothing."""
         digest = self._digest.digest()
         known = transaction.row(
             "SELECT body FROM bodies WHERE account = ?1 AND digest = ?2", transaction.account, digest
         )
         if known is not None:
-            self.forget(transaction)
+            self._delete(transaction)
             transaction.execute(
                 "UPDATE bodies SET refs = refs + ?3, unused_since = 0 WHERE account = ?1 AND body = ?2",
                 transaction.account,
@@ -129,9 +130,7 @@ class BodyWriter:
 
     def _complete(self, transaction: Transaction, digest: bytes, refs: int) -> None:
         """Make it a body that messages have.  Raises StoreUnavailable."""
-        if self._rest:
-            self._packed.append(pack(bytes(self._rest)))
-            self._rest.clear()
+        packed = [*self._packed, pack(bytes(self._rest))] if self._rest else self._packed
         uploaded = bool(self._count)
         statement = (
             "UPDATE bodies SET digest = ?3, size = ?4, refs = ?5, unused_since = 0 WHERE account = ?1 AND body = ?2"
@@ -140,16 +139,19 @@ class BodyWriter:
         )
         if not transaction.execute(statement, transaction.account, self._body, digest, self.size, refs):
             raise StoreUnavailable("the message took too long to arrive")
-        self._insert(transaction)
+        self._insert(transaction, packed)
 
     def forget(self, transaction: Transaction) -> None:
         """Remove what was put into the database."""
+        self._delete(transaction)
+        self._count = 0
+
+    def _delete(self, transaction: Transaction) -> None:
         if self._count:
             for table in ("pieces", "bodies"):
                 transaction.execute(
                     f"DELETE FROM {table} WHERE account = ?1 AND body = ?2", transaction.account, self._body
                 )
-            self._count = 0
 
     @property
     def uploaded(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from pillarbox.lib.store.interface import MailboxBusy, StoreUnavailable
 from pillarbox.lib.store.locks import LOCK_TIMEOUT
+from pillarbox.lib.store.patience import busy, limit
 from pillarbox.lib.store.sql import schema
 from pillarbox.lib.store.sql.connection import SCHEMA, Connection, ConnectionLost
 from pillarbox.lib.store.sql.objects import Objects
@@ -53,8 +54,8 @@ class Pool:
     def connection(self, begin: Callable[[Connection], T]) -> Iterator[tuple[Connection, T]]:
         """A connection on which `begin` was done, which must change nothing: it is done again where a kept connection
         proves dead.  Raises StoreError."""
-        if not self._slots.acquire(timeout=LOCK_TIMEOUT):
-            raise MailboxBusy(f"all {CONNECTIONS} connections to the {self.where} are in use")
+        if not self._slots.acquire(timeout=limit(LOCK_TIMEOUT)):
+            raise busy(f"all {CONNECTIONS} connections to the {self.where} are in use")
         try:
             connection, begun = self._begun(begin)
             try:
@@ -181,7 +182,9 @@ def migrate(connection: Connection) -> None:
             raise StoreUnavailable(
                 f"{connection.where} has schema version {found}, this suite knows {schema.VERSION}: upgrade it"
             )
-        connection.simple(f"BEGIN; SELECT pg_advisory_xact_lock({_MIGRATION})")
+        connection.simple(
+            f"BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT:g}s'; SELECT pg_advisory_xact_lock({_MIGRATION})"
+        )
         try:
             if _version(connection) == found:
                 step = schema.statements(found, account="TEXT", binary="BYTEA", shared=True)

@@ -9,10 +9,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Final
 
+from pillarbox.lib.store.interface import MailboxBusy
+from pillarbox.lib.store.locks import LOCK_TIMEOUT
+from pillarbox.lib.store.patience import limit
 from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql.connection import Connection
 from pillarbox.lib.store.sql.database import NEW_ACCOUNT, Database, Row, Transaction, Value
@@ -26,6 +31,8 @@ _LOCK: Final = "SELECT false FROM accounts WHERE account = ?1 FOR UPDATE"
 _LOCK_TOTAL: Final = (
     "SELECT EXISTS (SELECT 1 FROM totals WHERE account = ?2 AND line = 0) FROM accounts WHERE account = ?1 FOR UPDATE"
 )
+_PAUSE: Final = 0.2
+"""Seconds between two attempts to lock an account that is locked, at most."""
 
 
 class PostgresTransaction(Transaction):
@@ -92,23 +99,45 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def writing(self, *, durable: bool) -> Iterator[Transaction]:
-        begin = _WRITE if durable else _WRITE_SOON
-        with self._pool.connection(lambda fresh: fresh.simple(begin)) as (connection, _):
-            total = self.total
-            transaction = PostgresTransaction(connection, self._account(), self._channel, total, reads_only=False)
-            lock, values = _LOCK, [transaction.account]
-            if isinstance(total, TableTotal):
-                lock, values = _LOCK_TOTAL, [transaction.account, total.account]
-            found = transaction.row(lock, *values)
-            if found is None:
-                transaction.execute(NEW_ACCOUNT, transaction.account)
-                ((transaction.totalled,),) = transaction.rows(lock, *values)
-            else:
-                (transaction.totalled,) = found
+        with ExitStack() as stack:
+            connection, transaction = self._locked(stack, _WRITE if durable else _WRITE_SOON)
             yield transaction
-            if total is not None and any(transaction.pending):
-                total.add(transaction, *transaction.pending)
+            if transaction.total is not None and any(transaction.pending):
+                transaction.total.add(transaction, *transaction.pending)
             connection.simple("COMMIT")
+
+    def _locked(self, stack: ExitStack, begin: str) -> tuple[Connection, Transaction]:
+        """A transaction that has the account to itself.  Who waits for it gives the connection back now and then: an
+        account that is held for long, by whom ever, must not take all of them."""
+        patience = limit(LOCK_TIMEOUT)
+        end = time.monotonic() + patience
+        while True:
+            try:
+                with ExitStack() as attempt:
+                    locked = self._try_lock(attempt, begin, wait=patience > 0)
+                    stack.push(attempt.pop_all())
+                    return locked
+            except MailboxBusy:
+                if time.monotonic() >= end:
+                    raise
+            time.sleep(_PAUSE * random.random())
+
+    def _try_lock(self, stack: ExitStack, begin: str, *, wait: bool) -> tuple[Connection, Transaction]:
+        connection, _ = stack.enter_context(self._pool.connection(lambda fresh: fresh.simple(begin)))
+        total = self.total
+        transaction = PostgresTransaction(connection, self._account(), self._channel, total, reads_only=False)
+        lock, values = _LOCK, [transaction.account]
+        if isinstance(total, TableTotal):
+            lock, values = _LOCK_TOTAL, [transaction.account, total.account]
+        if not wait:
+            lock += " NOWAIT"
+        found = transaction.row(lock, *values)
+        if found is None:
+            transaction.execute(NEW_ACCOUNT, transaction.account)
+            ((transaction.totalled,),) = transaction.rows(lock, *values)
+        else:
+            (transaction.totalled,) = found
+        return connection, transaction
 
     def single(self, statement: str, *values: Value) -> list[Row]:
         with self._pool.connection(lambda fresh: fresh.query(statement, values)[0]) as (_, rows):

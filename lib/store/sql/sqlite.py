@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError, StoreUnavailable
+from pillarbox.lib.store.interface import OverQuota, StoreError, StoreUnavailable
 from pillarbox.lib.store.locks import LOCK_TIMEOUT, session_lock
+from pillarbox.lib.store.patience import busy, limit
 from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import schema
 from pillarbox.lib.store.sql.database import NEW_ACCOUNT, Database, Row, Transaction, Value
@@ -85,6 +86,7 @@ class SqliteDatabase(Database):
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._durable = True
+        self._wait = LOCK_TIMEOUT
 
     def count_for(self, quota: Quota) -> None:
         self.total = file_total(self._path, quota)
@@ -121,7 +123,7 @@ class SqliteDatabase(Database):
             except BaseException:
                 connection.close()
                 raise
-        self._connection, self._file, self._durable = connection, file, True
+        self._connection, self._file, self._durable, self._wait = connection, file, True, LOCK_TIMEOUT
         return connection
 
     def _make(self) -> None:
@@ -162,6 +164,9 @@ class SqliteDatabase(Database):
             if durable != self._durable:
                 connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 self._durable = durable
+            if (wait := limit(LOCK_TIMEOUT)) != self._wait:
+                connection.execute(f"PRAGMA busy_timeout = {wait * 1000:.0f}")
+                self._wait = wait
             connection.execute("BEGIN IMMEDIATE")
             try:
                 transaction = SqliteTransaction(connection, self.total)
@@ -259,7 +264,7 @@ def failures(path: str) -> Iterator[None]:
 def _translated(error: sqlite3.Error, path: str) -> StoreError:
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return MailboxBusy("the mailbox is held by another process")
+        return busy("the mailbox is held by another process")
     if code == sqlite3.SQLITE_FULL:
         return OverQuota("no space left on the device")
     return StoreUnavailable(f"{path}: {error}")

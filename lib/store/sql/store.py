@@ -27,11 +27,12 @@ from pillarbox.lib.store.interface import (
 from pillarbox.lib.store.keeping import Identity, Restoring
 from pillarbox.lib.store.listing import entries
 from pillarbox.lib.store.notes import LIMIT
+from pillarbox.lib.store.patience import begun
 from pillarbox.lib.store.quota import DOMAIN_ROOT, FROM_FILE, MAILBOX_ROOT, Quota, Usage
 from pillarbox.lib.store.sql import pieces, tables
 from pillarbox.lib.store.sql.append import SqlAppender
 from pillarbox.lib.store.sql.checking import check
-from pillarbox.lib.store.sql.database import Database
+from pillarbox.lib.store.sql.database import Database, repeating
 from pillarbox.lib.store.sql.delivery import deliver
 from pillarbox.lib.store.sql.mailbox import CACHE, TEXT, SqlMailbox
 from pillarbox.lib.store.sql.names import canonical
@@ -83,6 +84,7 @@ class SqlStore(Store):
         row = self._find(canonical(name))
         return row is not None and row.uid_validity == uid_validity
 
+    @repeating
     def create(self, name: str) -> None:
         name = canonical(name)
         with self._database.writing(durable=True) as transaction:
@@ -91,6 +93,7 @@ class SqlStore(Store):
             tables.make_mailbox(transaction, name)
             transaction.notify(0)
 
+    @repeating
     def delete(self, name: str) -> None:
         name = canonical(name)
         if name == INBOX:
@@ -124,9 +127,14 @@ class SqlStore(Store):
             raise NotPossible("a mailbox cannot be moved below itself")
         if old == INBOX:
             self.create(new)
+            begun()
             with self.open(INBOX) as inbox:
                 inbox.move(list(inbox.messages.uids), new)
             return
+        self._rename(old, new)
+
+    @repeating
+    def _rename(self, old: str, new: str) -> None:
         with self._database.writing(durable=True) as transaction:
             names: dict[str, int] = dict(
                 transaction.rows("SELECT name, mailbox FROM mailboxes WHERE account = ?1", transaction.account)
@@ -159,6 +167,7 @@ class SqlStore(Store):
         )
         return tuple(name for (name,) in rows)
 
+    @repeating
     def subscribe(self, name: str, wanted: bool) -> None:
         name = canonical(name)
         statement = (
@@ -176,6 +185,7 @@ class SqlStore(Store):
         found = self._database.single(self._NOTE, self._database.account, mailbox, kind)
         return bytes(found[0][0]) if found else b""
 
+    @repeating
     def change_note(self, name: str, kind: NoteKind, change: Callable[[bytes], bytes]) -> None:
         mailbox = self._existing(name).mailbox if name else 0
         with self._database.writing(durable=True) as transaction:
@@ -196,6 +206,7 @@ class SqlStore(Store):
                 )
 
     # --- messages
+    @repeating
     def open(self, name: str, read_only: bool = False) -> SqlMailbox:
         return SqlMailbox(self._database, self._existing(name), self._quota, read_only)
 
