@@ -1,8 +1,9 @@
 """The kinds of mail store, by the word before the colon of a location.
 
 A kind is one opener: it gets what stands behind the colon and the account's quota, and gives the store.  All but
-Maildir's import their own modules when they are first asked for, so that a process has only what its accounts use.
-A program that will be confined says before what these will be (`load`): then nothing has to be read later.
+Maildir's import their own modules when they are first asked for, so that a command has only what it uses.  A program
+that will be confined has those of files from the start (`reach`), and says before which others it will need (`load`):
+then nothing has to be read later.
 """
 
 from __future__ import annotations
@@ -75,11 +76,16 @@ _MODULES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+FILES: Final = ("maildir", "mbox", "sqlite")
+"""Kinds whose stores are files of the account."""
+
+
 def load(kind: str) -> None:
     """Import what a kind needs."""
     for name in _MODULES.get(kind, ()):
         importlib.import_module(f"pillarbox.lib.store.{name}")
     if kind == "pgsql":
+        importlib.import_module("http.client")
         with contextlib.suppress(ImportError):  # opening a store says what to install
             importlib.import_module("pg8000.native")
 
@@ -96,7 +102,10 @@ def open_store(location: str, quota: Quota = FROM_FILE) -> Store:
     if opener is None:
         known = ", ".join(f"{each}:" for each in OPENERS)
         raise StoreUnavailable(f'mail location "{kind}:...": one of {known} was expected')
-    return opener(place, quota)
+    try:
+        return opener(place, quota)
+    except ImportError:  # the process has long been confined
+        raise StoreUnavailable(f"mail location {kind}: needs a mail_location that names the server") from None
 
 
 def _absolute(place: str, form: str) -> str:

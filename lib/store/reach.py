@@ -1,20 +1,28 @@
 """What a program must reach beside the mailboxes' directory, so that it can open the configured stores.
 
 With PostgreSQL these are the servers that `mail_location` and `mail_location_domains` name: an account's own location
-is read only when it logs in, when the program has long been confined.
+is read only when it logs in, when the program has long been confined.  Therefore what opens stores in files is imported
+here, once for all processes: any account may have one.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import ipaddress
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.parameters.general import VMAIL_OWNER
 from pillarbox.lib.config.parameters.stores import MAIL_LOCATION, MAIL_LOCATION_DOMAINS
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
-from pillarbox.lib.store.kinds import load
+from pillarbox.lib.store.kinds import FILES, load
+from pillarbox.lib.system.privileges import PrivilegeError, resolve_identity
+
+for _kind in FILES:
+    load(_kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +61,35 @@ def mistakes(config: Config) -> Iterator[str]:
         from pillarbox.lib.store.sql.place import cache_directory, parse_place
 
         try:
-            parse_place(place)
+            database, _ = parse_place(place)
             cache = cache_directory(place.replace("%h", f"{base}/domain/local"))
         except ValueError as error:
             yield f"{name}: {error}"
             continue
         if cache is not None and not cache.startswith(f"{base}/"):
             yield f"{name}: cache is not below {VIRTUAL_MAILBOX_BASE.name}, where mail sessions may write"
+        for path in database.files():
+            if why := _unreadable(path, config):
+                yield f"{name}: {path}: {why}"
+
+
+def _unreadable(path: str, config: Config) -> str:
+    """Why who opens the stores cannot read a file; "" where that can, or cannot be told."""
+    try:
+        about = os.stat(path)
+        owner = resolve_identity(config[VMAIL_OWNER])
+    except OSError as error:
+        return error.strerror or "cannot be read"
+    except PrivilegeError:
+        return ""
+    if os.geteuid() != 0:
+        return "" if os.access(path, os.R_OK) else "cannot be read"
+    needed = stat.S_IROTH
+    if about.st_uid == owner.uid:
+        needed = stat.S_IRUSR
+    elif about.st_gid == owner.gid:
+        needed = stat.S_IRGRP
+    return "" if about.st_mode & needed else f"{VMAIL_OWNER.name} (uid {owner.uid}) cannot read it"
 
 
 def reach(config: Config) -> Reach:

@@ -14,6 +14,7 @@ import pytest
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.delivering import Delivery
 from pillarbox.lib.store.interface import INBOX, SEEN, MailboxBusy, MailboxNotFound, OverQuota, StoreUnavailable
+from pillarbox.lib.store.patience import Later, in_haste, waiting
 from pillarbox.lib.store.sql import sqlite
 from pillarbox.lib.store.sql.sqlite import SqliteDatabase
 from pillarbox.lib.store.sql.store import SqlStore
@@ -193,3 +194,24 @@ def test_room_is_given_back(store: SqlStore, path: Path) -> None:
         inbox.expunge([1])
     store.close()
     assert path.stat().st_size < before / 2
+
+
+def test_who_is_in_haste_does_not_wait_for_a_writer(tmp_path: Path) -> None:
+    here, there = (open_store(f"sqlite:{tmp_path}/mail.sqlite") for _ in range(2))
+    here.append(INBOX, [b"Subject: one\r\n\r\n"])
+    appender = there.begin_append(INBOX)
+    appender.write(b"Subject: two\r\n\r\nbody\r\n")
+    with there.open(INBOX) as inbox:
+        with here._database.writing(durable=True):  # type: ignore[attr-defined]
+            for call in (appender.commit, lambda: inbox.set_flags([1], "add", SEEN), lambda: there.create("New")):
+                with pytest.raises(Later):
+                    in_haste(call)
+            with waiting(0.05), pytest.raises(MailboxBusy):
+                there.create("New")
+        assert in_haste(appender.commit).uid == 2
+        in_haste(lambda: inbox.set_flags([1], "add", SEEN))
+        in_haste(inbox.refresh)
+        with inbox.read(2) as content:
+            assert content.read() == b"Subject: two\r\n\r\nbody\r\n"
+    for store in (here, there):
+        store.close()

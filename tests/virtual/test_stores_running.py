@@ -9,6 +9,8 @@ import smtplib
 from tests.lab.instance import Instance
 
 USERS = {f"{name}@{name}.test": "secret" for name in ("maildir", "mbox", "sqlite", "elsewhere")}
+LOST = "lost@lost.test"
+"""An account whose location no configuration names."""
 
 
 def letter(subject: str, address: str) -> str:
@@ -16,9 +18,12 @@ def letter(subject: str, address: str) -> str:
 
 
 def test_mail_comes_into_every_kind_of_store() -> None:
-    settings = {"mail_location_domains": {"mbox.test": "mbox:%h/mbox", "sqlite.test": "sqlite:%h/mail.sqlite"}}
-    with Instance(domains=[name.partition("@")[2] for name in USERS], users=USERS, settings=settings) as mail:
+    settings = {"mail_location_domains": {"mbox.test": "mbox:%h/mbox"}}
+    users = {**USERS, LOST: "secret"}
+    with Instance(domains=[name.partition("@")[2] for name in users], users=users, settings=settings) as mail:
         mail.run(["pillarbox", "user", "location", "elsewhere@elsewhere.test", "maildir:%h/else/where"], check=True)
+        mail.run(["pillarbox", "user", "location", "sqlite@sqlite.test", "sqlite:%h/mail.sqlite"], check=True)
+        mail.run(["pillarbox", "user", "location", LOST, "pgsql:postgresql://x@127.0.0.1:1/x#%u"], check=True)
         with smtplib.LMTP(mail.address, mail.port("lmtp"), timeout=30) as client:
             for address in USERS:
                 assert client.sendmail("s@example.org", [address], letter("first", address)) == {}
@@ -39,3 +44,10 @@ def test_mail_comes_into_every_kind_of_store() -> None:
             pop.pass_("secret")
             assert pop.stat()[0] == 2
             pop.quit()
+        with smtplib.LMTP(mail.address, mail.port("lmtp"), timeout=30) as client:
+            client.sendmail("s@example.org", [LOST], letter("x", LOST))
+        mail.wait_for(lambda: mail.log_matching(f"to=<{LOST}>.*status=deferred .*a mail_location that names"))
+        client = imaplib.IMAP4(mail.address, mail.port("imap"), timeout=30)
+        client.login(LOST, "secret")
+        assert client.select()[1][0].startswith(b"[UNAVAILABLE]")  # type: ignore[union-attr]
+        client.logout()

@@ -54,7 +54,8 @@ class Connection:
             import pg8000.native
         except ImportError:
             raise StoreUnavailable(
-                "mail location pgsql: needs the Python package pg8000 (pip install 'pillarbox[sql]')"
+                "mail location pgsql: needs the Python package pg8000 (pip install 'pillarbox[sql]'),"
+                " and a mail_location that names the server"
             ) from None
         self._prepared: dict[str, tuple[bytes, Any, Any]] = {}
         server = place.server()

@@ -6,16 +6,18 @@ every maker understand.  A request that fails because a kept connection has ende
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from pillarbox.lib.store.interface import StoreUnavailable
 from pillarbox.lib.store.sql.signature import Credentials, encoded, signed_headers
 from pillarbox.lib.tables.query_tls import client_context
+
+if TYPE_CHECKING:
+    import http.client
 
 SEGMENT: Final = 1 << 20
 """Octets of a body in each object but the last; what is held in memory of one on its way."""
@@ -61,6 +63,9 @@ class Objects:
     """For several threads, one after the other.  Everything raises StoreUnavailable."""
 
     def __init__(self, place: ObjectPlace) -> None:
+        import http.client  # most have no use for it
+
+        self._failures = (http.client.HTTPException, OSError)
         self._place = place
         self._root = urlsplit(place.url).path.rstrip("/")
         self._lock = threading.Lock()
@@ -87,13 +92,13 @@ class Objects:
             kept = self._connection is not None
             try:
                 return self._once(method, name, body, headers, most)
-            except (http.client.HTTPException, OSError) as error:
+            except self._failures as error:
                 self._forget()
                 if not kept or isinstance(error, TimeoutError):
                     raise self._unavailable(str(error) or type(error).__name__) from error
             try:
                 return self._once(method, name, body, headers, most)
-            except (http.client.HTTPException, OSError) as error:
+            except self._failures as error:
                 self._forget()
                 raise self._unavailable(str(error) or type(error).__name__) from error
 
@@ -118,6 +123,8 @@ class Objects:
 
     def _connected(self) -> http.client.HTTPConnection:
         if self._connection is None:
+            import http.client
+
             place = self._place
             self._connection = (
                 http.client.HTTPSConnection(
