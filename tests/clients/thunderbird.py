@@ -115,6 +115,7 @@ class Thunderbird:
                 env=program.environment(
                     {
                         "HOME": str(self._directory),
+                        "TMPDIR": str(self._directory),
                         "XDG_RUNTIME_DIR": str(self._directory),
                         "MOZ_LOG": "IMAP:4,POP3:4,SMTP:4,timestamp",
                         "MOZ_LOG_FILE": str(self._directory / "dialogue"),
