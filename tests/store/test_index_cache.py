@@ -311,6 +311,23 @@ def test_copying_in_a_thread_leaves_alone_what_sessions_have_in_hand(tmp_path: P
     assert opened(tmp_path).get("envelope", 2) == value(2)
 
 
+def test_a_few_copies_are_not_worth_looking_through_a_large_file(tmp_path: Path) -> None:
+    ours = opened(tmp_path)
+    ours.put("envelope", 1, value(1))
+    place = str(tmp_path / "other")
+    other = FileCache(place, cast(Mailbox, Owner()))
+    for uid in range(1, 100):
+        other.put("envelope", uid, bytes(module.VALUE_LIMIT))
+    other.flush()
+    ours.carry(place, 7, [1], [200])
+    assert other.get("envelope", 200) == value(1), "the file is at hand"
+    other.close()
+    ours.flush()
+    cast(Any, module)._open.clear()
+    ours.carry(place, 7, [1], [300])
+    assert FileCache(place, cast(Mailbox, Owner())).get("envelope", 300) is None
+
+
 def test_copies_of_messages_of_which_nothing_is_known_cost_nothing(tmp_path: Path) -> None:
     opened(tmp_path).carry(str(tmp_path / "other"), 9, [1, 2], [3, 4])
     assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from operator import methodcaller
 from typing import Any, Final
 from weakref import WeakValueDictionary, ref
@@ -24,6 +25,12 @@ VALUE_LIMIT: Final = 16 * 1024
 _CARRIED: Final = 500
 """Messages whose values are taken to another mailbox together."""
 
+_LITTLE: Final = 256 * 1024
+"""Octets of a file that are looked through in a millisecond."""
+
+_OF_A_MESSAGE: Final = 2048
+"""Octets of the values of one message, about."""
+
 _open: Final[WeakValueDictionary[tuple[str, int, int], SharedFile]] = WeakValueDictionary()
 """By path, UIDVALIDITY and thread: a thread beside the sessions' is to the file what another process is."""
 
@@ -36,6 +43,17 @@ def _file_at(path: str, uid_validity: int) -> SharedFile:
     return found
 
 
+def _file_at_hand(path: str, uid_validity: int, messages: int) -> SharedFile | None:
+    """The file, where to know what is in it costs no more than to work with the values of so many messages."""
+    known = _open.get((path, uid_validity, threading.get_ident()))
+    if known is None:
+        with suppress(OSError):
+            if os.stat(path).st_size > _LITTLE + messages * _OF_A_MESSAGE:
+                return None
+        known = _file_at(path, uid_validity)
+    return known
+
+
 class FileCache(MessageCache):
     """The cache as one mailbox view uses it."""
 
@@ -44,6 +62,7 @@ class FileCache(MessageCache):
         self._path = path
         self._owner: Mailbox | None = owner  # until it is closed, so that no circle is left
         self._file: SharedFile | None = None
+        self._beside: SharedFile | None = None
 
     def _shared(self) -> SharedFile:
         if self._file is None:
@@ -89,11 +108,15 @@ class FileCache(MessageCache):
         return uid in self._file.absent.get(FIELDS[field], ())
 
     def carry(self, place: str, uid_validity: int, uids: Sequence[int], new: Sequence[int]) -> None:
-        if not uids or self._owner is None or (self._file is None and not os.path.exists(self._path)):
+        if not uids or self._owner is None:
             return
         # Copying may go on in a thread of its own, beside sessions that look at the same mailboxes.
-        file, other = _file_at(self._path, self._owner.uid_validity), _file_at(place, uid_validity)
-        for start in range(0, len(uids) if other is not file else 0, _CARRIED):
+        file = _file_at_hand(self._path, self._owner.uid_validity, len(uids))
+        other = _file_at_hand(place, uid_validity, len(uids))
+        if file is None or other is None or file is other:
+            return
+        self._beside = other if len(uids) <= _CARRIED else None  # the next ones often go there too
+        for start in range(0, len(uids), _CARRIED):
             part = slice(start, start + _CARRIED)
             values = self._quietly(file, methodcaller("values", uids[part], new[part]))
             if values:
@@ -115,4 +138,4 @@ class FileCache(MessageCache):
 
     def close(self) -> None:
         self.flush()
-        self._file = self._owner = None
+        self._file = self._owner = self._beside = None

@@ -108,15 +108,18 @@ class SharedFile:
         self._intact()
         self._look()
         self.absent.pop(field, None)
+        found = self._many(field, uids)
+        if None in found:
+            self.absent[field] = {uid for uid, value in zip(uids, found, strict=True) if value is None}
+        return found
+
+    def _many(self, field: int, uids: Sequence[int]) -> list[bytes | None]:
         table = self._tables.get(field)
         if table is not None and uids:
             first = table.index(uids[0])
             if first >= 0 and list(table.uids[first : first + len(uids)]) == list(uids):
                 return self._rows(table, first, first + len(uids))
-        found = [self._known(field, uid) for uid in uids]
-        if None in found:
-            self.absent[field] = {uid for uid, value in zip(uids, found, strict=True) if value is None}
-        return found
+        return [self._known(field, uid) for uid in uids]
 
     def _rows(self, table: Table, start: int, stop: int) -> list[bytes | None]:
         """Neighbours, whose values lie one behind the other."""
@@ -295,11 +298,12 @@ class SharedFile:
 
     def values(self, uids: Sequence[int], new: Sequence[int]) -> list[tuple[int, int, bytes]]:
         """Field, new UID and value of all that is known of these messages.  Raises OSError, Damaged, ValueError."""
+        self._intact()
+        self._look()
         found = []
         for field in FIELDS.values():
-            values = zip(new, self.get_many(field, uids), strict=True)
+            values = zip(new, self._many(field, uids), strict=True)
             found += [(field, uid, value) for uid, value in values if value is not None]
-        self.absent.clear()
         return found
 
     def put_all(self, values: Sequence[tuple[int, int, bytes]]) -> None:
