@@ -333,6 +333,23 @@ def test_an_older_index_that_comes_back_is_brought_up_to_date(settled: Path) -> 
         assert any(first <= done <= last for first, last in inbox.changed_since(modseq).vanished)
 
 
+def test_what_goes_while_a_session_s_index_loses_its_log_is_told(tmp_path: Path) -> None:
+    """The index that is left would give modification sequences that the session has been told."""
+    root = tmp_path / "mail"
+    with account(root).open(INBOX) as inbox, account(root).open(INBOX) as other:
+        columns = (root / NAME).read_bytes()
+        account(root).append(INBOX, [TEXT])
+        for view in (inbox, other):
+            assert [state.uid for state in view.refresh().new] == [1]
+        (root / NAME).unlink()
+        (root / NAME).write_bytes(columns)
+        (path,) = (root / "cur").iterdir()
+        path.unlink()
+        for view in (inbox, other):
+            assert view.refresh().expunged == (1,)
+            assert shown(view) == []
+
+
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Makes the disk full, as far as the index is concerned."""

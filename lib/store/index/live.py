@@ -111,6 +111,13 @@ class Live:
         frames, size = parse_frames(base.log(header.log_applied, seen[2]))
         known = None
         follows = before is not None and before.base.header.lineage == header.lineage
+        read = before or self.told
+        if (
+            read is not None
+            and read.base.header.lineage == header.lineage
+            and header.log_applied + size < self._position
+        ):
+            raise Damaged("the index is an older one: modification sequences that it gives may have been told already")
         if follows and header.log_start <= self._position <= header.log_applied:
             missed, _ = parse_frames(base.log(self._position, base.end + header.log_applied - header.log_start))
             known = [record for frame in (*missed, *frames) for record in frame.records]

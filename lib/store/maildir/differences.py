@@ -74,9 +74,11 @@ def in_both(
     present.update(moved.values())
     added = {base_of(name): (FRESH, name) for name in now_fresh.difference(known_fresh)}
     removed = {base_of(name): uid for name, uid in known_fresh.items() if name not in now_fresh}
-    if known != present:
-        added.update((base_of(name), (0, name)) for name in present.difference(known))
-        missing = known.difference(present)
+    # Name by name, not set by set: between two names another thread may have its turn.
+    came = [name for name in present if name not in known]
+    missing = {name for name in known if name not in present}
+    if came or missing:
+        added.update((base_of(name), (0, name)) for name in came)
         removed.update(
             (base_of(name), uid) for uid, mark, name in latest.names() if name in missing and not mark & FRESH
         )
