@@ -5,7 +5,7 @@
                              [--mailbox NAME]... [--journal FILE] [--json]
     pillarbox mailbox convert STORE STORE [--mailbox NAME]... [--journal FILE] [--json]
     pillarbox mailbox verify STORE [--json]
-    pillarbox mailbox repair STORE [--json]
+    pillarbox mailbox repair STORE [--restored] [--json]
 
 STORE is a hosted account (ann@example.com) or a location (maildir:/path, mbox:/path, sqlite:/path ...).
 `export`, `import` and `convert` copy: the source stays as it is.  They take flags, keywords, dates, the names of
@@ -18,7 +18,8 @@ same command goes on where it was stopped or killed, stores nothing twice, and l
 `import` finds out by itself what PATH holds, and follows no symbolic links in it; `--into` puts INBOX of it into
 another mailbox, and the rest below that, under new UIDs.  `mboxo` and the like say how lines of mbox files are quoted.
 `verify` reads every message and all notes beside the mailboxes, and changes no more than a client that looks at them.
-`repair` mends what it can without changing a UID; no session should have the account open meanwhile.
+`repair` mends what it can without changing a UID; no session should have the account open meanwhile.  `--restored` says
+that the store was put back from a backup: UIDs that may have been given since that was made are given to nobody.
 Progress is a bar where the standard error is a terminal; `--json` prints one object at the end.
 Ends with 0 or a sysexits(3) code: 64 usage, 65 messages that cannot be read or damage that is left, 66 no such file,
 67 no such account, 75 the target is full or a mailbox is busy (run it again then), 77 no permission, 130 interrupted.
@@ -56,7 +57,7 @@ USAGE: Final = (
     "       pillarbox mailbox import STORE PATH [--format maildir|mbox|mboxo|mboxrd|mboxcl|mboxcl2|eml] [--into NAME]\n"
     "                                [--mailbox NAME]... [--journal FILE]\n"
     "       pillarbox mailbox convert STORE STORE [--mailbox NAME]... [--journal FILE]\n"
-    "       pillarbox mailbox verify STORE | repair STORE\n"
+    "       pillarbox mailbox verify STORE | repair STORE [--restored]\n"
     "       each with --json; STORE is an account (ann@example.com) or a location (maildir:/path)"
 )
 PROGRAM: Final = "pillarbox mailbox"
@@ -92,7 +93,9 @@ def _run(config: Config | None, verb: str, words: list[str], options: dict[str, 
     try:
         if verb in ("verify", "repair"):
             place = named_store(config, words[0])
-            return look_after(place, mend=verb == "repair", as_json="--json" in options)
+            return look_after(
+                place, mend=verb == "repair", as_json="--json" in options, restored="--restored" in options
+            )
         return _transfer(config, verb, words, options)
     except (Unusable, ForeignJournal) as error:
         return _problem(str(error), os.EX_NOINPUT)
@@ -228,12 +231,19 @@ def _many(count: int) -> str:
     return f"{count} message{'' if count == 1 else 's'}"
 
 
-_OPTIONS: Final = {"--format": True, "--mailbox": True, "--journal": True, "--into": True, "--json": False}
+_OPTIONS: Final = {
+    "--format": True,
+    "--mailbox": True,
+    "--journal": True,
+    "--into": True,
+    "--json": False,
+    "--restored": False,
+}
 _VERBS: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "export": (2, ("--format", "--mailbox", "--journal")),
     "import": (2, ("--format", "--mailbox", "--journal", "--into")),
     "convert": (2, ("--mailbox", "--journal")),
     "verify": (1, ()),
-    "repair": (1, ()),
+    "repair": (1, ("--restored",)),
 }
 """How many words follow each verb, and which options it has."""

@@ -14,13 +14,17 @@ from pillarbox.commands.mailbox_progress import Bar
 from pillarbox.commands.options import printable
 from pillarbox.lib.store.finding import Finding
 from pillarbox.lib.store.interface import Mailbox, MessageGone, Store, StoreError
+from pillarbox.lib.store.keeping import RESERVE
 
 FINDINGS: Final = 1000
 """Told one by one; of more only the number."""
 
 
-def look_after(place: Place, *, mend: bool, as_json: bool) -> int:
-    """Tell what is wrong with a store, mended or not; gives the exit status."""
+def look_after(place: Place, *, mend: bool, as_json: bool, restored: bool = False) -> int:
+    """Tell what is wrong with a store, mended or not; gives the exit status.
+
+    `restored`: it was put back from a backup, and nobody can see from its files which UIDs clients know.
+    """
     if place.path and not os.path.lexists(place.path):
         raise Unusable(f"{place.path}: there is no mail")
     bar = Bar()
@@ -30,7 +34,7 @@ def look_after(place: Place, *, mend: bool, as_json: bool) -> int:
     with owner_of(place.path):
         store = place.open()
         try:
-            for finding in _findings(place, store, bar, mailboxes, mend):
+            for finding in _findings(place, store, bar, mailboxes, mend, restored):
                 count += 1
                 left += not (finding.mended or finding.harmless)
                 if count <= FINDINGS:
@@ -51,7 +55,9 @@ def look_after(place: Place, *, mend: bool, as_json: bool) -> int:
     return os.EX_DATAERR if left else os.EX_OK
 
 
-def _findings(place: Place, store: Store, bar: Bar, mailboxes: dict[str, int], mend: bool) -> Iterator[Finding]:
+def _findings(
+    place: Place, store: Store, bar: Bar, mailboxes: dict[str, int], mend: bool, restored: bool
+) -> Iterator[Finding]:
     untouched = set()
     for finding in store.check(mend=mend):
         if finding.untouched:
@@ -61,6 +67,9 @@ def _findings(place: Place, store: Store, bar: Bar, mailboxes: dict[str, int], m
         if not entry.selectable or entry.name in untouched:
             continue
         try:
+            if restored:
+                store.leave_out_uids(entry.name, RESERVE)
+                yield Finding(entry.name, f"{RESERVE} UIDs are left out, which may have been given", mended=True)
             with store.open(entry.name, read_only=not mend) as mailbox:
                 mailboxes[entry.name] = len(mailbox.messages)
                 yield from _messages(entry.name, mailbox, partial(bar.show, entry.name))

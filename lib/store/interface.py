@@ -669,6 +669,12 @@ class Store(ABC):
         """
         raise NotPossible("this store gives UIDs itself")
 
+    def leave_out_uids(self, name: str, number: int) -> None:
+        """Give the next UIDs, so many, to nobody: they may have been given before the mailbox was put back from a
+        backup.  Raises StoreError.
+        """
+        raise NotPossible("this store gives UIDs itself")
+
     def check(self, *, mend: bool) -> Iterator[Finding]:
         """Look for damage beside the messages themselves, and mend what can be mended without changing a UID.
 

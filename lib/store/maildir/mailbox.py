@@ -43,6 +43,8 @@ HEADER_ROOM: Final = 8192
 MANY: Final = 250
 """Messages that are removed, copied or moved in some 20 ms; more take long (`patience`)."""
 
+TEXT_NAME: Final = "pillarbox-text"
+
 
 class MaildirMailbox(MaildirView):
     """A selected Maildir mailbox."""
@@ -62,9 +64,13 @@ class MaildirMailbox(MaildirView):
             self.cache.close()  # which holds the view, and with it the index's descriptor
             raise
 
+    def look(self) -> None:
+        """Bring the index in line with the UID list and the directories, whatever their times say."""
+        self._sync.run(everything=True)
+
     @property
     def text_place(self) -> str | None:
-        return f"{self._directory}/pillarbox-text"
+        return f"{self._directory}/{TEXT_NAME}"
 
     def size(self, uid: int) -> int:
         row = self._row(uid, named=False)

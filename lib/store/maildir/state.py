@@ -19,6 +19,7 @@ from pillarbox.lib.store.interface import MailboxNotFound, StoreUnavailable
 from pillarbox.lib.store.locks import dot_lock
 from pillarbox.lib.store.maildir import uidlist
 from pillarbox.lib.store.maildir.courier import adopted
+from pillarbox.lib.store.maildir.restored import go_on_above_index
 from pillarbox.lib.store.maildir.uidlist import UidList
 from pillarbox.lib.store.uidvalidity import new_uid_validity
 
@@ -70,11 +71,18 @@ class UidState:
                 uidlist.read_more(self._path, known)
             if known.damaged or (seen[1] == self._seen[1] and self._seen[2] >= 0):
                 # Perhaps another file, which got the number of one that is no more.
-                self.list = uidlist.read(self._path)
+                self.list = self._read()
         else:
-            self.list = uidlist.read(self._path)
+            self.list = self._read()
         self._seen = seen
         return True
+
+    def _read(self) -> UidList | None:
+        """The whole list."""
+        found = uidlist.read(self._path)
+        if found is not None:
+            go_on_above_index(self.directory, found)
+        return found
 
     def _resume(self, about: os.stat_result) -> None:
         """Begin where the index stopped."""
@@ -93,7 +101,7 @@ class UidState:
         """As `load`, with every line read."""
         self.load()
         if self.list is not None and self.list.skipped >= 0:
-            self.list = uidlist.read(self._path)
+            self.list = self._read()
 
     def _remember(self) -> None:
         about = os.stat(self._path)
@@ -147,6 +155,17 @@ class UidState:
             list_end=names.end,
             lines=names.lines,
         )
+
+    def new_validity(self) -> int:
+        """A UIDVALIDITY for the mailbox when its UIDs can mean nothing any more."""
+        return new_uid_validity(self._root)
+
+    def leave_out(self, number: int) -> None:
+        """Give so many UIDs to nobody.  Raises as `locked`."""
+        with self.locked(everything=True) as names:
+            names.next_uid += number
+            uidlist.rewrite(self._path, names)
+            self._remember()
 
     def forget_vanished(self, look: Callable[[], Collection[str]]) -> None:
         """Rewrite the list without messages that have no file.

@@ -41,16 +41,18 @@ from pillarbox.lib.store.locks import (
 )
 from pillarbox.lib.store.maildir import folders, uidlist
 from pillarbox.lib.store.maildir.append import MaildirAppender, store_error
-from pillarbox.lib.store.maildir.checking import check_tree
+from pillarbox.lib.store.maildir.checking import INDEX, check_tree
 from pillarbox.lib.store.maildir.directories import make_folder, make_maildir
 from pillarbox.lib.store.maildir.ledger import Ledger
-from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
+from pillarbox.lib.store.maildir.mailbox import TEXT_NAME, MaildirMailbox
+from pillarbox.lib.store.maildir.restored import is_older
 from pillarbox.lib.store.maildir.restoring import MaildirRestoring
 from pillarbox.lib.store.maildir.scan import Directories
 from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.store.maildir.sync import is_stale
 from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter
 from pillarbox.lib.store.quota import FROM_FILE, Quota
+from pillarbox.lib.store.text.file import throw_away
 from pillarbox.lib.system.files import sync_directory, write_file
 
 _SUBSCRIPTIONS = "subscriptions"
@@ -250,7 +252,25 @@ class MaildirStore(Store):
             folders.canonical(name), self._directory(name), self._root, self._ledger, identity, token
         )
 
+    def leave_out_uids(self, name: str, number: int) -> None:
+        directory = self._directory(name)
+        self._states.of(directory).leave_out(number)
+        for each in INDEX:
+            with suppress(FileNotFoundError):
+                os.unlink(f"{directory}/{each}")
+        throw_away(f"{directory}/{TEXT_NAME}")
+
     def check(self, *, mend: bool) -> Iterator[Finding]:
+        for entry in self.list():
+            directory = f"{self._root}/{folders.directory_name(entry.name)}".rstrip("/")
+            if entry.selectable and is_older(directory):
+                if mend:  # before the index, which knows more, is thrown away
+                    mailbox = self.open(entry.name)
+                    mailbox.look()
+                    mailbox.close()
+                    self._states.of(directory).leave_out(0)
+                what = f"{uidlist.NAME} is older than the index: it was put back from a backup"
+                yield Finding(entry.name, what, mended=mend)
         yield from check_tree(self._root, mend=mend)
         if mend:
             self._recount()

@@ -26,6 +26,7 @@ from pillarbox.lib.store.maildir.filename import base_of as base_of
 from pillarbox.lib.store.maildir.intake import Intake
 from pillarbox.lib.store.maildir.modseq import ahead
 from pillarbox.lib.store.maildir.newcomers import MOST_DATES, facts, number
+from pillarbox.lib.store.maildir.restored import put_back, usable
 from pillarbox.lib.store.maildir.scan import Directories, Stamps, due_after_change, due_after_look, is_due
 from pillarbox.lib.store.maildir.state import UidState, has_many_vanished
 from pillarbox.lib.store.maildir.uidlist import UidList
@@ -71,7 +72,7 @@ class Synchronizer:
             known = self._uids.list
             latest = live.latest
             if latest is None or known is None or not self._belongs(latest, known):
-                self._start_anew()
+                self._start_anew(latest)
             else:
                 try:
                     self._look(latest, everything)
@@ -86,7 +87,7 @@ class Synchronizer:
         header = latest.base.header
         if known.uid_validity != header.uid_validity or known.guid.encode("ascii", "replace")[:32] != header.guid:
             return False
-        if self._uids.inode == latest.state.list_inode:
+        if self._uids.inode == latest.state.list_inode and known.end >= latest.state.list_end and not known.older:
             return True
         # Another file than the one that it was made from: every message must have the same number in it.
         if len(latest) > LARGE:
@@ -102,11 +103,14 @@ class Synchronizer:
 
     # --- the whole mailbox
 
-    def _start_anew(self) -> None:
+    def _start_anew(self, latest: Table | None = None) -> None:
+        """`latest`: an index that does not go with the list, and may be newer."""
         patience.give_way()
         if os.access(self._uids.directory, os.W_OK) or not os.path.isdir(self._uids.directory):
             with self._uids.locked(everything=True) as names:
-                self._build(names)
+                latest = usable(latest, names)
+                changed = latest is not None and put_back(latest, names, self._uids.new_validity)
+                self._build(names, usable(latest, names), changed)
             return
         self._uids.load_all()
         if self._uids.list is None:
@@ -116,10 +120,14 @@ class Synchronizer:
         except OSError as error:
             raise StoreUnavailable(f"messages without a UID, and the mailbox cannot be written: {error}") from error
 
-    def _build(self, names: UidList) -> None:
+    def _build(self, names: UidList, latest: Table | None = None, changed: bool = False) -> None:
+        """`changed`: the list is to be written in any case."""
         told = self._live.told
         if told is not None and told.base.header.uid_validity != names.uid_validity:
             told = None
+        told = told if told is not None else latest
+        if told is not None:
+            names.next_uid = max(names.next_uid, told.state.uid_next)
         before = self.directories.stamps()
         fresh, present = self.directories.list_quietly()
         moved = self._intake.take(fresh)
@@ -138,7 +146,8 @@ class Synchronizer:
             if told is not None and (uid := names.uids.get(base, next_uid)) < next_uid and told.position(uid) is None
         }
         unknown = sorted((base for base in by_base if base not in names.uids or base in back), key=arrival_key)
-        if unknown:
+        if unknown or changed:
+            names.damaged = names.damaged or changed
             self._uids.assign(names, unknown)
         # The clock may have been set back since an index that is no more told of the last changes.
         modseq = next_modseq(

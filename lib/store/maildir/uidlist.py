@@ -46,6 +46,8 @@ class UidList:
     """Lines were unreadable or the format is old: the next writer must replace the file."""
     end: int = 0
     """Length of the file as parsed, to read only what was appended since."""
+    older: bool = False
+    """The file lacks UIDs that have been given: it was put back from a backup."""
     skipped: int = -1
     """Lines at the beginning that were not read because the index has them; -1: all were."""
 
@@ -241,4 +243,4 @@ def rewrite(path: str, result: UidList) -> None:
     data = text.encode("utf-8", "surrogateescape")
     write_file(path, data, 0o600)
     result.end = len(data)
-    result.damaged = False
+    result.damaged = result.older = False

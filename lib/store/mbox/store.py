@@ -299,6 +299,11 @@ class MboxStore(Store):
     def restoring(self, name: str, identity: Identity, token: int | None = None) -> Restoring:
         return MboxRestoring(self._canonical(name), self._file(name), identity, token)
 
+    def leave_out_uids(self, name: str, number: int) -> None:
+        with self._file(name).locked() as state:
+            state.index.next_uid += number
+            state.head = state.durable = True
+
     def check(self, *, mend: bool) -> Iterator[Finding]:
         if mend:
             self._finish_move()

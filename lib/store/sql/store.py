@@ -240,6 +240,15 @@ class SqlStore(Store):
     def restoring(self, name: str, identity: Identity, token: int | None = None) -> Restoring:
         return SqlRestoring(self._database, self._existing(name).mailbox, self._quota, identity, token)
 
+    def leave_out_uids(self, name: str, number: int) -> None:
+        number_of = self._existing(name).mailbox
+        with self._database.writing(durable=True) as transaction:
+            row = tables.by_number(transaction, number_of)
+            tables.take_uids(transaction, row, number)
+            tables.count(transaction, row.mailbox, tables.next_modseq(transaction), 0, 0, 0, 0)
+            transaction.notify(row.mailbox)
+        self._forget_beside(number_of)
+
     def check(self, *, mend: bool) -> Iterator[Finding]:
         return check(self._database, mend=mend)
 
