@@ -1,9 +1,12 @@
 """What all tests share.
 
-Hypothesis has no time limits (machines differ) and no example database in the tree; the state of the test process is
-put back after each test.  What collecting has made (some hundred thousand objects that stay) is kept out of the sight
-of the garbage collector, so that each look for garbage, also in the processes that tests fork, is a matter of
-milliseconds.
+Hypothesis has no time limits (machines differ), no example database in the tree, and the same examples in each run: a
+change is judged by the change, and what fails fails again.  `pytest --hypothesis-profile explore` looks for what other
+examples find.
+
+The state of the test process is put back after each test.  What collecting has made (some hundred thousand objects that
+stay) is kept out of the sight of the garbage collector, so that each look for garbage, also in the processes that tests
+fork, is a matter of milliseconds.
 
 No file of tests leaves more open than it found.  Else a worker of pytest-xdist has at last so many files open, so many
 threads that wait for something, that tests fail which have nothing to do with it.
@@ -27,7 +30,8 @@ from hypothesis import settings
 
 from pillarbox.lib.log import log
 
-settings.register_profile("pillarbox", deadline=None, database=None)
+settings.register_profile("pillarbox", deadline=None, database=None, derandomize=True)
+settings.register_profile("explore", deadline=None, database=None, derandomize=False)
 settings.load_profile("pillarbox")
 
 UMASK = 0o022
@@ -89,7 +93,7 @@ def opens_files() -> Iterator[None]:
 SPARE = 12
 """Descriptors that may be more after a file of tests: what is opened once for the process, at its first use."""
 
-PATIENCE = 10
+PATIENCE = 30
 """Seconds in which threads that were told to end have done so, also on a busy machine."""
 
 

@@ -208,7 +208,7 @@ class TestOverShowq:
         thread = ShowqThread(config)
         thread.start()
         over = list(listing(ShowqClient(config).entries()))
-        thread.join(10)
+        thread.join(30)
         assert over == list(listing(entries(Queue(str(spool)))))
         assert len(over) > 4500
 
@@ -220,7 +220,7 @@ class TestOverShowq:
         thread = ShowqThread(config)
         thread.start()
         assert [one.queue for one in ShowqClient(config).entries()] == ["deferred"] * 2
-        thread.join(10)
+        thread.join(30)
 
 
 class TestTheCommand:

@@ -109,7 +109,7 @@ class NameServer:
             with contextlib.suppress(OSError):  # it says that it has no peer; who waits in it is woken all the same
                 each.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(30)
         self._udp.close()
         self._tcp.close()
 

@@ -8,7 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-_TIMEOUT = 20  # seconds; a program that waits for a key that nobody presses is ended
+_TIMEOUT = 90  # seconds; a program that waits for a key that nobody presses is ended
 
 _SILENCE = 0.05  # seconds without output after which a program waits for a key
 

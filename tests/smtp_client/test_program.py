@@ -177,7 +177,7 @@ def test_idle_connections_are_left_with_quit_on_stop(tmp_path: Path) -> None:
         running.send(1, server.nexthop, tmp_path / "message")
         running.reply()
         assert running.stop() == 0
-        assert server.ended.wait(10)
+        assert server.ended.wait(30)
         assert server.commands[-1] == "QUIT"
 
 

@@ -221,7 +221,7 @@ def test_a_corrupt_queue_file_is_never_sent_half(client: ClientUnderTest) -> Non
         outcome = client.deliver_one(server.nexthop, size=1000)
         assert (outcome.one.status, outcome.one.dsn) == ("deferred", "4.3.0")
         assert outcome.one.text == f"local data error while talking to {HOST}"
-        assert server.ended.wait(5)
+        assert server.ended.wait(30)
         assert server.messages == []
 
 

@@ -177,7 +177,7 @@ def test_sessions_killed_at_random_beside_a_foreign_program(
         if word == "seen":
             uid, name = rest.split(" ")
             assert names.setdefault(uid, name) == name, "a UID stood for two messages"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         witness.refresh()
         with open_store(f"maildir:{root}").open(INBOX) as fresh:
