@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from pillarbox.imapd.commands.options import StatusItem
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store import patience
 from pillarbox.lib.store.interface import DELETED, MailboxStatus, MessageGone, QuotaRoot
 
 UNIT: Final = 1024
 """Octets of one unit of STORAGE (section 5.1)."""
+MANY: Final = 5_000
+"""Messages that are looked through in some milliseconds."""
 CAPABILITIES: Final = ("QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE")
 """QUOTASET is not among them: limits are the administrator's (docs/quota.md)."""
 
@@ -39,13 +43,14 @@ def deleted_storage(session: Session, name: str, status: MailboxStatus) -> bytes
     """The octets that EXPUNGE would free (section 4.1.4).  Raises StoreError."""
     total = 0
     if status.deleted:
+        if status.messages > MANY:
+            patience.give_way()
         with session.store.open(name, read_only=True) as mailbox:
-            for message in mailbox.messages:
-                if message.flags & DELETED:
-                    try:
-                        total += mailbox.size(message.uid)
-                    except MessageGone:
-                        continue
+            messages = mailbox.messages
+            for uid, mark, size in zip(messages.uids, messages.marks(), messages.sizes(), strict=True):
+                if mark & DELETED:
+                    with suppress(MessageGone):
+                        total += size if size >= 0 else mailbox.size(uid)
     return b"%d" % total
 
 

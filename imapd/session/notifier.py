@@ -258,15 +258,15 @@ class Notifier:
         session, wanted = self._session, self.registration.selected
         if not wanted.wanted or session.selected is None:
             return
-        if wanted.delayed and not idling and self._expunged(session.selected.mailbox.name):
+        if wanted.delayed and not idling and await self._expunged(session.selected.mailbox.name):
             return  # sequence numbers hold until the next command (section 6.1.2), and so does all else
         await session.report(with_uid=True)
         await self.arrived()
 
-    def _expunged(self, name: str) -> bool:
+    async def _expunged(self, name: str) -> bool:
         """Whether messages that the client knows are gone."""
         uids = self._session.mailbox.uids
-        with self._session.store.open(name, read_only=True) as mailbox:
+        with await patiently(partial(self._session.store.open, name, read_only=True)) as mailbox:
             return bool(uids) and bisect_right(mailbox.messages.uids, uids[-1]) < len(uids)
 
     # --- looking

@@ -19,8 +19,9 @@ from pillarbox.lib.store.interface import MailboxBusy
 
 T = TypeVar("T")
 
-IN_PLACE: Final = 1.0
-"""Seconds for which an event loop stands still at most, where a call can neither be left nor begun again."""
+IN_PLACE: Final = 5.0
+"""Seconds for which an event loop stands still at most, where a call can neither be left nor begun again: more than the
+look at a large mailbox takes that another process, or a thread of this one, may just be at."""
 _OPTIONAL: Final = 0.02
 """Seconds that are worth waiting for what may as well be left undone."""
 

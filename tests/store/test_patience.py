@@ -16,6 +16,7 @@ from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import FLAGGED, SEEN, MailboxBusy, Store
 from pillarbox.lib.store.locks import dot_lock, fcntl_lock
 from pillarbox.lib.store.maildir import mailbox, sync
+from pillarbox.lib.store.maildir import store as maildir_store
 from pillarbox.lib.store.patience import Later, waiting
 from tests.store.holder import Kind, held
 
@@ -153,6 +154,29 @@ def test_many_messages_are_not_removed_in_haste(tmp_path: Path, monkeypatch: pyt
         with waiting(0), pytest.raises(Later):
             box.expunge((1, 2, 3))
         assert len(os.listdir(tmp_path / "Maildir" / "cur")) == 3
+
+
+def test_what_a_quota_leaves_is_not_counted_in_haste(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    (tmp_path / "Maildir" / "maildirsize").write_bytes(b"9C\nbroken\n")
+    appender = store.begin_append("INBOX")
+    appender.write(b"Subject: y\r\n\r\ny\r\n")
+    with waiting(0), pytest.raises(Later):
+        appender.commit(SEEN)
+    assert appender.commit(SEEN).uid == 4
+    assert store.status("INBOX").messages == 4
+
+
+def test_unknown_sizes_of_many_messages_are_not_found_out_in_haste(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maildir_store, "MANY", 2)
+    store = filled(tmp_path)
+    for number in range(3):
+        (tmp_path / "Maildir" / "new" / f"{number}.new").write_bytes(b"Subject: y\n\ny\n")
+    with waiting(0), pytest.raises(Later):
+        store.status("INBOX", with_size=True)
+    assert store.status("INBOX", with_size=True).size > 0
 
 
 # --- in a thread

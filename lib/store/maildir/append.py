@@ -9,6 +9,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
+from pillarbox.lib.store import patience
 from pillarbox.lib.store.interface import (
     NO_KEYWORDS,
     Appended,
@@ -100,6 +101,7 @@ class MaildirAppender(Appender):
             state = self._states.of(self._directory)
             with state.locked() as names:
                 (uid,) = state.assign(names, [base])
+                patience.begun()
                 arrivals = Arrivals(state)
                 os.rename(self._temporary, f"{self._directory}/{place}")
                 fresh = place.startswith("new/")

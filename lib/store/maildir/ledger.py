@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from pillarbox.lib.config.quota import NO_LIMITS, Limits
+from pillarbox.lib.store import patience
 from pillarbox.lib.store.domain_file import DomainFile
 from pillarbox.lib.store.interface import INBOX, QuotaRoot
 from pillarbox.lib.store.maildir import folders
@@ -96,7 +97,8 @@ class Ledger:
             self._domain.add(after.usage.size - before.usage.size, after.usage.messages - before.usage.messages)
 
     def count(self) -> Usage:
-        """What lies in the mailboxes that count."""
+        """What lies in the mailboxes that count.  Raises Later."""
+        patience.give_way()
         usage = Usage()
         for name, directory in self._directories():
             if self.counts(name):

@@ -44,7 +44,7 @@ from pillarbox.lib.store.maildir.append import MaildirAppender, store_error
 from pillarbox.lib.store.maildir.checking import INDEX, check_tree
 from pillarbox.lib.store.maildir.directories import make_folder, make_maildir
 from pillarbox.lib.store.maildir.ledger import Ledger
-from pillarbox.lib.store.maildir.mailbox import TEXT_NAME, MaildirMailbox
+from pillarbox.lib.store.maildir.mailbox import MANY, TEXT_NAME, MaildirMailbox
 from pillarbox.lib.store.maildir.restored import is_older
 from pillarbox.lib.store.maildir.restoring import MaildirRestoring
 from pillarbox.lib.store.maildir.scan import Directories
@@ -215,6 +215,8 @@ class MaildirStore(Store):
         """The counts where the index does not have them."""
         with self.open(name, read_only=True) as mailbox:
             counts = mailbox.messages.counts()
+            if with_size and counts.messages > MANY:
+                patience.give_way()  # those may have to be read whose size is not known
             return MailboxStatus(
                 messages=counts.messages,
                 recent=counts.recent,
