@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
 from pillarbox.imapd.commands.fetch import send_message
 from pillarbox.imapd.fetch import parse_items
@@ -13,6 +15,7 @@ from pillarbox.imapd.session import events
 from pillarbox.imapd.session.context import Session
 from pillarbox.imapd.session.events import NONE, EventGroup, Registration, SelectedEvents
 from pillarbox.imapd.session.notifier import TooMuch, list_response, status_response
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import MessageGone
 
 CAPABILITIES = ("NOTIFY",)
@@ -141,7 +144,7 @@ def parse(syntax: Syntax) -> Action:
             raise failure
         notifier = session.new_notifier(registration, fetch)
         try:
-            names = notifier.begin()
+            names = await notifier.begin()
         except TooMuch:
             notifier.close()
             raise CommandFailed("Too many mailboxes to watch.", "NOTIFICATIONOVERFLOW") from None
@@ -158,7 +161,8 @@ def parse(syntax: Syntax) -> Action:
             chosen = session.selected.mailbox.name if session.selected is not None else ""
             for name in names:
                 if name != chosen:
-                    session.send(status_response(session, name, session.store.status(name)))
+                    status = await patiently(partial(session.store.status, name))
+                    session.send(status_response(session, name, status))
                     await session.breathe()
         return Reply("Notify completed.")
 

@@ -95,7 +95,7 @@ class Notifier:
         self._timer: asyncio.TimerHandle | None = None
 
     # --- what is watched
-    def begin(self) -> list[str]:
+    async def begin(self) -> list[str]:
         """Remember what there is; gives the mailboxes whose messages are watched.  Raises TooMuch, StoreError."""
         if not self.registration.groups:
             return []
@@ -103,7 +103,7 @@ class Notifier:
         if self.registration.asks(events.SERVER_METADATA):
             self._server_notes = self._notes("")
         self._watch_tree()
-        self._choose()
+        await self._choose()
         return [name for name, watched in self._watched.items() if watched.events & events.MESSAGE_EVENTS]
 
     def no_access(self) -> list[str]:
@@ -129,7 +129,7 @@ class Notifier:
         personal = not name.startswith(self._foreign)
         return self.registration.events(name, personal=personal, subscribed=known.subscribed)
 
-    def _choose(self) -> None:
+    async def _choose(self) -> None:
         """Watch what the registration is about now, and no longer what it is not.  Raises TooMuch."""
         wanted = {}
         for name, known in self._tree.items():
@@ -147,9 +147,14 @@ class Notifier:
             if name not in self._watched:
                 watched = _Watched(of_messages)
                 with suppress(StoreError):
-                    self._watch(name, watched)
-                    self._take_in(name, watched)
+                    try:
+                        self._watch(name, watched)
+                        await patiently(partial(self._take_in, name, watched))
+                    except BaseException:
+                        watched.close()
+                        raise
                     self._watched[name] = watched
+                await self._session.breathe()
 
     def _watch(self, name: str, watched: _Watched) -> None:
         paths = self._session.store.watch_paths(name, notes=events.MAILBOX_METADATA in watched.events)
@@ -278,7 +283,7 @@ class Notifier:
             await self._look_at_selected(idling=idling)
         if self._tree_dirty:
             self._tree_dirty = False
-            self._look_at_tree()
+            await self._look_at_tree()
         dirty, self._dirty = self._dirty, set()
         for name in sorted(dirty & self._watched.keys()):
             if name != self._selected_name:
@@ -291,7 +296,7 @@ class Notifier:
         if not self.registration.groups:
             return
         self._tree = self._read_tree()
-        self._choose()
+        await self._choose()
         for name in self._dirty & self._watched.keys():
             with suppress(StoreError):
                 await patiently(partial(self._take_in, name, self._watched[name]))
@@ -326,7 +331,7 @@ class Notifier:
         if changed:
             session.send(metadata_response(session, name, changed))
 
-    def _look_at_tree(self) -> None:
+    async def _look_at_tree(self) -> None:
         before, self._tree = self._tree, self._read_tree()
         if self.registration.asks(events.MAILBOX_NAME, events.SUBSCRIPTION_CHANGE):
             self._tell_tree(before)
@@ -335,7 +340,7 @@ class Notifier:
             changed = _differing(notes, self._server_notes)
             if changed:
                 self._session.send(metadata_response(self._session, "", changed))
-        self._choose()
+        await self._choose()
 
     def _tell_tree(self, before: dict[str, _Known]) -> None:
         session, after = self._session, self._tree

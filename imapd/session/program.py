@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 from urllib.parse import quote
 
 from pillarbox.imapd.protocol import response
@@ -22,6 +23,7 @@ from pillarbox.lib.log import log
 from pillarbox.lib.login import ClientConnection, ClientGone, SessionStart, receive_session
 from pillarbox.lib.process import Program, Worker, serve_connections
 from pillarbox.lib.store import open_store
+from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import Store, StoreError
 from pillarbox.lib.store.quota import QuotaPolicy
 from pillarbox.lib.store.reach import load_stores, mistakes, reach
@@ -89,7 +91,7 @@ class SessionServer:
         try:
             store = open_store(start.account.mail, quota)
             if self._spaces is not None and not start.account.system:
-                store = self._spaces.open(store, username)
+                store = await patiently(partial(self._spaces.open, store, username))
         except StoreError as error:
             log.error(f"imap({username}): {error}")
             await _refuse(client, tag)
