@@ -35,6 +35,8 @@ def fuzz(data: bytes) -> None:
     whole = scan_message([data])
     assert scan_message(_pieces(data, 1)) == whole
     assert scan_message(_pieces(data, 11)) == whole
+    wire = re.sub(rb"(?<!\r)\n", b"\r\n", data)
+    assert scan_message(_pieces(wire, 11), wire=True) == scan_message([wire])
     assert _count(whole) <= len(data) + 1
     _without_encodings(whole, data)
     parse_envelope(data)
