@@ -134,6 +134,13 @@ PEERS: dict[str, Entry] = {
         Entry("clamav", ("clamav-daemon", "clamav-milter"), ("clamav-milter", "--version"), "clamav-milter"),
         Entry("rspamd", ("rspamd",), ("rspamd", "--version"), "Rspamd"),
         Entry(
+            "swift",  # a server that speaks S3
+            ("python3-swift",),
+            ("/usr/bin/python3", "-c", "import swift.common.middleware.s3api.s3api as it; print(it.__name__)"),
+            "swift.common.middleware.s3api",
+            without=("ieee-data", "python3-docutils", "docutils-common", "perl*", "libperl*"),
+        ),
+        Entry(
             "opensmtpd",
             ("opensmtpd",),
             ("smtpd", "-h"),

@@ -16,6 +16,7 @@ from pillarbox.lib.store.sql.pool import pools, shared_pool
 from pillarbox.lib.store.sql.postgres import PostgresDatabase
 from pillarbox.lib.store.sql.sqlite import SqliteDatabase
 from tests.peers.databases import PostgreSQL
+from tests.peers.object_storage import Swift
 
 KINDS = ("maildir", "mbox", "sqlite", "pgsql")
 
@@ -24,6 +25,14 @@ KINDS = ("maildir", "mbox", "sqlite", "pgsql")
 def postgresql() -> Iterator[PostgreSQL]:
     """One server for all tests here, each with accounts of its own in one database."""
     with PostgreSQL() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift() -> Iterator[Swift]:
+    """One server of objects, with the bucket `mail`."""
+    with Swift() as server:
+        server.make_bucket("mail")
         yield server
 
 
@@ -44,11 +53,19 @@ def kind(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 _server: list[PostgreSQL] = []
+_objects: list[str] = []
 
 
-def use_postgresql(server: PostgreSQL) -> None:
-    """What `location` and `sql_database` mean by pgsql from now on."""
+def use_postgresql(server: PostgreSQL, objects: str = "") -> None:
+    """What `location` and `sql_database` mean by pgsql from now on; `objects` are settings of a storage for bodies."""
     _server[:] = [server]
+    _objects[:] = [objects]
+
+
+def object_settings(server: Swift, keyfile: Path, bucket: str = "mail") -> str:
+    """The part of a location that puts bodies there."""
+    url = quote(server.url(bucket), safe="")
+    return f"&objects={url}&objectsfile={server.keyfile(keyfile)}&objectsregion={server.region}"
 
 
 def close_pools() -> None:
@@ -61,7 +78,7 @@ def close_pools() -> None:
 def location(kind: str, folder: Path) -> str:
     """An account of a kind, with all that it has below `folder`."""
     if kind == "pgsql":
-        return f"pgsql:{uri(_server[0])}&cache={folder}#{folder}"
+        return f"pgsql:{uri(_server[0])}{_objects[0]}&cache={folder}#{folder}"
     return f"sqlite:{folder}/mail.sqlite" if kind == "sqlite" else f"{kind}:{folder}"
 
 
@@ -83,7 +100,7 @@ def sql_database(kind: str, folder: Path) -> Database:
     """A connection of its own to an account in a database of a kind."""
     if kind == "sqlite":
         return SqliteDatabase(f"{folder}/mail.sqlite")
-    place, account = parse_place(f"{uri(_server[0])}#{folder}")
+    place, account = parse_place(f"{uri(_server[0])}{_objects[0]}#{folder}")
     return PostgresDatabase(shared_pool(place), account)
 
 

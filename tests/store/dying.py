@@ -1,7 +1,7 @@
 """Runs an action in a process that dies at a chosen system call, as SIGKILL would end it there.
 
 What SQLite does in a statement is not seen from here: there the process dies before a statement, or in the middle.
-With PostgreSQL it dies before it sends something.
+With PostgreSQL and object storage it dies before it sends something.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pillarbox.lib.store.sql.connection import Connection
+from pillarbox.lib.store.sql.objects import Objects
 
 CALLS = (
     "open",
@@ -67,6 +68,8 @@ def dies_at(number: int, action: Callable[[], object]) -> bool:
 
             for name in ("query", "simple"):
                 setattr(Connection, name, dying(getattr(Connection, name)))
+            for name in ("put", "get", "delete"):
+                setattr(Objects, name, dying(getattr(Objects, name)))
             opened = sqlite3.connect
             sqlite3.connect = connect  # type: ignore[assignment]
 

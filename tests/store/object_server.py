@@ -1,13 +1,16 @@
-"""A small server of S3's kind: PUT, GET with a range, DELETE; it checks every signature by the rules of AWS itself.
+"""A small server of S3's kind that misbehaves where it is told to; a real one is in `tests.peers.object_storage`.
 
+PUT, GET with a range, DELETE; it checks every signature by the rules of AWS itself.
 Written apart from `lib.store.sql.signature`, from "Signature calculations for the Authorization header".
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,36 +18,49 @@ KEY, SECRET, REGION = "AKTEST", "s3cr3t/+", "eu-test-1"
 
 
 class ObjectServer:
-    """`objects` by path; `down` makes it answer 503."""
+    """`objects` by path.  What it does wrong is chosen by its attributes, until `behave`."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.requests: list[tuple[str, str]] = []
-        self.down = False
-        self.hang_up = False
-        """Ends each connection after its next answer, without saying so."""
+        self.behave()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def setup(self) -> None:
+                super().setup()
+                outer.connections += 1
+
             def log_message(self, *_: Any) -> None:
                 pass
 
-            def answer(self, status: int, body: bytes = b"") -> None:
+            def answer(self, status: int, body: bytes = b"", start: int | None = None) -> None:
+                # Before the answer: with it the test goes on.
+                self.close_connection = outer.hang_up or outer.cut or outer.refuse_early
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
+                if start is not None:
+                    self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/*")
                 self.end_headers()
-                self.wfile.write(body)
-                self.close_connection = outer.hang_up
+                if outer.cut:
+                    body = body[: len(body) // 2]
+                step = 1 if outer.pause else len(body)
+                with contextlib.suppress(OSError):  # nobody listens any more
+                    for place in range(0, len(body), step or 1):
+                        time.sleep(outer.pause)
+                        self.wfile.write(body[place : place + step])
 
             def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 outer.requests.append((self.command, self.path))
+                if outer.refuse_early:
+                    self.answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+                    return
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                once, outer.once = outer.once, 0
                 if not signature_is_right(self.command, self.path, self.headers, body):
                     self.answer(403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>" * 50)
-                elif outer.down:
-                    self.answer(503, b"<Error/>")
+                elif outer.down or once:
+                    self.answer(once or 503, b"<Error/>")
                 elif self.command == "PUT":
                     outer.objects[self.path] = body
                     self.answer(200)
@@ -53,9 +69,12 @@ class ObjectServer:
                     self.answer(204)
                 elif self.path not in outer.objects:
                     self.answer(404)
+                elif outer.whole:
+                    self.answer(200, outer.objects[self.path])
                 else:
                     first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
-                    self.answer(206, outer.objects[self.path][first : last + 1])
+                    first, last = first + outer.shift, last + outer.shift + outer.longer
+                    self.answer(206, outer.objects[self.path][first : last + 1], first)
 
             do_GET = do_PUT = do_DELETE = handle_any
 
@@ -63,6 +82,28 @@ class ObjectServer:
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def behave(self) -> None:
+        """Be empty, and do everything right from now on."""
+        self.objects: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.connections = 0
+        self.down = False
+        """It answers 503."""
+        self.once = 0
+        """The status of its next answer."""
+        self.hang_up = False
+        """Ends each connection after its next answer, without saying so."""
+        self.whole = False
+        """Knows no ranges."""
+        self.shift = self.longer = 0
+        """Octets by which ranges begin later, or are longer."""
+        self.cut = False
+        """Answers break off half way."""
+        self.pause = 0.0
+        """Seconds before each octet."""
+        self.refuse_early = False
+        """Answers 403 before it has read what is put, and hangs up."""
 
     def __enter__(self) -> ObjectServer:
         self._thread.start()

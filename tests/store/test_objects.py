@@ -1,55 +1,74 @@
-"""Large bodies in object storage: what is put there, what comes back, and that nothing is left behind."""
+"""Large bodies in a real object storage: what is put there, what comes back, and that nothing is left behind.
+
+The suites that hold for every store are collected here once more, with each body, however small, in the storage.
+"""
 
 from __future__ import annotations
 
 import random
+import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from pillarbox.lib.store import open_store
 from pillarbox.lib.store.delivering import Delivery
-from pillarbox.lib.store.interface import INBOX, StoreUnavailable
-from pillarbox.lib.store.sql import objects
+from pillarbox.lib.store.interface import INBOX, Store, StoreUnavailable
+from pillarbox.lib.store.sql import object_bodies, objects, pieces
 from pillarbox.lib.store.sql.object_bodies import clear_unused
+from pillarbox.lib.store.sql.objects import ObjectPlace, Objects
 from pillarbox.lib.store.sql.place import parse_place
 from pillarbox.lib.store.sql.pool import Pool
 from pillarbox.lib.store.sql.postgres import PostgresDatabase
-from pillarbox.lib.store.sql.signature import Credentials, signed_headers
 from pillarbox.lib.store.sql.store import SqlStore
 from tests.peers.databases import PostgreSQL
-from tests.store.conftest import uri
-from tests.store.object_server import KEY, REGION, SECRET, ObjectServer
+from tests.peers.object_storage import Swift
+from tests.store.conftest import close_pools, location, object_settings, uri, use_postgresql
+from tests.store.dying import dies_at
+from tests.store.test_conformance import *  # noqa: F403
+from tests.store.test_deliver import *  # noqa: F403
 
 SEGMENT = objects.SEGMENT
+MOST_STEPS = 100
 
 
 @pytest.fixture
-def server() -> Iterator[ObjectServer]:
-    with ObjectServer() as made:
-        yield made
+def kind(postgresql: PostgreSQL, swift: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """For the suites, and for deaths: with small objects."""
+    monkeypatch.setattr(objects, "FROM", 1)
+    for module in (objects, pieces):
+        monkeypatch.setattr(module, "SEGMENT", pieces.PIECE)
+    monkeypatch.setattr(object_bodies, "_FIRST_NOTED", 2)
+    use_postgresql(postgresql, object_settings(swift, tmp_path / "keys"))
+    yield "pgsql"
+    close_pools()
 
 
 @pytest.fixture
-def store(postgresql: PostgreSQL, server: ObjectServer, tmp_path: Path) -> Iterator[SqlStore]:
-    keyfile = tmp_path / "keys"
-    keyfile.write_text(f"{KEY}\n{SECRET}\n")
-    place, account = parse_place(
-        f"{uri(postgresql)}&objects=http://127.0.0.1:{server.port}/bucket/pre"
-        f"&objectsfile={keyfile}&objectsregion={REGION}#{tmp_path}"
-    )
+def account(postgresql: PostgreSQL, swift: Swift, tmp_path: Path) -> Iterator[SqlStore]:
+    """With the usual sizes."""
+    place, name = parse_place(f"{uri(postgresql)}{object_settings(swift, tmp_path / 'keys')}#{tmp_path}")
     pool = Pool(place)
-    yield SqlStore("pgsql:", PostgresDatabase(pool, account))
+    yield SqlStore("pgsql:", PostgresDatabase(pool, name))
     pool.close()
+
+
+@pytest.fixture
+def added(swift: Swift) -> Callable[[], int]:
+    """Gives how many objects there are more than at first."""
+    before = swift.count
+    return lambda: swift.count - before
 
 
 def noise(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size).replace(b"\n", b"n").replace(b"\r", b"r")
 
 
-def age(store: SqlStore) -> int:
+def age(store: Store) -> int:
     """As if all bodies that nobody has had gone long ago; gives how many were cleared away."""
+    assert isinstance(store, SqlStore)
     with store._database.writing(durable=True) as transaction:
         transaction.execute(
             "UPDATE bodies SET unused_since = 1 WHERE account = ?1 AND unused_since > 0", transaction.account
@@ -57,157 +76,302 @@ def age(store: SqlStore) -> int:
         return clear_unused(store._database, transaction)
 
 
-def test_the_signature_is_that_of_the_published_example() -> None:
-    """AWS, "Signature Calculations for the Authorization Header", example GET Object."""
-    credentials = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1")
-    headers = {"host": "examplebucket.s3.amazonaws.com", "range": "bytes=0-9"}
-    signed = signed_headers(credentials, "GET", "/test.txt", headers, b"", 1369353600)
-    assert signed["authorization"].endswith("f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41")
+def texts(store: Store) -> list[bytes]:
+    found = []
+    with store.open(INBOX) as inbox:
+        for message in inbox.messages:
+            with inbox.read(message.uid) as content:
+                found.append(content.read())
+    return found
 
 
-@pytest.mark.parametrize("size", [objects.FROM - 1, objects.FROM, SEGMENT, SEGMENT + 1, SEGMENT * 10 + 77])
-def test_a_body_comes_back_from_where_it_was_put(store: SqlStore, server: ObjectServer, size: int) -> None:
+# --- messages
+
+
+@pytest.mark.parametrize("size", [objects.FROM - 1, objects.FROM, SEGMENT, SEGMENT + 1, SEGMENT * 3 + 77])
+def test_a_body_comes_back_from_where_it_was_put(account: SqlStore, added: Callable[[], int], size: int) -> None:
     text = noise(size)
-    uid = store.append(INBOX, [text[place : place + 100_000] for place in range(0, size, 100_000)]).uid
-    assert len(server.objects) == (0 if size < objects.FROM else -(-size // SEGMENT))
-    with store.open(INBOX) as inbox, inbox.read(uid) as content:
+    uid = account.append(INBOX, [text[place : place + 100_000] for place in range(0, size, 100_000)]).uid
+    assert added() == (0 if size < objects.FROM else -(-size // SEGMENT))
+    with account.open(INBOX) as inbox, inbox.read(uid) as content:
         assert content.size == size
         assert content.read() == text
         for start in (0, 1, 131071, SEGMENT - 3, size - 5):
             assert content.read(max(start, 0), 11) == text[max(start, 0) : max(start, 0) + 11]
         assert text.startswith(content.header(1000))
-    assert list(store.check(mend=False)) == []
+    assert list(account.check(mend=False)) == []
 
 
-def test_what_is_there_already_is_not_put_again(store: SqlStore, server: ObjectServer) -> None:
+def test_what_is_there_already_is_not_put_again(account: SqlStore, added: Callable[[], int]) -> None:
     text = noise(200_000)
-    store.append(INBOX, [text])
-    before = len(server.requests)
-    store.append(INBOX, [text])
-    assert len(server.requests) == before
-    store.append(INBOX, [noise(SEGMENT * 2)])
-    many = len(server.objects)
-    store.append(INBOX, [noise(SEGMENT * 2)])
-    assert len(server.objects) > many, "a large one is put while it comes in"
-    assert age(store) == 1
-    assert len(server.objects) == many
-    with store.open(INBOX) as inbox, inbox.read(4) as content:
+    account.append(INBOX, [text])
+    assert added() == 1
+    account.append(INBOX, [text])
+    assert added() == 1
+    account.append(INBOX, [noise(SEGMENT * 2)])
+    account.append(INBOX, [noise(SEGMENT * 2)])
+    assert added() > 3, "a large one is put while it comes in"
+    assert age(account) == 1
+    assert added() == 3
+    with account.open(INBOX) as inbox, inbox.read(4) as content:
         assert content.read() == noise(SEGMENT * 2)
 
 
-def test_the_objects_go_when_nobody_has_the_body_any_more(store: SqlStore, server: ObjectServer) -> None:
-    store.create("Copies")
-    store.append(INBOX, [noise(SEGMENT + 5)])
-    with store.open(INBOX) as inbox:
+def test_the_objects_go_when_nobody_has_the_body_any_more(account: SqlStore, added: Callable[[], int]) -> None:
+    account.create("Copies")
+    account.append(INBOX, [noise(SEGMENT + 5)])
+    with account.open(INBOX) as inbox:
         inbox.copy([1], "Copies")
         inbox.expunge([1])
-    assert age(store) == 0 and len(server.objects) == 2
-    store.delete("Copies")
-    assert len(server.objects) == 2, "a session may be reading it"
-    server.down = True
-    assert age(store) == 0, "the storage is away: another time"
-    server.down = False
-    assert age(store) == 1
-    assert server.objects == {}
+    assert age(account) == 0 and added() == 2
+    account.delete("Copies")
+    assert added() == 2, "a session may be reading it"
+    assert age(account) == 1
+    assert added() == 0
 
 
 def test_a_body_whose_objects_are_half_gone_is_not_given_to_another_message(
-    store: SqlStore, server: ObjectServer
+    account: SqlStore, added: Callable[[], int]
 ) -> None:
     text = noise(SEGMENT + 5)
-    store.append(INBOX, [text])
-    with store.open(INBOX) as inbox:
+    account.append(INBOX, [text])
+    with account.open(INBOX) as inbox:
         inbox.expunge([1])
-    with store._database.writing(durable=True) as transaction:
+    with account._database.writing(durable=True) as transaction:
         transaction.execute(
             "UPDATE bodies SET unused_since = 1 WHERE account = ?1 AND unused_since > 0", transaction.account
         )
     lost = RuntimeError("the front end dies before the commit")
-    with pytest.raises(RuntimeError), store._database.writing(durable=True) as transaction:
-        assert clear_unused(store._database, transaction) == 1
+    with pytest.raises(RuntimeError), account._database.writing(durable=True) as transaction:
+        assert clear_unused(account._database, transaction) == 1
         raise lost
-    assert server.objects == {}
-    store.append(INBOX, [text])
-    with store.open(INBOX) as inbox, inbox.read(2) as content:
-        assert content.read() == text
-    assert age(store) == 1
-    with store.open(INBOX) as inbox, inbox.read(2) as content:
-        assert content.read() == text
+    assert added() == 0
+    account.append(INBOX, [text])
+    assert texts(account) == [text]
+    assert age(account) == 1
+    assert texts(account) == [text]
 
 
-def test_a_message_that_was_given_up_leaves_no_object(store: SqlStore, server: ObjectServer) -> None:
-    given_up = store.begin_append(INBOX)
+def test_a_message_that_was_given_up_leaves_no_object(account: SqlStore, added: Callable[[], int]) -> None:
+    given_up = account.begin_append(INBOX)
     given_up.write(noise(SEGMENT * 3 + 1))
     given_up.abort()
-    died = store.begin_append(INBOX)
-    died.write(noise(SEGMENT * 12, 2))
-    assert server.objects
-    assert age(store) == 2
-    assert server.objects == {}
+    died = account.begin_append(INBOX)
+    died.write(noise(SEGMENT * 9, 2))
+    assert added() == 3 + 8
+    assert age(account) == 2
+    assert added() == 0
     with pytest.raises(StoreUnavailable, match="too long"):
         died.commit()
-    assert store.status(INBOX).messages == 0
+    assert account.status(INBOX).messages == 0
 
 
-def test_a_storage_that_is_away_fails_that_message_only(store: SqlStore, server: ObjectServer) -> None:
-    store.append(INBOX, [noise(300_000)])
-    server.down = True
-    with pytest.raises(StoreUnavailable, match="503"):
-        store.append(INBOX, [noise(400_000, 2)])
-    with store.open(INBOX) as inbox:
-        with pytest.raises(StoreUnavailable, match="503"), inbox.read(1) as content:
-            content.read()
-        store.append(INBOX, [b"Subject: small\r\n\r\n"])
-        inbox.refresh()
-        server.down = False
-        with inbox.read(1) as content:
-            assert content.read() == noise(300_000)
-    outcomes = store.deliver([Delivery(lambda: [noise(100_000, 3)]), Delivery(lambda: [b"x"])])
-    assert outcomes == [None, None]
-    assert store.status(INBOX).messages == 4
-
-
-def test_a_kept_connection_that_has_ended_is_made_anew(store: SqlStore, server: ObjectServer) -> None:
-    server.hang_up = True
-    for seed in range(3):
-        store.append(INBOX, [noise(100_000, seed)])
-    assert len(server.objects) == 3
-
-
-def test_a_wrong_secret_is_told(store: SqlStore, tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text(f"{KEY}\nwrong\n")
-    with pytest.raises(StoreUnavailable, match="403") as raised:
-        store.append(INBOX, [noise(100_000)])
-    assert "wrong" not in str(raised.value)
-    (tmp_path / "keys").unlink()
-    with pytest.raises(StoreUnavailable):
-        store.append(INBOX, [noise(100_000)])
-
-
-def test_a_missing_object_fails_its_message(store: SqlStore, server: ObjectServer) -> None:
-    store.append(INBOX, [noise(100_000)])
-    server.objects.clear()
-    with store.open(INBOX) as inbox, inbox.read(1) as content, pytest.raises(StoreUnavailable, match="404"):
+def test_a_missing_object_fails_its_message(account: SqlStore) -> None:
+    account.append(INBOX, [noise(100_000)])
+    store = account._database.objects
+    assert store is not None
+    (((body,),)) = account._database.single("SELECT body FROM bodies WHERE account = ?1", account._database.account)
+    store.delete(account._database.object_name(body, 0))
+    with account.open(INBOX) as inbox, inbox.read(1) as content, pytest.raises(StoreUnavailable, match="404 NoSuchKey"):
         content.read()
 
 
-def test_a_large_message_is_never_whole_in_memory(store: SqlStore) -> None:
-    store.open(INBOX).close()
+def test_a_large_message_is_never_whole_in_memory(account: SqlStore) -> None:
+    account.open(INBOX).close()
     pieces = random.Random(5)
     tracemalloc.start()
-    objects_held = store.begin_append(INBOX)
+    arriving = account.begin_append(INBOX)
     for _ in range(128):
-        objects_held.write(pieces.randbytes(65536))
-    objects_held.commit()
+        arriving.write(pieces.randbytes(65536))
+    arriving.commit()
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # The server is in this process and has it all.
-    assert most < (8 << 20) + (6 << 20)
+    assert most < 6 << 20
+
+
+# --- the storage in trouble
+
+
+def test_a_storage_that_ends_and_comes_back_loses_no_message(account: SqlStore, swift: Swift) -> None:
+    old, new, other = noise(SEGMENT * 2 + 5), noise(SEGMENT * 2 + 7, 2), noise(100_000, 3)
+
+    def killed_meanwhile() -> Iterator[bytes]:
+        yield new[: SEGMENT + 10]
+        swift.kill()
+        yield new[SEGMENT + 10 :]
+
+    account.append(INBOX, [old])
+    with account.open(INBOX) as inbox, inbox.read(1) as content:
+        assert content.read(0, 10) == old[:10]
+        outcomes = account.deliver(
+            [Delivery(killed_meanwhile), Delivery(lambda: [b"Subject: small\r\n\r\n"]), Delivery(lambda: [other])]
+        )
+        assert [outcome if outcome is None else outcome.dsn[0] for outcome in outcomes] == ["4", None, "4"]
+        assert outcomes[0] is not None and "object storage 127.0.0.1: " in str(outcomes[0])
+        with pytest.raises(StoreUnavailable, match=r"^object storage 127\.0\.0\.1: "):
+            content.read(SEGMENT, 10)
+        swift.start()
+        assert content.read(SEGMENT, 10) == old[SEGMENT : SEGMENT + 10]
+    assert account.deliver([Delivery(lambda: [new]), Delivery(lambda: [other])]) == [None, None]
+    assert texts(account) == [old, b"Subject: small\r\n\r\n", new, other]
+    assert list(account.check(mend=False)) == []
+
+
+def test_a_storage_that_is_full_takes_no_large_message(
+    account: SqlStore, swift: Swift, added: Callable[[], int]
+) -> None:
+    account.append(INBOX, [noise(100_000)])
+    with swift.full():
+        with pytest.raises(StoreUnavailable, match="PUT: 503 "):
+            account.append(INBOX, [noise(100_000, 2)])
+        (outcome,) = account.deliver([Delivery(lambda: [noise(SEGMENT + 5, 3)])])
+        assert outcome is not None and outcome.dsn[0] == "4"
+        account.append(INBOX, [b"Subject: small\r\n\r\n"])
+    assert texts(account) == [noise(100_000), b"Subject: small\r\n\r\n"]
+    assert account.deliver([Delivery(lambda: [noise(SEGMENT + 5, 3)])]) == [None]
+    age(account)
+    assert added() == 3
+
+
+# --- requests
+
+
+@pytest.fixture
+def storage(swift: Swift, tmp_path: Path) -> Callable[..., Objects]:
+    """A connection with other settings than the right ones."""
+
+    def connect(bucket: str = "mail", secret: str | None = None, region: str = "") -> Objects:
+        keyfile = swift.keyfile(tmp_path / "other", secret)
+        return Objects(ObjectPlace(swift.url(bucket), str(keyfile), region or swift.region))
+
+    return connect
+
+
+def each_request(storage: Objects) -> Iterator[Callable[[], object]]:
+    yield lambda: storage.put("some/object", noise(1000))
+    yield lambda: storage.get("some/object", 0, 10)
+    yield lambda: storage.delete("some/object")
+
+
+@pytest.mark.parametrize("prefix", ["/pre", "/a b/ü+%&=~", "/'(x)*,;:@!$", '/日本/[]{}|\\^`<>"'])
+def test_objects_of_any_name_are_put_got_and_deleted(
+    storage: Callable[..., Objects], added: Callable[[], int], prefix: str
+) -> None:
+    there = storage(f"mail{prefix}")
+    text = noise(SEGMENT)
+    there.put("a/1", text)
+    there.put("a/1", text)
+    assert added() == 1
+    for start, stop in ((0, SEGMENT), (0, 1), (5, 17), (SEGMENT - 1, SEGMENT), (131072, 262144)):
+        assert there.get("a/1", start, stop) == text[start:stop]
+    with pytest.raises(StoreUnavailable, match="shorter"):
+        there.get("a/1", SEGMENT - 5, SEGMENT + 5)
+    with pytest.raises(StoreUnavailable, match="416"):
+        there.get("a/1", SEGMENT, SEGMENT + 5)
+    there.delete("a/1")
+    there.delete("a/1")
+    assert added() == 0
 
 
 @pytest.mark.parametrize(
-    "settings", ["objects=ftp://x/b&objectsfile=/k", "objects=https://x&objectsfile=/k", "objects=https://x/b"]
+    ("settings", "told"),
+    [
+        ({"secret": "wrong"}, r"403 SignatureDoesNotMatch \(access key or secret in objectsfile"),
+        ({"bucket": "none"}, r"404 NoSuchBucket \(objects: "),
+        ({"region": "elsewhere"}, r"400 AuthorizationHeaderMalformed \(objectsregion"),
+    ],
 )
-def test_what_is_no_bucket_is_told(settings: str) -> None:
-    with pytest.raises(ValueError, match="objects"):
-        parse_place(f"postgresql://mail@db/mail?{settings}#ann")
+def test_a_wrong_setting_is_told(storage: Callable[..., Objects], settings: dict[str, str], told: str) -> None:
+    for request in each_request(storage(**settings)):
+        with pytest.raises(StoreUnavailable, match=rf"^object storage 127.0.0.1: (PUT|GET|DELETE): {told}") as raised:
+            request()
+        assert "wrong" not in str(raised.value)
+
+
+def test_a_clock_that_is_wrong_is_told(storage: Callable[..., Objects], monkeypatch: pytest.MonkeyPatch) -> None:
+    there, now = storage(), time.time
+    for minutes, told in ((-14, ""), (14, ""), (-20, "seconds behind that"), (20, "seconds ahead of that")):
+        monkeypatch.setattr(objects.time, "time", lambda minutes=minutes: now() + minutes * 60)
+        if not told:
+            there.put("some/object", b"x")
+            continue
+        for request in each_request(there):
+            with pytest.raises(StoreUnavailable, match=rf"403 RequestTimeTooSkewed \(our clock is 1[12]\d\d {told}"):
+                request()
+
+
+def test_other_keys_are_read_once_the_old_ones_are_refused(storage: Callable[..., Objects], swift: Swift) -> None:
+    there = storage(secret="old")
+    path = Path(there._place.keyfile)
+    with pytest.raises(StoreUnavailable, match="403"):
+        there.put("some/object", b"x")
+    path.write_text(f"someone:else\n{swift.secret}\n")
+    with pytest.raises(StoreUnavailable, match="403"):
+        there.put("some/object", b"x")
+    swift.keyfile(path)
+    there.put("some/object", b"x")
+    assert there.get("some/object", 0, 1) == b"x"
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"key", b"key\n\n", b"k\xc3\xbcy\nsecret\n", b"k\x01\nsecret\n", b"\xff\nsecret\n"]
+)
+def test_a_file_that_has_no_keys_is_told(storage: Callable[..., Objects], text: bytes) -> None:
+    there = storage()
+    path = Path(there._place.keyfile)
+    path.write_bytes(text)
+    with pytest.raises(StoreUnavailable, match=str(path)) as raised:
+        there.put("some/object", b"x")
+    assert "secret\n" not in str(raised.value)
+    path.unlink()
+    with pytest.raises(StoreUnavailable, match=f"{path}: No such file"):
+        there.put("some/object", b"x")
+
+
+# --- deaths of ours
+
+
+def dying_anywhere(
+    tmp_path: Path, prepare: Callable[[Store], object], action: Callable[[Store], object]
+) -> Iterator[tuple[Store, bool]]:
+    """The account as others find it after `action` has died at each of its steps, and whether it had ended."""
+    for number in range(MOST_STEPS):
+        where = location("pgsql", tmp_path / f"mail{number}")
+        prepare(open_store(where))
+        ended = dies_at(number, lambda: action(open_store(where)))  # noqa: B023
+        yield open_store(where), ended
+        if ended:
+            assert number > 2
+            return
+    raise AssertionError("the action makes more steps than the test follows")
+
+
+def test_a_delivery_dying_anywhere_is_whole_or_absent_and_leaves_no_object(
+    kind: str, tmp_path: Path, added: Callable[[], int]
+) -> None:
+    new = [noise(pieces.PIECE + 5), noise(1000, 2)]
+    batch = [Delivery(lambda: [new[0]]), Delivery(lambda: [new[1]])]
+    expected = 0
+    for store, ended in dying_anywhere(tmp_path, lambda store: store.status(INBOX), lambda store: store.deliver(batch)):
+        found = texts(store)
+        assert found in ([], new[:1], new)
+        assert not ended or found == new
+        age(store)
+        expected += (0, 2, 3)[len(found)]
+        assert added() == expected
+        assert texts(store) == found
+
+
+def test_bodies_cleared_away_by_one_that_dies_anywhere_are_gone_in_the_end(
+    kind: str, tmp_path: Path, added: Callable[[], int]
+) -> None:
+    def prepare(store: Store) -> None:
+        store.append(INBOX, [noise(pieces.PIECE + 5)])
+        store.append(INBOX, [b"other"])
+        with store.open(INBOX) as inbox:
+            inbox.expunge([1])
+
+    for number, (store, ended) in enumerate(dying_anywhere(tmp_path, prepare, age), 1):
+        assert age(store) == 0 or not ended
+        assert added() == number
+        assert texts(store) == [b"other"]

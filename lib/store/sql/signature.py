@@ -32,17 +32,36 @@ def signed_headers(
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     digest = hashlib.sha256(body).hexdigest()
     signed = {**headers, "x-amz-content-sha256": digest, "x-amz-date": stamp}
-    names = ";".join(sorted(signed))
-    lines = [f"{name}:{signed[name].strip()}\n" for name in sorted(signed)]
-    request = f"{method}\n{encoded(path)}\n\n{''.join(lines)}\n{names}\n{digest}"
     scope = f"{stamp[:8]}/{credentials.region}/s3/aws4_request"
-    text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-    key = f"AWS4{credentials.secret}".encode()
-    for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    request = canonical_request(method, encoded(path), "", signed, digest)
+    key = signing_key(credentials.secret, scope)
+    signature = hmac.digest(key, string_to_sign(request, stamp, scope).encode(), "sha256").hex()
+    names = _names(signed)
     authorization = f"{_ALGORITHM} Credential={credentials.key}/{scope},SignedHeaders={names},Signature={signature}"
     return {**signed, "authorization": authorization}
+
+
+def canonical_request(method: str, path: str, query: str, headers: Mapping[str, str], digest: str) -> str:
+    """What is signed of a request: path and query encoded, the latter's parameters in order; the body's SHA-256."""
+    lines = "".join(f"{name}:{headers[name].strip()}\n" for name in sorted(headers))
+    return f"{method}\n{path}\n{query}\n{lines}\n{_names(headers)}\n{digest}"
+
+
+def string_to_sign(request: str, stamp: str, scope: str) -> str:
+    """Of a canonical request made at `stamp`."""
+    return f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+
+
+def signing_key(secret: str, scope: str) -> bytes:
+    """For a scope `DAY/REGION/SERVICE/aws4_request`."""
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def _names(headers: Mapping[str, str]) -> str:
+    return ";".join(sorted(headers))
 
 
 def encoded(path: str) -> str:
