@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from pillarbox.lib.store.interface import NoteKind
 from pillarbox.lib.store.keeping import MOST_UID, Identity
-from pillarbox.lib.system.files import write_file
+from pillarbox.lib.system.files import READING, write_file
 
 NAME: Final = ".pillarbox-export.json"
 _VERSION: Final = 1
@@ -100,7 +100,7 @@ class ExportNotes:
 
 def _read(path: str) -> dict[str, Any]:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, READING)
     except OSError:
         return {}
     try:

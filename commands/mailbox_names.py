@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pillarbox.lib.store import mutf7
+from pillarbox.lib.system.files import READING
 
 SIDECAR: Final = "messages.jsonl"
 """Beside single messages: lines of JSON with `file`, `flags` as IMAP writes them, `date` in seconds; and `uid`, `saved`
@@ -64,7 +65,7 @@ def level_of(name: str) -> str:
 def is_mbox(path: str) -> bool:
     """Whether the file can be an mbox file: it is empty, or begins with a `From_` line."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, READING)
     except OSError:
         return False
     try:

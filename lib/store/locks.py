@@ -18,6 +18,7 @@ from typing import Final
 
 from pillarbox.lib.store import patience
 from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError, StoreUnavailable
+from pillarbox.lib.system.files import READING
 
 LOCK_TIMEOUT: Final = 20.0
 """Seconds to wait for another process: as long as Postfix's 20 attempts one second apart."""
@@ -135,7 +136,7 @@ def _break_if_stale(path: str, stale_after: float) -> bool:
 
 def _is_stale(path: str, stale_after: float) -> bool:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, READING)
     except PermissionError:
         # Mode 0, as some programs make theirs: only its age tells.
         return time.time() - os.lstat(path).st_mtime > stale_after

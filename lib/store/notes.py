@@ -12,7 +12,7 @@ from typing import Final
 
 from pillarbox.lib.store.interface import MailboxNotFound, NoteKind, OverQuota, StoreUnavailable
 from pillarbox.lib.store.locks import dot_lock
-from pillarbox.lib.system.files import sync_directory, write_file
+from pillarbox.lib.system.files import READING, sync_directory, write_file
 
 MAILBOX: Final[dict[NoteKind, str]] = {
     "acl": "dovecot-acl",
@@ -30,7 +30,7 @@ LIMIT: Final = 4 << 20
 def read(path: str) -> bytes:
     """The note, b"" where there is none.  Raises StoreUnavailable."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, READING)
     except FileNotFoundError:
         return b""
     except OSError as error:

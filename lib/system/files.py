@@ -11,8 +11,12 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable
+from typing import Final
 
 from pillarbox.lib.system.libc import start_writeback
+
+READING: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""How to open what others may have put there, and who only reads it: a FIFO does not stop us, it is an empty file."""
 
 
 class UnsafeFile(OSError):

@@ -86,7 +86,12 @@ def made_a_directory(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("fault", [removed, emptied, cut, grown, garbled, made_a_link, made_a_directory])
+def made_a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("fault", [removed, emptied, cut, grown, garbled, made_a_link, made_a_directory, made_a_fifo])
 @pytest.mark.parametrize("fetched", [False, True], ids=["unknown", "fetched before"])
 def test_a_message_file_that_is_damaged_under_a_session_fails_alone(
     tmp_path: Path, fault: Callable[[Path], None], fetched: bool
@@ -109,6 +114,31 @@ def test_a_message_file_that_is_damaged_under_a_session_fails_alone(
             assert lines[-1].split()[0] in (b"OK", b"NO"), (command, lines)
         await client.ok("UID FETCH 1 BODY[]")
         await client.ok("NOOP")
+        await client.close()
+
+    run(dialogue())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["dovecot-uidlist", "dovecot-keywords", "maildirsize", "pillarbox.index", "pillarbox.cache", "pillarbox-modseq"],
+)
+def test_a_fifo_in_place_of_a_file_beside_the_messages_stops_nobody(tmp_path: Path, name: str) -> None:
+    async def dialogue() -> None:
+        client = await filled(place("maildir", tmp_path))
+        await client.close()
+        path = tmp_path / "mail" / name
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        client = Client(place("maildir", tmp_path))
+        for command in (
+            "SELECT INBOX",
+            "FETCH 1:* (FLAGS ENVELOPE BODY.PEEK[])",
+            "STORE 1 +FLAGS ($a)",
+            "COPY 1 INBOX",
+        ):
+            lines = await client.command(command)
+            assert lines[-1].split()[0] in (b"OK", b"NO", b"BAD"), (command, lines)
         await client.close()
 
     run(dialogue())

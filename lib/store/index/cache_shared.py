@@ -152,7 +152,7 @@ class SharedFile:
 
     @contextlib.contextmanager
     def _file(self, flags: int) -> Iterator[int]:
-        fd = os.open(self.path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         try:
             yield fd
         finally:
@@ -321,7 +321,7 @@ class SharedFile:
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
 
 
 def _sort_apart(path: str, uid_validity: int, living: array[int] | None) -> None:

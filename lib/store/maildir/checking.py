@@ -28,7 +28,7 @@ from pillarbox.lib.store.maildir.keywords import NAME as KEYWORDS
 from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.store.maildir.uidlist import UidList
 from pillarbox.lib.store.uidvalidity import new_uid_validity
-from pillarbox.lib.system.files import sync_directory
+from pillarbox.lib.system.files import READING, sync_directory
 
 LEFT_OVER: Final = 36 * 3600
 """Seconds after which a file in tmp/ belongs to a delivery that died (maildir(5))."""
@@ -184,7 +184,7 @@ def _rescued(path: str) -> dict[str, int]:
 def _file(name: str, directory: str, base: str, place: str, wrong: dict[str, str], mend: bool) -> Iterator[Finding]:
     """Read one file; `wrong` gets the base names that ought to be other ones."""
     try:
-        fd = os.open(f"{directory}/{place}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(f"{directory}/{place}", READING)
     except FileNotFoundError:
         return  # renamed or removed meanwhile
     except OSError as error:

@@ -12,7 +12,7 @@ from typing import Final
 
 from pillarbox.lib.store.interface import StoreUnavailable
 from pillarbox.lib.store.locks import dot_lock
-from pillarbox.lib.system.files import write_file
+from pillarbox.lib.system.files import READING, write_file
 
 NAME: Final = "dovecot-keywords"
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
@@ -60,15 +60,15 @@ class Keywords:
         data = b""
         if seen is not None:
             try:
-                fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                fd = os.open(self._path, READING)
+                try:
+                    data = os.read(fd, _MAX_BYTES)
+                finally:
+                    os.close(fd)
             except FileNotFoundError:
                 return self.reload()  # the mailbox was deleted at this moment
             except OSError as error:
                 raise StoreUnavailable(f"cannot read {self._path}: {error.strerror}") from error
-            try:
-                data = os.read(fd, _MAX_BYTES)
-            finally:
-                os.close(fd)
         self._seen = seen
         self.names = parse(data)
         self._cache = {"": frozenset()}

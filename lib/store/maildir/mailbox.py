@@ -8,6 +8,7 @@ undone (never the reverse).  A move is a rename too, so that a message is in exa
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Final
@@ -34,9 +35,10 @@ from pillarbox.lib.store.maildir.append import store_error
 from pillarbox.lib.store.maildir.filename import INFO, format_info, parse_info, sizes
 from pillarbox.lib.store.maildir.folders import canonical
 from pillarbox.lib.store.maildir.ledger import Ledger
-from pillarbox.lib.store.maildir.reading import READING, read_whole
+from pillarbox.lib.store.maildir.reading import read_whole
 from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.store.maildir.view import CACHE_NAME, RETRIES, MaildirView, OwnChanges
+from pillarbox.lib.system.files import READING
 
 HEADER_ROOM: Final = 8192
 """Octets in which a header is looked for with one call."""
@@ -109,6 +111,8 @@ class MaildirMailbox(MaildirView):
             raise StoreUnavailable(f"cannot open message: {error.strerror}") from error
         try:
             about = os.fstat(fd)
+            if not stat.S_ISREG(about.st_mode):
+                raise StoreUnavailable("cannot read message: it is no file")
             content = FileContent(fd, ((0, about.st_size),), self._size_claimed(row, about.st_size))
         except BaseException:
             os.close(fd)

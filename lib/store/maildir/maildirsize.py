@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 from pillarbox.lib.config.quota import NO_LIMITS, Limits, parse_limits
 from pillarbox.lib.store.maildir.filename import temporary_name
 from pillarbox.lib.store.quota import Usage
+from pillarbox.lib.system.files import READING
 
 NAME: Final = "maildirsize"
 MAX_BYTES: Final = 5120
@@ -29,7 +30,6 @@ FRESH: Final = 900.0
 _RECOUNTS: Final = 3
 """Counts in a row while messages come and go; then the next one who asks counts again."""
 
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -69,7 +69,7 @@ def serialize(limits: Limits, usage: Usage) -> bytes:
 def read_record(path: str) -> tuple[Record | None, float] | None:
     """The record in a file, None for a damaged one, and its age in seconds; None for no file.  Raises OSError."""
     try:
-        fd = os.open(path, _READ)
+        fd = os.open(path, READING)
     except FileNotFoundError:
         return None
     try:

@@ -10,7 +10,7 @@ import os
 import time
 from typing import Final
 
-from pillarbox.lib.system.files import write_file
+from pillarbox.lib.system.files import READING, write_file
 
 NAME: Final = "pillarbox-modseq"
 
@@ -18,7 +18,7 @@ NAME: Final = "pillarbox-modseq"
 def ahead(directory: str) -> int:
     """Microseconds by which modification sequences of the mailbox are ahead of the clock."""
     try:
-        with open(os.open(f"{directory}/{NAME}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        with open(os.open(f"{directory}/{NAME}", READING), "rb") as file:
             return max(0, int(file.read(32)))
     except (OSError, ValueError):
         return 0

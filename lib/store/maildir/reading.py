@@ -12,8 +12,8 @@ from typing import Final
 
 from pillarbox.lib.store.content import PIECE
 from pillarbox.lib.store.index.layout import FRESH
+from pillarbox.lib.system.files import READING
 
-READING: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOKING: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 

@@ -20,7 +20,7 @@ from pillarbox.lib.store.maildir.arrivals import Arrival, Arrivals
 from pillarbox.lib.store.maildir.filename import INFO, format_info, moved_base
 from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.store.maildir.state import UidStates
-from pillarbox.lib.system.files import sync_directory, write_all
+from pillarbox.lib.system.files import READING, sync_directory, write_all
 
 _NO_LINKS: Final = frozenset((errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS))
 
@@ -146,7 +146,7 @@ def _link(path: str, target: str) -> None:
 
 
 def _copy_file(path: str, target: str) -> None:
-    source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    source = os.open(path, READING)
     try:
         copy = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:

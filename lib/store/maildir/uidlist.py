@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pillarbox.lib.store.interface import StoreUnavailable
-from pillarbox.lib.system.files import sync_directory, write_all, write_file
+from pillarbox.lib.system.files import READING, sync_directory, write_all, write_file
 
 NAME: Final = "dovecot-uidlist"
 _HEADER3 = re.compile(r"3(?: |\Z)")
@@ -153,7 +153,7 @@ def entry_line(result: UidList, base: str) -> str:
 def read(path: str) -> UidList | None:
     """Read the list at `path`; None when there is none or it is not one.  Raises StoreUnavailable."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, READING)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -167,7 +167,7 @@ def read(path: str) -> UidList | None:
 def read_header(path: str) -> UidList | None:
     """The list at `path` without its lines; None when there is none or it is not one.  Raises OSError."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, READING)
     except FileNotFoundError:
         return None
     try:
@@ -179,7 +179,7 @@ def read_header(path: str) -> UidList | None:
 def read_more(path: str, result: UidList) -> None:
     """Take in what was appended since; `damaged` where the file is another mailbox's.  Raises StoreUnavailable."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, READING)
     except FileNotFoundError:  # deleted at this moment
         result.damaged = True
         return

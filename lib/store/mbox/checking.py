@@ -10,6 +10,7 @@ from pillarbox.lib.store.finding import Finding
 from pillarbox.lib.store.mbox.file import MboxFile
 from pillarbox.lib.store.mbox.index import read_index
 from pillarbox.lib.store.mbox.parse import examine, find_messages
+from pillarbox.lib.system.files import READING
 
 
 def check_file(name: str, file: MboxFile, *, mend: bool) -> Iterator[Finding]:
@@ -31,7 +32,7 @@ def check_file(name: str, file: MboxFile, *, mend: bool) -> Iterator[Finding]:
 
 def _content(name: str, file: MboxFile, mend: bool) -> Iterator[Finding]:
     index = read_index(file.index_path)
-    fd = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(file.path, READING)
     try:
         about = os.fstat(fd)
         if not about.st_size:
