@@ -27,7 +27,6 @@ REMEMBERED = 500
 TOGETHER = 4
 """Neighbours from which on columns are quicker."""
 
-
 BROKEN_IN_A_ROW = 10
 """Messages that cannot be read after which the store is taken to be away, not they."""
 
@@ -205,7 +204,11 @@ def _send_literals(
 
 async def send_message(session: Session, message: Message, items: tuple[Item, ...], *, newly_seen: bool) -> None:
     """One untagged FETCH.  Nothing of it is sent unless all of the message's items can be had."""
-    pieces = [item.render(message) for item in items]
+    pieces: list[bytes | Stream] = []
+    for item in items:
+        if pieces:  # each may take long, and a command may have thousands
+            await session.breathe()
+        pieces.append(item.render(message))
     if newly_seen:  # a change that the client must be told of
         pieces += [piece for piece in session.mailbox.change_items(message.state) if piece not in pieces]
     opening = session.mailbox.fetch_opening(message.index, message.uid)
@@ -219,19 +222,26 @@ async def send_message(session: Session, message: Message, items: tuple[Item, ..
         if isinstance(piece, bytes):
             session.send(piece)
             continue
-        session.send(piece.opening)
-        left = piece.size
-        try:
-            for chunk in piece.chunks:
-                left -= len(chunk)
-                clean = piece.as_it_is or b"\0" not in chunk
-                session.send(chunk if clean else chunk.replace(b"\0", b"\x80"))
-                await session.breathe()
-        except StoreError as error:
-            raise StreamBroken(str(error)) from None
-        if left:
-            raise StreamBroken(f"message {message.uid} is {abs(left)} octets off its size")
+        await send_stream(session, piece, f"message {message.uid}")
     session.send(b")\r\n")
+
+
+async def send_stream(session: Session, stream: Stream, what: str) -> None:
+    """Send what `what` gives, never more octets than are announced.  Raises StreamBroken where they are not as many."""
+    session.send(stream.opening)
+    left = stream.size
+    try:
+        for chunk in stream.chunks:
+            left -= len(chunk)
+            if left < 0:
+                break
+            clean = stream.as_it_is or b"\0" not in chunk
+            session.send(chunk if clean else chunk.replace(b"\0", b"\x80"))
+            await session.breathe()
+    except StoreError as error:
+        raise StreamBroken(str(error)) from None
+    if left:
+        raise StreamBroken(f"{what} has another size than it had")
 
 
 COMMAND = Command("FETCH", State.SELECTED, parse, Report.NOTHING, uid_form=True)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from pillarbox.imapd.commands.command import ANY_STATE, Action, Command, Reply, Syntax
-from pillarbox.imapd.commands.fetch import StreamBroken
+from pillarbox.imapd.commands.fetch import StreamBroken, send_stream
 from pillarbox.imapd.commands.urlauth import (
     MECHANISM,
     is_authorized,
@@ -134,7 +134,10 @@ async def _answer(session: Session, accounts: _Accounts, wanted: _Wanted) -> Non
             session.send(opening)
             begun = True
             for piece in pieces:
-                await _send(session, piece)
+                if isinstance(piece, bytes):
+                    session.send(piece)
+                else:
+                    await send_stream(session, piece, "what a URL names")
             session.send(b"\r\n")
     except (BadUrl, StoreError) as error:
         if begun:
@@ -185,25 +188,6 @@ async def _good(session: Session, accounts: _Accounts, url: MessageUrl | None) -
     if not good or key is None or url.uid_validity not in (None, key.uid_validity):
         raise BadUrl("not authorized")
     return store, replace(url, uid_validity=key.uid_validity)
-
-
-async def _send(session: Session, piece: bytes | Stream) -> None:
-    """A stream has exactly as many octets as were announced.  Raises StreamBroken."""
-    if isinstance(piece, bytes):
-        session.send(piece)
-        return
-    session.send(piece.opening)
-    left = piece.size
-    try:
-        for chunk in piece.chunks:
-            left -= len(chunk)
-            clean = piece.as_it_is or b"\0" not in chunk
-            session.send(chunk if clean else chunk.replace(b"\0", b"\x80"))
-            await session.breathe()
-    except StoreError as error:
-        raise StreamBroken(str(error)) from None
-    if left:
-        raise StreamBroken(f"what a URL names is {abs(left)} octets off its size")
 
 
 COMMAND = Command("URLFETCH", ANY_STATE, parse)

@@ -22,6 +22,9 @@ With its line ends made CRLF a piece stays below what the allocator gives back t
 fetched anew from there for each, larger ones cost more than the system calls that they save.
 """
 
+MARKS: Final = 4096
+"""Octets between two checkpoints at least."""
+
 
 class FileContent(MessageContent):
     """Content in the ranges `segments` (offset, length) of `fd`, which this object closes."""
@@ -94,14 +97,14 @@ class FileContent(MessageContent):
         convert = ToCRLF()
         convert.feed(b"\r" if after_cr else b"")
         while wire < end:
-            data = self._stored_at(position, PIECE)
+            data = self._stored_at(position, min(PIECE, end - wire))  # a part of a few octets costs no more than these
             if not data:
                 raise StoreUnavailable("the message is shorter than it was")
             position += len(data)
             text = convert.feed(data)
             here = wire
             wire += len(text)
-            if wire > self._marks[-1][0]:
+            if wire - self._marks[-1][0] >= MARKS:
                 self._marks.append((wire, position, data[-1] == 13))
             if wire <= start:
                 continue

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pillarbox.imapd.commands.fetch import RUN, runs
+from pillarbox.imapd.commands.fetch import RUN, StreamBroken, runs, send_stream
 from pillarbox.imapd.fetch.header_fields import KEPT, short_header
+from pillarbox.imapd.fetch.item import Stream
 from pillarbox.imapd.fetch.section import Section, select_fields
+from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
 from tests.imap.dialogue import MESSAGE, Client, location, run
 
@@ -279,3 +283,20 @@ def test_whole_messages_that_are_read_already_need_no_change_of_flags(tmp_path: 
         await client.close()
 
     run(dialogue())
+
+
+@pytest.mark.parametrize("chunks", [[b"abc", b"de"], [b"abc", b"defg"], [b"abcdefg"], [], [b"a"]])
+def test_no_more_octets_than_were_announced(chunks: list[bytes]) -> None:
+    sent: list[bytes] = []
+
+    async def breathe() -> None:
+        pass
+
+    session = SimpleNamespace(send=sent.append, breathe=breathe)
+    stream = Stream(b"BODY[] {5}\r\n", 5, iter(chunks))
+    if sum(map(len, chunks)) == 5:
+        asyncio.run(send_stream(cast("Session", session), stream, "message 1"))
+    else:
+        with pytest.raises(StreamBroken):
+            asyncio.run(send_stream(cast("Session", session), stream, "message 1"))
+    assert len(b"".join(sent)) <= len(stream.opening) + 5

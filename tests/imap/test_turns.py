@@ -137,3 +137,19 @@ def test_who_is_told_of_many_changes_lets_others_have_their_turns(
         await other.close()
 
     run(dialogue())
+
+
+def test_the_items_of_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "TURN", -1.0)
+
+    async def dialogue() -> None:
+        client = Client(location(tmp_path))
+        await client.ok("APPEND INBOX", b"Content-Transfer-Encoding: base64\r\n\r\nQUJD\r\n")
+        await client.ok("SELECT INBOX")
+        with counted(monkeypatch) as turns:
+            items = " ".join(f"BINARY.PEEK[]<{number}.1>" for number in range(SOME))
+            await client.ok(f"FETCH 1 ({items})")
+        assert turns.during["FETCH"] >= SOME - 1
+        await client.close()
+
+    run(dialogue())

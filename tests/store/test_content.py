@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -69,3 +70,27 @@ def test_a_file_that_became_shorter_is_said(count: int) -> None:
     stored = b"line of text\n" * count
     with opened(stored, len(wire(stored)) + 1) as message, pytest.raises(StoreUnavailable):
         message.read()
+
+
+def test_a_part_of_a_few_octets_costs_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = b"line of text\n" * 100_000
+    read = 0
+
+    def pread(fd: int, count: int, offset: int, real: Callable[[int, int, int], bytes] = os.pread) -> bytes:
+        nonlocal read
+        data = real(fd, count, offset)
+        read += len(data)
+        return data
+
+    with opened(stored, len(wire(stored))) as message:
+        monkeypatch.setattr(os, "pread", pread)
+        parts = range(0, message.size, 700)
+        assert b"".join(message.read(start, 700) for start in parts) == wire(stored)
+    assert read < len(parts) * (module.MARKS + 700)
+
+
+def test_what_is_known_of_a_message_that_is_read_octet_by_octet_stays_small() -> None:
+    stored = b"line of text\n" * 4000
+    with opened(stored) as message:
+        assert b"".join(message.read(start, 1) for start in range(message.size)) == wire(stored)
+        assert len(message._marks) <= message.size // module.MARKS + 1
