@@ -32,7 +32,8 @@ from pillarbox.lib.store.interface import (
 from pillarbox.lib.store.keeping import id_of
 from pillarbox.lib.store.memory_cache import MemoryCache
 from pillarbox.lib.store.quota import Quota
-from pillarbox.lib.store.sql import pieces, tables
+from pillarbox.lib.store.sql import columns, pieces, tables
+from pillarbox.lib.store.sql.columns import Kept
 from pillarbox.lib.store.sql.database import Database, Row, Transaction, repeating
 from pillarbox.lib.store.sql.names import canonical
 from pillarbox.lib.store.sql.object_bodies import clear_unused
@@ -43,6 +44,8 @@ _BATCH: Final = 50_000
 """Messages whose columns are read in one row: some megabytes of text."""
 CACHE, TEXT = "cache", "text"
 """What lies beside a database that is a file."""
+COLUMNS: Final = ".columns"
+"""Behind the name of the cache: what the mailbox looked like."""
 # With ORDER BY, PostgreSQL would rather walk through the whole mailbox than look up a few UIDs and sort them.
 _uid_of: Final = itemgetter(0)
 _COLUMNS: Final = ", ".join(Message._fields)
@@ -72,12 +75,57 @@ class SqlMailbox(Mailbox):
         self._stamp = database.stamp()
         with database.reading() as transaction:
             row = tables.by_number(transaction, self._mailbox)
-            self._load(transaction, recent_from)
+            kept = columns.load(f"{cache}{COLUMNS}", row.uid_validity) if cache is not None else None
+            changes = None if kept is None else self._bring_up(transaction, row, kept, recent_from)
+            if changes is None:
+                self.messages = ColumnSnapshot()
+                self._load(transaction, recent_from)
+                changes = len(self.messages)
             self._keywords = tables.known_keywords(transaction, self._mailbox)
         self.uid_next, self.highest_modseq = row.uid_next, row.modseq
         self._claim(row)
+        if cache is not None and columns.worth_keeping(row, changes):
+            found, meanings = self.messages.kept()
+            columns.keep(f"{cache}{COLUMNS}", row, meanings, found)
 
     # --- the snapshot
+    def _bring_up(self, transaction: Transaction, row: MailboxRow, kept: Kept, recent_from: int) -> int | None:
+        """Make of what was kept what there is; how many changes that were, None where it cannot be done."""
+        if kept.uid_next > row.uid_next or not row.expunged_to <= kept.modseq <= row.modseq:
+            return None
+        self.messages.restore(kept.columns, kept.meanings, recent_from)
+        self.uid_next, self.highest_modseq = kept.uid_next, kept.modseq
+        expunged: list[int] = []
+        changed: list[Message] = []
+        if kept.modseq < row.modseq:
+            expunged = self._expunged(transaction, row)
+            changed = [Message(*each) for each in self._changed(transaction)]
+        counts = Counter(dict(enumerate(kept.counts)))
+        for uid in expunged:
+            counts.subtract(self._weight(uid))
+        self.messages.remove(expunged)
+        new = []
+        for each in changed:
+            if each.uid >= kept.uid_next:
+                new.append(each)
+            elif (position := self.messages.position(each.uid)) is not None:
+                counts.subtract(self._weight(each.uid))
+                self.messages.change(position, each.flags, each.keywords, each.modseq)
+                counts.update(self._weight(each.uid))
+        self.messages.extend(new, recent_from)
+        for each in new:
+            counts.update(self._weight(each.uid))
+        if tuple(counts[each] for each in range(len(kept.counts))) != columns.counts_of(row):
+            return None
+        return len(expunged) + len(changed)
+
+    def _weight(self, uid: int) -> dict[int, int]:
+        """What a message counts for, as `columns.counts_of`."""
+        position = self.messages.position(uid)
+        assert position is not None
+        (mark,) = self.messages.marks(position, position + 1)
+        return {0: 1, 1: not mark & SEEN, 2: bool(mark & DELETED), 3: self.messages.size(position)}
+
     def _claim(self, row: MailboxRow) -> int:
         """The UID from which on messages are recent here; who looks next will not be told so."""
         if self.read_only or row.recent_from >= row.uid_next:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, overload
 
 from pillarbox.lib.store.interface import DELETED, NO_KEYWORDS, SEEN, Counts, Flags, MessageState, Snapshot
+from pillarbox.lib.store.sql.columns import Columns
 
 MICROSECONDS: Final = 1_000_000
 
 
+_FLAGS: Final = 5
+"""Bits of a mark that are its flags."""
 _MEANINGS: Final = 4096
 """Different sets of flags that are remembered beside those that some message has."""
 
@@ -31,7 +35,7 @@ class Message(NamedTuple):
 class ColumnSnapshot(Snapshot):
     """Filled by `extend`; the mailbox keeps it."""
 
-    __slots__ = ("_arrived", "_known", "_marks", "_meanings", "_modseqs", "_sizes", "_uids")
+    __slots__ = ("_arrived", "_known", "_marks", "_meanings", "_modseqs", "_next", "_sizes", "_uids")
 
     def __init__(self) -> None:
         self._uids = array("I")
@@ -40,6 +44,7 @@ class ColumnSnapshot(Snapshot):
         self._sizes = array("q")
         self._arrived = array("q")
         self._known: dict[tuple[int, str, bool], int] = {}
+        self._next = 0  # of the marks
         self._meanings: dict[int, Flags] = {}
 
     # --- Sequence
@@ -72,12 +77,10 @@ class ColumnSnapshot(Snapshot):
         return found if found < len(self._uids) and self._uids[found] == uid else None
 
     def counts(self) -> Counts:
-        totals = dict.fromkeys(self._meanings, 0)
+        totals = Counter(self._marks)
         first_unseen = -1
-        for index, mark in enumerate(self._marks):
-            totals[mark] += 1
-            if first_unseen < 0 and not mark & SEEN:
-                first_unseen = index
+        if any(not mark & SEEN for mark in totals):
+            first_unseen = next(index for index, mark in enumerate(self._marks) if not mark & SEEN)
         return Counts(
             messages=len(self._uids),
             recent=sum(count for mark, count in totals.items() if self._meanings[mark].recent),
@@ -119,9 +122,35 @@ class ColumnSnapshot(Snapshot):
         key = (flags, keywords, recent)
         mark = self._known.get(key)
         if mark is None:
-            mark = self._known[key] = len(self._known) << 5 | flags
+            mark = self._known[key] = self._next << _FLAGS | flags
+            self._next += 1
             self._meanings[mark] = Flags(flags, frozenset(keywords.split()) if keywords else NO_KEYWORDS, recent)
         return mark
+
+    def restore(self, columns: Columns, meanings: dict[int, str], recent_from: int) -> None:
+        """All messages, as `kept` gave them; those from `recent_from` on are recent."""
+        self._uids, self._marks, self._modseqs, self._sizes, self._arrived = columns
+        flags = (1 << _FLAGS) - 1
+        self._known = {(mark & flags, words, False): mark for mark, words in meanings.items()}
+        self._next = 1 + max((mark >> _FLAGS for mark in meanings), default=-1)
+        self._meanings = {
+            mark: Flags(mark & flags, frozenset(words.split()) if words else NO_KEYWORDS, False)
+            for mark, words in meanings.items()
+        }
+        for position in range(bisect_left(self._uids, recent_from), len(self._uids)):
+            mark = self._marks[position]
+            self._marks[position] = self._mark(mark & flags, meanings[mark], True)
+
+    def kept(self) -> tuple[Columns, dict[int, str]]:
+        """The columns, and the keywords of each mark in them, without what is this view's own: which are recent."""
+        words = {mark: (flags, text, recent) for (flags, text, recent), mark in self._known.items()}
+        used = set(self._marks)
+        plain = {mark: self._mark(words[mark][0], words[mark][1], False) for mark in used}
+        marks = self._marks
+        if any(mark != each for mark, each in plain.items()):
+            marks = array("I", map(plain.__getitem__, marks))
+        meanings = {plain[mark]: words[mark][1] for mark in used}
+        return (self._uids, marks, self._modseqs, self._sizes, self._arrived), meanings
 
     def extend_columns(
         self,
@@ -164,7 +193,7 @@ class ColumnSnapshot(Snapshot):
 
     def _forget_unused(self) -> None:
         meanings = [self._meanings[mark] for mark in self._marks]
-        self._known, self._meanings = {}, {}
+        self._known, self._meanings, self._next = {}, {}, 0
         self._marks = array("I", (self._mark(a, " ".join(sorted(b)), c) for a, b, c in meanings))
 
     def remove(self, uids: Collection[int]) -> None:

@@ -34,7 +34,7 @@ from pillarbox.lib.store.sql.append import SqlAppender
 from pillarbox.lib.store.sql.checking import check
 from pillarbox.lib.store.sql.database import Database, repeating
 from pillarbox.lib.store.sql.delivery import deliver
-from pillarbox.lib.store.sql.mailbox import CACHE, TEXT, SqlMailbox
+from pillarbox.lib.store.sql.mailbox import CACHE, COLUMNS, TEXT, SqlMailbox
 from pillarbox.lib.store.sql.names import canonical
 from pillarbox.lib.store.sql.object_bodies import clear_unused
 from pillarbox.lib.store.sql.restoring import SqlRestoring
@@ -118,8 +118,9 @@ class SqlStore(Store):
         if text := self._database.beside(TEXT, mailbox):
             throw_away(text)
         if cache := self._database.beside(CACHE, mailbox):
-            with contextlib.suppress(OSError):
-                os.unlink(cache)
+            for path in (cache, f"{cache}{COLUMNS}"):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
 
     def rename(self, old: str, new: str) -> None:
         old, new = canonical(old), canonical(new)

@@ -78,6 +78,11 @@ def new_uid_validity(transaction: Transaction) -> int:
     return validity
 
 
+def time_of(modseq: int) -> int:
+    """When a modification sequence was given, in seconds since the epoch, or somewhat earlier."""
+    return modseq >> _SECOND
+
+
 def make_mailbox(transaction: Transaction, name: str) -> MailboxRow:
     """A new mailbox; the name is canonical and free."""
     validity = new_uid_validity(transaction)
