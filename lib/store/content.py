@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pillarbox.lib.store.interface import MessageContent, StoreUnavailable
-from pillarbox.lib.store.lines import CHUNK, ToCRLF, WireCounter, to_crlf
+from pillarbox.lib.store.lines import CHUNK, ToCRLF, WireCounter, plain_header, to_crlf
 
 PIECE: Final = 48 * 1024
 """Bytes read at once for the wire.
@@ -75,10 +75,8 @@ class FileContent(MessageContent):
             data = self._stored_at(position, step)
             if not data:
                 return text
-            end = data.find(b"\n\n") if not position else -1
-            if 0 < end < limit and b"\r" not in (head := data[: end + 2]):
-                # What nearly every file is: nothing of the body need be converted.
-                return b"\r\n" if head[0] == 10 else head.replace(b"\n", b"\r\n")
+            if not position and (header := plain_header(data)) is not None:
+                return header
             position += len(data)
             search_from = max(0, len(text) - 3)
             text += convert.feed(data)
