@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pillarbox.commands.route import decisions, route
@@ -103,8 +103,11 @@ def foretold(config: Config, address: str, sender: str) -> list[tuple[str, str]]
         for decision in decisions(config, direct(config), address, sender):
             if decision.step == "transport":
                 transport, _, nexthop = decision.decided.partition(":")
-                words = {"discard": f"2.0.0 {nexthop}", "error": nexthop, "retry": nexthop}
-                found.append((decision.about, words.get(transport, decision.decided)))
+                code = {"discard": "2.0.0 ", "error": "5.0.0 ", "retry": "4.3.0 "}
+                words = decision.decided
+                if transport in code:
+                    words = nexthop if nexthop[:1].isdigit() else code[transport] + nexthop
+                found.append((decision.about, words))
     except LookupUnavailable:
         return None
     return sorted(found)
@@ -193,6 +196,14 @@ IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
     values=st.fixed_dictionaries({}, optional=PARAMETERS),
     address=addresses | odd_addresses,
     sender=addresses | odd_addresses | st.just(""),
+)
+@example(
+    values={
+        "default_transport": "error:5.4.4 no way out",
+        "transport_maps": "inline:{{far.example = :[hub.example]:26}}",
+    },
+    address="ann@far.example",
+    sender="",
 )
 def test_it_is_what_happens(values: dict[str, str], address: str, sender: str) -> None:
     config = Config.for_tests(**(BASIS | values))

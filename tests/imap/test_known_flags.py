@@ -8,12 +8,13 @@ client also goes away, keeps what it has, and must know all again after one SELE
 from __future__ import annotations
 
 import asyncio
+import bisect
 import re
 import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.imap.dialogue import MESSAGE, Client, run
@@ -22,13 +23,25 @@ _FETCH = re.compile(rb"\* (\d+) FETCH \((.*)\)", re.DOTALL)
 _UID, _FLAGS, _MODSEQ = (re.compile(text) for text in (rb"UID (\d+)", rb"FLAGS \(([^)]*)\)", rb"MODSEQ \((\d+)\)"))
 
 
+Belief = tuple[int | None, frozenset[bytes] | None]
+
+
+def without(messages: list[Belief], uid: int) -> list[Belief]:
+    """`messages` without one of those of unknown UID that may have had this one; of the others nothing is known."""
+    place = bisect.bisect([each[0] for each in messages if each[0] is not None], uid)
+    known = [number for number, each in enumerate(messages) if each[0] is not None]
+    begin = known[place - 1] + 1 if place else 0
+    end = known[place] if place < len(known) else len(messages)
+    return [*messages[:begin], *[(None, None)] * (end - begin - 1), *messages[end:]]
+
+
 class Believer:
     """One client: `messages` has a UID and flags for each number, None where it has not been told."""
 
     def __init__(self, client: Client, name: str) -> None:
         self.client = client
         self.name = name
-        self.messages: list[tuple[int | None, frozenset[bytes] | None]] = []
+        self.messages: list[Belief] = []
         self.modseq = 0
         self.validity = 0
         self.asking = ""
@@ -60,6 +73,9 @@ class Believer:
             assert expunges, f"VANISHED ({self.asking})"
             gone = numbers(words[2])
             left = [each for each in self.messages if each[0] not in gone]
+            for uid in sorted(gone - {each[0] for each in self.messages}):
+                # A message that it was told of by EXISTS only is gone before it has asked for the UID.
+                left = without(left, uid)
             assert len(left) + len(gone) == len(self.messages), f"VANISHED of what was not there ({self.asking})"
             self.messages = left
         elif words[2:] == [b"EXPUNGE"]:
@@ -93,7 +109,7 @@ class Believer:
         for before, now in zip(known, self.messages, strict=True):
             assert before[0] in (None, now[0]) and before[1] in (None, now[1]), f"{before} is {now} ({self.asking})"
 
-    async def come_back(self, away: tuple[list[tuple[int | None, frozenset[bytes] | None]], int, int]) -> None:
+    async def come_back(self, away: tuple[list[Belief], int, int]) -> None:
         """SELECT with what it had when it left, and no more questions."""
         had, validity, modseq = away
         self.messages = []
@@ -214,6 +230,7 @@ async def walk(place: str, enable: str, operations: list[tuple[int, str, int]]) 
 @pytest.mark.parametrize("enable", ["", "CONDSTORE", "QRESYNC", "IMAP4rev2"])
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=_OPERATIONS)
+@example(operations=[*[(0, "delete", 1)] * 7, (1, "append", 1), (1, "delete", 6), (0, "expunge", 1)])
 def test_what_a_client_knows_is_true(kind: str, enable: str, operations: list[tuple[int, str, int]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         run(walk(f"{kind}:{Path(name)}/mail.{kind}", enable, operations))
