@@ -273,8 +273,9 @@ class Instance:
     def _is_ordinary(self, arguments: Sequence[str], user: int | None) -> bool:
         """Whether a command can run in the prepared interpreter."""
         ours = type(self).command is Instance.command and type(self).environment is Instance.environment
-        measured = self._plain or "PYTEST_CURRENT_TEST" not in os.environ
-        return ours and not measured and self.clock is None and user is None and arguments[0] != "mailq"
+        measured = self._plain or not in_a_test()
+        other = not ours or measured or self.clock is not None or user is not None or arguments[0] == "mailq"
+        return not other and PREPARED.fits()
 
     # What it holds
 

@@ -16,6 +16,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import runpy
 import select
 import signal
@@ -41,7 +42,12 @@ class Prepared:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._surroundings = _surroundings()
         self._owner = 0
+
+    def fits(self) -> bool:
+        """Whether a command would live here as below the calling thread: with its network, mounts and limits."""
+        return self._surroundings == _surroundings()
 
     def run(
         self,
@@ -52,7 +58,7 @@ class Prepared:
         directory: Path,
         timeout: float,
     ) -> int:
-        """Run a module as a program; `streams` are its standard streams.
+        """Run a module as a program, if it `fits`; `streams` are its standard streams.
 
         Returns its status, -N where signal N ended it.  Raises subprocess.TimeoutExpired, having killed it.
         """
@@ -90,6 +96,11 @@ class Prepared:
                     cwd="/",
                 )
         return self._socket
+
+
+def _surroundings() -> object:
+    spaces = [os.readlink(f"/proc/thread-self/ns/{kind}") for kind in ("net", "mnt", "pid", "user")]
+    return spaces, [resource.getrlimit(limit) for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)]
 
 
 PREPARED = Prepared()

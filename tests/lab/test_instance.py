@@ -16,7 +16,9 @@ import pytest
 from tests.lab.certificates import Authority
 from tests.lab.dns import DnsServer, mail_zone
 from tests.lab.instance import Instance
+from tests.lab.namespace import Namespace
 from tests.lab.ports import loopback_address
+from tests.lab.prepared import PREPARED
 from tests.lab.processes import alive, title, tree
 from tests.lab.sinks import SmtpSink
 from tests.peers.postfix import Postfix
@@ -80,6 +82,13 @@ def test_a_prepared_interpreter_does_what_a_new_one_does(shared: Instance, plain
         return [done.returncode, *texts]
 
     assert outcome(shared) == outcome(plain)
+
+
+def test_a_prepared_interpreter_serves_no_network_but_its_own() -> None:
+    assert PREPARED.fits()
+    with Namespace():
+        assert not PREPARED.fits()
+    assert PREPARED.fits()
 
 
 def test_processes_of_a_prepared_start_have_titles_and_files_like_others(shared: Instance, plain: Instance) -> None:
