@@ -44,6 +44,7 @@ from pillarbox.lib.config.parameters.imapd import (
 )
 from pillarbox.lib.log import log
 from pillarbox.lib.login import ClientConnection, ClientGone
+from pillarbox.lib.store.apart import account
 from pillarbox.lib.store.interface import Store, StoreError
 from pillarbox.lib.store.patience import in_place
 
@@ -69,6 +70,7 @@ class SessionLoop(AnsweringSession):
     async def serve(self, pending: bytes = b"") -> None:
         """Serve until the client has gone or is dismissed."""
         in_place()
+        account(self.store.location)
         self._reader.feed(pending)
         self._bytes_in = len(pending)
         self._watch_clock()

@@ -3,7 +3,8 @@
     copied = await patiently(partial(store.transfer, mailbox, uids, "Archive", move=False))
 
 One call of a session at a time, and no other use of its store meanwhile; the sessions beside it go on.  There are
-`THREADS` threads at most in a loop; who finds all of them taken waits in turn, and is told MailboxBusy in the end.
+`THREADS` threads at most in a loop, `OF_ONE` of them for one account (`account`): where all of its sessions wait for
+one lock, those of others find a thread.  Who finds none waits in turn, and is told MailboxBusy in the end.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from contextvars import ContextVar
 from typing import Final, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from pillarbox.lib.store.interface import MailboxBusy, StoreUnavailable
 from pillarbox.lib.store.locks import LOCK_TIMEOUT
@@ -21,12 +23,37 @@ from pillarbox.lib.store.patience import Later, in_haste, waiting
 
 T = TypeVar("T")
 
-THREADS: Final = 16
+THREADS: Final = 64
 """Calls at once: most of them wait for a lock, which costs nothing but a stack."""
+OF_ONE: Final = 8
+"""Calls at once for one account."""
 longest = LOCK_TIMEOUT
 """Seconds that a call waits for one lock, and for its turn, at most."""
 
-_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+_account: ContextVar[str] = ContextVar("account", default="")
+
+
+def account(name: str) -> None:
+    """Whatever this task calls from here on is for the account of this name."""
+    _account.set(name)
+
+
+class _Places:
+    """Those of one loop."""
+
+    def __init__(self) -> None:
+        self.all = asyncio.Semaphore(THREADS)
+        self._of_one: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def of(self, name: str) -> asyncio.Semaphore:
+        """An account's; there is one while somebody has or wants a place."""
+        places = self._of_one.get(name)
+        if places is None:
+            places = self._of_one[name] = asyncio.Semaphore(OF_ONE)
+        return places
+
+
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, _Places] = WeakKeyDictionary()
 
 
 async def patiently(call: Callable[[], T]) -> T:
@@ -42,30 +69,35 @@ async def apart(call: Callable[[], T]) -> T:
     The call comes to its end also where the task is cancelled; that is waited for.
     """
     loop = asyncio.get_running_loop()
-    places = _places.setdefault(loop, asyncio.Semaphore(THREADS))
-    try:
-        async with asyncio.timeout(longest):
-            await places.acquire()
-    except TimeoutError:
-        raise MailboxBusy("too many wait for mailboxes that are in use") from None
-    try:
+    places = _places.get(loop)
+    if places is None:
+        places = _places[loop] = _Places()
+    async with AsyncExitStack() as held:
+        try:
+            async with asyncio.timeout(longest):
+                await held.enter_async_context(places.of(_account.get()))
+                await held.enter_async_context(places.all)
+        except TimeoutError:
+            raise MailboxBusy("too many wait for mailboxes that are in use") from None
         work = _Work(loop, call)
         del call
         work.begin()
         await to_its_end(work.ended)
         return work.outcome()
-    finally:
-        places.release()
 
 
 async def to_its_end(work: asyncio.Future[T]) -> T:
-    """The result of work in a thread, which is waited for also where the task is cancelled: it uses a store that must
-    not be closed under it."""
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise
+    """The result of work in a thread, which is waited for also where the task is cancelled, however often: it uses
+    a store that must not be closed under it."""
+    cancelled = False
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    return work.result()
 
 
 class _Work(Generic[T]):

@@ -7,19 +7,23 @@
 
 Nobody else writes it, so no line is lost: who adds holds a shared lock, and who sums up a long file an exclusive one.
 So the mailboxes are looked at where the file is made, and where it says that the quota is used up, once in a quarter of
-an hour at most: a process may have died between a message and its line.
+an hour at most: a process may have died between a message and its line, or waited for the lock in vain and written
+into a file that is no more.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 from pillarbox.lib.config.quota import NO_LIMITS, Limits, parse_limits
+from pillarbox.lib.store import patience
+from pillarbox.lib.store.locks import LOCK_TIMEOUT, flocked
 from pillarbox.lib.store.quota import Usage
 
 DOMAIN_FILE: Final = ".domainsize"
@@ -68,7 +72,7 @@ def serialize(record: DomainRecord) -> bytes:
 
 
 class DomainFile:
-    """That of the mailboxes in `directory`.  Every method raises OSError."""
+    """That of the mailboxes in `directory`.  Every method raises OSError; only `add` never raises `patience.Later`."""
 
     def __init__(self, directory: str, wanted: Limits | None, count: Callable[[], Usage]) -> None:
         """`wanted` is the quota: None where it is not known, `NO_LIMITS` where there is none and the file goes."""
@@ -94,8 +98,18 @@ class DomainFile:
             return self.recount()
         return self._write(None) if len(data) > LONG else record
 
+    def give_way(self) -> None:
+        """Something is about to be done that will be added: raises Later to who is in haste and would have to wait.
+
+        No OSError.
+        """
+        if patience.hasty() and (self._wanted is None or self._wanted):
+            with suppress(OSError), self._locked(fcntl.LOCK_SH):
+                pass
+
     def recount(self) -> DomainRecord | None:
         """Look into all mailboxes; None where there is no quota, or no directory yet."""
+        patience.give_way()
         try:
             os.close(os.open(self._path, _MODE | os.O_CREAT, 0o600))
         except FileNotFoundError:
@@ -124,8 +138,9 @@ class DomainFile:
         """Note what came or, negative, went."""
         if self._wanted is not None and not self._wanted:
             return
+        patience.begun()  # what is counted here has been done
         try:
-            with self._locked(fcntl.LOCK_SH) as fd:
+            with self._locked(fcntl.LOCK_SH, anyhow=True) as fd:
                 os.write(fd, b"%d %d\n" % (size, messages))
         except FileNotFoundError:
             if self._wanted:
@@ -138,12 +153,15 @@ class DomainFile:
             pass
 
     @contextmanager
-    def _locked(self, kind: int) -> Iterator[int]:
-        """The file that is there, locked."""
+    def _locked(self, kind: int, *, anyhow: bool = False) -> Iterator[int]:
+        """The file that is there, locked; `anyhow`: without the lock where it is not to be had in time."""
+        deadline = time.monotonic() + patience.limit(LOCK_TIMEOUT)
         while True:
             fd = os.open(self._path, _MODE)
             try:
-                fcntl.flock(fd, kind)
+                if not flocked(fd, kind, deadline) and not anyhow:
+                    patience.give_way()
+                    raise TimeoutError(errno.ETIMEDOUT, "the count of the domain is in use")
                 if os.fstat(fd).st_nlink:
                     yield fd
                     return

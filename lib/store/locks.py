@@ -185,6 +185,20 @@ def fcntl_lock(fd: int, exclusive: bool, timeout: float = LOCK_TIMEOUT) -> None:
         delay = min(delay * 2, 0.1)
 
 
+def flocked(fd: int, kind: int, deadline: float) -> bool:
+    """Whether flock(2) of this kind could be had of an open file before `deadline`, on the monotonic clock."""
+    delay = 0.0005
+    while True:
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+        time.sleep(delay)
+        delay = min(delay * 2, 0.02)
+
+
 def _cannot_lock(error: OSError) -> StoreError:
     return StoreUnavailable(f"cannot lock mailbox: {error.strerror}")
 

@@ -34,6 +34,11 @@ _patience: ContextVar[float | None] = ContextVar("patience", default=None)
 """Seconds to wait for a lock at most; None: as long as the lock's own limit says."""
 
 
+def hasty() -> bool:
+    """Whether nothing may be waited for."""
+    return _patience.get() == 0
+
+
 def limit(timeout: float) -> float:
     """Seconds to wait for a lock that may be waited for `timeout` seconds."""
     patience = _patience.get()
@@ -42,18 +47,18 @@ def limit(timeout: float) -> float:
 
 def busy(text: str) -> MailboxBusy:
     """What to raise when that time is over."""
-    return Later(text) if _patience.get() == 0 else MailboxBusy(text)
+    return Later(text) if hasty() else MailboxBusy(text)
 
 
 def give_way() -> None:
     """What follows takes long, and nothing is changed yet.  Raises Later where the caller is in haste."""
-    if _patience.get() == 0:
+    if hasty():
         raise Later("this takes long")
 
 
 def begun() -> None:
     """The call changes something from here on, and must come to its end."""
-    if _patience.get() == 0:
+    if hasty():
         _patience.set(IN_PLACE)  # until the call's end
 
 

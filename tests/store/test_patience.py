@@ -6,11 +6,13 @@ import asyncio
 import gc
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pillarbox.lib.config.quota import Limits
 from pillarbox.lib.store import apart, open_store, patience
 from pillarbox.lib.store.apart import patiently
 from pillarbox.lib.store.interface import FLAGGED, SEEN, MailboxBusy, Store
@@ -18,6 +20,7 @@ from pillarbox.lib.store.locks import dot_lock, fcntl_lock
 from pillarbox.lib.store.maildir import mailbox, sync
 from pillarbox.lib.store.maildir import store as maildir_store
 from pillarbox.lib.store.patience import Later, waiting
+from pillarbox.lib.store.quota import Quota
 from tests.store.holder import Kind, held
 
 
@@ -98,6 +101,29 @@ def test_a_call_in_haste_changes_nothing_where_it_would_have_to_wait(
         assert [sorted(os.listdir(root / place)) for place in ("cur", ".A/cur", ".A/tmp")] == before
         with waiting(0):
             step(box)
+
+
+@pytest.mark.parametrize("step", ["append", "copy", "expunge"])
+def test_in_haste_the_count_of_a_domain_is_not_waited_for(tmp_path: Path, step: str) -> None:
+    much = Limits(1 << 30, 1000)
+    (tmp_path / "example.org").mkdir()
+    store = open_store(f"maildir:{tmp_path}/example.org/ann", Quota(much, much, True, str(tmp_path)))
+    appender = store.begin_append("INBOX")
+    appender.write(b"Subject: x\r\n\r\nx\r\n")
+    appender.commit()
+    store.create("A")
+    appender = store.begin_append("INBOX")
+    appender.write(b"Subject: y\r\n\r\ny\r\n")
+    with store.open("INBOX") as box:
+        steps = {"append": appender.commit, "copy": lambda: box.copy((1,), "A"), "expunge": lambda: box.expunge((1,))}
+        with held("flock", tmp_path / "example.org" / ".domainsize"), waiting(0), pytest.raises(Later):
+            steps[step]()
+        used = store.quota_root("Domain quota")
+        assert used is not None and used.messages == 1
+        steps[step]()
+    appender.abort()
+    used = store.quota_root("Domain quota")
+    assert used is not None and used.messages == (0 if step == "expunge" else 2)
 
 
 def test_a_large_mailbox_is_not_looked_at_in_haste(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,9 +245,11 @@ def test_a_call_is_ended_before_a_cancelled_task_goes_on() -> None:
         task = asyncio.create_task(patiently(work))
         while not began.is_set():
             await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.sleep(0)
-        assert not task.done()
+        for _ in range(2):  # impatiently
+            task.cancel()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not task.done()
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -243,3 +271,52 @@ def test_there_are_only_so_many_threads(monkeypatch: pytest.MonkeyPatch) -> None
         assert [await task for task in tasks if task not in done] == [True, True]
 
     asyncio.run(crowd())
+
+
+def test_who_has_many_waiting_leaves_threads_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "OF_ONE", 2)
+    go_on = threading.Event()
+
+    async def of(name: str, call: Callable[[], object]) -> object:
+        apart.account(name)
+        return await apart.apart(call)
+
+    async def crowd() -> None:
+        waiting = [asyncio.create_task(of("ann", lambda: go_on.wait(20))) for _ in range(100)]
+        assert await of("bob", lambda: "done") == "done"
+        await of("bob", threading.active_count)
+        assert sum(each.name == "store" for each in threading.enumerate()) <= 3
+        assert not any(task.done() for task in waiting)
+        go_on.set()
+        assert all(await asyncio.gather(*waiting))
+
+    asyncio.run(crowd())
+
+
+def test_a_thread_that_has_not_ended_yet_keeps_nothing_of_what_it_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Opened:
+        """As a mailbox, which holds a descriptor."""
+
+    go_on = threading.Event()
+
+    async def dialogue() -> None:
+        loop = asyncio.get_running_loop()
+        tell = loop.call_soon_threadsafe
+
+        def slowly(*args: object) -> None:
+            tell(*args)  # type: ignore[arg-type]
+            if threading.current_thread() is not threading.main_thread():
+                go_on.wait(20)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", slowly)
+        opened = await apart.apart(Opened)
+        gone = weakref.ref(opened)
+        del opened
+        assert gone() is None
+
+    gc.disable()
+    try:
+        asyncio.run(dialogue())
+    finally:
+        gc.enable()
+        go_on.set()

@@ -28,7 +28,7 @@ from pillarbox.lib.store.index.layout import (
     parse_header,
     spans,
 )
-from pillarbox.lib.store.locks import LOCK_TIMEOUT
+from pillarbox.lib.store.locks import LOCK_TIMEOUT, flocked
 from pillarbox.lib.system.files import write_all
 
 NAME: Final = "pillarbox-index"
@@ -69,7 +69,8 @@ class IndexFile:
         while True:
             fd = os.open(self.path, flags, 0o600)
             try:
-                _lock(fd, deadline)
+                if not flocked(fd, fcntl.LOCK_EX, deadline):
+                    raise patience.busy("the mailbox's index is locked by another process")
                 about, named = os.fstat(fd), self.look()
                 if named is not None and named[:2] == (about.st_dev, about.st_ino):
                     break
@@ -82,19 +83,6 @@ class IndexFile:
             yield writer
         finally:
             writer.close()
-
-
-def _lock(fd: int, deadline: float) -> None:
-    delay = 0.0005
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise patience.busy("the mailbox's index is locked by another process") from None
-        time.sleep(delay)
-        delay = min(delay * 2, 0.02)
 
 
 class Writer:

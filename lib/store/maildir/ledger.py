@@ -71,6 +71,11 @@ class Ledger:
         if domain is not None and domain.limits:
             yield DOMAIN_ROOT, domain.limits, domain.usage
 
+    def give_way(self) -> None:
+        """Something is about to go away.  Raises Later to who is in haste and would have to wait to note it."""
+        if self._domain is not None:
+            self._domain.give_way()
+
     def add(self, folder: str, size: int, count: int) -> None:
         """Note what came into the mailbox called `folder` or, negative, went from there."""
         if self.counts(folder) and (size or count):

@@ -217,6 +217,8 @@ class MaildirMailbox(MaildirView):
         removed = []
         if len(uids) > MANY:
             patience.give_way()
+        if counted:
+            self._ledger.give_way()
         try:
             with self._changing() as changes:
                 for uid in sorted(set(uids)):
