@@ -4,6 +4,7 @@
     pillarbox mailbox import STORE PATH [--format maildir|mbox|mboxo|mboxrd|mboxcl|mboxcl2|eml] [--into NAME]
                              [--mailbox NAME]... [--journal FILE] [--json]
     pillarbox mailbox convert STORE STORE [--mailbox NAME]... [--journal FILE] [--json]
+    pillarbox mailbox convert @DOMAIN LOCATION [--mailbox NAME]... [--journal DIR] [--json]
     pillarbox mailbox verify STORE [--json]
     pillarbox mailbox repair STORE [--restored] [--json]
 
@@ -13,6 +14,7 @@ mailboxes, subscriptions, annotations and access lists along as far as the targe
 there yet, or is empty, becomes the same to its clients: UIDVALIDITY, UIDs, MAILBOXID and POP3 unique-ids stay, and
 modification sequences go on above those of the source.  Where there are messages the others are added under new UIDs,
 and that is told.
+With `@DOMAIN` all accounts of the domain are converted; in LOCATION stand %u, %n, %d and %h as in `mail_location`.
 What was done is written to a journal beside the target (PATH.pillarbox-journal unless --journal says otherwise): the
 same command goes on where it was stopped or killed, stores nothing twice, and later takes what has come since.
 `import` finds out by itself what PATH holds, and follows no symbolic links in it; `--into` puts INBOX of it into
@@ -43,25 +45,29 @@ from pillarbox.commands.mailbox_maildir_source import MaildirSource
 from pillarbox.commands.mailbox_mbox_makes import MAKES
 from pillarbox.commands.mailbox_mbox_source import MboxSource
 from pillarbox.commands.mailbox_message import Source, Target
-from pillarbox.commands.mailbox_places import FORMATS, Place, Unusable, format_of, named_store, owner_of
+from pillarbox.commands.mailbox_places import FORMATS, Place, Unusable, format_of, named_store, owner_of, targets_of
 from pillarbox.commands.mailbox_progress import Bar
 from pillarbox.commands.mailbox_sources import StoreSource
 from pillarbox.commands.mailbox_targets import EmlTarget, MboxTarget, StoreTarget
 from pillarbox.commands.mailbox_transfer import Moved, Stopped, Transfer
 from pillarbox.commands.options import printable
 from pillarbox.lib.config import Config
+from pillarbox.lib.store.index import base
 from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError
 
 USAGE: Final = (
     "usage: pillarbox mailbox export STORE DIR [--format maildir|mbox|eml] [--mailbox NAME]... [--journal FILE]\n"
     "       pillarbox mailbox import STORE PATH [--format maildir|mbox|mboxo|mboxrd|mboxcl|mboxcl2|eml] [--into NAME]\n"
     "                                [--mailbox NAME]... [--journal FILE]\n"
-    "       pillarbox mailbox convert STORE STORE [--mailbox NAME]... [--journal FILE]\n"
+    "       pillarbox mailbox convert STORE STORE | @DOMAIN LOCATION [--mailbox NAME]... [--journal FILE]\n"
     "       pillarbox mailbox verify STORE | repair STORE [--restored]\n"
     "       each with --json; STORE is an account (ann@example.com) or a location (maildir:/path)"
 )
 PROGRAM: Final = "pillarbox mailbox"
 JOURNAL: Final = ".pillarbox-journal"
+_COLUMNS: Final = 32 << 20
+"""Octets of an index's columns that are held: those of a million messages."""
+_INTERRUPTED: Final = 130
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -96,6 +102,8 @@ def _run(config: Config | None, verb: str, words: list[str], options: dict[str, 
             return look_after(
                 place, mend=verb == "repair", as_json="--json" in options, restored="--restored" in options
             )
+        if verb == "convert" and words[0].startswith("@"):
+            return _domain(config, words[0][1:], words[1], options)
         return _transfer(config, verb, words, options)
     except (Unusable, ForeignJournal) as error:
         return _problem(str(error), os.EX_NOINPUT)
@@ -108,6 +116,24 @@ def _run(config: Config | None, verb: str, words: list[str], options: dict[str, 
 def _problem(text: str, status: int) -> int:
     print(f"{PROGRAM}: {printable(text)}", file=sys.stderr)
     return status
+
+
+def _domain(config: Config | None, domain: str, template: str, options: dict[str, list[str]]) -> int:
+    """Convert every account of a domain; what goes wrong with one does not keep the others from it."""
+    journals = options.get("--journal", [""])[-1]
+    worst = os.EX_OK
+    for address, location in targets_of(config, domain, template):
+        if "--json" not in options:
+            print(f"{address}:")
+        place = named_store(config, address)
+        if place.path and not os.path.lexists(place.path):
+            continue  # nobody has used it yet
+        own = {**options, "--journal": [os.path.join(journals, address)]} if journals else options
+        status = _run(config, "convert", [address, location], own)
+        if status == _INTERRUPTED:
+            return status
+        worst = worst or status
+    return worst
 
 
 def _transfer(config: Config | None, verb: str, words: list[str], options: dict[str, list[str]]) -> int:
@@ -133,6 +159,8 @@ def _transfer(config: Config | None, verb: str, words: list[str], options: dict[
     with owner_of(writes):
         os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
         journal = Journal(place, source.name, target.name)
+    # This process works through one mailbox after the other, and is not one of many: the columns of a large one stay.
+    base.MEMORY = _COLUMNS  # type: ignore[misc]
     transfer = Transfer(
         source,
         target,
@@ -152,7 +180,7 @@ def _transfer(config: Config | None, verb: str, words: list[str], options: dict[
     except OSError as error:
         why, status = _said(error), os.EX_TEMPFAIL if error.errno in _FULL else os.EX_IOERR
     except KeyboardInterrupt:
-        why, status = "interrupted", 130
+        why, status = "interrupted", _INTERRUPTED
     finally:
         bar.clear()
         journal.close()

@@ -16,6 +16,7 @@ from typing import Final
 from pillarbox.commands.accounts import open_accounts
 from pillarbox.commands.mailbox_names import is_mbox
 from pillarbox.lib.accounts import AccountNotFound, mail_location, normalize_address
+from pillarbox.lib.address import normalize_domain
 from pillarbox.lib.config import Config
 from pillarbox.lib.store import OPENERS, open_store
 from pillarbox.lib.store.interface import Store
@@ -67,6 +68,26 @@ def named_store(config: Config | None, word: str) -> Place:
     if row is None:
         raise AccountNotFound(f"{address} has no account")
     return Place(mail_location(config, address, row.location), QuotaPolicy(config).session(row.quota, hosted=True))
+
+
+def targets_of(config: Config | None, domain: str, template: str) -> list[tuple[str, str]]:
+    """The accounts of a domain, each with the location that the template gives for it.
+
+    Raises Unusable, AccountsError.
+    """
+    if config is None:
+        raise Unusable(f'no configuration says which accounts "{domain}" has; give -c DIR')
+    if template.partition(":")[0] not in OPENERS:
+        known = ", ".join(f"{each}:" for each in OPENERS)
+        raise Unusable(f'"{template}" is no location; kinds of locations are {known}')
+    with closing(open_accounts(config)) as accounts:
+        addresses = accounts.addresses(normalize_domain(domain))
+    if not addresses:
+        raise Unusable(f'"{domain}" has no accounts')
+    targets = [(address, mail_location(config, address, template)) for address in addresses]
+    if len({location for _, location in targets}) < len(targets):
+        raise Unusable(f'"{template}" would be the same for several accounts: it needs %u, %n or %h')
+    return targets
 
 
 def format_of(path: str) -> str:

@@ -12,9 +12,11 @@ from typing import NamedTuple
 import pytest
 
 from pillarbox.commands import mailbox as command
+from pillarbox.commands.pillarbox import main
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.delivering import Delivery
 from pillarbox.lib.store.interface import INBOX, Store
+from tests.commands.running import run
 from tests.commands.test_mailbox import KINDS, killed, location, mailbox
 
 
@@ -233,3 +235,33 @@ def test_one_mailbox_is_not_there_twice_under_one_id(tmp_path: Path) -> None:
     said = mailbox("convert", before, after, "--mailbox", "Work/Projects")
     assert "9 under new UIDs" in said.out
     assert known(store)["Other"].mailbox_id != known(store)["Work/Projects"].mailbox_id
+
+
+def test_all_accounts_of_a_domain_go_at_once(instance: Path) -> None:
+    with open(instance / "etc" / "main.yaml", "a") as file:
+        file.write(f'auth_owner: "{os.getuid()}"\n')
+    (instance / "state").mkdir()
+    etc = instance / "etc"
+    for name in ("ann", "bob", "new"):
+        assert run(main, "-c", etc, "user", "add", f"{name}@one.test", "secret").status == 0
+    for name in ("ann", "bob"):
+        fill(open_store(f"maildir:{instance}/mail/one.test/{name}"), 5)
+    words = (main, "-c", etc, "mailbox", "convert")
+    said = run(*words, "@one.test", f"sqlite:{instance}/moved.sqlite")
+    assert said.status == 66 and "would be the same for several accounts" in said.err
+    assert run(*words, "@two.test", f"sqlite:{instance}/%n.sqlite").status == 66
+    said = run(*words, "@one.test", f"sqlite:{instance}/moved/%d/%n.sqlite")
+    assert (said.status, said.err) == (0, "")
+    assert [line for line in said.out.splitlines() if line.endswith(":")] == [
+        f"{name}@one.test:" for name in ("ann", "bob", "new")
+    ]
+    for name in ("ann", "bob"):
+        before = open_store(f"maildir:{instance}/mail/one.test/{name}")
+        assert known(open_store(f"sqlite:{instance}/moved/one.test/{name}.sqlite")) == known(before)
+    assert not (instance / "moved" / "one.test" / "new.sqlite").exists()
+    # One that fails does not keep the others from it.
+    (instance / "moved" / "one.test" / "ann.sqlite.pillarbox-journal").write_text("no journal\n")
+    open_store(f"maildir:{instance}/mail/one.test/bob").append(INBOX, [b"Subject: late\r\n\r\n"])
+    said = run(*words, "@one.test", f"sqlite:{instance}/moved/%d/%n.sqlite")
+    assert said.status == 66 and "is no journal" in said.err
+    assert "INBOX: 1 message stored, 1 under new UIDs, 2 before" in said.out

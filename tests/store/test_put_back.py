@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from pillarbox.lib.store import open_store
+from pillarbox.lib.store.index import cache_file
+from pillarbox.lib.store.index.cache_uids import highest_uid
 from pillarbox.lib.store.interface import INBOX, Mailbox, Store
 from tests.commands.running import run
+from tests.feeding import truncations
 
 Reopen = Callable[[], Store]
 LIST = "dovecot-uidlist"
@@ -148,3 +151,46 @@ def test_repair_restored_does_it_for_all_mailboxes(tmp_path: Path) -> None:
         assert add(open_store(location), "two") == [65538]
         assert open_store(location).append("Work", [b"\r\n"]).uid == 65537
         assert run(main, "mailbox", "verify", location).status == 0
+
+
+def test_a_sqlite_file_that_is_older_than_its_cache_is_found_and_mended(tmp_path: Path) -> None:
+    from pillarbox.commands.pillarbox import main
+
+    location = f"sqlite:{tmp_path}/mail.sqlite"
+    store = open_store(location)
+    add(store, "one")
+    store.close()
+    shutil.copy(tmp_path / "mail.sqlite", tmp_path / "backup")
+    store = open_store(location)
+    add(store, "two", "three")
+    with store.open(INBOX) as inbox:
+        for uid in inbox.messages.uids:
+            inbox.cache.put("envelope", uid, b"(NIL)")
+        inbox.cache.flush()
+        validity = inbox.uid_validity
+    store.close()
+    assert run(main, "mailbox", "verify", location).status == 0
+    for path in tmp_path.glob("mail.sqlite-*"):
+        path.unlink()
+    shutil.copy(tmp_path / "backup", tmp_path / "mail.sqlite")
+    said = run(main, "mailbox", "verify", location)
+    assert said.status == 65 and "UID 3 was given, and the next one is 2" in said.out
+    assert run(main, "mailbox", "repair", location).status == 0
+    assert run(main, "mailbox", "verify", location).status == 0
+    store = open_store(location)
+    assert store.status(INBOX).uid_validity == validity
+    (uid,) = add(store, "four")
+    assert uid > 3
+    with store.open(INBOX) as inbox:
+        assert inbox.cache.get("envelope", uid) is None
+
+
+def test_a_cache_that_is_none_knows_no_uid(tmp_path: Path) -> None:
+    place = str(tmp_path / "cache")
+    assert highest_uid(place, 1) == 0
+    whole = cache_file.new_header(1) + cache_file.record(7, 1, b"x")
+    for data in (*truncations(whole), b"\0" * 100, whole[:-1] + b"y"):
+        (tmp_path / "cache").write_bytes(data)
+        assert highest_uid(place, 1) == 0
+    (tmp_path / "cache").write_bytes(whole)
+    assert (highest_uid(place, 1), highest_uid(place, 2)) == (7, 0)

@@ -6,14 +6,20 @@ Everything but missing octets can be mended, and no UID changes by it.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Iterator
 from typing import Final
 
 from pillarbox.lib.store.finding import Finding
+from pillarbox.lib.store.index.cache_uids import highest_uid
 from pillarbox.lib.store.interface import DELETED, SEEN
+from pillarbox.lib.store.keeping import MOST_UID, RESERVE
 from pillarbox.lib.store.sql.database import Database, Row, Transaction
+from pillarbox.lib.store.sql.mailbox import CACHE, COLUMNS, TEXT
 from pillarbox.lib.store.sql.pieces import PIECE
+from pillarbox.lib.store.text.file import throw_away
 
 _COUNTED: Final = ("messages", "unseen", "deleted", "size", "least_next", "modseq")
 
@@ -22,8 +28,44 @@ def check(database: Database, *, mend: bool) -> Iterator[Finding]:
     """See `Store.check`.  The account stands still meanwhile where things are mended."""
     yield from (Finding("", f"the database is damaged: {text}") for text in database.wrong())
     with database.writing(durable=True) if mend else database.reading() as transaction:
-        found = [*_counts(transaction, mend=mend), *_references(transaction, mend=mend), *_pieces(transaction)]
+        found = [
+            *_put_back(database, transaction, mend=mend),
+            *_counts(transaction, mend=mend),
+            *_references(transaction, mend=mend),
+            *_pieces(transaction),
+        ]
     yield from found
+
+
+def _put_back(database: Database, transaction: Transaction, *, mend: bool) -> Iterator[Finding]:
+    """UIDs of which the cache beside the database knows, and the database does not: it was put back from a backup."""
+    for mailbox, name, uid_validity, uid_next in transaction.rows(
+        "SELECT mailbox, name, uid_validity, uid_next FROM mailboxes WHERE account = ?1", transaction.account
+    ):
+        cache = database.beside(CACHE, mailbox)
+        highest = highest_uid(cache, uid_validity) if cache is not None else 0
+        if highest < uid_next:
+            continue
+        if mend:
+            transaction.execute(
+                "UPDATE mailboxes SET uid_next = ?3 WHERE account = ?1 AND mailbox = ?2",
+                transaction.account,
+                mailbox,
+                min(highest + RESERVE, MOST_UID),
+            )
+            forget_beside(database, mailbox)
+        what = f"UID {highest} was given, and the next one is {uid_next}: the database was put back from a backup"
+        yield Finding(name, what, mended=mend)
+
+
+def forget_beside(database: Database, mailbox: int) -> None:
+    """Throw away what lies beside the database and is made again."""
+    if text := database.beside(TEXT, mailbox):
+        throw_away(text)
+    if cache := database.beside(CACHE, mailbox):
+        for path in (cache, f"{cache}{COLUMNS}"):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 def _counts(transaction: Transaction, *, mend: bool) -> Iterator[Finding]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -31,15 +29,14 @@ from pillarbox.lib.store.patience import begun
 from pillarbox.lib.store.quota import DOMAIN_ROOT, FROM_FILE, MAILBOX_ROOT, Quota, Usage
 from pillarbox.lib.store.sql import pieces, tables
 from pillarbox.lib.store.sql.append import SqlAppender
-from pillarbox.lib.store.sql.checking import check
+from pillarbox.lib.store.sql.checking import check, forget_beside
 from pillarbox.lib.store.sql.database import Database, repeating
 from pillarbox.lib.store.sql.delivery import deliver
-from pillarbox.lib.store.sql.mailbox import CACHE, COLUMNS, TEXT, SqlMailbox
+from pillarbox.lib.store.sql.mailbox import SqlMailbox
 from pillarbox.lib.store.sql.names import canonical
 from pillarbox.lib.store.sql.object_bodies import clear_unused
 from pillarbox.lib.store.sql.restoring import SqlRestoring
 from pillarbox.lib.store.sql.tables import MailboxRow
-from pillarbox.lib.store.text.file import throw_away
 
 
 class SqlStore(Store):
@@ -111,16 +108,8 @@ class SqlStore(Store):
             clear_unused(self._database, transaction)
             transaction.notify(row.mailbox)
             transaction.notify(0)
-        self._forget_beside(row.mailbox)
+        forget_beside(self._database, row.mailbox)
         self._database.shrink()
-
-    def _forget_beside(self, mailbox: int) -> None:
-        if text := self._database.beside(TEXT, mailbox):
-            throw_away(text)
-        if cache := self._database.beside(CACHE, mailbox):
-            for path in (cache, f"{cache}{COLUMNS}"):
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
 
     def rename(self, old: str, new: str) -> None:
         old, new = canonical(old), canonical(new)
@@ -248,7 +237,7 @@ class SqlStore(Store):
             tables.take_uids(transaction, row, number)
             tables.count(transaction, row.mailbox, tables.next_modseq(transaction), 0, 0, 0, 0)
             transaction.notify(row.mailbox)
-        self._forget_beside(number_of)
+        forget_beside(self._database, number_of)
 
     def check(self, *, mend: bool) -> Iterator[Finding]:
         return check(self._database, mend=mend)
