@@ -16,6 +16,7 @@ from pillarbox.commands.pillarbox import main
 from pillarbox.lib.store import open_store
 from pillarbox.lib.store.delivering import Delivery
 from pillarbox.lib.store.interface import INBOX, Store
+from pillarbox.lib.store.keeping import Identity
 from tests.commands.running import run
 from tests.commands.test_mailbox import KINDS, killed, location, mailbox
 
@@ -121,6 +122,8 @@ def test_where_there_are_messages_new_uids_are_given_and_told(tmp_path: Path, ki
     before, after = open_store(location("sqlite", tmp_path / "a")), open_store(location(kind, tmp_path / "b"))
     fill(before)
     (tmp_path / "b").mkdir()
+    filling = after.restoring(INBOX, Identity(77, 1))  # not by chance the number of one of the source
+    filling.finish(Identity(77, 1))
     after.append(INBOX, [b"Subject: mine\r\n\r\n"])
     own = known(after)[INBOX]
     said = mailbox("convert", before.location, after.location)

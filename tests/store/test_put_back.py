@@ -112,13 +112,14 @@ def test_where_another_program_has_given_a_uid_again_all_are_numbered_anew(root:
     assert known(open_store(f"maildir:{root}")) == found
 
 
-def test_verify_tells_and_repair_mends_an_older_uid_list(root: Path) -> None:
+@pytest.mark.parametrize("verb", ["verify", "repair"])
+def test_verify_tells_and_repair_mends_an_older_uid_list(root: Path, verb: str) -> None:
     from pillarbox.commands.pillarbox import main
 
-    said = run(main, "mailbox", "verify", f"maildir:{root}")
-    assert said.status == 65 and "older than the index" in said.out
-    said = run(main, "mailbox", "repair", f"maildir:{root}")
-    assert said.status == 0 and "older than the index" in said.out
+    said = run(main, "mailbox", verb, f"maildir:{root}")
+    assert said.status == (65 if verb == "verify" else 0) and "older than the index" in said.out
+    # A look at the messages, as a client takes, is enough for what can be mended without being told.
+    assert run(main, "mailbox", "repair", f"maildir:{root}").status == 0
     assert run(main, "mailbox", "verify", f"maildir:{root}").status == 0
     store = open_store(f"maildir:{root}")
     assert known(store) == {1: "one", 2: "two", 3: "three"} and add(store, "six") == [6]
