@@ -18,7 +18,7 @@ from pillarbox.commands.mailbox_names import ENDING, SIDECAR, level_of
 from pillarbox.lib.store.content import FileContent
 from pillarbox.lib.store.delivering import split_flags
 from pillarbox.lib.store.interface import DELIMITER, INBOX, MailboxNotFound, MessageContent, StoreError
-from pillarbox.lib.store.keeping import MOST_UID, Identity
+from pillarbox.lib.store.keeping import MOST_UID, Identity, moment, unique_id
 
 _LINE_LIMIT: Final = 1 << 20
 """Octets of a line about one message."""
@@ -106,17 +106,17 @@ class EmlMailbox:
                 continue
             about = self._sidecar.about(name)
             bits, keywords = split_flags(_flags(about.get("flags")))
-            date, saved = about.get("date"), about.get("saved")
+            date = moment(about.get("date"))
             yield Message(
                 name,
                 bits,
                 tuple(sorted(keywords)),
-                float(date) if isinstance(date, int | float) else file.st_mtime,
+                file.st_mtime if date is None else date,
                 file.st_size,
                 partial(_open_file, path, self._named),
                 _number(about.get("uid")) if self.kept is not None else 0,
-                float(saved) if isinstance(saved, int | float) and self.kept is not None else None,
-                str(about.get("uidl", "")) if self.kept is not None else "",
+                moment(about.get("saved")) if self.kept is not None else None,
+                unique_id(str(about.get("uidl", ""))) if self.kept is not None else "",
             )
 
 

@@ -13,7 +13,7 @@ import os
 from typing import Any, Final, cast
 
 from pillarbox.lib.store.interface import NoteKind
-from pillarbox.lib.store.keeping import MOST_UID, Identity
+from pillarbox.lib.store.keeping import Identity, object_id
 from pillarbox.lib.system.files import READING, write_file
 
 NAME: Final = ".pillarbox-export.json"
@@ -47,12 +47,10 @@ class ExportNotes:
         """What clients know the mailbox by."""
         entry = self._place(mailbox) if mailbox else {}
         numbers = [entry.get(each) for each in ("uid_validity", "uid_next", "modseq")]
-        if not all(type(number) is int and number >= 0 for number in numbers):
+        if not all(type(number) is int for number in numbers):
             return None
-        validity, uid_next, modseq = cast("list[int]", numbers)
-        if not 0 < validity <= MOST_UID or not 0 < uid_next <= MOST_UID or modseq >= 1 << 63:
-            return None
-        return Identity(validity, uid_next, modseq, str(entry.get("mailbox_id", "")))
+        known = Identity(*cast("list[int]", numbers), object_id(str(entry.get("mailbox_id", ""))))
+        return known if known.lasts else None
 
     def _place(self, mailbox: str) -> dict[str, Any]:
         return _dict(_dict(self._known.get("mailboxes")).get(mailbox)) if mailbox else self._known

@@ -21,7 +21,7 @@ from pillarbox.commands.mailbox_message import Key, Message
 from pillarbox.lib.store import notes
 from pillarbox.lib.store.content import FileContent
 from pillarbox.lib.store.interface import INBOX, MailboxNotFound, MessageContent, NoteKind, StoreError
-from pillarbox.lib.store.keeping import Identity, id_of
+from pillarbox.lib.store.keeping import Identity, id_of, moment, object_id, unique_id
 from pillarbox.lib.store.maildir import folders, modseq, uidlist
 from pillarbox.lib.store.maildir.courier import adopted
 from pillarbox.lib.store.maildir.filename import arrival_key, parse_info, split
@@ -114,7 +114,7 @@ class MaildirFiles:
         if known.uid_validity:
             # As high as any that can have been told.
             floor = time.time_ns() // 1000 + modseq.ahead(directory)
-            mailbox_id = known.guid if known.guid.isalnum() else id_of(known.uid_validity)
+            mailbox_id = object_id(known.guid) or id_of(known.uid_validity)
             self.kept = Identity(known.uid_validity, known.next_uid + len(unknown), floor, mailbox_id)
 
     def _start(self, after: Key | None) -> int:
@@ -135,7 +135,7 @@ class MaildirFiles:
             flags, letters, _ = parse_info(info)
             seconds = arrival_key(base)[0]
             words = self._extensions.get(uid, "").split() if position < self._listed else []
-            uidl = next((word[1:] for word in words if word[0] == "P" and 1 < len(word) <= 71), "")
+            uidl = unique_id(next((word[1:] for word in words if word[0] == "P"), ""))
             yield Message(
                 uid,
                 flags,
@@ -144,7 +144,7 @@ class MaildirFiles:
                 about.st_size,
                 partial(_open_file, path),
                 uid if self.kept is not None else 0,
-                float(seconds) if 0 < seconds < 1 << 34 else None,
+                moment(seconds) if seconds > 0 else None,
                 uidl,
             )
 

@@ -131,13 +131,13 @@ class Transfer:
             total = moved.before + mailbox.count(progress.done)
         self._show(moved.mailbox, moved.before, total, 0)
         octets = self._finish_begun(mailbox, progress, moved) if progress.begun else 0
-        kept = False
-        if mailbox.kept is not None and not self._into:
+        kept, identity = False, mailbox.kept
+        if identity is not None and identity.lasts and not self._into:
             with self._writer():
-                kept = self._target.identify(moved.target, mailbox.kept)
-                filling = begin_filling(self._target, moved.target, mailbox.kept, self._journal, progress)
+                kept = self._target.identify(moved.target, identity)
+                filling = begin_filling(self._target, moved.target, identity, self._journal, progress)
             if filling is not None:
-                octets += self._fill(filling, mailbox, mailbox.kept, progress, moved, total)
+                octets += self._fill(filling, mailbox, identity, progress, moved, total)
         since = progress.done
         messages = mailbox.messages(progress.done)
         while True:

@@ -9,6 +9,7 @@ that is delivered meanwhile gets higher ones.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,12 @@ The source may be used for a while yet: what comes there gets UIDs that clients 
 another message in the target.
 """
 MOST_UID: Final = (1 << 32) - 2
+_ROOM: Final = 1 << 20
+"""Numbers that must be left for what the target gives from then on."""
+_MOMENTS: Final = 1 << 34
+"""Seconds from the epoch to what is no time of a message any more (the year 2514)."""
+_OBJECT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_UIDL: Final = re.compile(r"[!-~]{1,70}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +49,34 @@ class Identity:
         """The first UID that the target may give."""
         return min(self.uid_next + RESERVE, MOST_UID)
 
+    @property
+    def lasts(self) -> bool:
+        """Whether a store can go on from there: it comes from files that anybody may have written."""
+        return (
+            0 < self.uid_validity <= MOST_UID - _ROOM
+            and 0 < self.uid_next <= MOST_UID - _ROOM
+            and 0 <= self.modseq < 1 << 62
+        )
+
 
 def id_of(uid_validity: int) -> str:
     """MAILBOXID of a mailbox that has none of its own."""
     return f"V{uid_validity:x}"
+
+
+def object_id(text: str) -> str:
+    """The text, if it is one of RFC 8474 section 4, else ""."""
+    return text if _OBJECT_ID.fullmatch(text) else ""
+
+
+def unique_id(text: str) -> str:
+    """The text, if it is one of RFC 1939 section 7, else ""."""
+    return text if _UIDL.fullmatch(text) else ""
+
+
+def moment(value: object) -> float | None:
+    """Seconds since the epoch, if it is a time that a message can have."""
+    return float(value) if isinstance(value, int | float) and -_MOMENTS < value < _MOMENTS else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -319,3 +320,92 @@ def test_an_export_whose_notes_are_gone_or_garbled_is_imported_all_the_same(tmp_
             target = tmp_path / f"{form}-{len(content)}.sqlite"
             assert mailbox("import", f"sqlite:{target}", out).status == 0
             assert len(texts(open_store(f"sqlite:{target}"))) == 3
+
+
+TWO = b"Subject: %d\r\n\r\ntext\r\n"
+
+
+def exported(tree: Path, about: dict[str, object], known: dict[str, object]) -> Path:
+    """What `export --format eml` makes of two messages, with something else said of the first, and of the mailbox."""
+    tree.mkdir()
+    lines: list[dict[str, object]] = []
+    for number in (1, 2):
+        name = f"{number:010d}.eml"
+        (tree / name).write_bytes(TWO % number)
+        lines.append({"file": name, "uid": number, "flags": [], "date": 1e9})
+    lines[0].update(about)
+    (tree / "messages.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    identity = {"uid_validity": 77, "uid_next": 10, "modseq": 5, "mailbox_id": "M77", **known}
+    (tree / ".pillarbox-export.json").write_text(json.dumps({"version": 1, "mailboxes": {INBOX: identity}}))
+    return tree
+
+
+@pytest.mark.parametrize("kind", ["maildir", "mbox", "sqlite"])
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"uidl": "x :a\n7 :evil"},
+        {"uidl": "a b"},
+        {"uidl": "x" * 71},
+        {"uidl": "ä"},
+        {"uidl": "\ud800"},
+        {"uidl": ["a"]},
+        {"date": 1e300},
+        {"date": float("nan")},
+        {"date": 10**400},
+        {"saved": float("inf")},
+        {"saved": 1e300},
+        {"saved": -5},
+        {"flags": ["$a\n7 :evil", "\ud800", 1]},
+    ],
+    ids=lambda about: ascii(about)[:40],
+)
+def test_what_an_export_says_of_a_message_breaks_nothing(tmp_path: Path, kind: str, about: dict[str, object]) -> None:
+    said = mailbox("import", location(kind, tmp_path), exported(tmp_path / "tree", about, {}))
+    assert said.status == 0, said
+    store = open_store(location(kind, tmp_path))
+    assert texts(store) == [TWO % 1, TWO % 2]
+    with store.open(INBOX) as opened:
+        assert (opened.uid_validity, list(opened.messages.uids)) == (77, [1, 2])
+        assert all(re.fullmatch(r"[!-~]{1,70}", opened.pop3_uidl(uid)) for uid in (1, 2))
+        assert 0 <= opened.internal_date(1) < 1 << 34
+
+
+@pytest.mark.parametrize("kind", ["maildir", "mbox", "sqlite"])
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({"mailbox_id": "x\r\n* BYE"}, True),
+        ({"mailbox_id": "é"}, True),
+        ({"uid_validity": 0xFFFFFFFE}, False),
+        ({"uid_validity": 0}, False),
+        ({"uid_next": 0xFFFFFFFE}, False),
+        ({"modseq": (1 << 63) - 1}, False),
+        ({"modseq": -1}, False),
+    ],
+    ids=ascii,
+)
+def test_a_mailbox_can_go_on_from_what_an_export_says_of_it(
+    tmp_path: Path, kind: str, said: dict[str, object], kept: bool
+) -> None:
+    assert mailbox("import", location(kind, tmp_path), exported(tmp_path / "tree", {}, said)).status == 0
+    store = open_store(location(kind, tmp_path))
+    for name in ("One", "Two", "Three"):
+        store.create(name)
+        assert 0 < store.status(name).uid_validity < 1 << 32
+    assert store.append(INBOX, [TWO % 3]).uid > 2 * kept
+    with store.open(INBOX) as opened:
+        assert (opened.uid_validity == 77) is kept
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,255}", opened.mailbox_id)
+        assert opened.highest_modseq < 1 << 62
+
+
+@pytest.mark.parametrize("kind", ["maildir", "mbox", "sqlite"])
+def test_a_uidvalidity_after_which_none_is_left_is_not_taken_over(tmp_path: Path, kind: str) -> None:
+    old = b"X-IMAPbase: 4294967294 0000000001\nX-UID: 1\n"
+    (tmp_path / "old").write_bytes(FROM + old + SECRET)
+    assert mailbox("import", location(kind, tmp_path), tmp_path / "old").status == 0
+    store = open_store(location(kind, tmp_path))
+    for name in ("One", "Two", "Three"):
+        store.create(name)
+        assert 0 < store.status(name).uid_validity < 1 << 32
