@@ -49,7 +49,8 @@ class ExportNotes:
         numbers = [entry.get(each) for each in ("uid_validity", "uid_next", "modseq")]
         if not all(type(number) is int for number in numbers):
             return None
-        known = Identity(*cast("list[int]", numbers), object_id(str(entry.get("mailbox_id", ""))))
+        validity, uid_next, modseq = cast("list[int]", numbers)
+        known = Identity(validity, uid_next, modseq, object_id(str(entry.get("mailbox_id", ""))))
         return known if known.lasts else None
 
     def _place(self, mailbox: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from pillarbox.lib.store import OPENERS, open_store
 from pillarbox.lib.store.interface import Store
 from pillarbox.lib.store.quota import FROM_FILE, Quota, QuotaPolicy
 
+_MOST_LINKS: Final = 40
+"""As the kernel follows."""
 FORMATS: Final = ("maildir", "mbox", "eml")
 
 
@@ -107,15 +110,37 @@ def format_of(path: str) -> str:
     return "mbox" if is_mbox(os.path.realpath(path)) else "eml"
 
 
+def _decides(path: str) -> os.stat_result:
+    """What says with whose rights a path is used: the first symbolic link on the way that is not root's, for who made
+    it may not be allowed to reach what it leads to; else the end of the way, as far as there is one.  Raises OSError.
+    """
+    way, links = os.path.abspath(path).split("/")[:0:-1], 0
+    place, about = "/", os.stat("/")
+    while way:
+        following = os.path.join(place, way.pop())
+        try:
+            step = os.lstat(following)
+        except (FileNotFoundError, NotADirectoryError):
+            return about
+        if stat.S_ISLNK(step.st_mode):
+            links += 1
+            if step.st_uid or links > _MOST_LINKS:
+                return step
+            way += os.path.normpath(os.path.join(place, os.readlink(following))).split("/")[:0:-1]
+            place, about = "/", os.stat("/")
+        else:
+            place, about = following, step
+    return about
+
+
 @contextmanager
 def owner_of(path: str) -> Iterator[None]:
-    """Be whoever owns the path, or where there is nothing yet, the directory in which it will be made."""
+    """Be whoever owns the path, or where there is nothing yet, the directory in which it will be made; where a symbolic
+    link of somebody's is on the way, be that one."""
     if os.geteuid() or not path:
         yield
         return
-    while path and not os.path.lexists(path):
-        path = os.path.dirname(path)
-    about = os.stat(path or "/")
+    about = _decides(path)
     if about.st_uid == 0:
         yield
         return

@@ -485,3 +485,26 @@ def test_the_bar_is_drawn_on_a_terminal_only_and_not_for_each_message() -> None:
 def test_the_bar_fits_the_terminal() -> None:
     assert picture("INBOX", 1, 4, 2e6, 80) == "INBOX [######..................] 1/4  25% 2.0 MB/s"
     assert len(picture("x" * 200, 123, 456, 0.0, 60)) < 60
+
+
+@pytest.mark.parametrize("above", [False, True], ids=["the place itself", "a directory above it"])
+def test_a_link_of_somebody_leads_root_to_nothing_that_is_not_theirs(tmp_path: Path, above: bool) -> None:
+    if os.geteuid():
+        pytest.skip("only root has others' rights")
+    secret = tmp_path / "root"
+    secret.mkdir(0o700)
+    fill(open_store(location("maildir", secret)))
+    home = tmp_path / "home"
+    home.mkdir(0o755)
+    for folder in (tmp_path, *tmp_path.parents):  # so that nothing but the link's owner is in the way
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o001)
+    link = home / "Mail" if above else home / "maildir"
+    link.symlink_to(secret if above else secret / "maildir")
+    os.chown(link, 12345, 12346, follow_symlinks=False)
+    source = f"maildir:{link}/maildir" if above else f"maildir:{link}"
+    said = mailbox("convert", source, location("sqlite", tmp_path), "--journal", tmp_path / "journal")
+    assert said.status != 0, said
+    assert not (tmp_path / "sqlite").exists() or not rows(open_store(location("sqlite", tmp_path)))
+    os.chown(link, 0, 0, follow_symlinks=False)
+    assert mailbox("convert", source, location("sqlite", tmp_path), "--journal", tmp_path / "journal").status == 0

@@ -108,6 +108,8 @@ class MaildirRestoring(Restoring):
             tail = os.pread(fd, size - start, start)
             whole = tail.rfind(b"\n") + 1
             os.ftruncate(fd, start + whole)
+            if not size:  # the name of a new file must outlast a power loss as what will stand in it does
+                sync_directory(self._directory)
         finally:
             os.close(fd)
         for line in tail[:whole].split(b"\n")[1 if start else 0 :]:

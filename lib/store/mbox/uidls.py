@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from pillarbox.lib.system.files import write_all
+from pillarbox.lib.system.files import sync_directory, write_all
 
 
 def read_uidls(path: str) -> dict[int, str]:
@@ -28,7 +28,10 @@ def add_uidls(path: str, known: Iterable[tuple[int, str]]) -> None:
     if lines:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
+            new = not os.fstat(fd).st_size
             write_all(fd, lines.encode("ascii", "replace"))
             os.fdatasync(fd)
+            if new:
+                sync_directory(os.path.dirname(path))
         finally:
             os.close(fd)
