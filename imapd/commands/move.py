@@ -11,7 +11,7 @@ from pillarbox.imapd.commands.messages import named_indexes
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.store.apart import patiently
-from pillarbox.lib.store.interface import MailboxNotFound
+from pillarbox.lib.store.interface import MailboxNotFound, StoreError
 
 
 def parse(syntax: Syntax) -> Action:
@@ -29,14 +29,13 @@ def parse(syntax: Syntax) -> Action:
         uids = [selected.uids[index] for index in limit.highest(named_indexes(syntax, session, numbers))]
         try:
             moved = await patiently(partial(session.store.transfer, selected.mailbox, uids, target, move=True))
-        except MailboxNotFound as error:
-            raise try_create(error) from None
-        finally:
-            gone = selected.removed(uids)
+        except StoreError as error:
+            session.send_all(selected.removed(uids))  # those that went before it failed
+            raise (try_create(error) if isinstance(error, MailboxNotFound) else error) from None
         code = copy_code(moved)
         if code:
             session.send(response.status(b"*", b"OK", "Moved UIDs.", code))
-        session.send_all(gone)
+        session.send_all(selected.removed(uids))
         return limit.reply(Reply("Move completed."), vanishes=True)
 
     return run

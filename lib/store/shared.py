@@ -438,7 +438,14 @@ class SharedStore(Store):
             return inside.move(uids, name) if move else inside.copy(uids, name)
         copied = carry(inside, uids, store, name, lambda appender: GuardedAppender(appender, rights))
         if move:
-            inside.expunge(copied.source_uids)
+            try:
+                inside.expunge(copied.source_uids)
+            except StoreError:
+                left = [new for old, new in zip(copied.source_uids, copied.uids, strict=True) if _is_there(inside, old)]
+                with suppress(StoreError):
+                    if left:
+                        store.take_back(name, left)
+                raise
         return copied
 
     def watch_paths(self, name: str = "", *, notes: bool = False) -> tuple[str, ...]:
@@ -502,6 +509,15 @@ class SharedStore(Store):
         self.personal.close()
         for share in self._stores.values():
             share.store.close()
+
+
+def _is_there(mailbox: Mailbox, uid: int) -> bool:
+    """Whether a message can be read."""
+    try:
+        with mailbox.read(uid):
+            return True
+    except StoreError:
+        return False
 
 
 def _as_listed(inner: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from pillarbox.imapd.session import waker
 from pillarbox.lib.store import apart
 from pillarbox.lib.store.maildir import sync
+from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
 from pillarbox.lib.store.maildir.scan import Directories
+from pillarbox.lib.store.maildir.view import OwnChanges
 from tests.imap.dialogue import MESSAGE, Client, run
 from tests.imap.test_acl import BOX, shared
 from tests.store.holder import Kind, held
@@ -133,6 +136,50 @@ def test_who_waits_in_vain_is_told_that_the_mailbox_is_in_use(tmp_path: Path, mo
         await client.ok("MOVE 1 Target")
         await client.close()
         await other.close()
+
+    run(dialogue())
+
+
+def test_a_move_between_accounts_that_waits_in_vain_leaves_no_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dialogue() -> None:
+        ann, bob = await shared(tmp_path, "lrswite")
+        await bob.ok(f'SELECT "{BOX}"')
+        monkeypatch.setattr(apart, "longest", 0.1)
+        with held("flock", tmp_path / "example.org" / "ann" / ".Box" / "pillarbox-index"):
+            assert (await bob.command("MOVE 1 INBOX"))[-1].startswith(b"NO [INUSE]")
+        monkeypatch.undo()
+        assert b"* STATUS INBOX (MESSAGES 0)" in await bob.ok("STATUS INBOX (MESSAGES)")
+        await bob.ok("MOVE 1 INBOX")
+        assert b"* STATUS INBOX (MESSAGES 1)" in await bob.ok("STATUS INBOX (MESSAGES)")
+        await bob.close()
+        await ann.close()
+
+    run(dialogue())
+
+
+def test_a_move_between_accounts_that_breaks_off_tells_of_what_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = MaildirMailbox._remove
+
+    def broken(self: MaildirMailbox, changes: OwnChanges, uid: int, counted: bool) -> int | None:
+        if (self.name, uid) == ("Box", 2):
+            raise OSError(errno.EIO, "broken")
+        return remove(self, changes, uid, counted)
+
+    async def dialogue() -> None:
+        ann, bob = await shared(tmp_path, "lrswite")
+        await ann.ok("APPEND Box", MESSAGE)
+        await bob.ok(f'SELECT "{BOX}"')
+        monkeypatch.setattr(MaildirMailbox, "_remove", broken)
+        answer = await bob.command("MOVE 1:2 INBOX")
+        assert b"* 1 EXPUNGE" in answer and answer[-1].startswith(b"NO")
+        assert b"* STATUS INBOX (MESSAGES 1)" in await bob.ok("STATUS INBOX (MESSAGES)")
+        assert [b"* 1 FETCH (UID 2)"] == await bob.ok("FETCH 1:* UID")
+        await bob.close()
+        await ann.close()
 
     run(dialogue())
 
