@@ -22,7 +22,7 @@ from pillarbox.imapd.session.events import NONE, Registration
 from pillarbox.imapd.session.watch import Watcher
 from pillarbox.lib.store import metadata
 from pillarbox.lib.store.apart import patiently
-from pillarbox.lib.store.interface import MailboxEntry, MailboxStatus, StoreError
+from pillarbox.lib.store.interface import MailboxBusy, MailboxEntry, MailboxStatus, StoreError
 
 MAILBOX_LIMIT: Final = 500
 """Mailboxes that are watched for one client; each takes two or three of the kernel's watches."""
@@ -93,10 +93,14 @@ class Notifier:
         self._ends: list[Callable[[], None]] = []
         self._end_selected: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     # --- what is watched
     async def begin(self) -> list[str]:
-        """Remember what there is; gives the mailboxes whose messages are watched.  Raises TooMuch, StoreError."""
+        """Remember what there is; gives the mailboxes whose messages are watched.  Raises TooMuch, StoreError.
+
+        Those that are in use are told of when they are free.
+        """
         if not self.registration.groups:
             return []
         self._tree = self._read_tree()
@@ -104,7 +108,7 @@ class Notifier:
             self._server_notes = self._notes("")
         self._watch_tree()
         await self._choose()
-        return [name for name, watched in self._watched.items() if watched.events & events.MESSAGE_EVENTS]
+        return [name for name, watched in self._watched.items() if watched.status is not None]
 
     def no_access(self) -> list[str]:
         """Mailboxes of the groups that the client may know of and not read."""
@@ -145,16 +149,25 @@ class Notifier:
             self._watched.pop(name).close()
         for name, of_messages in wanted.items():
             if name not in self._watched:
-                watched = _Watched(of_messages)
-                with suppress(StoreError):
-                    try:
-                        self._watch(name, watched)
-                        await patiently(partial(self._take_in, name, watched))
-                    except BaseException:
-                        watched.close()
-                        raise
-                    self._watched[name] = watched
+                watched = self._watched[name] = _Watched(of_messages)
+                try:
+                    self._watch(name, watched)
+                    await patiently(partial(self._take_in, name, watched))
+                except MailboxBusy:
+                    self._look_later(name)
+                except StoreError:
+                    self._watched.pop(name).close()
                 await self._session.breathe()
+
+    def _look_later(self, name: str) -> None:
+        """The mailbox is in use: what there is to tell of it is told when it is free."""
+        self._dirty.add(name)
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(self._session.check_interval, self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self._stir()
 
     def _watch(self, name: str, watched: _Watched) -> None:
         paths = self._session.store.watch_paths(name, notes=events.MAILBOX_METADATA in watched.events)
@@ -203,6 +216,8 @@ class Notifier:
         """Watch nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._again is not None:
+            self._again.cancel()
         for end in self._ends:
             end()
         for watched in self._watched.values():
@@ -287,8 +302,12 @@ class Notifier:
         dirty, self._dirty = self._dirty, set()
         for name in sorted(dirty & self._watched.keys()):
             if name != self._selected_name:
-                with suppress(StoreError):  # what is gone the tree tells of
+                try:
                     await self._look_at(name, self._watched[name])
+                except MailboxBusy:
+                    self._look_later(name)
+                except StoreError:
+                    pass  # what is gone the tree tells of
             await self._session.breathe()
 
     async def own_change(self) -> None:
@@ -297,10 +316,14 @@ class Notifier:
             return
         self._tree = self._read_tree()
         await self._choose()
-        for name in self._dirty & self._watched.keys():
-            with suppress(StoreError):
+        dirty, self._dirty = self._dirty, set()  # others may change something meanwhile
+        for name in dirty & self._watched.keys():
+            try:
                 await patiently(partial(self._take_in, name, self._watched[name]))
-        self._dirty.clear()
+            except MailboxBusy:
+                self._look_later(name)
+            except StoreError:
+                pass
         if self.registration.asks(events.SERVER_METADATA):
             self._server_notes = self._notes("")
 
@@ -323,9 +346,9 @@ class Notifier:
         await patiently(partial(self._take_in, name, watched))
         after = watched.status
         session = self._session
-        if after is not None and before is not None:
-            moved = _counts(after) != _counts(before)
-            if moved or (events.FLAG_CHANGE in watched.events and _flags(after) != _flags(before)):
+        if after is not None:  # where it was in use before, all is new
+            moved = before is None or _counts(after) != _counts(before)
+            if moved or (before and events.FLAG_CHANGE in watched.events and _flags(after) != _flags(before)):
                 session.send(status_response(session, name, after))
         changed = _differing(notes, watched.notes)
         if changed:
@@ -334,7 +357,7 @@ class Notifier:
     async def _look_at_tree(self) -> None:
         before, self._tree = self._tree, self._read_tree()
         if self.registration.asks(events.MAILBOX_NAME, events.SUBSCRIPTION_CHANGE):
-            self._tell_tree(before)
+            await self._tell_tree(before)
         if self.registration.asks(events.SERVER_METADATA):
             notes, self._server_notes = self._server_notes, self._notes("")
             changed = _differing(notes, self._server_notes)
@@ -342,14 +365,14 @@ class Notifier:
                 self._session.send(metadata_response(self._session, "", changed))
         await self._choose()
 
-    def _tell_tree(self, before: dict[str, _Known]) -> None:
+    async def _tell_tree(self, before: dict[str, _Known]) -> None:
         session, after = self._session, self._tree
         gone = {name for name in before.keys() - after.keys() if before[name].entry.selectable}
         renamed = {}
         for name in sorted(after.keys() - before.keys()):
             if gone and after[name].entry.selectable:
                 with suppress(StoreError):
-                    validity = session.store.status(name).uid_validity
+                    validity = (await patiently(partial(session.store.status, name))).uid_validity
                     old = next((each for each in gone if self._validities.get(each) == validity), None)
                     if old is not None:
                         renamed[name] = old

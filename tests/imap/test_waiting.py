@@ -7,15 +7,20 @@ import errno
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pillarbox.imapd.session import waker
-from pillarbox.lib.store import apart
+from pillarbox.imapd.session.context import Session
+from pillarbox.imapd.session.notifier import Notifier
+from pillarbox.lib.store import apart, patience
+from pillarbox.lib.store.interface import MailboxBusy
 from pillarbox.lib.store.maildir import sync
 from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
 from pillarbox.lib.store.maildir.scan import Directories
 from pillarbox.lib.store.maildir.view import OwnChanges
+from pillarbox.lib.store.patience import Later
 from tests.imap.dialogue import MESSAGE, Client, run
 from tests.imap.test_acl import BOX, shared
 from tests.store.holder import Kind, held
@@ -177,7 +182,7 @@ def test_a_move_between_accounts_that_breaks_off_tells_of_what_went(
         answer = await bob.command("MOVE 1:2 INBOX")
         assert b"* 1 EXPUNGE" in answer and answer[-1].startswith(b"NO")
         assert b"* STATUS INBOX (MESSAGES 1)" in await bob.ok("STATUS INBOX (MESSAGES)")
-        assert [b"* 1 FETCH (UID 2)"] == await bob.ok("FETCH 1:* UID")
+        assert await bob.ok("FETCH 1:* UID") == [b"* 1 FETCH (UID 2)"]
         await bob.close()
         await ann.close()
 
@@ -208,6 +213,74 @@ def test_who_idles_is_told_later_of_what_could_not_be_looked_at(
         assert await client.line() == b"* 4 EXISTS"
         await client.send(b"DONE\r\n")
         assert (await client.until(b"i"))[-1].startswith(b"i OK")
+        await client.close()
+        await other.close()
+
+    run(dialogue())
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_who_wants_events_is_told_later_of_a_mailbox_that_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    """In use when NOTIFY comes, or when there is something to tell."""
+    monkeypatch.setattr(apart, "longest", 0.05)
+    monkeypatch.setattr(Session, "check_interval", 0.05)
+    take_in = Notifier._take_in
+    words = "(SUBTREE Target (MessageNew MessageExpunge))"
+
+    async def dialogue() -> None:
+        failed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def noted(self: Notifier, name: str, watched: Any) -> None:
+            try:
+                take_in(self, name, watched)
+            except Later:
+                raise
+            except MailboxBusy:
+                loop.call_soon_threadsafe(failed.set)
+                raise
+
+        monkeypatch.setattr(Notifier, "_take_in", noted)
+        client, other = await ready(place(tmp_path, "maildir"))
+        target = tmp_path / "Maildir" / ".Target"
+        if not first:
+            await client.ok(f"NOTIFY SET {words}")
+        with held("flock", target / "pillarbox-index"):
+            (target / "new" / "1.new").write_bytes(MESSAGE)
+            if first:
+                assert not await client.ok(f"NOTIFY SET STATUS {words}")
+            await failed.wait()
+        assert (await client.line()).startswith(b"* STATUS Target (MESSAGES 1 ")
+        await client.close()
+        await other.close()
+
+    run(dialogue())
+
+
+def test_what_others_do_while_an_own_change_is_looked_at_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_in = Notifier._take_in
+
+    async def dialogue() -> None:
+        client, other = await ready(place(tmp_path, "maildir"))
+        await client.ok("NOTIFY SET (SUBTREE Target (MessageNew MessageExpunge))")
+        loop = asyncio.get_running_loop()
+        came: list[str] = []
+
+        def slowly(self: Notifier, name: str, watched: Any) -> None:
+            take_in(self, name, watched)
+            patience.give_way()
+            if not came:
+                came.append(name)
+                asyncio.run_coroutine_threadsafe(other.ok("APPEND Target", MESSAGE), loop).result(20)
+
+        monkeypatch.setattr(Notifier, "_take_in", slowly)
+        await client.ok("APPEND Target", MESSAGE)
+        assert came == ["Target"]
+        assert (await client.line()).startswith(b"* STATUS Target (MESSAGES 2 ")
         await client.close()
         await other.close()
 
