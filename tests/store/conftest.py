@@ -36,10 +36,10 @@ def swift() -> Iterator[Swift]:
         yield server
 
 
-def uri(server: PostgreSQL) -> str:
-    """Its database, by its UNIX socket."""
+def uri(server: PostgreSQL, database: str = "postgres") -> str:
+    """A database of it, by its UNIX socket."""
     return (
-        f"postgresql://{server.user}:{quote(server.password, safe='')}@/postgres?host={server.directory}"
+        f"postgresql://{server.user}:{quote(server.password, safe='')}@/{database}?host={server.directory}"
         f"&port={server.port}"
     )
 
@@ -52,14 +52,12 @@ def kind(request: pytest.FixtureRequest) -> Iterator[str]:
     close_pools()
 
 
-_server: list[PostgreSQL] = []
-_objects: list[str] = []
+_place: list[str] = []
 
 
-def use_postgresql(server: PostgreSQL, objects: str = "") -> None:
-    """What `location` and `sql_database` mean by pgsql from now on; `objects` are settings of a storage for bodies."""
-    _server[:] = [server]
-    _objects[:] = [objects]
+def use_postgresql(server: PostgreSQL, settings: str = "", database: str = "postgres") -> None:
+    """What `location` and `sql_database` mean by pgsql from now on; `settings` are more of a location's."""
+    _place[:] = [uri(server, database) + settings]
 
 
 def object_settings(server: Swift, keyfile: Path, bucket: str = "mail") -> str:
@@ -78,7 +76,7 @@ def close_pools() -> None:
 def location(kind: str, folder: Path) -> str:
     """An account of a kind, with all that it has below `folder`."""
     if kind == "pgsql":
-        return f"pgsql:{uri(_server[0])}{_objects[0]}&cache={folder}#{folder}"
+        return f"pgsql:{_place[0]}&cache={folder}#{folder}"
     return f"sqlite:{folder}/mail.sqlite" if kind == "sqlite" else f"{kind}:{folder}"
 
 
@@ -100,7 +98,7 @@ def sql_database(kind: str, folder: Path) -> Database:
     """A connection of its own to an account in a database of a kind."""
     if kind == "sqlite":
         return SqliteDatabase(f"{folder}/mail.sqlite")
-    place, account = parse_place(f"{uri(_server[0])}{_objects[0]}#{folder}")
+    place, account = parse_place(f"{_place[0]}#{folder}")
     return PostgresDatabase(shared_pool(place), account)
 
 

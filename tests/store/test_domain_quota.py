@@ -21,7 +21,7 @@ from pillarbox.lib.store.interface import INBOX, OverQuota, Store
 from pillarbox.lib.store.quota import DOMAIN_ROOT, MAILBOX_ROOT, Quota, Usage
 from pillarbox.lib.store.sql import totals
 from tests.feeding import truncations
-from tests.store.conftest import _server, close_pools, uri, use_postgresql
+from tests.store.conftest import _place, close_pools, use_postgresql
 
 RULES = (parse_rule("Spam", "ignore"),)
 MUCH = Limits(1 << 40, 0)
@@ -41,7 +41,7 @@ class Domain:
         place = {
             "m": f"maildir:{home}",
             "s": f"sqlite:{home}/mail.sqlite",
-            "p": f"pgsql:{uri(_server[0])}#{account}@{self.name}" if _server else "",
+            "p": f"pgsql:{_place[0]}#{account}@{self.name}" if _place else "",
         }[account[0]]
         self.opened.append(open_store(place, Quota(own, domain, True, str(self.base), RULES)))
         return self.opened[-1]

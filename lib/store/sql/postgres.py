@@ -27,10 +27,7 @@ from pillarbox.lib.store.sql.totals import DomainTotal, TableTotal, table_total
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _WRITE_SOON: Final = f"{_WRITE}; SET LOCAL synchronous_commit = off"
-_LOCK: Final = "SELECT false FROM accounts WHERE account = ?1 FOR UPDATE"
-_LOCK_TOTAL: Final = (
-    "SELECT EXISTS (SELECT 1 FROM totals WHERE account = ?2 AND line = 0) FROM accounts WHERE account = ?1 FOR UPDATE"
-)
+_LOCK: Final = "SELECT 1 FROM accounts WHERE account = ?1 FOR UPDATE"
 _PAUSE: Final = 0.2
 """Seconds between two attempts to lock an account that is locked, at most."""
 
@@ -123,20 +120,16 @@ class PostgresDatabase(Database):
             time.sleep(_PAUSE * random.random())
 
     def _try_lock(self, stack: ExitStack, begin: str, *, wait: bool) -> tuple[Connection, Transaction]:
-        connection, _ = stack.enter_context(self._pool.connection(lambda fresh: fresh.simple(begin)))
         total = self.total
+        if isinstance(total, TableTotal):  # of another account, so not in one statement with the lock
+            begin = f"{begin}; {total.there}"
+        connection, begun = stack.enter_context(self._pool.connection(lambda fresh: fresh.simple(begin)))
         transaction = PostgresTransaction(connection, self._account(), self._channel, total, reads_only=False)
-        lock, values = _LOCK, [transaction.account]
-        if isinstance(total, TableTotal):
-            lock, values = _LOCK_TOTAL, [transaction.account, total.account]
-        if not wait:
-            lock += " NOWAIT"
-        found = transaction.row(lock, *values)
-        if found is None:
+        transaction.totalled = bool(begun)
+        lock = _LOCK if wait else f"{_LOCK} NOWAIT"
+        if transaction.row(lock, transaction.account) is None:
             transaction.execute(NEW_ACCOUNT, transaction.account)
-            ((transaction.totalled,),) = transaction.rows(lock, *values)
-        else:
-            (transaction.totalled,) = found
+            transaction.row(lock, transaction.account)
         return connection, transaction
 
     def single(self, statement: str, *values: Value) -> list[Row]:

@@ -113,6 +113,9 @@ class TableTotal(DomainTotal):
     def __init__(self, domain: str, quota: Quota) -> None:
         self._quota = quota
         self.account = f"@{domain}"
+        literal = self.account.replace("\\", "\\\\").replace("'", "''")
+        self.there = f"SELECT 1 FROM totals WHERE account = E'{literal}' AND line = 0"
+        """A statement without values, for the beginning of a transaction: whether there is a count."""
         key = hashlib.sha256(b"totals" + self.account.encode("utf-8", "surrogatepass")).digest()
         self._lock = int.from_bytes(key[:8], "big", signed=True)
         folders = [rule.folder for rule in quota.rules if rule.ignore]
