@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import repeat
 
 from pillarbox.imapd.commands.command import Action, Command, Reply, Report, State, Syntax
@@ -16,7 +16,9 @@ from pillarbox.imapd.fetch.uid import UID
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.session.context import Session
+from pillarbox.lib.store.apart import apart, patiently
 from pillarbox.lib.store.interface import SEEN, MessageGone, NoPermission, OverQuota, StoreError, StoreUnavailable
+from pillarbox.lib.store.patience import Later, in_haste
 
 RUN = 500
 """Messages that are worked on together before others get their turn: some milliseconds."""
@@ -95,7 +97,7 @@ def parse(syntax: Syntax) -> Action:
                 newly_seen = sets_seen and not message.state.flags & SEEN
                 try:
                     if newly_seen:
-                        newly_seen = _set_seen(session, message)
+                        newly_seen = await patiently(partial(_set_seen, session, message))
                     await send_message(session, message, items, newly_seen=newly_seen)
                     in_a_row = 0
                 except MessageGone:
@@ -208,7 +210,11 @@ async def send_message(session: Session, message: Message, items: tuple[Item, ..
     for item in items:
         if pieces:  # each may take long, and a command may have thousands
             await session.breathe()
-        pieces.append(item.render(message))
+        try:
+            pieces.append(in_haste(partial(item.render, message)))
+        except Later:
+            await apart(partial(session.content, message.uid))
+            pieces.append(item.render(message))
     if newly_seen:  # a change that the client must be told of
         pieces += [piece for piece in session.mailbox.change_items(message.state) if piece not in pieces]
     opening = session.mailbox.fetch_opening(message.index, message.uid)

@@ -53,12 +53,15 @@ MAILDIR = [
     ("dot", "Maildir/.Target/dovecot-uidlist", "DELETE Target"),
     ("dot", "Maildir/subscriptions", "SUBSCRIBE Target"),
     ("flock", "Maildir/pillarbox-index", r"STORE 1 +FLAGS (\Answered)"),
+    ("flock", "Maildir/pillarbox-index", "FETCH 1 (BODY[])"),
     ("flock", "Maildir/pillarbox-index", "EXPUNGE"),
     ("flock", "Maildir/pillarbox-index", "CLOSE"),
 ]
 MBOX = [
     ("dot", "inbox", r"STORE 1 +FLAGS (\Answered)"),
     ("fcntl", "inbox", r"STORE 1 +FLAGS (\Answered)"),
+    ("fcntl", "inbox", "FETCH 1:3 (BODY[])"),
+    ("dot", "inbox", "FETCH 1 (BODY.PEEK[])"),
     ("fcntl", "inbox", "EXPUNGE"),
     ("fcntl", "mail/Target", "COPY 1 Target"),
     ("fcntl", "mail/Target", "MOVE 1 Target"),
