@@ -426,7 +426,7 @@ def test_what_has_no_room_waits_or_bounces_and_the_others_are_stored(database: C
 def test_a_batch_that_cannot_be_committed_waits_as_a_whole(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.open(INBOX).close()
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise StoreUnavailable("gone")
 
     with monkeypatch.context() as patched:
@@ -542,9 +542,9 @@ def test_a_batch_on_which_the_databases_disk_becomes_full_waits_as_a_whole(
     real = SqlAppender.store
     calls: list[SqlAppender] = []
 
-    def full(self: SqlAppender, transaction: Transaction, *others: Any) -> Any:
+    def full(self: SqlAppender, transaction: Transaction, *others: Any, **named: Any) -> Any:
         calls.append(self)
-        done = real(self, transaction, *others)
+        done = real(self, transaction, *others, **named)
         if len(calls) == 2:
             try:
                 transaction.execute("INSERT INTO nowhere VALUES (1)")

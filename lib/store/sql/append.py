@@ -14,6 +14,7 @@ from pillarbox.lib.store.sql.database import Database, Transaction, repeating
 from pillarbox.lib.store.sql.object_bodies import body_writer
 from pillarbox.lib.store.sql.pieces import BodyWriter
 from pillarbox.lib.store.sql.snapshot import MICROSECONDS
+from pillarbox.lib.store.sql.tables import MailboxRow
 
 
 class SqlAppender(Appender):
@@ -63,19 +64,24 @@ class SqlAppender(Appender):
         *,
         uid: int | None = None,
         saved: float | None = None,
+        target: MailboxRow | None = None,
     ) -> Appended:
-        """The message in a transaction that stores others too; `uid` is one that the mailbox keeps free, if not the
-        next.  Where that transaction comes to nothing it may be done again.  Raises StoreError."""
+        """The message in a transaction that stores others too, and may be done again where that comes to nothing.
+
+        `target` is the mailbox as it is now, where that is known; `uid` one that it keeps free, if not the next.
+        Raises StoreError.
+        """
         if self._body is None:
             raise StoreUnavailable("the message is already stored or thrown away")
         now = time.time_ns() // 1000
-        target = tables.by_name(transaction, self.name)
+        target = target or tables.by_name(transaction, self.name)
         tables.check_quota(transaction, self._quota, target.name, self._body.size, 1)
         words = tables.keep_keywords(transaction, target.mailbox, keywords)
         body = self._body.finish(transaction)
         modseq = tables.next_modseq(transaction)
+        uids = 0
         if uid is None:
-            uid = tables.take_uids(transaction, target, 1)
+            uid, uids = target.uid_next, 1
         transaction.execute(
             "INSERT INTO messages (account, mailbox, uid, flags, keywords, modseq, size, arrived, saved, body)"
             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -91,7 +97,8 @@ class SqlAppender(Appender):
             body,
         )
         size = self._body.size
-        tables.count(transaction, target.mailbox, modseq, 1, tables.unseen((flags,)), tables.deleted((flags,)), size)
+        unseen, deleted = tables.unseen((flags,)), tables.deleted((flags,))
+        tables.count(transaction, target.mailbox, modseq, 1, unseen, deleted, size, uids=uids)
         tables.tally(transaction, self._quota, target.name, size, 1)
         transaction.notify(target.mailbox)
         return Appended(target.uid_validity, uid)

@@ -73,6 +73,10 @@ class Transaction(ABC):
     """Whether there is one, as far as was seen at the beginning."""
     pending = Usage()
     """What came, or went, of what counts for it."""
+    modseq: int | None = None
+    """The last modification sequence of the account, where it is known; see `tables.next_modseq`."""
+    modseq_moved = False
+    """Whether it is to be kept."""
 
     @abstractmethod
     def rows(self, statement: str, *values: Value) -> list[Row]:
@@ -97,6 +101,11 @@ class Transaction(ABC):
     @abstractmethod
     def notify(self, mailbox: int) -> None:
         """With the commit, wake who waits for a change of this mailbox."""
+
+    def settle(self) -> None:
+        """Before the commit: what is written once for all that was done."""
+        if self.modseq_moved and self.modseq is not None:
+            self.execute("UPDATE accounts SET modseq = ?2 WHERE account = ?1", self.account, self.modseq)
 
     def row(self, statement: str, *values: Value) -> Row | None:
         """The first row."""

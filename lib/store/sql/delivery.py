@@ -17,6 +17,7 @@ from pillarbox.lib.store.sql.append import SqlAppender
 from pillarbox.lib.store.sql.database import Database, Transaction, repeating
 from pillarbox.lib.store.sql.names import canonical
 from pillarbox.lib.store.sql.pieces import PIECE
+from pillarbox.lib.store.sql.tables import MailboxRow
 
 _HELD = 32 * PIECE
 """Octets of messages that wait for the transaction; more is stored in several."""
@@ -70,13 +71,16 @@ def _store_all(
 ) -> dict[int, DeliveryFailure]:
     """In one transaction; gives what fails alone.  Raises StoreError."""
     failures = {}
+    targets: dict[str, MailboxRow] = {}
     with database.writing(durable=True) as transaction:
         for index, delivery, appender in ready:
             try:
-                if delivery.create or appender.name == INBOX:
-                    _make(transaction, appender.name)
+                target = targets.get(appender.name)
+                if target is None:
+                    target = _target(transaction, appender.name, make=delivery.create or appender.name == INBOX)
                 flags, keywords = split_flags(delivery.flags)
-                appender.store(transaction, flags, keywords, delivery.date)
+                stored = appender.store(transaction, flags, keywords, delivery.date, target=target)
+                targets[appender.name] = target._replace(uid_next=stored.uid + 1)
             except (MailboxNotFound, OverQuota) as error:  # before anything of it was written
                 if error.__cause__ is not None:  # the database's own disk is full: it has given up them all
                     raise
@@ -84,10 +88,15 @@ def _store_all(
     return failures
 
 
-def _make(transaction: Transaction, name: str) -> None:
-    if transaction.row(tables.BY_NAME, transaction.account, name) is None:
-        tables.make_mailbox(transaction, name)
-        transaction.notify(0)
+def _target(transaction: Transaction, name: str, *, make: bool) -> MailboxRow:
+    """The mailbox of a canonical name.  Raises MailboxNotFound."""
+    try:
+        return tables.by_name(transaction, name)
+    except MailboxNotFound:
+        if not make:
+            raise
+    transaction.notify(0)
+    return tables.make_mailbox(transaction, name)
 
 
 def _failure(error: Exception, delivery: Delivery, quota: Quota) -> DeliveryFailure:

@@ -495,7 +495,7 @@ class SqlMailbox(Mailbox):
                 transaction, target.mailbox, {word for _, _, words, *_ in rows for word in words.split()}
             )
             modseq = tables.next_modseq(transaction)
-            first = tables.take_uids(transaction, target, len(rows))
+            first = target.uid_next
             transaction.execute(
                 "INSERT INTO messages (account, mailbox, uid, flags, keywords, modseq, size, arrived, saved, body)"
                 " SELECT account, ?4, ?5 + ROW_NUMBER() OVER (ORDER BY uid), flags, keywords, ?6, size, arrived, ?7,"
@@ -516,6 +516,7 @@ class SqlMailbox(Mailbox):
                 tables.unseen(flags),
                 tables.deleted(flags),
                 size,
+                uids=len(rows),
             )
             tables.tally(transaction, self._quota, target.name, size, len(rows))
             if move:

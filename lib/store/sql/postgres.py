@@ -27,7 +27,7 @@ from pillarbox.lib.store.sql.totals import DomainTotal, TableTotal, table_total
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _WRITE_SOON: Final = f"{_WRITE}; SET LOCAL synchronous_commit = off"
-_LOCK: Final = "SELECT 1 FROM accounts WHERE account = ?1 FOR UPDATE"
+_LOCK: Final = "SELECT modseq FROM accounts WHERE account = ?1 FOR UPDATE"
 _PAUSE: Final = 0.2
 """Seconds between two attempts to lock an account that is locked, at most."""
 
@@ -42,7 +42,8 @@ class PostgresTransaction(Transaction):
         self.total = total
         self.reads_only = reads_only
         self._connection = connection
-        self._channel = channel
+        self._channel = channel  # letters, digits and "_"
+        self._changed: set[int] = set()
 
     def rows(self, statement: str, *values: Value) -> list[Row]:
         return self._connection.query(statement, values)[0]
@@ -65,7 +66,13 @@ class PostgresTransaction(Transaction):
         return f"string_agg(CAST({column} AS TEXT), chr(10))"
 
     def notify(self, mailbox: int) -> None:
-        self.rows("SELECT pg_notify(?1, ?2)", self._channel, str(mailbox))
+        self._changed.add(int(mailbox))
+
+    def commit(self) -> None:
+        """Make it visible, and tell of it."""
+        self.settle()
+        told = (f"SELECT pg_notify('{self._channel}', '{mailbox}'); " for mailbox in sorted(self._changed))
+        self._connection.simple("".join(told) + "COMMIT")
 
 
 class PostgresDatabase(Database):
@@ -97,13 +104,13 @@ class PostgresDatabase(Database):
     @contextmanager
     def writing(self, *, durable: bool) -> Iterator[Transaction]:
         with ExitStack() as stack:
-            connection, transaction = self._locked(stack, _WRITE if durable else _WRITE_SOON)
+            transaction = self._locked(stack, _WRITE if durable else _WRITE_SOON)
             yield transaction
             if transaction.total is not None and any(transaction.pending):
                 transaction.total.add(transaction, *transaction.pending)
-            connection.simple("COMMIT")
+            transaction.commit()
 
-    def _locked(self, stack: ExitStack, begin: str) -> tuple[Connection, Transaction]:
+    def _locked(self, stack: ExitStack, begin: str) -> PostgresTransaction:
         """A transaction that has the account to itself.  Who waits for it gives the connection back now and then: an
         account that is held for long, by whom ever, must not take all of them."""
         patience = limit(LOCK_TIMEOUT)
@@ -119,7 +126,7 @@ class PostgresDatabase(Database):
                     raise
             time.sleep(_PAUSE * random.random())
 
-    def _try_lock(self, stack: ExitStack, begin: str, *, wait: bool) -> tuple[Connection, Transaction]:
+    def _try_lock(self, stack: ExitStack, begin: str, *, wait: bool) -> PostgresTransaction:
         total = self.total
         if isinstance(total, TableTotal):  # of another account, so not in one statement with the lock
             begin = f"{begin}; {total.there}"
@@ -127,10 +134,13 @@ class PostgresDatabase(Database):
         transaction = PostgresTransaction(connection, self._account(), self._channel, total, reads_only=False)
         transaction.totalled = bool(begun)
         lock = _LOCK if wait else f"{_LOCK} NOWAIT"
-        if transaction.row(lock, transaction.account) is None:
+        found = transaction.row(lock, transaction.account)
+        if found is None:
             transaction.execute(NEW_ACCOUNT, transaction.account)
-            transaction.row(lock, transaction.account)
-        return connection, transaction
+            found = transaction.row(lock, transaction.account)
+        if found is not None:
+            (transaction.modseq,) = found
+        return transaction
 
     def single(self, statement: str, *values: Value) -> list[Row]:
         with self._pool.connection(lambda fresh: fresh.query(statement, values)[0]) as (_, rows):

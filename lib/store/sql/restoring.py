@@ -170,12 +170,9 @@ def _begin(transaction: Transaction, row: MailboxRow, identity: Identity) -> int
 
 def _raise_floors(transaction: Transaction, identity: Identity) -> None:
     """What the account gives from now on is above what clients know from elsewhere."""
-    ((modseq, validity),) = transaction.rows(
-        "SELECT modseq, uid_validity FROM accounts WHERE account = ?1", transaction.account
-    )
+    tables.raise_modseq(transaction, identity.modseq)
     transaction.execute(
-        "UPDATE accounts SET modseq = ?2, uid_validity = ?3 WHERE account = ?1",
+        "UPDATE accounts SET uid_validity = ?2 WHERE account = ?1 AND uid_validity < ?2",
         transaction.account,
-        max(int(modseq), identity.modseq),
-        max(int(validity), identity.uid_validity),
+        identity.uid_validity,
     )

@@ -171,6 +171,7 @@ class SqliteDatabase(Database):
             try:
                 transaction = SqliteTransaction(connection, self.total)
                 yield transaction
+                transaction.settle()
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:

@@ -234,8 +234,7 @@ class SqlStore(Store):
         number_of = self._existing(name).mailbox
         with self._database.writing(durable=True) as transaction:
             row = tables.by_number(transaction, number_of)
-            tables.take_uids(transaction, row, number)
-            tables.count(transaction, row.mailbox, tables.next_modseq(transaction), 0, 0, 0, 0)
+            tables.count(transaction, row.mailbox, tables.next_modseq(transaction), 0, 0, 0, 0, uids=number)
             transaction.notify(row.mailbox)
         forget_beside(self._database, number_of)
 

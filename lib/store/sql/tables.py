@@ -63,11 +63,21 @@ def by_number(transaction: Transaction, mailbox: int) -> MailboxRow:
 
 def next_modseq(transaction: Transaction) -> int:
     """A modification sequence above all given before."""
-    row = transaction.row("SELECT modseq FROM accounts WHERE account = ?1", transaction.account)
-    last = row[0] if row is not None else 0
-    fresh = max(int(last) + 1, int(time.time()) << _SECOND)
-    transaction.execute("UPDATE accounts SET modseq = ?2 WHERE account = ?1", transaction.account, fresh)
-    return fresh
+    return raise_modseq(transaction, max(_last_modseq(transaction) + 1, int(time.time()) << _SECOND))
+
+
+def raise_modseq(transaction: Transaction, least: int) -> int:
+    """All that are given from now on are above `least`; gives the last one."""
+    transaction.modseq = max(_last_modseq(transaction), least)
+    transaction.modseq_moved = True
+    return transaction.modseq
+
+
+def _last_modseq(transaction: Transaction) -> int:
+    if transaction.modseq is None:
+        row = transaction.row("SELECT modseq FROM accounts WHERE account = ?1", transaction.account)
+        transaction.modseq = int(row[0]) if row is not None else 0
+    return transaction.modseq
 
 
 def new_uid_validity(transaction: Transaction) -> int:
@@ -95,12 +105,20 @@ def make_mailbox(transaction: Transaction, name: str) -> MailboxRow:
 
 
 def count(
-    transaction: Transaction, mailbox: int, modseq: int, messages: int, unseen: int, deleted: int, size: int
+    transaction: Transaction,
+    mailbox: int,
+    modseq: int,
+    messages: int,
+    unseen: int,
+    deleted: int,
+    size: int,
+    *,
+    uids: int = 0,
 ) -> None:
-    """So much more, or less, is in a mailbox."""
+    """So much more, or less, is in a mailbox, and so many UIDs were taken."""
     transaction.execute(
         "UPDATE mailboxes SET modseq = ?3, messages = messages + ?4, unseen = unseen + ?5, deleted = deleted + ?6,"
-        " size = size + ?7 WHERE account = ?1 AND mailbox = ?2",
+        " size = size + ?7, uid_next = uid_next + ?8 WHERE account = ?1 AND mailbox = ?2",
         transaction.account,
         mailbox,
         modseq,
@@ -108,18 +126,8 @@ def count(
         unseen,
         deleted,
         size,
+        uids,
     )
-
-
-def take_uids(transaction: Transaction, target: MailboxRow, number: int) -> int:
-    """The first of so many UIDs."""
-    transaction.execute(
-        "UPDATE mailboxes SET uid_next = uid_next + ?3 WHERE account = ?1 AND mailbox = ?2",
-        transaction.account,
-        target.mailbox,
-        number,
-    )
-    return target.uid_next
 
 
 def unseen(flags: Iterable[int]) -> int:
