@@ -95,7 +95,7 @@ def _written(path: str, mode: int) -> str:
     that is there is opened, so that in a directory of several people's none of them can have us write elsewhere.
     """
     while True:
-        own = f"{path}.{_HOST}.{os.getpid()}.{next(_numbers)}"
+        own = f"{path}.{_HOST}.{os.getpid()}.{next(_numbers)}.lock"  # no mailbox has such a name
         try:
             fd = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         except FileExistsError:

@@ -96,7 +96,7 @@ def test_the_parent_writes_into_nothing_that_stands_in_the_locks_place(
     victim = house.path / "victim"
     victim.write_text("precious")
     monkeypatch.setattr(locks, "_numbers", iter(range(1000)))
-    names = [f"ann.lock.{os.uname().nodename}.{os.getpid()}.{number}" for number in range(3)]
+    names = [f"ann.lock.{os.uname().nodename}.{os.getpid()}.{number}.lock" for number in range(3)]
     for name in names:
         getattr(spool / name, make)(victim)
     house.options |= {"deliver_lock_attempts": "1", "deliver_lock_delay": "1s"}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pillarbox.lib.store import locks, open_store
 from pillarbox.lib.store.locks import STALE_AFTER, dot_lock, try_dot_lock
 
 HOST = os.uname().nodename
@@ -39,3 +40,12 @@ def test_a_process_that_lives_keeps_its_lock_through_long_work(tmp_path: Path) -
         assert not try_dot_lock(path, STALE_AFTER), "two would give the same UIDs"
         os.utime(path, (time.time() - 11 * STALE_AFTER,) * 2)
         assert try_dot_lock(path, STALE_AFTER), "a dead one's number, which another has now"
+
+
+def test_what_who_died_while_locking_left_behind_is_no_mailbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(f"mbox:{tmp_path}/mail")
+    store.create("Folder")
+    monkeypatch.setattr(locks, "release_dot_lock", lambda path: None)
+    assert locks.try_dot_lock(f"{tmp_path}/mail/Folder.lock", 60.0)
+    assert len(os.listdir(tmp_path / "mail")) >= 3
+    assert [entry.name for entry in store.list()] == ["INBOX", "Folder"]

@@ -69,6 +69,7 @@ class MaildirRestoring(Restoring):
             self.token = token
             self._must_be_the_same()
             self._take_up()
+            self._clear_away()
         except OSError as error:
             raise store_error(error, f'cannot fill "{name}"') from error
 
@@ -117,6 +118,18 @@ class MaildirRestoring(Restoring):
                 uid, base = _uid_of(line), os.fsdecode(line.partition(b" :")[2])
                 self._known[uid] = base
 
+    @property
+    def _temporary(self) -> str:
+        """How names in tmp/ begin."""
+        return f"restoring.{self.token}."
+
+    def _clear_away(self) -> None:
+        """What a run that died was writing: it is written anew, and may fill the disk."""
+        with os.scandir(f"{self._directory}/tmp") as entries:
+            left = [entry.path for entry in entries if entry.name.startswith(self._temporary)]
+        for path in left:
+            os.unlink(path)
+
     # --- storing
     def put(self, batch: Sequence[Kept]) -> Outcomes:
         outcomes: Outcomes = [None] * len(batch)
@@ -163,7 +176,7 @@ class MaildirRestoring(Restoring):
 
     def _write(self, kept: Kept) -> _Written:
         """Raises OSError, StoreError."""
-        temporary = f"{self._directory}/tmp/{temporary_name()}"
+        temporary = f"{self._directory}/tmp/{self._temporary}{temporary_name()}"
         fd = os.open(temporary, _CREATE, 0o600)
         try:
             counter = WireCounter()
