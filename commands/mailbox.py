@@ -77,6 +77,9 @@ def main(argv: Sequence[str], config: Config | None) -> int:
     Without a configuration accounts cannot be named.
     """
     status = os.EX_OK
+    if "--help" in argv or "-h" in argv:
+        print(__doc__.rstrip())
+        return os.EX_OK
 
     def work() -> None:
         nonlocal status

@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     suppression = verbs.add_parser("suppression", help="show and change whom no mail is sent to", add_help=False)
     suppression.add_argument("words", nargs=argparse.REMAINDER)
     mailbox = verbs.add_parser("mailbox", help="move mail between stores and files, verify, repair", add_help=False)
+    mailbox.add_argument("-h", "--help", dest="help", action="store_true")
     mailbox.add_argument("words", nargs=argparse.REMAINDER)
     sieve_test = verbs.add_parser("sieve-test", help="show what a Sieve script does with a message")
     sieve_test.add_argument("--json", action="store_true", help="print a list of objects")
@@ -190,7 +191,8 @@ def _mailbox(options: argparse.Namespace) -> int:
 
     # Locations say all by themselves: a machine without an instance has mail too.
     configured = options.directory or os.path.exists(os.path.join(config_directory(None), "main.yaml"))
-    return mailbox(options.words, _loaded(options) if configured else None)
+    words = ["--help"] if options.help else options.words
+    return mailbox(words, _loaded(options) if configured and not options.help else None)
 
 
 def _sieve_test(options: argparse.Namespace) -> int:

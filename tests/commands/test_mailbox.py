@@ -451,6 +451,14 @@ def test_words_that_make_no_sense_show_the_usage(words: tuple[str, ...]) -> None
     assert said.status == 64 and "usage: pillarbox mailbox" in said.err
 
 
+@pytest.mark.parametrize("words", [("--help",), ("-h",), ("convert", "--help")])
+def test_help_is_the_manual_page(words: tuple[str, ...]) -> None:
+    said = mailbox(*words)
+    assert (said.status, said.err) == (0, "") and "sysexits(3)" in said.out
+    for option in ("--format", "--mailbox", "--journal", "--into", "--json", "--restored", "@DOMAIN"):
+        assert option in said.out
+
+
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     for words in (
         ("verify", f"maildir:{tmp_path}/none"),

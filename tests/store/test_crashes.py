@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from pillarbox.lib.store import open_store
-from pillarbox.lib.store.interface import INBOX, SEEN, Store
+from pillarbox.lib.store.delivering import Delivery
+from pillarbox.lib.store.interface import INBOX, SEEN, Mailbox, Store
+from pillarbox.lib.store.keeping import Identity, Kept
 from tests.store.conftest import location
 from tests.store.dying import dies_at
 
@@ -139,3 +141,49 @@ def test_a_rename_dying_anywhere_keeps_the_messages(trial: Trial) -> None:
         assert [text for name in names for text in contents(store, name)] == [letter("old")]
 
     trial(lambda store: store.rename("Away", "Far"), check)
+
+
+def test_a_filling_that_dies_anywhere_is_taken_up_with_no_uid_changed(trial: Trial, tmp_path: Path) -> None:
+    former = Identity(4711, 100, 1 << 51, "0123456789abcdef0123456789abcdef")
+    texts = {3: letter("three"), 7: letter("seven"), 8: letter("three"), 99: letter("last")}
+    journal = tmp_path / "token"
+
+    def kept(uid: int) -> Kept:
+        flags = ("\\Seen", "$x") if uid == 7 else ()
+        return Kept(uid, Delivery(lambda: [texts[uid]], "New", flags, date=1e9), uidl=f"old-{uid}" if uid == 8 else "")
+
+    def action(store: Store) -> None:
+        if not store.exists("New"):
+            store.create("New")
+        token = int(journal.read_text()) if journal.exists() else None
+        if token is not None and store.status("New").uid_validity == former.uid_validity:
+            return
+        filling = store.restoring("New", former, token)
+        journal.write_text(str(filling.token))
+        for batch in ((3, 7), (8, 99)):
+            assert filling.put([kept(uid) for uid in batch]) == [None, None]
+        filling.finish(former)
+
+    def check(store: Store, ended: bool) -> None:
+        if not ended:
+            if store.exists("New"):
+                store.open("New").close()  # somebody looks in between
+            action(store)
+        journal.unlink()
+        with store.open("New") as mailbox:
+            assert (mailbox.uid_validity, mailbox.mailbox_id) == (former.uid_validity, former.mailbox_id)
+            assert uids_and_contents(mailbox) == texts
+            assert mailbox.pop3_uidl(8) == "old-8" and mailbox.uid_next >= former.uid_next
+            assert [state.flags for state in mailbox.messages] == [0, SEEN, 0, 0]
+        found = [each.what for each in store.check(mend=False) if each.mailbox == "New" and not each.harmless]
+        assert [what for what in found if "dead deliveries" not in what] == []  # a file in tmp/ that nobody reads
+
+    trial(action, check)
+
+
+def uids_and_contents(mailbox: Mailbox) -> dict[int, bytes]:
+    found = {}
+    for uid in mailbox.messages.uids:
+        with mailbox.read(uid) as content:
+            found[uid] = content.read()
+    return found
