@@ -37,7 +37,7 @@ from pillarbox.lib.ipc import encode_frame
 from tests.lab.clock import VirtualClock, seconds
 from tests.lab.ports import LOOPBACK, SERVICE_PORTS, base_port, give_back
 from tests.lab.prepared import PREPARED
-from tests.lab.processes import alive, end_tree, in_a_test, tree
+from tests.lab.processes import alive, children, end_tree, in_a_test, title, tree
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -45,6 +45,8 @@ _COMMAND_TIMEOUT = 120  # seconds; a command that hangs is a failure, not a reas
 _LOG_TAIL = 80  # lines that a failed wait shows
 _LOG_SHOWN = 400  # lines that the end of a test prints
 
+_RELOADED = "reload -- configuration"
+_PARTING = 1.0  # seconds; who is not gone then has sessions, or messages
 _WAKE_TIMEOUT = 10  # seconds for the queue manager's answer
 _LAST_WORDS = 10  # seconds for what is written when the last message has left the queue
 _PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between two looks at what is waited for
@@ -148,8 +150,15 @@ class Instance:
             self._master = None
 
     def reload(self) -> None:
-        """`pillarbox reload`."""
+        """`pillarbox reload`; returns when it has happened, and the old processes that have nothing to do are gone."""
+        old = children(self.master_pid())
+        before = len(self.log_matching(_RELOADED))
         self.run(["pillarbox", "reload"], check=True)
+        if (self.root / "log" / "mail.log").exists():  # not where the log goes elsewhere, or was moved away
+            self.wait_for(lambda: len(self.log_matching(_RELOADED)) > before)
+        end = time.monotonic() + _PARTING
+        while any(alive(pid) and not title(pid).endswith("(retired)") for pid in old) and time.monotonic() < end:
+            time.sleep(_PAUSE)
 
     def kill(self) -> None:
         """End it as a power failure would: SIGKILL to master and all its processes."""
