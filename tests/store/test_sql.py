@@ -29,6 +29,8 @@ from pillarbox.lib.store.quota import Quota
 from pillarbox.lib.store.sql import pieces, tables
 from pillarbox.lib.store.sql.append import SqlAppender
 from pillarbox.lib.store.sql.database import Database, Transaction
+from pillarbox.lib.store.sql.postgres import PostgresTransaction
+from pillarbox.lib.store.sql.sqlite import SqliteTransaction
 from pillarbox.lib.store.sql.store import SqlStore
 from tests.store.conftest import close_pools, sql_database, use_postgresql
 
@@ -556,3 +558,40 @@ def test_a_batch_on_which_the_databases_disk_becomes_full_waits_as_a_whole(
     outcomes = store.deliver([Delivery(lambda number=number: [b"Subject: %d\n\n" % number]) for number in range(2)])  # type: ignore[misc]
     assert [outcome is not None and outcome.dsn for outcome in outcomes] == ["4.3.1", "4.3.1"]
     assert store.status(INBOX).messages == 0
+
+
+def test_how_many_statements_things_take(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a round trip to a server: what grows with the mailbox or the batch is seen here."""
+    store.append(INBOX, [letter("0")])
+    asked: list[str] = []
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: object, statement: str, *values: Any) -> Any:
+            asked.append(statement)
+            return real(self, statement, *values)
+
+        return call
+
+    for kind in (SqliteTransaction, PostgresTransaction):
+        for name in ("rows", "execute"):
+            monkeypatch.setattr(kind, name, counted(getattr(kind, name)))
+
+    def taken(action: Callable[[], object]) -> int:
+        asked.clear()
+        action()
+        return len(asked)
+
+    with store.open(INBOX) as inbox:
+        assert taken(lambda: add(store, "1")) <= 10
+        assert taken(lambda: store.deliver([Delivery(lambda: [letter("2")])])) <= 10
+        many = [Delivery(lambda number=number: [letter(f"many {number}")]) for number in range(40)]  # type: ignore[misc]
+        assert taken(lambda: store.deliver(many)) <= 10 + 5 * len(many)
+        assert taken(inbox.refresh) <= 6
+        uids = list(inbox.messages.uids)
+        assert len(uids) == 43
+        assert taken(lambda: inbox.set_flags(uids, "add", SEEN)) <= 8
+        assert taken(lambda: inbox.set_flags([1], "add", FLAGGED)) <= 8
+        assert taken(lambda: inbox.copy(uids, INBOX)) <= 12
+        assert taken(lambda: inbox.expunge(uids)) <= 14
+    assert taken(lambda: store.open(INBOX).close()) <= 8
+    assert taken(lambda: store.status(INBOX)) <= 1
