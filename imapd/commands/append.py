@@ -34,6 +34,8 @@ MESSAGE_LIMIT = 1000
 CAPABILITIES = ("MULTIAPPEND", "CATENATE", "URL-PARTIAL")
 
 _NOT_TEXT = re.compile(rb"\0|(?<!\r)\n")
+_NOTHING = b"\n"
+"""What stands before a message: no octet that makes its first one the end of a line."""
 
 
 class Appending:
@@ -51,7 +53,7 @@ class Appending:
         self._binary = False  # the literal under way came as literal8
         self._scratch: Scratch | None = None  # the message as it came, where it may have to be stored otherwise
         self._unlike_text = False  # and it has to
-        self._last = b"\r"
+        self._last = _NOTHING  # the octet before what comes
         self._old = self._replaced()
 
     @property
@@ -98,7 +100,7 @@ class Appending:
                 if size == 0 and step.alone:
                     raise CommandFailed("Can't save a zero byte message.")
                 self._admit(size)
-                self._binary, self._last = step.binary, b"\r"
+                self._binary = step.binary
                 if step.binary and step.alone:
                     self._keep_aside()
             case Url(text=None):
@@ -127,6 +129,7 @@ class Appending:
         self._messages.append((appender, begin))
         self._size = 0
         self._unlike_text = False
+        self._last = _NOTHING
         if begin.in_parts:  # a later piece may come as literal8
             self._keep_aside()
 
@@ -188,10 +191,10 @@ class Appending:
             self._unlike_text = True
             if self._scratch is None:
                 self._failure = unknown_encoding("there is no room to convert it")
-        self._last = data[-1:] or self._last
         self._store(data)
 
     def _store(self, data: bytes) -> None:
+        self._last = data[-1:] or self._last
         if self._scratch is not None:
             self._scratch.write(data)
         if self._unlike_text or self._failure is not None:

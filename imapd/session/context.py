@@ -7,7 +7,6 @@ of pipelined commands is answered with one write, and a client that does not rea
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +14,7 @@ from pillarbox.imapd.protocol import response
 from pillarbox.imapd.protocol.errors import BadSyntax
 from pillarbox.imapd.session.indexing import indexing_of_process
 from pillarbox.imapd.session.selected import Selected
+from pillarbox.imapd.session.trees import Trees
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.imapd import IMAP_IDLE_CHECK_INTERVAL
 from pillarbox.lib.mime import Part, scan_message
@@ -38,9 +38,6 @@ PROGRESS_EVERY = 10.0
 
 TOLD = 64
 """Changes that a client is told of between two looks at the clock."""
-
-TREES_KEPT = 64
-"""Part trees that are kept: a client asks for BODYSTRUCTURE, then for one part after the other."""
 
 
 class Output(Protocol):
@@ -86,7 +83,7 @@ class Session:
         self._speak_at = 0.0
         self._clock = asyncio.get_running_loop().time
         self._content: tuple[int, MessageContent] | None = None  # the message that was read last, kept open
-        self._trees: OrderedDict[int, Part] = OrderedDict()
+        self._trees = Trees()
 
     # --- output
     def send(self, data: bytes) -> None:
@@ -254,11 +251,7 @@ class Session:
         tree = self._trees.get(uid)
         if tree is None:
             tree = scan_message(self.content(uid).chunks(), wire=True)
-            self._trees[uid] = tree
-            if len(self._trees) > TREES_KEPT:
-                self._trees.popitem(last=False)
-        else:
-            self._trees.move_to_end(uid)
+            self._trees.add(uid, tree)
         return tree
 
     def known_tree(self, uid: int) -> Part | None:

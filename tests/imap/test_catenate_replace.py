@@ -249,6 +249,24 @@ def test_a_binary_piece_of_a_message_from_pieces(tmp_path: Path) -> None:
     run(dialogue())
 
 
+@pytest.mark.parametrize(
+    "pieces", [(b"\nabc\r\n",), (b"abc\r", b"\nabc"), (b"abc\r\n", b"\nabc"), (b"abc", b"\n"), (b"abc\r\n\n",)]
+)
+def test_a_line_feed_alone_is_kept_wherever_a_piece_begins(tmp_path: Path, pieces: tuple[bytes, ...]) -> None:
+    head = b"Content-Type: image/png\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+
+    async def dialogue() -> None:
+        client = await opened(tmp_path)
+        texts = b"".join(b" TEXT %b" for _ in pieces)
+        arguments = b"CATENATE (TEXT {%d+}\r\n%b%b)" % (len(head), head, texts)
+        assert (await append_binary(client, arguments, *pieces)).startswith(b"x OK ")
+        (line,) = await client.ok("UID FETCH 1 (BINARY.PEEK[1])")
+        assert line.partition(b"}\r\n")[2] == b"".join(pieces) + b")"
+        await client.close()
+
+    run(dialogue())
+
+
 def test_where_no_file_can_be_only_small_ones_are_encoded(tmp_path: Path) -> None:
     async def dialogue() -> None:
         client = Client(f"sqlite:{tmp_path}/mail.db")
