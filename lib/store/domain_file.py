@@ -147,10 +147,8 @@ class DomainFile:
                 self.recount()
 
     def _remove(self) -> None:
-        try:
+        with suppress(OSError):
             os.unlink(self._path)
-        except FileNotFoundError:
-            pass
 
     @contextmanager
     def _locked(self, kind: int, *, anyhow: bool = False) -> Iterator[int]:

@@ -116,6 +116,14 @@ def test_what_was_there_before_the_quota_is_counted_and_with_it_everything_goes(
     assert domain.used(names[0]) == (-1, -1)
 
 
+def test_without_any_quota_the_count_of_a_former_one_goes(domain: Domain, letters: str) -> None:
+    names = [f"{each}ann" for each in letters]
+    assert deliver(domain.open(names[0], Limits(0, 1), None), 10, 10) == ["", "5.2.2"]
+    assert deliver(domain.open(names[-1], NO_LIMITS, None), 10, 10) == ["", ""]
+    assert domain.used(names[0]) == (-1, -1)
+    domain.open(names[0], None, None).append(INBOX, [letter(10)])
+
+
 def replace_limit(limits: Limits, more: int) -> Limits:
     return Limits(limits.size, limits.messages + more)
 

@@ -90,7 +90,11 @@ class Ledger:
 
     def active(self) -> bool:
         """Whether there is anything to keep right."""
-        return self.quota.limits is not None or bool(self.quota.domain) or os.path.lexists(f"{self._root}/{NAME}")
+        if self.quota.limits is not None or self.quota.domain or os.path.lexists(f"{self._root}/{NAME}"):
+            return True
+        if self._domain is not None and self.quota.domain is not None:
+            self._domain.read()  # takes away that of a quota that is no more
+        return False
 
     def recount(self) -> None:
         """Count anew after a change of whole folders."""
