@@ -89,7 +89,17 @@ def _unreadable(path: str, config: Config) -> str:
         needed = stat.S_IRUSR
     elif about.st_gid == owner.gid:
         needed = stat.S_IRGRP
+    if not about.st_mode & needed and _has_access_list(path):
+        return ""
     return "" if about.st_mode & needed else f"{VMAIL_OWNER.name} (uid {owner.uid}) cannot read it"
+
+
+def _has_access_list(path: str) -> bool:
+    """Whether others are named beside the mode (acl(5))."""
+    try:
+        return "system.posix_acl_access" in os.listxattr(path)
+    except OSError:
+        return False
 
 
 def reach(config: Config) -> Reach:
