@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pillarbox.lib.config import Config
+from pillarbox.lib.config.location import expand_location
 from pillarbox.lib.config.parameters.general import VMAIL_OWNER
 from pillarbox.lib.config.parameters.stores import MAIL_LOCATION, MAIL_LOCATION_DOMAINS
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
@@ -61,8 +62,9 @@ def mistakes(config: Config) -> Iterator[str]:
         from pillarbox.lib.store.sql.place import cache_directory, parse_place
 
         try:
+            place = _of_somebody(location, base)
             database, _ = parse_place(place)
-            cache = cache_directory(place.replace("%h", f"{base}/domain/local"))
+            cache = cache_directory(place)
         except ValueError as error:
             yield f"{name}: {error}"
             continue
@@ -71,6 +73,12 @@ def mistakes(config: Config) -> Iterator[str]:
         for path in database.files():
             if why := _unreadable(path, config):
                 yield f"{name}: {path}: {why}"
+
+
+def _of_somebody(location: str, base: str) -> str:
+    """The place in a location, for some account."""
+    filled = expand_location(location, "local@domain", "local", "domain", f"{base}/domain/local")
+    return filled.partition(":")[2]
 
 
 def _unreadable(path: str, config: Config) -> str:
@@ -108,13 +116,12 @@ def reach(config: Config) -> Reach:
     ports: set[int] = set()
     unix = udp = False
     for location in (config[MAIL_LOCATION], *config[MAIL_LOCATION_DOMAINS].values()):
-        kind, _, place = location.partition(":")
-        if kind != "pgsql":
+        if not location.startswith("pgsql:"):
             continue
         from pillarbox.lib.store.sql.place import parse_place
 
         try:
-            database, _ = parse_place(place)
+            database, _ = parse_place(_of_somebody(location, ""))
         except ValueError:
             continue
         server = database.server()

@@ -26,7 +26,8 @@ from tests.auth.worker import running
 from tests.imap.dialogue import MESSAGE
 from tests.imap.test_programs import VMAIL, folder, parameters
 from tests.peers.databases import PostgreSQL
-from tests.store.conftest import close_pools
+from tests.peers.object_storage import Swift
+from tests.store.conftest import close_pools, object_settings
 
 __all__ = ["folder"]
 ANN = "ann@example.com"
@@ -38,7 +39,14 @@ def server() -> Iterator[PostgreSQL]:
         yield made
 
 
-@pytest.fixture(params=["sqlite", "pgsql-tcp", "pgsql-unix"])
+@pytest.fixture(scope="module")
+def swift() -> Iterator[Swift]:
+    with Swift() as made:
+        made.make_bucket("mail")
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "pgsql-tcp", "pgsql-unix", "pgsql-objects"])
 def config(request: pytest.FixtureRequest, folder: Path) -> Config:
     if request.param == "sqlite":
         return Config.for_tests(mail_location="sqlite:%h/mail.sqlite", **parameters(folder))
@@ -46,12 +54,18 @@ def config(request: pytest.FixtureRequest, folder: Path) -> Config:
     passfile = folder / "password"
     passfile.write_text(server.password)
     passfile.chmod(0o400)
+    settings = f"passfile={passfile}"
+    if request.param == "pgsql-objects":
+        settings += object_settings(request.getfixturevalue("swift"), folder / "keys").replace("%", "%%")
+        (folder / "keys").chmod(0o400)
     if os.geteuid() == 0:
-        os.chown(passfile, VMAIL, VMAIL)
+        for path in (passfile, folder / "keys"):
+            if path.exists():
+                os.chown(path, VMAIL, VMAIL)
     where = f"{server.address}:{server.port}/postgres?"
     if request.param == "pgsql-unix":
         where = f"/postgres?host={server.directory}&port={server.port}&"
-    place = f"pgsql:postgresql://{server.user}@{where}passfile={passfile}#{folder.name}-%u"
+    place = f"pgsql:postgresql://{server.user}@{where}{settings}#{folder.name}-%u"
     return Config.for_tests(mail_location=place, **parameters(folder))
 
 
@@ -97,6 +111,44 @@ def test_mail_is_stored_read_and_waited_for_by_a_confined_session(config: Config
     close_pools()
 
 
+@pytest.mark.parametrize("config", ["pgsql-objects"], indirect=True)
+def test_a_session_outlives_trouble_with_object_storage(
+    config: Config, folder: Path, swift: Swift, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert user.main(["add", ANN, "pw"], config) == 0
+    listener = socket.create_server(("127.0.0.1", 0))
+    large = MESSAGE + b"0123456789\r\n" * 10_000
+    keys = (folder / "keys").read_text()
+    with ExitStack() as workers:
+        workers.enter_context(running(AUTH, Service("auth", "auth"), config))
+        workers.enter_context(running(SESSION, Service("imap", "imapd.session"), config))
+        workers.enter_context(running(LOGIN, Service("imap-login", "imapd.login"), config, listener))
+        client = imaplib.IMAP4("localhost", listener.getsockname()[1], timeout=20)
+        client.login(ANN, "pw")
+
+        def refused(answer: tuple[str, list[bytes]]) -> str:
+            assert answer[0] == "NO" and answer[1][0].startswith(b"[UNAVAILABLE] object storage 127.0.0.1: "), answer
+            told = capfd.readouterr().err
+            assert f"warning: imap({ANN}): object storage 127.0.0.1: " in told
+            return told
+
+        (folder / "keys").write_text(f"{swift.key}\nanother\n")
+        told = refused(client.append("INBOX", "", "", large))
+        assert "PUT: 403 SignatureDoesNotMatch (access key or secret in objectsfile" in told and "another\n" not in told
+        (folder / "keys").write_text(keys)
+        assert client.append("INBOX", "", "", large)[0] == "OK"
+        swift.kill()
+        assert client.select() == ("OK", [b"1"])
+        refused(client.fetch("1", "(BODY[])"))
+        refused(client.append("INBOX", "", "", large + b"more\r\n"))
+        assert client.append("INBOX", "", "", MESSAGE)[0] == "OK"
+        swift.start()
+        _, data = client.fetch("1:2", "(BODY[])")
+        assert [part[1] for part in data if isinstance(part, tuple)] == [large, MESSAGE]
+        client.logout()
+    close_pools()
+
+
 def test_check_finds_locations_that_cannot_work() -> None:
     config = Config.for_tests(
         virtual_mailbox_base="/mail",
@@ -121,6 +173,11 @@ def test_what_a_program_must_reach_is_what_the_locations_name() -> None:
     )
     found = reach(config)
     assert found == Reach(("/etc/secret", "/etc/keys"), (443, 1234, 5432), True, True)
+    escaped = Config.for_tests(
+        mail_location="pgsql:postgresql://mail@db/mail?objects=https%%3A%%2F%%2Fs3:81%%2Fb&objectsfile=/etc/k%%20s#%u"
+    )
+    assert reach(escaped) == Reach(("/etc/k s",), (81, 5432), False, True)
+    assert [each.partition(": ")[2] for each in mistakes(escaped)] == ["/etc/k s: No such file or directory"]
     assert reach(Config.for_tests()) == Reach()
     for each, ports in ((config, (443, 1234, 5432)), (Config.for_tests(), ())):
         assert confinement(each).connect_tcp == ports
