@@ -104,6 +104,7 @@ def change(store: Store, mailbox: str, changes: Mapping[str, bytes | None]) -> N
 
     def make(note: bytes) -> bytes:
         entries = parse(note)
+        before = _size_of(entries, user) if user else 0
         for name, value in changes.items():
             if value is None:
                 entries.pop(_key(name, user), None)
@@ -115,7 +116,7 @@ def change(store: Store, mailbox: str, changes: Mapping[str, bytes | None]) -> N
             if len(after) > LIMIT:
                 raise TooMany("the annotations of the mailbox take too much room")
             if user and any(name.startswith(_PRIVATE) for name in changes):
-                _check_guest(entries, user)
+                _check_guest(entries, user, before)
         return after
 
     store.change_note(mailbox, "metadata", make)
@@ -129,12 +130,20 @@ def _check_number(entries: Mapping[str, bytes], user: str) -> None:
             raise TooMany(f"a mailbox has at most {ENTRY_LIMIT} annotations")
 
 
-def _check_guest(entries: Mapping[str, bytes], user: str) -> None:
-    """What other users have is bounded for each, and for all together.  Raises TooMany."""
-    guests = {key: value for key, value in entries.items() if _OWNER in key}
-    own = len(serialize({key: value for key, value in guests.items() if key.partition(_OWNER)[2] == user}))
+def _size_of(entries: Mapping[str, bytes], user: str) -> int:
+    """Octets of what one other user has, as it is stored."""
+    return len(serialize({key: value for key, value in entries.items() if key.partition(_OWNER)[2] == user}))
+
+
+def _check_guest(entries: Mapping[str, bytes], user: str, before: int) -> None:
+    """What other users have is bounded for each, and for all together; whoever has less than before may have it.  Raises
+    TooMany.
+    """
+    own = _size_of(entries, user)
+    if own <= before:
+        return
     if own > GUEST_LIMIT:
         raise TooMany(f"your annotations of another's mailbox take more than {GUEST_LIMIT} octets")
-    used = len(serialize(guests))
+    used = len(serialize({key: value for key, value in entries.items() if _OWNER in key}))
     if used > GUESTS_LIMIT or (used > GUESTS_LIMIT // 2 and own > FAIR):
         raise TooMany("the annotations of all readers of the mailbox take too much room")

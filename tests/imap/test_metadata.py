@@ -188,6 +188,8 @@ def test_readers_together_leave_room_for_each_other_and_the_owner() -> None:
         modest += 1
     assert code == "METADATA TOOMANY" and modest > 10 * greedy
     assert len(shelf.data) <= GUESTS_LIMIT
+    assert shelf.annotate("greedy0", 7000) == "", "less than before is always possible"
+    assert shelf.annotate("greedy0", 8000) == "METADATA TOOMANY"
     assert shelf.annotate("", VALUE_LIMIT, 50) == "", "the owner has the other half"
     assert shelf.annotate("", VALUE_LIMIT, 50, first=50) == "METADATA TOOMANY"
     assert len(shelf.data) <= LIMIT
