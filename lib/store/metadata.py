@@ -136,7 +136,7 @@ def _size_of(entries: Mapping[str, bytes], user: str) -> int:
 
 
 def _check_guest(entries: Mapping[str, bytes], user: str, before: int) -> None:
-    """What other users have is bounded for each, and for all together; whoever has less than before may have it.  Raises
+    """What other users have is bounded for each, and for all together; less than before may always be had.  Raises
     TooMany.
     """
     own = _size_of(entries, user)
