@@ -19,7 +19,7 @@ from pillarbox.lib.store.delivering import Delivery, Outcomes, from_store_error,
 from pillarbox.lib.store.failure import DeliveryFailure, from_os_error
 from pillarbox.lib.store.index.file import IndexFile
 from pillarbox.lib.store.interface import NotPossible, StoreError
-from pillarbox.lib.store.keeping import Identity, Kept, Restoring, id_of
+from pillarbox.lib.store.keeping import MOST_UID, Identity, Kept, Restoring, id_of
 from pillarbox.lib.store.lines import WireCounter, to_lf
 from pillarbox.lib.store.maildir import modseq, uidlist
 from pillarbox.lib.store.maildir.append import store_error
@@ -31,8 +31,6 @@ from pillarbox.lib.store.uidvalidity import new_uid_validity, note_uid_validity
 from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
 
 NAME: Final = "pillarbox-restoring"
-_TAIL: Final = 1 << 16
-"""Octets at the end of that file in which the messages of one batch stand."""
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _APPEND: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -62,7 +60,8 @@ class MaildirRestoring(Restoring):
         self._ledger = ledger
         self._list = f"{directory}/{uidlist.NAME}"
         self._path = f"{directory}/{NAME}"
-        self._known: dict[int, str] = {}
+        self._highest = 0
+        """UID in that file: none above it was stored."""
         try:
             if token is None:
                 token = self._begin(identity)
@@ -101,22 +100,19 @@ class MaildirRestoring(Restoring):
         return names
 
     def _take_up(self) -> None:
-        """Cut off half a line, and find out which messages a batch that was broken off may have stored."""
+        """Cut off half a line, and see how far an earlier process came."""
         fd = os.open(self._path, _APPEND, 0o600)
-        try:
-            size = os.fstat(fd).st_size
-            start = max(0, size - _TAIL)
-            tail = os.pread(fd, size - start, start)
-            whole = tail.rfind(b"\n") + 1
-            os.ftruncate(fd, start + whole)
-            if not size:  # the name of a new file must outlast a power loss as what will stand in it does
+        end = 0
+        with open(fd, "rb") as file:
+            if not os.fstat(
+                fd
+            ).st_size:  # the name of a new file must outlast a power loss as what will stand in it does
                 sync_directory(self._directory)
-        finally:
-            os.close(fd)
-        for line in tail[:whole].split(b"\n")[1 if start else 0 :]:
-            if line:
-                uid, base = _uid_of(line), os.fsdecode(line.partition(b" :")[2])
-                self._known[uid] = base
+            for line in file:
+                if line.endswith(b"\n"):
+                    end += len(line)
+                    self._highest = max(self._highest, _uid_of(line))
+            os.ftruncate(fd, end)
 
     @property
     def _temporary(self) -> str:
@@ -168,10 +164,13 @@ class MaildirRestoring(Restoring):
 
     def _there(self, uids: set[int]) -> set[int]:
         """Those of these UIDs whose messages are in the Maildir."""
-        bases = {base: uid for uid, base in self._known.items() if uid in uids}
-        self._known = {}
-        if not bases:
+        if min(uids, default=MOST_UID) > self._highest:
             return set()
+        bases = {}
+        with open(self._path, "rb") as file:
+            for line in file:
+                if (uid := _uid_of(line)) in uids:
+                    bases[os.fsdecode(line.partition(b" :")[2].rstrip(b"\n"))] = uid
         return {bases[base] for name in _files(self._directory) if (base := name.partition(":")[0]) in bases}
 
     def _write(self, kept: Kept) -> _Written:
@@ -206,6 +205,7 @@ class MaildirRestoring(Restoring):
             os.fdatasync(fd)
         finally:
             os.close(fd)
+        self._highest = max(self._highest, *(message.kept.uid for message in messages))
         for message in messages:
             os.rename(message.temporary, f"{self._directory}/cur/{message.name}")
         sync_directory(f"{self._directory}/cur")
