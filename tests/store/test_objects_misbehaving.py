@@ -81,6 +81,19 @@ def test_a_storage_that_is_down_fails_that_message_only(store: SqlStore, server:
     assert store.status(INBOX).messages == 4
 
 
+def test_who_reads_on_asks_once_for_each_object(store: SqlStore, server: ObjectServer) -> None:
+    text = noise(SEGMENT * 3 + 5)
+    store.append(INBOX, [text])
+    with store.open(INBOX) as inbox, inbox.read(1) as content:
+        server.requests.clear()
+        assert text.startswith(content.header(100)) and len(server.requests) == 1
+        assert content.read() == text
+        assert len(server.requests) == 5
+        assert content.read(SEGMENT + 7, 5) == text[SEGMENT + 7 : SEGMENT + 12]
+        assert content.read(5) == text[5:]
+    assert len(server.requests) == 11
+
+
 def test_what_cannot_be_removed_now_is_removed_another_time(store: SqlStore, server: ObjectServer) -> None:
     store.append(INBOX, [noise(SEGMENT + 5)])
     with store.open(INBOX) as inbox:

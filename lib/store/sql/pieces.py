@@ -211,9 +211,20 @@ def clear_unused(transaction: Transaction, limit: int = 1000) -> int:
 
 
 class SqlContent(MessageContent):
-    """An open message; holds one piece at a time."""
+    """An open message; holds one piece at a time, of object storage the rest of an object where it is read on."""
 
-    __slots__ = ("_body", "_closed", "_database", "_header", "_number", "_piece", "_segments", "size")
+    __slots__ = (
+        "_ahead",
+        "_ahead_from",
+        "_body",
+        "_closed",
+        "_database",
+        "_header",
+        "_number",
+        "_piece",
+        "_segments",
+        "size",
+    )
 
     def __init__(self, database: Database, body: int, size: int, segments: int, first: bytes) -> None:
         """`first` is piece 0; with `segments`, the octets are in so many objects."""
@@ -221,6 +232,7 @@ class SqlContent(MessageContent):
         self._segments = segments
         self._body = body
         self._number, self._piece = (-1 if segments else 0), first
+        self._ahead_from, self._ahead = 0, b""
         self._header: bytes | None = None
         self._closed = False
         self.size = size
@@ -251,9 +263,19 @@ class SqlContent(MessageContent):
     def _of_object(self, number: int) -> bytes:
         if self._database.objects is None:
             raise StoreUnavailable("a message is in object storage, and the mail location names none")
-        segment, start = divmod(number * PIECE, SEGMENT)
-        stop = min(start + PIECE, self.size - segment * SEGMENT)
-        return self._database.objects.get(self._database.object_name(self._body, segment), start, stop)
+        place = number * PIECE - self._ahead_from
+        if not 0 <= place < len(self._ahead):
+            segment, start = divmod(number * PIECE, SEGMENT)
+            end = min(SEGMENT, self.size - segment * SEGMENT)
+            # Each request takes a way there and back: who reads on gets what there is, who looks only a piece.
+            stop = end if number and number == self._number + 1 else min(start + PIECE, end)
+            name = self._database.object_name(self._body, segment)
+            self._ahead = self._database.objects.get(name, start, stop)
+            self._ahead_from, place = number * PIECE, 0
+        piece = self._ahead[place : place + PIECE]
+        if place + PIECE >= len(self._ahead):
+            self._ahead = b""
+        return piece
 
     def header(self, limit: int = 1 << 20) -> bytes:
         if self._header is None:
@@ -286,4 +308,4 @@ class SqlContent(MessageContent):
 
     def close(self) -> None:
         self._closed = True
-        self._piece = b""
+        self._piece = self._ahead = b""
