@@ -73,6 +73,21 @@ def test_an_identity_of_a_store_without_ids_of_its_own(store: Store, reopen: Reo
         assert inbox.mailbox_id == "V4d" and inbox.messages.uids[0] == 9
 
 
+def test_a_mailbox_that_was_emptied_can_become_another(store: Store, reopen: Reopen) -> None:
+    first = store.restoring(INBOX, FORMER)
+    assert stored(first.put([kept(1, uidl="one"), kept(2, uidl="two")]))
+    first.finish(FORMER)
+    with store.open(INBOX) as inbox:
+        inbox.expunge([1, 2])
+    other = Identity(7_654_321, 20, 0, "f" * 32)
+    second = reopen().restoring(INBOX, other)
+    assert stored(second.put([kept(1), kept(2, uidl="other")]))
+    second.finish(other)
+    with reopen().open(INBOX) as inbox:
+        assert (inbox.uid_validity, inbox.mailbox_id, list(inbox.messages.uids)) == (7_654_321, "f" * 32, [1, 2])
+        assert [inbox.pop3_uidl(uid) for uid in (1, 2)] == ["000000010074CBB1", "other"]
+
+
 def test_what_is_put_again_is_not_doubled(store: Store, reopen: Reopen) -> None:
     first = store.restoring(INBOX, FORMER)
     assert stored(first.put([kept(uid) for uid in (1, 2, 3)]))

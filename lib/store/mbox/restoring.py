@@ -17,6 +17,7 @@ from pillarbox.lib.store.keeping import Identity, Kept, Restoring, id_of
 from pillarbox.lib.store.lines import to_lf
 from pillarbox.lib.store.mbox.append import Incoming, append_messages
 from pillarbox.lib.store.mbox.file import Locked, MboxFile
+from pillarbox.lib.store.mbox.journal import remove
 from pillarbox.lib.store.mbox.uidls import add_uidls
 from pillarbox.lib.store.uidvalidity import new_uid_validity, note_uid_validity
 from pillarbox.lib.system.files import write_all
@@ -44,6 +45,8 @@ class MboxRestoring(Restoring):
         while index.uid_validity == identity.uid_validity:
             index.uid_validity = new_uid_validity(self._file.control)
         index.next_uid = identity.border
+        index.object_id = ""
+        remove(self._file.uidls)  # of messages that are gone
         state.whole = state.durable = True
         return index.uid_validity
 

@@ -101,7 +101,8 @@ class SqlRestoring(Restoring):
                         continue
                     if kept.uidl:
                         transaction.execute(
-                            "INSERT INTO uidls (account, mailbox, uid, uidl) VALUES (?1, ?2, ?3, ?4)",
+                            "INSERT INTO uidls (account, mailbox, uid, uidl) VALUES (?1, ?2, ?3, ?4)"
+                            " ON CONFLICT (account, mailbox, uid) DO UPDATE SET uidl = excluded.uidl",
                             transaction.account,
                             row.mailbox,
                             kept.uid,
@@ -156,7 +157,10 @@ def _begin(transaction: Transaction, row: MailboxRow, identity: Identity) -> int
     if row.uid_next > 1 or validity == identity.uid_validity:
         validity = tables.new_uid_validity(transaction)
     transaction.execute(
-        "UPDATE mailboxes SET uid_validity = ?3, uid_next = ?4, recent_from = ?4, modseq = ?5"
+        "DELETE FROM uidls WHERE account = ?1 AND mailbox = ?2", transaction.account, row.mailbox
+    )  # of messages that are gone
+    transaction.execute(
+        "UPDATE mailboxes SET uid_validity = ?3, uid_next = ?4, recent_from = ?4, modseq = ?5, object_id = ''"
         " WHERE account = ?1 AND mailbox = ?2",
         transaction.account,
         row.mailbox,
