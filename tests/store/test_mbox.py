@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pillarbox.lib.store import open_store
-from pillarbox.lib.store.interface import ANSWERED, FLAGGED, INBOX, SEEN, Mailbox, Store
+from pillarbox.lib.store import open_store, patience
+from pillarbox.lib.store.interface import ANSWERED, FLAGGED, INBOX, SEEN, Mailbox, MailboxBusy, Store, StoreUnavailable
 from pillarbox.lib.store.mbox import journal
+from pillarbox.lib.store.mbox import mailbox as mbox
 from pillarbox.lib.store.mbox.parse import examine, find_messages
+from tests.store.holder import held
 
 FROM = "From x@example.org  Thu Jan  1 12:00:00 2026\n"
 
@@ -90,6 +93,37 @@ def test_expunge_writes_flags_into_the_file_for_other_programs(box: Path) -> Non
     with account(box).open(INBOX) as inbox:
         assert subjects(inbox) == {2: "two", 3: "three"}
         assert inbox.messages[0].flags == SEEN | FLAGGED
+
+
+def test_a_move_that_stopped_half_way_is_completed_before_the_next(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = account(box)
+    store.create("A")
+    with store.open(INBOX) as mailbox:
+        with monkeypatch.context() as patch, pytest.raises(StoreUnavailable):
+            patch.setattr(mbox, "remove_messages", broken)
+            mailbox.move((1,), "A")
+        mailbox.move((1, 2, 3), "A")  # as a client does that was told NO
+        mailbox.refresh()
+        assert not subjects(mailbox)
+    with store.open("A") as mailbox:
+        assert sorted(subjects(mailbox).values()) == ["one", "three", "two"]
+
+
+def broken(*_: object) -> None:
+    raise OSError(errno.EIO, "broken")
+
+
+@pytest.mark.parametrize("path", ["mail/INBOX", "mail/A", "mail/.pillarbox/move"])
+def test_a_move_that_does_not_get_all_locks_does_nothing(tmp_path: Path, box: Path, path: str) -> None:
+    store = account(box)
+    store.create("A")
+    with store.open(INBOX) as mailbox:
+        before = subjects(mailbox)
+        with held("dot", tmp_path / path), patience.waiting(0.01), pytest.raises(MailboxBusy):
+            mailbox.move((1,), "A")
+        mailbox.refresh()
+        assert subjects(mailbox) == before
+    assert store.status("A").messages == 0
 
 
 def test_an_inbox_outside_the_folders_is_used(tmp_path: Path) -> None:

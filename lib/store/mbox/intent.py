@@ -3,16 +3,23 @@
 The note is on disk before the copy begins: which messages of the source, and where in the destination their copies will
 stand.  Whoever next opens a mailbox of the account and finds a note looks there: where every copy stands complete, the
 messages are removed from the source; otherwise they are still there, and the note is dropped.
+
+There is one note for an account: moves take turns, by a lock that each holds to its end.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from pillarbox.lib.store.interface import MailboxNotFound, NotPossible
+from pillarbox.lib.store.locks import dot_lock
+from pillarbox.lib.store.mbox.file import MboxFile
+from pillarbox.lib.store.mbox.removing import remove_messages
 from pillarbox.lib.system.files import write_file
 
 _NAME: Final = "move"
@@ -59,6 +66,34 @@ def noted_move(control: str) -> Move | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+@contextmanager
+def moving(control: str, resolve: Callable[[str], MboxFile]) -> Iterator[None]:
+    """Within, nobody else of the account moves messages, and no move is left half done: one that a dead process
+    began has been completed or dropped.  `resolve` gives the files of mailboxes.  Raises StoreError."""
+    with dot_lock(f"{control}/{_NAME}.lock"):
+        left = noted_move(control)
+        if left is not None:
+            with suppress(MailboxNotFound, NotPossible):
+                _finish(left, resolve)
+        forget_move(control)
+        yield
+
+
+def is_noted(control: str) -> bool:
+    """Whether somebody moves messages, or did not come to the end of it."""
+    return os.path.exists(f"{control}/{_NAME}")
+
+
+def _finish(move: Move, resolve: Callable[[str], MboxFile]) -> None:
+    with resolve(move.destination).locked() as state:
+        rows = sorted(state.index.rows, key=lambda row: row.offset)
+        copied = is_copied(move, [row.size for row in rows if row.offset >= move.start])
+    source = resolve(move.source)
+    with source.locked() as state:
+        if copied and state.index.uid_validity == move.uid_validity:
+            remove_messages(source, state, set(move.uids))
 
 
 def is_copied(move: Move, sizes: Sequence[int]) -> bool:

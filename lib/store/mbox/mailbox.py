@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from pillarbox.lib.store import patience
@@ -30,9 +31,8 @@ from pillarbox.lib.store.keeping import id_of
 from pillarbox.lib.store.mbox import journal
 from pillarbox.lib.store.mbox.append import Incoming, append_messages
 from pillarbox.lib.store.mbox.file import Locked, MboxFile, Stamp, store_error
-from pillarbox.lib.store.mbox.index import Row
-from pillarbox.lib.store.mbox.intent import Move, forget_move, note_move
-from pillarbox.lib.store.mbox.parse import Found, examine, status_lines
+from pillarbox.lib.store.mbox.intent import Move, forget_move, moving, note_move
+from pillarbox.lib.store.mbox.removing import remove_messages, shown
 from pillarbox.lib.store.mbox.uidls import read_uidls
 from pillarbox.lib.store.memory_cache import MemoryCache
 from pillarbox.lib.store.snapshot import ListSnapshot
@@ -151,20 +151,24 @@ class MboxMailbox(Mailbox):
     def read(self, uid: int) -> MessageContent:
         self._known(uid)
         with self._file.locked() as state:
-            row = state.index.row(uid)
-            if row is None:
-                raise MessageGone("the message was removed by another program")
-            shown = _shown(state, row)
-            length = sum(end - start for start, end in shown)
-            copy = _scratch(self._file.control, length)
-            try:
-                for start, end in shown:
-                    for data in journal.read_range(state.fd, start, end - start):
-                        write_all(copy, data)
-                return FileContent(copy, ((0, length),), row.size)
-            except BaseException:
-                os.close(copy)
-                raise
+            return self._content(state, uid)
+
+    def _content(self, state: Locked, uid: int) -> MessageContent:
+        """A copy of the message.  Raises MessageGone, OSError."""
+        row = state.index.row(uid)
+        if row is None:
+            raise MessageGone("the message was removed by another program")
+        places = shown(state, row)
+        length = sum(end - start for start, end in places)
+        copy = _scratch(self._file.control, length)
+        try:
+            for start, end in places:
+                for data in journal.read_range(state.fd, start, end - start):
+                    write_all(copy, data)
+            return FileContent(copy, ((0, length),), row.size)
+        except BaseException:
+            os.close(copy)
+            raise
 
     def set_flags(
         self,
@@ -224,12 +228,15 @@ class MboxMailbox(Mailbox):
             return ()
         patience.give_way()  # the file is written anew
         with self._file.locked() as state:
-            unseen = self._seen is None or self._file.stamp() != self._seen
-            remove_messages(self._file, state, wanted)
-            if not unseen:
-                self._seen = self._file.stamp()
-        self._drop(wanted)
+            self._remove(state, wanted)
         return tuple(sorted(wanted))
+
+    def _remove(self, state: Locked, wanted: set[int]) -> None:
+        unseen = self._seen is None or self._file.stamp() != self._seen
+        remove_messages(self._file, state, wanted)
+        if not unseen:
+            self._seen = self._file.stamp()
+        self._drop(wanted)
 
     def _drop(self, uids: set[int]) -> None:
         self.messages.remove(uids)
@@ -238,44 +245,49 @@ class MboxMailbox(Mailbox):
             self._dates.pop(uid, None)
 
     def copy(self, uids: Collection[int], destination: str) -> Copied:
-        return self._transfer(uids, destination, move=False)
-
-    def move(self, uids: Collection[int], destination: str) -> Copied:
-        self._must_be_writable()
-        return self._transfer(uids, destination, move=True)
-
-    def _transfer(self, uids: Collection[int], destination: str, move: bool) -> Copied:
         target = self._resolve(destination)
         patience.give_way()
-        sources: list[int] = []
-        incoming: list[Incoming] = []
-        try:
-            for uid in sorted(set(uids)):
-                try:
-                    content = self.read(uid)
-                except MessageGone:
-                    continue
-                message = self.messages[self._known(uid)]
-                sources.append(uid)
-                incoming.append(Incoming(content, message.flags, tuple(sorted(message.keywords)), self._dates[uid]))
+        with _copying(), ExitStack() as open_contents:
+            with self._file.locked() as state:
+                incoming = self._incoming(state, uids, open_contents)
             with target.locked() as state:
-                if move and sources:
-                    self._note_move(sources, destination, os.fstat(state.fd).st_size)
-                given = append_messages(target, state, incoming)
-                validity = state.index.uid_validity
-        except OSError as error:
-            raise store_error(error, "cannot copy messages") from error
-        finally:
-            for item in incoming:
-                item.content.close()
-        if move and sources:
-            self.expunge(sources)
-            forget_move(self._file.control)
-        return Copied(validity, tuple(sources), given)
+                given = append_messages(target, state, list(incoming.values()))
+                return Copied(state.index.uid_validity, tuple(incoming), given)
 
-    def _note_move(self, sources: list[int], destination: str, start: int) -> None:
+    def move(self, uids: Collection[int], destination: str) -> Copied:
+        """Both files are locked at once, so that a move is done or not; nobody else locks two (`intent.moving`)."""
+        self._must_be_writable()
+        target = self._resolve(destination)
+        patience.give_way()
+        with _copying(), ExitStack() as held:
+            held.enter_context(moving(self._file.control, self._resolve))
+            source = held.enter_context(self._file.locked())
+            same = target.path == self._file.path
+            state = source if same else held.enter_context(target.locked())
+            incoming = self._incoming(source, uids, held)
+            if incoming:
+                self._note_move(tuple(incoming), destination, os.fstat(state.fd).st_size)
+            given = append_messages(self._file if same else target, state, list(incoming.values()))
+            if incoming:
+                self._remove(source, set(incoming))
+                forget_move(self._file.control)
+            return Copied(state.index.uid_validity, tuple(incoming), given)
+
+    def _incoming(self, state: Locked, uids: Collection[int], held: ExitStack) -> dict[int, Incoming]:
+        """Those of these messages that are there, by UID, to be stored elsewhere."""
+        found = {}
+        for uid in sorted(set(uids)):
+            try:
+                message = self.messages[self._known(uid)]
+                content = held.enter_context(self._content(state, uid))
+            except MessageGone:
+                continue
+            found[uid] = Incoming(content, message.flags, tuple(sorted(message.keywords)), self._dates[uid])
+        return found
+
+    def _note_move(self, sources: tuple[int, ...], destination: str, start: int) -> None:
         sizes = tuple(self._sizes[uid] for uid in sources)
-        note_move(self._file.control, Move(self.name, self.uid_validity, tuple(sources), sizes, destination, start))
+        note_move(self._file.control, Move(self.name, self.uid_validity, sources, sizes, destination, start))
 
     def _must_be_writable(self) -> None:
         if self.read_only:
@@ -285,21 +297,12 @@ class MboxMailbox(Mailbox):
         pass
 
 
-def _header(state: Locked, row: Row) -> bytes:
-    return os.pread(state.fd, min(row.end - row.offset, 1 << 20), row.offset)
-
-
-def _shown(state: Locked, row: Row) -> list[tuple[int, int]]:
-    """The ranges of the file that are the message: without `From_` line and status lines."""
-    data = _header(state, row)
-    place = Found(0, row.start - row.offset, len(data), len(data))
-    ranges = []
-    position = row.start
-    for start, end in examine(data, place).hidden:
-        ranges.append((position, row.offset + start))
-        position = row.offset + end
-    ranges.append((position, row.end))
-    return [(start, end) for start, end in ranges if start < end]
+@contextmanager
+def _copying() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise store_error(error, "cannot copy messages") from error
 
 
 def _scratch(directory: str, length: int) -> int:
@@ -308,52 +311,3 @@ def _scratch(directory: str, length: int) -> int:
         return os.memfd_create("message", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile(dir=directory) as file:
         return os.dup(file.fileno())
-
-
-def remove_messages(file: MboxFile, state: Locked, uids: set[int]) -> None:
-    """Rewrite the file without these messages, status lines brought up to date, and save the index."""
-    rows = sorted(state.index.rows, key=lambda row: row.offset)
-    gone = [row for row in rows if row.uid in uids]
-    if not gone:
-        return
-    start = gone[0].offset
-    keep = [row for row in rows if row.offset > start and row.uid not in uids]
-    room = sum(row.next - row.offset for row in gone) - 1
-    places: list[tuple[Row, int, int]] = []
-    position = start
-
-    def pieces() -> Iterator[bytes]:
-        nonlocal position, room
-        for row in keep:
-            data = _header(state, row)
-            place = Found(0, row.start - row.offset, len(data), len(data))
-            hidden = examine(data, place).hidden
-            lines = status_lines(row.flags, row.keywords)
-            growth = len(lines) - sum(end - begin for begin, end in hidden)
-            if growth <= room:
-                room -= growth
-                shown = _shown(state, row)
-                yield data[: row.start - row.offset] + lines
-                for begin, end in shown:
-                    yield from journal.read_range(state.fd, begin, end - begin)
-                yield from journal.read_range(state.fd, row.end, row.next - row.end)
-                row.file_flags, row.file_keywords = row.flags, row.keywords
-                length = row.next - row.offset + growth
-            else:
-                yield from journal.read_range(state.fd, row.offset, row.next - row.offset)
-                growth = 0
-                length = row.next - row.offset
-            places.append((row, position, growth))
-            position += length
-
-    journal.replace_end(state.fd, file.journal, start, pieces())
-    for row, offset, growth in places:
-        shift = offset - row.offset
-        row.offset += shift
-        row.start += shift
-        row.end += shift + growth
-        row.next += shift + growth
-        state.touch(row)
-    state.index.rows = [row for row in state.index.rows if row.uid not in uids]
-    state.gone.update(row.uid for row in gone)
-    file.save(state)

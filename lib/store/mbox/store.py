@@ -34,8 +34,8 @@ from pillarbox.lib.store.maildir.folders import format_subscriptions, parse_subs
 from pillarbox.lib.store.mbox.append import MboxAppender
 from pillarbox.lib.store.mbox.checking import check_file
 from pillarbox.lib.store.mbox.file import MboxFile, store_error
-from pillarbox.lib.store.mbox.intent import forget_move, is_copied, noted_move
-from pillarbox.lib.store.mbox.mailbox import MboxMailbox, remove_messages
+from pillarbox.lib.store.mbox.intent import is_noted, moving
+from pillarbox.lib.store.mbox.mailbox import MboxMailbox
 from pillarbox.lib.store.mbox.restoring import MboxRestoring
 from pillarbox.lib.system.files import sync_directory, write_file
 
@@ -262,22 +262,9 @@ class MboxStore(Store):
 
     def _finish_move(self) -> None:
         """Complete or drop a move that a dead process left (see `intent`)."""
-        if not os.path.exists(f"{self._control}/move"):
-            return
-        with dot_lock(f"{self._control}/move.lock"):
-            move = noted_move(self._control)
-            if move is not None:
-                try:
-                    with self._file(move.destination).locked() as state:
-                        rows = sorted(state.index.rows, key=lambda row: row.offset)
-                        copied = is_copied(move, [row.size for row in rows if row.offset >= move.start])
-                    source = self._file(move.source)
-                    with source.locked() as state:
-                        if copied and state.index.uid_validity == move.uid_validity:
-                            remove_messages(source, state, set(move.uids))
-                except (MailboxNotFound, NotPossible):
-                    pass
-            forget_move(self._control)
+        if is_noted(self._control):
+            with moving(self._control, self._file):
+                pass
 
     def status(self, name: str, with_size: bool = False) -> MailboxStatus:
         with self.open(name, read_only=True) as mailbox:
