@@ -5,7 +5,9 @@ The suites that hold for every store are collected here once more, with each bod
 
 from __future__ import annotations
 
+import imaplib
 import random
+import smtplib
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -23,7 +25,11 @@ from pillarbox.lib.store.sql.place import parse_place
 from pillarbox.lib.store.sql.pool import Pool
 from pillarbox.lib.store.sql.postgres import PostgresDatabase
 from pillarbox.lib.store.sql.store import SqlStore
+from tests.lab.certificates import Authority
+from tests.lab.instance import Instance
+from tests.lab.ports import free_port
 from tests.peers.databases import PostgreSQL
+from tests.peers.haproxy import HAProxy, Route
 from tests.peers.object_storage import Swift
 from tests.store.conftest import close_pools, location, object_settings, uri, use_postgresql
 from tests.store.dying import dies_at
@@ -233,6 +239,44 @@ def test_a_storage_that_is_full_takes_no_large_message(
     assert added() == 3
 
 
+def test_a_whole_suite_lets_mail_wait_until_the_storage_is_there_and_lets_us_in(
+    postgresql: PostgreSQL, swift: Swift
+) -> None:
+    large, small = (b"Subject: %b\r\n\r\n%b" % (name, b"0123456789\r\n" * n) for name, n in ((b"l", 10_000), (b"s", 1)))
+    mail = Instance(users={"ann@example.org": "secret"})
+    passfile, keyfile = mail.directory / "password", mail.directory / "keys"
+    passfile.write_text(postgresql.password)
+    server = f"postgresql://{postgresql.user}@{postgresql.address}:{postgresql.port}/postgres?passfile={passfile}"
+    settings = object_settings(swift, keyfile).replace("%", "%%")
+    mail.settings = {"mail_location": f"pgsql:{server}{settings}#{mail.directory.name}-%u"}
+    swift.keyfile(keyfile, "another")
+    with mail:
+        with smtplib.SMTP(mail.address, mail.port("smtp"), timeout=60) as client:
+            for text in (large, small):
+                client.sendmail("bob@example.com", ["ann@example.org"], text)
+        mail.wait_for(
+            lambda: mail.log_matching(r"status=deferred .*object storage 127\.0\.0\.1: PUT: 403 SignatureDoes")
+        )
+        mail.wait_for(lambda: mail.log_matching("to=<ann@example.org>.*status=sent"))
+        swift.kill()
+        swift.keyfile(keyfile)
+
+        def after_a_flush(pattern: str) -> int:
+            mail.run(["pillarbox", "flush"], check=True)
+            return len(mail.log_matching(pattern))
+
+        refused = r"status=deferred .*object storage 127\.0\.0\.1: .*Connection refused"
+        mail.wait_for(lambda: after_a_flush(refused))
+        swift.start()
+        mail.wait_for(lambda: after_a_flush("to=<ann@example.org>.*status=sent") == 2)
+        assert mail.queue_ids() == []
+        with imaplib.IMAP4(mail.address, mail.port("imap"), timeout=30) as session:
+            session.login("ann@example.org", "secret")
+            session.select()
+            found = [part[1] for part in session.fetch("1:*", "(BODY[])")[1] if isinstance(part, tuple)]
+            assert found[0].endswith(small) and found[1].endswith(large)
+
+
 # --- requests
 
 
@@ -311,6 +355,30 @@ def test_other_keys_are_read_once_the_old_ones_are_refused(storage: Callable[...
     swift.keyfile(path)
     there.put("some/object", b"x")
     assert there.get("some/object", 0, 1) == b"x"
+
+
+def test_a_storage_behind_tls_is_who_its_certificate_says(
+    swift: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    chain, port = authority.issue("localhost").chain, free_port()
+    keyfile = str(swift.keyfile(tmp_path / "other"))
+
+    def storage(host: str) -> Objects:
+        return Objects(ObjectPlace(f"https://{host}:{port}/mail/tls", keyfile, swift.region))
+
+    with HAProxy({"tls": Route(swift.port, "", f"bind 127.0.0.1:{port} ssl crt {chain}")}):
+        with pytest.raises(StoreUnavailable, match=r"object storage localhost: .*certificate verify failed"):
+            storage("localhost").put("1", b"x")
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+        with pytest.raises(StoreUnavailable, match=r"object storage 127\.0\.0\.1: .*certificate verify failed"):
+            storage("127.0.0.1").put("1", b"x")
+        there, text = storage("localhost"), noise(SEGMENT)
+        for _ in range(2):
+            there.put("1", text)
+            assert there.get("1", 5, SEGMENT) == text[5:]
+        there.delete("1")
+        there.close()
 
 
 @pytest.mark.parametrize(
