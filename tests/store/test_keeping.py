@@ -99,6 +99,18 @@ def test_what_is_put_again_is_not_doubled(store: Store, reopen: Reopen) -> None:
     assert {uid: row[0] for uid, row in seen(reopen()).items()} == {uid: str(uid) for uid in range(1, 6)}
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "pgsql"], indirect=True)
+def test_what_a_session_removed_meanwhile_does_not_come_back(store: Store, reopen: Reopen) -> None:
+    first = store.restoring(INBOX, FORMER)
+    assert stored(first.put([kept(uid) for uid in (1, 2, 3)]))
+    with store.open(INBOX) as inbox:
+        inbox.expunge([2])
+    again = reopen().restoring(INBOX, FORMER, first.token)
+    assert stored(again.put([kept(uid) for uid in (1, 2, 3)]))
+    again.finish(FORMER)
+    assert sorted(seen(reopen())) == [1, 3]
+
+
 def test_what_is_delivered_or_looked_at_meanwhile_is_not_lost(store: Store, reopen: Reopen) -> None:
     other = reopen()
     filling = store.restoring(INBOX, FORMER)

@@ -70,13 +70,17 @@ class SqlRestoring(Restoring):
         return outcomes
 
     def _there(self, transaction: Transaction, batch: Sequence[Kept]) -> set[int]:
-        rows = transaction.rows(
-            f"SELECT uid FROM messages WHERE account = ?1 AND mailbox = ?2 AND {transaction.among('uid', 3)}",
-            transaction.account,
-            self._mailbox,
-            transaction.listed(kept.uid for kept in batch),
-        )
-        return {uid for (uid,) in rows}
+        """UIDs of which the message is there, or was and has been moved or removed by a session."""
+        found: set[int] = set()
+        for table in ("messages", "expunged"):
+            rows = transaction.rows(
+                f"SELECT uid FROM {table} WHERE account = ?1 AND mailbox = ?2 AND {transaction.among('uid', 3)}",
+                transaction.account,
+                self._mailbox,
+                transaction.listed(kept.uid for kept in batch),
+            )
+            found.update(uid for (uid,) in rows)
+        return found
 
     def _store(self, ready: Sequence[tuple[int, Kept, SqlAppender]], outcomes: Outcomes) -> None:
         if not ready:
@@ -156,12 +160,13 @@ def _begin(transaction: Transaction, row: MailboxRow, identity: Identity) -> int
     validity = row.uid_validity
     if row.uid_next > 1 or validity == identity.uid_validity:
         validity = tables.new_uid_validity(transaction)
+    for table in ("uidls", "expunged"):  # of messages that are gone
+        transaction.execute(
+            f"DELETE FROM {table} WHERE account = ?1 AND mailbox = ?2", transaction.account, row.mailbox
+        )
     transaction.execute(
-        "DELETE FROM uidls WHERE account = ?1 AND mailbox = ?2", transaction.account, row.mailbox
-    )  # of messages that are gone
-    transaction.execute(
-        "UPDATE mailboxes SET uid_validity = ?3, uid_next = ?4, recent_from = ?4, modseq = ?5, object_id = ''"
-        " WHERE account = ?1 AND mailbox = ?2",
+        "UPDATE mailboxes SET uid_validity = ?3, uid_next = ?4, recent_from = ?4, modseq = ?5, expunged_to = ?5,"
+        " object_id = '' WHERE account = ?1 AND mailbox = ?2",
         transaction.account,
         row.mailbox,
         validity,
