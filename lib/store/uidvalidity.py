@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from pillarbox.lib.store.locks import dot_lock
-from pillarbox.lib.system.files import write_file
+from pillarbox.lib.system.files import without_waiting, write_file
 
 NAME: Final = "dovecot-uidvalidity"
 """The file that holds the highest value given, as eight hexadecimal digits (Dovecot's name and form)."""
@@ -31,7 +31,7 @@ def note_uid_validity(root: str, given: int) -> None:
 
 def _last(path: str) -> int:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=without_waiting) as file:
             return int(file.read(16).strip() or b"0", 16)
     except (FileNotFoundError, ValueError):
         return 0

@@ -19,6 +19,15 @@ READING: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.
 """How to open what others may have put there, and who only reads it: a FIFO does not stop us, it is an empty file."""
 
 
+def without_waiting(path: str, flags: int) -> int:
+    """The `opener` of open() for a regular file, to which a symbolic link may lead.  Raises OSError for what is none."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is not a regular file", path)
+    return descriptor
+
+
 class UnsafeFile(OSError):
     """The name leads to something that is not one plain file of its own; `errno` is EPERM."""
 

@@ -121,7 +121,18 @@ def test_a_message_file_that_is_damaged_under_a_session_fails_alone(
 
 @pytest.mark.parametrize(
     "name",
-    ["dovecot-uidlist", "dovecot-keywords", "maildirsize", "pillarbox.index", "pillarbox.cache", "pillarbox-modseq"],
+    [
+        "dovecot-uidlist",
+        "dovecot-keywords",
+        "dovecot-uidvalidity",
+        "maildirsize",
+        "subscriptions",
+        "pillarbox-index",
+        "pillarbox.cache",
+        "pillarbox-modseq",
+        "pillarbox-text",
+        "pillarbox-urlauth",
+    ],
 )
 def test_a_fifo_in_place_of_a_file_beside_the_messages_stops_nobody(tmp_path: Path, name: str) -> None:
     async def dialogue() -> None:

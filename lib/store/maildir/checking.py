@@ -28,7 +28,7 @@ from pillarbox.lib.store.maildir.keywords import NAME as KEYWORDS
 from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.store.maildir.uidlist import UidList
 from pillarbox.lib.store.uidvalidity import new_uid_validity
-from pillarbox.lib.system.files import READING, sync_directory
+from pillarbox.lib.system.files import READING, sync_directory, without_waiting
 
 LEFT_OVER: Final = 36 * 3600
 """Seconds after which a file in tmp/ belongs to a delivery that died (maildir(5))."""
@@ -176,7 +176,7 @@ def _uids(name: str, directory: str, root: str, bases: set[str], validity: int, 
 
 def _rescued(path: str) -> dict[str, int]:
     """The UIDs of lines that can be read, where the first one cannot."""
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=without_waiting) as file:
         names = uidlist.parse(b"3 V1 N1\n" + file.read())
     return {} if names is None else dict(names.uids)
 

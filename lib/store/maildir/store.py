@@ -53,7 +53,7 @@ from pillarbox.lib.store.maildir.sync import is_stale
 from pillarbox.lib.store.maildir.writer import MaildirDelivery, MaildirWriter
 from pillarbox.lib.store.quota import FROM_FILE, Quota
 from pillarbox.lib.store.text.file import throw_away
-from pillarbox.lib.system.files import sync_directory, write_file
+from pillarbox.lib.system.files import sync_directory, without_waiting, write_file
 
 _SUBSCRIPTIONS = "subscriptions"
 _MAX_SUBSCRIPTIONS = 1 << 22
@@ -182,7 +182,7 @@ class MaildirStore(Store):
 
     def _read_subscriptions(self) -> tuple[str, ...]:
         try:
-            with open(f"{self._root}/{_SUBSCRIPTIONS}", "rb") as file:
+            with open(f"{self._root}/{_SUBSCRIPTIONS}", "rb", opener=without_waiting) as file:
                 return folders.parse_subscriptions(file.read(_MAX_SUBSCRIPTIONS).decode("utf-8", "replace"))
         except FileNotFoundError:
             return ()

@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 
 from pillarbox.lib.store.mbox.parse import find_messages
+from pillarbox.lib.system.files import without_waiting
 
 
 def note_append(path: str, fd: int, start: int, from_lines: Sequence[bytes]) -> None:
@@ -31,7 +32,7 @@ def note_append(path: str, fd: int, start: int, from_lines: Sequence[bytes]) -> 
 def undo_append(fd: int, path: str) -> bool:
     """Undo what the note at `path` says; true when the file was cut.  The caller holds the locks.  Raises OSError."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=without_waiting) as file:
             note = json.loads(file.read())
         start, lines = int(note["start"]), [str(line) for line in note["lines"]]
         same = os.fstat(fd).st_ino == note["inode"]

@@ -22,7 +22,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from pillarbox.lib.store.interface import StoreUnavailable
-from pillarbox.lib.system.files import sync_directory, write_all
+from pillarbox.lib.system.files import sync_directory, without_waiting, write_all
 
 _VERSION: Final = 2
 _OLD_VERSION: Final = 1
@@ -194,7 +194,7 @@ def _take_changes(index: Index, lines: list[bytes]) -> None:
 def read_index(path: str) -> Index | None:
     """The index at `path`; None when there is none or it cannot be understood.  Raises StoreUnavailable."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=without_waiting) as file:
             return parse(file.read())
     except FileNotFoundError:
         return None
@@ -207,7 +207,7 @@ def read_on(path: str, index: Index) -> bool:
     if index.written < 0:
         return False
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=without_waiting) as file:
             file.seek(index.written)
             _take_changes(index, file.read().split(b"\n"))
     except OSError as error:

@@ -20,7 +20,7 @@ from pillarbox.lib.store.interface import MailboxNotFound, NotPossible
 from pillarbox.lib.store.locks import dot_lock
 from pillarbox.lib.store.mbox.file import MboxFile
 from pillarbox.lib.store.mbox.removing import remove_messages
-from pillarbox.lib.system.files import write_file
+from pillarbox.lib.system.files import without_waiting, write_file
 
 _NAME: Final = "move"
 
@@ -54,7 +54,7 @@ def forget_move(control: str) -> None:
 def noted_move(control: str) -> Move | None:
     """The note of a dead process, None where there is none or it cannot be understood."""
     try:
-        with open(f"{control}/{_NAME}", "rb") as file:
+        with open(f"{control}/{_NAME}", "rb", opener=without_waiting) as file:
             note = json.loads(file.read())
         return Move(
             str(note["source"]),

@@ -37,7 +37,7 @@ from pillarbox.lib.store.mbox.file import MboxFile, store_error
 from pillarbox.lib.store.mbox.intent import is_noted, moving
 from pillarbox.lib.store.mbox.mailbox import MboxMailbox
 from pillarbox.lib.store.mbox.restoring import MboxRestoring
-from pillarbox.lib.system.files import sync_directory, write_file
+from pillarbox.lib.system.files import sync_directory, without_waiting, write_file
 
 _CONTROL: Final = ".pillarbox"
 _CHILDREN: Final = ".sbd"
@@ -233,7 +233,7 @@ class MboxStore(Store):
 
     def subscriptions(self) -> tuple[str, ...]:
         try:
-            with open(f"{self._control}/subscriptions", "rb") as file:
+            with open(f"{self._control}/subscriptions", "rb", opener=without_waiting) as file:
                 return parse_subscriptions(file.read(1 << 22).decode("utf-8", "replace"))
         except FileNotFoundError:
             return ()

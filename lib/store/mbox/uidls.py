@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from pillarbox.lib.system.files import sync_directory, write_all
+from pillarbox.lib.system.files import sync_directory, without_waiting, write_all
 
 
 def read_uidls(path: str) -> dict[int, str]:
     """Unique-ids by UID; nothing where there is no such file."""
     found = {}
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="ascii", errors="replace", opener=without_waiting) as file:
             for line in file:
                 uid, _, uidl = line.rstrip("\n").partition(" ")
                 if uid.isdigit() and 0 < len(uidl) <= 70:
