@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
-from pillarbox.commands.mailbox_files import FileSource, free_name, open_inside
+from pillarbox.commands.mailbox_files import FileSource, free_name, open_inside, open_message
 from pillarbox.commands.mailbox_message import Key, Message
 from pillarbox.commands.mailbox_names import ENDING, SIDECAR, level_of
-from pillarbox.lib.store.content import FileContent
 from pillarbox.lib.store.delivering import split_flags
-from pillarbox.lib.store.interface import DELIMITER, INBOX, MailboxNotFound, MessageContent, StoreError
+from pillarbox.lib.store.interface import DELIMITER, INBOX, MailboxNotFound, StoreError
 from pillarbox.lib.store.keeping import MOST_UID, Identity, moment, unique_id
 
 _LINE_LIMIT: Final = 1 << 20
@@ -113,7 +112,7 @@ class EmlMailbox:
                 tuple(sorted(keywords)),
                 file.st_mtime if date is None else date,
                 file.st_size,
-                partial(_open_file, path, self._named),
+                partial(open_message, path, named=self._named),
                 _number(about.get("uid")) if self.kept is not None else 0,
                 moment(about.get("saved")) if self.kept is not None else None,
                 unique_id(str(about.get("uidl", ""))) if self.kept is not None else "",
@@ -126,15 +125,6 @@ def _flags(flags: object) -> Sequence[str]:
 
 def _number(value: object) -> int:
     return value if type(value) is int and 0 < value <= MOST_UID else 0
-
-
-def _open_file(path: str, named: bool) -> MessageContent:
-    fd = open_inside(path, named=named)
-    try:
-        return FileContent(fd, ((0, os.fstat(fd).st_size),))
-    except (OSError, StoreError):
-        os.close(fd)
-        raise
 
 
 class Sidecar:

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from pillarbox.commands.mailbox_export_notes import ExportNotes
-from pillarbox.lib.store.interface import INBOX, NoteKind, StoreUnavailable
+from pillarbox.lib.store.content import FileContent
+from pillarbox.lib.store.interface import INBOX, MessageContent, NoteKind, StoreError, StoreUnavailable
 
 _TOLD: Final = 100
 """Things passed over that are told one by one."""
@@ -75,3 +76,13 @@ def open_inside(path: str, *, named: bool = False) -> int:
         os.close(fd)
         raise StoreUnavailable(f"{path} is no file")
     return fd
+
+
+def open_message(path: str, *, named: bool = False) -> MessageContent:
+    """As `open_inside`, of a file that is a message."""
+    fd = open_inside(path, named=named)
+    try:
+        return FileContent(fd, ((0, os.fstat(fd).st_size),))
+    except (OSError, StoreError):
+        os.close(fd)
+        raise

@@ -16,11 +16,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from pillarbox.commands.mailbox_files import FileSource, open_inside
+from pillarbox.commands.mailbox_files import FileSource, open_inside, open_message
 from pillarbox.commands.mailbox_message import Key, Message
 from pillarbox.lib.store import notes
-from pillarbox.lib.store.content import FileContent
-from pillarbox.lib.store.interface import INBOX, MailboxNotFound, MessageContent, NoteKind, StoreError
+from pillarbox.lib.store.interface import INBOX, MailboxNotFound, NoteKind, StoreError
 from pillarbox.lib.store.keeping import Identity, id_of, moment, object_id, unique_id
 from pillarbox.lib.store.maildir import folders, modseq, uidlist
 from pillarbox.lib.store.maildir.courier import adopted
@@ -142,7 +141,7 @@ class MaildirFiles:
                 tuple(sorted(self._keywords.words(letters))),
                 about.st_mtime,
                 about.st_size,
-                partial(_open_file, path),
+                partial(open_message, path),
                 uid if self.kept is not None else 0,
                 moment(seconds) if seconds > 0 else None,
                 uidl,
@@ -156,12 +155,3 @@ def _places(directory: str) -> Iterator[str]:
                 yield from (f"{where}/{entry.name}" for entry in entries if entry.name[0] != ".")
         except FileNotFoundError:
             continue
-
-
-def _open_file(path: str) -> MessageContent:
-    fd = open_inside(path)
-    try:
-        return FileContent(fd, ((0, os.fstat(fd).st_size),))
-    except (OSError, StoreError):
-        os.close(fd)
-        raise

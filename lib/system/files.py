@@ -20,7 +20,7 @@ READING: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.
 
 
 def without_waiting(path: str, flags: int) -> int:
-    """The `opener` of open() for a regular file, to which a symbolic link may lead.  Raises OSError for what is none."""
+    """The `opener` of open() for a regular file, to which a symbolic link may lead.  Raises OSError."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
