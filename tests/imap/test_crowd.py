@@ -1,7 +1,7 @@
 """Sessions of one account in one loop, each in threads again and again, while others hold locks and change files.
 
 No message is lost or there twice, each command has one answer, and each client's idea of numbers, UIDs and flags is
-that of its session (`test_known_flags`).
+that of its session (`test_known_flags`).  The same where the process is killed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import asyncio
 import fcntl
 import os
 import random
-import re
+import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,123 +22,24 @@ import pytest
 from pillarbox.lib.store import apart, patience
 from pillarbox.lib.store.locks import fcntl_lock
 from pillarbox.lib.store.maildir import intake, mailbox, scan, sync
-from tests.imap.dialogue import MESSAGE, Client, run
-from tests.imap.test_known_flags import Believer
+from tests.imap.crowd import NAMES, Book, gathered, letter, letters_at
+from tests.imap.dialogue import run
 
 SESSIONS: Final = 4
 COMMANDS: Final = 40
 """Of each session."""
+KILLED: Final = 5
+"""Times that a crowd is killed."""
 SOON: Final = 50_000_000
 """Nanoseconds after which what others changed in the same tick is found."""
-NAMES: Final = ("INBOX", "A", "B")
-_MARK: Final = re.compile(rb"letter-(\d+)\.")
-_OPERATIONS: Final = (
-    *("append", "append", "move", "move", "move", "expunge", "flag", "flag", "noop", "fetch", "read", "select"),
-    *("status", "idle", "copy", "close"),
-)
 
 
-def letter(number: int) -> bytes:
-    return MESSAGE.replace(b"first letter", b"letter-%d." % number)
-
-
-class Ledger:
-    """What was brought, and what may be gone; by the number of a letter."""
-
-    def __init__(self) -> None:
-        self.next = 0
-        self.brought: Counter[int] = Counter()
-        self.perhaps: Counter[int] = Counter()
-        """Copies that may be there or not: removed, or not answered with OK."""
-        self.removed: set[int] = set()
-
-    def number(self) -> int:
-        self.next += 1
-        return self.next
-
-
-class Member(Believer):
-    """One session of the crowd."""
-
-    def __init__(self, client: Client, name: str, ledger: Ledger, chance: random.Random) -> None:
-        super().__init__(client, name)
-        self.ledger = ledger
-        self.chance = chance
-        self.answers: Counter[bytes] = Counter()
-
-    async def ask(self, command: str, literal: bytes | None = None, *, expunges: bool = True) -> bool:
-        """Whether it was done; NO is for what is in use, or gone."""
-        answer = await self.do(command, literal, expunges=expunges)
-        assert answer.startswith((b"OK", b"NO [INUSE]", b"NO [EXPUNGEISSUED]", b"NO Some of")), f"{command}: {answer!r}"
-        self.answers[answer.split()[0]] += 1
-        return answer.startswith(b"OK")
-
-    async def select(self) -> None:
-        self.messages = []
-        while not await self.ask(f"SELECT {self.chance.choice(NAMES)}"):
-            self.messages = []
-
-    async def letters(self, numbers: str) -> list[int]:
-        """Which letters these are; none where one cannot be looked at."""
-        lines = await self.client.command(f"FETCH {numbers} (BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
-        return [int(found) for line in lines for found in _MARK.findall(line)] if lines[-1][:2] == b"OK" else []
-
-    async def step(self) -> None:
-        chance, ledger = self.chance, self.ledger
-        operation = chance.choice(_OPERATIONS)
-        low = chance.randint(1, len(self.messages) or 1)
-        some = f"{low}:{min(low + chance.randint(0, 2), len(self.messages) or 1)}"
-        if not self.messages and operation not in ("append", "noop", "select", "status", "idle", "close"):
-            operation = "noop"
-        match operation:
-            case "append":
-                number = ledger.number()
-                ledger.perhaps[number] += 1
-                if await self.ask(f"APPEND {chance.choice(NAMES)}", letter(number)):
-                    ledger.perhaps[number] -= 1
-                    ledger.brought[number] += 1
-            case "move":
-                await self.ask(f"MOVE {some} {chance.choice(NAMES)}")
-            case "copy":
-                if letters := await self.letters(some):
-                    ledger.perhaps.update(letters)
-                    await self.ask(f"COPY {some} {chance.choice(NAMES)}")
-            case "expunge":
-                if letters := await self.letters(some):
-                    ledger.removed.update(letters)
-                    if await self.ask(f"STORE {some} +FLAGS (\\Deleted)", expunges=False):
-                        await self.ask("EXPUNGE")
-            case "flag":
-                await self.ask(f"STORE {some} {chance.choice('+-')}FLAGS (\\Flagged $word{chance.randint(1, 3)})")
-            case "fetch":
-                await self.ask("FETCH 1:* (UID FLAGS)", expunges=False)
-            case "read":
-                await self.ask(f"FETCH {some} (BODY.PEEK[])", expunges=False)
-            case "status":
-                await self.ask(f"STATUS {chance.choice(NAMES)} (MESSAGES UNSEEN)")
-            case "noop":
-                await self.ask("NOOP")
-            case "select":
-                await self.select()
-            case "close":
-                await self.ask("UNSELECT")
-                await self.select()
-            case "idle":
-                await self.client.send(b"i IDLE\r\n")
-                for line in await self.client.until(b"+"):
-                    self._take(line, True)
-                await asyncio.sleep(0.002)
-                await self.client.send(b"DONE\r\n")
-                for line in await self.client.until(b"i"):
-                    self._take(line, True)
-
-
-async def disturb(root: Path, store: str, ledger: Ledger, chance: random.Random, over: asyncio.Event) -> None:
+async def disturb(root: Path, store: str, book: Book, chance: random.Random, over: asyncio.Event) -> None:
     """Another program: locks, for a moment, and changes what lies there."""
     while not over.is_set():
         with held(root, store, chance), suppress(FileNotFoundError):
             if chance.random() < 0.5:
-                change(root, store, ledger, chance)
+                change(root, store, book, chance)
             await asyncio.sleep(chance.choice((0, 0.002, 0.02, 0.08)))
         await asyncio.sleep(0.005)
 
@@ -153,9 +53,11 @@ def held(root: Path, store: str, chance: random.Random) -> Iterator[None]:
         kind, path = chance.choice(
             [("flock", directory / "pillarbox-index"), ("dot", directory / "dovecot-uidlist.lock"), ("none", directory)]
         )
-    else:
+    elif store == "mbox":
         path = root / "inbox" if name == "INBOX" else root / "mail" / name
         kind, path = chance.choice([("fcntl", path), ("dot", Path(f"{path}.lock")), ("none", path)])
+    else:
+        kind, path = "none", root
     try:
         if kind == "dot":
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -179,17 +81,17 @@ def held(root: Path, store: str, chance: random.Random) -> Iterator[None]:
             os.unlink(path)
 
 
-def change(root: Path, store: str, ledger: Ledger, chance: random.Random) -> None:
+def change(root: Path, store: str, book: Book, chance: random.Random) -> None:
     """Deliver a message, or change the flags of one."""
     if store != "maildir":
         return
     name = chance.choice(NAMES)
     directory = root / "Maildir" / ("" if name == "INBOX" else f".{name}")
     if chance.random() < 0.5:
-        number = ledger.number()
+        number = book.number()
         temporary = directory / "tmp" / f"{number}.foreign"
         temporary.write_bytes(letter(number).replace(b"\r\n", b"\n"))
-        ledger.brought[number] += 1
+        book.note("brought", [number])
         os.rename(temporary, directory / "new" / f"{number}.foreign")
     elif files := sorted(os.listdir(directory / "cur")):
         file = chance.choice(files)
@@ -201,7 +103,7 @@ def change(root: Path, store: str, ledger: Ledger, chance: random.Random) -> Non
 def place(tmp_path: Path, store: str) -> str:
     if store == "mbox":
         return f"mbox:{tmp_path}/mail:INBOX={tmp_path}/inbox"
-    return f"maildir:{tmp_path}/Maildir"
+    return f"sqlite:{tmp_path}/mail.sqlite" if store == "sqlite" else f"maildir:{tmp_path}/Maildir"
 
 
 @pytest.fixture
@@ -221,45 +123,47 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("in_threads")
-@pytest.mark.parametrize(("store", "seed"), [("maildir", 1), ("maildir", 2), ("mbox", 3)])
+@pytest.mark.parametrize(("store", "seed"), [("maildir", 1), ("maildir", 2), ("mbox", 3), ("sqlite", 4)])
 def test_a_crowd_loses_nothing(tmp_path: Path, store: str, seed: int) -> None:
     chance = random.Random(seed)
-    ledger = Ledger()
-
-    async def member(number: int) -> Member:
-        each = Member(Client(place(tmp_path, store)), f"session {number}", ledger, random.Random(seed * 100 + number))
-        await each.select()
-        return each
-
-    async def live(each: Member) -> None:
-        for _ in range(COMMANDS):
-            await each.step()
-            await each.check()
+    book = Book()
+    where = place(tmp_path, store)
 
     async def dialogue() -> None:
-        first = Client(place(tmp_path, store))
-        for name in NAMES[1:]:
-            await first.ok(f"CREATE {name}")
-        members = [await member(number) for number in range(SESSIONS)]
+        members = await gathered(where, SESSIONS, book, seed)
         over = asyncio.Event()
-        others = [asyncio.create_task(disturb(tmp_path, store, ledger, chance, over)) for _ in range(2)]
+        others = [asyncio.create_task(disturb(tmp_path, store, book, chance, over)) for _ in range(2)]
         async with asyncio.TaskGroup() as group:
             for each in members:
-                group.create_task(live(each))
+                group.create_task(each.live(COMMANDS))
         over.set()
         await asyncio.gather(*others)
         await asyncio.sleep(2 * SOON / 1e9)
-        found: Counter[int] = Counter()
-        for name in NAMES:
-            await first.ok(f"SELECT {name}")
-            for line in await first.ok("UID FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]"):
-                found.update(map(int, _MARK.findall(line)))
-        for number in range(1, ledger.next + 1):
-            least = 0 if number in ledger.removed else ledger.brought[number]
-            most = ledger.brought[number] + ledger.perhaps[number]
-            assert least <= found[number] <= most, f"letter {number}: {found[number]} of {least} to {most}"
+        book.check(await letters_at(where))
         for each in members:
             await each.client.close()
-        await first.close()
 
     run(dialogue())
+
+
+@pytest.mark.parametrize("store", ["maildir", "mbox"])
+def test_a_crowd_that_is_killed_loses_nothing(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_OWN_CHANGE_NS", SOON)
+    book = Book()
+    where = place(tmp_path, store)
+    for seed in range(KILLED):
+        command = [sys.executable, "-m", "tests.imap.crowd", where, str(seed), str(book.next)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            for line, _ in zip(program.stdout, range(20 + 7 * seed), strict=False):
+                take(book, line)
+            program.kill()
+            for line in program.stdout:
+                take(book, line)
+        book.check(run(letters_at(where)))
+
+
+def take(book: Book, line: str) -> None:
+    """What the journal of a killed crowd says."""
+    what, *numbers = line.split()
+    book.note(what, map(int, numbers))
