@@ -53,8 +53,13 @@ LONG = (
     "smtpd",
     "dialogues",
     "milter",
+    "store",
+    "breach",
+    "mta_sts",
+    "imap",
+    "commands",
 )
-"""Folders whose files take long, most of all because they start whole instances.  They come first, so that in the end
+"""Folders whose files take long, as they start whole instances or wait.  They come first, so that in the end
 there are small files to keep all processes busy."""
 
 
