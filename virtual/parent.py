@@ -69,7 +69,7 @@ class ParentDelivery:
             try:
                 copied = await excerpt(request, self._base)
             except (OSError, EOFError) as error:
-                why = f"cannot read the queue file: {getattr(error, 'strerror', None) or error}"
+                why = f"cannot copy the message: {getattr(error, 'strerror', None) or error}"
                 for part in parts.values():
                     results |= {each.n: each for each in _put_off(request, part, why)}
             else:
