@@ -37,7 +37,9 @@ class EmlSource(FileSource):
         files = False
         for entry in self.entries(directory):
             if entry.is_dir(follow_symlinks=False):
-                self._walk(entry.path, f"{prefix}{DELIMITER}{level_of(entry.name)}" if prefix else level_of(entry.name))
+                name = f"{prefix}{DELIMITER}{level_of(entry.name)}" if prefix else level_of(entry.name)
+                if self.may_enter(entry.path, name):
+                    self._walk(entry.path, name)
             else:
                 files = files or entry.name == SIDECAR or is_eml(entry.name)
         if files:

@@ -12,8 +12,10 @@ from typing import Final
 
 from pillarbox.commands.mailbox_export_notes import ExportNotes
 from pillarbox.lib.store.content import FileContent
-from pillarbox.lib.store.interface import INBOX, MessageContent, NoteKind, StoreError, StoreUnavailable
+from pillarbox.lib.store.interface import DELIMITER, INBOX, MessageContent, NoteKind, StoreError, StoreUnavailable
 
+_DEEPEST: Final = 100
+"""Levels of directories."""
 _TOLD: Final = 100
 """Things passed over that are told one by one."""
 
@@ -47,6 +49,13 @@ class FileSource:
                 yield entry
             else:
                 self.pass_over(entry.path, "a symbolic link is not followed" if entry.is_symlink() else "it is no file")
+
+    def may_enter(self, path: str, prefix: str) -> bool:
+        """Whether the directory at `path`, in the mailbox `prefix`, is gone through; one that is not is told."""
+        if prefix.count(DELIMITER) < _DEEPEST:
+            return True
+        self.pass_over(path, "it lies too deep")
+        return False
 
     def pass_over(self, path: str, why: str) -> None:
         """To be told."""

@@ -48,7 +48,9 @@ class MboxSource(FileSource):
     def _walk(self, directory: str, prefix: str) -> None:
         for entry in self.entries(directory):
             if entry.is_dir(follow_symlinks=False):
-                self._walk(entry.path, f"{prefix}{level_of(entry.name.removesuffix(CHILDREN))}{DELIMITER}")
+                name = f"{prefix}{level_of(entry.name.removesuffix(CHILDREN))}{DELIMITER}"
+                if self.may_enter(entry.path, name):
+                    self._walk(entry.path, name)
             elif is_mbox(entry.path):
                 self._files[free_name(prefix + level_of(entry.name), self._files)] = entry.path
 

@@ -47,3 +47,8 @@ def _decode_run(run: str) -> str:
         return "&"
     text = run.replace(",", "/")
     return b64decode(text + "=" * (-len(text) % 4), validate=True).decode(_UTF_16)
+
+
+def is_unicode(name: str) -> bool:
+    """Whether a name can be had again from what is made of it: half a surrogate pair cannot."""
+    return not any(0xD800 <= ord(each) <= 0xDFFF for each in name)

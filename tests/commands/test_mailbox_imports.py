@@ -409,3 +409,53 @@ def test_a_uidvalidity_after_which_none_is_left_is_not_taken_over(tmp_path: Path
     for name in ("One", "Two", "Three"):
         store.create(name)
         assert 0 < store.status(name).uid_validity < 1 << 32
+
+
+TRAPS = [
+    "%(D800)",
+    "%0A",
+    "%00",
+    "a%2Fb",
+    "a.b",
+    "x" * 250,
+    "%(1F4A9)",
+    "\udcff",
+    "&2AA-",
+    "~",
+    "INBOX",
+    "inbox",
+    "%(E000)",
+]
+
+
+@pytest.mark.parametrize("kind", ["maildir", "mbox", "sqlite"])
+@pytest.mark.parametrize("form", ["eml", "mbox"])
+def test_names_of_every_kind_become_mailboxes(tmp_path: Path, kind: str, form: str) -> None:
+    for number, name in enumerate(TRAPS):
+        place = tmp_path / "tree" / (name if form == "eml" else f"d{number}")
+        place.mkdir(parents=True)
+        if form == "eml":
+            (place / "1.eml").write_bytes(TWO % number)
+        else:
+            (place / name).write_bytes(FROM + b"Subject: %d\n\ntext\n" % number)
+    said = mailbox("import", location(kind, tmp_path), tmp_path / "tree", "--format", form)
+    assert said.status == 0, said
+    found = everything(open_store(location(kind, tmp_path)))
+    assert sorted(re.findall(rb"Subject: (\d+)", found), key=int) == [b"%d" % each for each in range(len(TRAPS))]
+
+
+@pytest.mark.parametrize("form", ["eml", "mbox"])
+def test_a_tree_without_end_is_told(tmp_path: Path, form: str) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "one").write_bytes(FROM + b"Subject: 1\n\n")
+    (tmp_path / "tree" / "one.eml").write_bytes(b"Subject: 1\n\n")
+    here = os.open(tmp_path / "tree", os.O_RDONLY)
+    for _ in range(150):  # pytest could not remove more than Python can recurse
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    said = mailbox("import", location("sqlite", tmp_path), tmp_path / "tree", "--format", form)
+    assert said.status == 0 and "it lies too deep" in said.err
+    assert everything(open_store(location("sqlite", tmp_path))).count(b"Subject: 1") == 1

@@ -30,6 +30,8 @@ def canonical(name: str) -> str:
             raise BadMailboxName('a mailbox name in this store cannot contain "."')
         if any(character < " " or character == "\x7f" for character in level):
             raise BadMailboxName("a mailbox name cannot contain control characters")
+        if not mutf7.is_unicode(level):
+            raise BadMailboxName("the mailbox name is not valid Unicode")
     return DELIMITER.join(levels)
 
 

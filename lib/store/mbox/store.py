@@ -81,6 +81,8 @@ class MboxStore(Store):
                 raise BadMailboxName(f'a mailbox name cannot end with "{_CHILDREN}" or ".lock"')
             if any(character < " " or character == "\x7f" for character in level):
                 raise BadMailboxName("a mailbox name cannot contain control characters")
+            if not mutf7.is_unicode(level):
+                raise BadMailboxName("the mailbox name is not valid Unicode")
             if len(_on_disk(level)) > _NAME_LIMIT:
                 raise BadMailboxName("the mailbox name is too long")
         return DELIMITER.join(levels)
