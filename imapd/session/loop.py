@@ -64,7 +64,6 @@ class SessionLoop(AnsweringSession):
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
-        self._stopping = False
         self._bytes_in = 0
 
     async def serve(self, pending: bytes = b"") -> None:
@@ -108,7 +107,6 @@ class SessionLoop(AnsweringSession):
 
     def stop(self) -> None:
         """The service stops: the command under way is finished, then the client is told."""
-        self._stopping = True
         self._connection.interrupt(Stopping())
 
     async def _read(self) -> None:
@@ -213,8 +211,4 @@ class SessionLoop(AnsweringSession):
 
     async def idle(self) -> None:
         waker = IdleWaker(self._connection, self.config[IMAP_IDLE_NOTIFY_INTERVAL])
-        try:
-            await Idling(self, self._reader, self._read, waker, self.watcher).run()
-        finally:
-            if self._stopping:
-                self._connection.interrupt(Stopping())
+        await Idling(self, self._reader, self._read, waker, self.watcher).run()

@@ -5,6 +5,9 @@ What the store cannot say is for the next command that asks it; a client for whi
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from pillarbox.imapd.protocol import response
 from pillarbox.imapd.session.context import Session
 from pillarbox.imapd.session.notifier import TooMuch
@@ -15,26 +18,21 @@ from pillarbox.lib.store.interface import StoreError
 
 async def tell_events(session: Session, watcher: Watcher | None, *, idling: bool = False) -> None:
     """Tell what has happened, as far as the client wants to know.  Raises MailboxReplaced, StreamBroken."""
-    if session.notify is None:
-        return
-    if watcher is not None:
-        watcher.drain()
-    try:
-        await session.notify.look(idling=idling)
-    except TooMuch:
-        _overflow(session)
-    except StoreError as error:
-        log.warning(f"imap({session.username}): {error}")
+    if session.notify is not None:
+        await _told(session, watcher, session.notify.look(idling=idling))
 
 
 async def tell_own_change(session: Session, watcher: Watcher | None) -> None:
     """The session itself has changed something: the client knows."""
-    if session.notify is None:
-        return
+    if session.notify is not None:
+        await _told(session, watcher, session.notify.own_change())
+
+
+async def _told(session: Session, watcher: Watcher | None, look: Coroutine[Any, Any, None]) -> None:
     if watcher is not None:
         watcher.drain()
     try:
-        await session.notify.own_change()
+        await look
     except TooMuch:
         _overflow(session)
     except StoreError as error:

@@ -290,6 +290,44 @@ def test_what_others_do_while_an_own_change_is_looked_at_is_told(
     run(dialogue())
 
 
+def test_who_waits_when_the_service_stops_is_answered_first(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client, other = await ready(place(tmp_path, "maildir"))
+        with held("flock", tmp_path / "Maildir" / "pillarbox-index"):
+            await client.send(b"a STORE 1 +FLAGS.SILENT (\\Flagged)\r\nb NOOP\r\n")
+            for _ in range(TURNS):
+                await other.ok("NOOP")
+            client.session.stop()
+        lines = [await client.line() for _ in range(3)]
+        assert [line[:4] for line in lines] == [b"a OK", b"b OK", b"* BY"]
+        await client.close()
+        await other.close()
+
+    run(dialogue())
+
+
+def test_a_client_that_goes_while_its_session_waits_leaves_nothing_open(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        first, other = await ready(place(tmp_path, "maildir"))
+        before = len(os.listdir("/proc/self/fd"))
+        client = Client(place(tmp_path, "maildir"))
+        await client.ok("SELECT INBOX")
+        with held("flock", tmp_path / "Maildir" / "pillarbox-index"):
+            await client.send(b"a STORE 1 +FLAGS.SILENT (\\Flagged)\r\n")
+            for _ in range(TURNS):
+                await other.ok("NOOP")
+            gone = asyncio.create_task(client.close())
+            await other.ok("NOOP")
+            assert not gone.done()
+        await gone
+        assert len(os.listdir("/proc/self/fd")) <= before
+        assert b"\\Flagged" in (await first.ok("NOOP"))[0], "what had begun was not done"
+        await first.close()
+        await other.close()
+
+    run(dialogue())
+
+
 def test_a_large_mailbox_is_looked_at_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "LARGE", 2)
     here: list[bool] = []

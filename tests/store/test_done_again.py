@@ -22,6 +22,7 @@ from pillarbox.lib.store import locks, metadata, open_store, patience
 from pillarbox.lib.store.interface import DELETED, FLAGGED, INBOX, SEEN, Mailbox, Store, StoreError
 from pillarbox.lib.store.patience import Later, in_haste
 from pillarbox.lib.store.quota import Quota
+from pillarbox.lib.store.sql import sqlite
 
 MUCH: Final = Limits(1 << 30, 1000)
 
@@ -109,6 +110,9 @@ def held_at(monkeypatch: pytest.MonkeyPatch, place: int) -> Iterator[list[int]]:
     def blocking() -> None:
         raise BlockingIOError(errno.EAGAIN, "held")
 
+    def busy() -> None:
+        raise patience.busy("held")
+
     flock = fcntl.flock
 
     def flocked(fd: int, kind: int) -> None:
@@ -122,6 +126,7 @@ def held_at(monkeypatch: pytest.MonkeyPatch, place: int) -> Iterator[list[int]]:
         patch.setattr(locks, "try_dot_lock", partial(unless_held, locks.try_dot_lock, lambda: False))
         patch.setattr(fcntl, "fcntl", partial(unless_held, fcntl.fcntl, blocking))
         patch.setattr(fcntl, "flock", flocked)
+        patch.setattr(sqlite, "limit", lambda _: unless_held(lambda: 0, busy))
         yield came
 
 

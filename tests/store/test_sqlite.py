@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from pillarbox.lib.store.delivering import Delivery
 from pillarbox.lib.store.interface import INBOX, SEEN, MailboxBusy, MailboxNotFound, OverQuota, StoreUnavailable
 from pillarbox.lib.store.patience import Later, in_haste, waiting
 from pillarbox.lib.store.sql import sqlite
+from pillarbox.lib.store.sql import store as sql_store
 from pillarbox.lib.store.sql.sqlite import SqliteDatabase
 from pillarbox.lib.store.sql.store import SqlStore
 
@@ -34,6 +37,24 @@ def store(path: Path) -> Iterator[SqlStore]:
 
 def letter(subject: str) -> bytes:
     return f"Subject: {subject}\r\n\r\n".encode() + random.Random(subject).randbytes(20_000).replace(b"\n", b".")
+
+
+@pytest.mark.parametrize("hasty", [True, False])
+def test_what_is_done_is_done_where_no_room_can_be_given_back(
+    store: SqlStore, path: Path, monkeypatch: pytest.MonkeyPatch, hasty: bool
+) -> None:
+    store.create("A")
+    store.append("A", [letter("one")])
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        # Another one writes, just when the folder is gone.
+        monkeypatch.setattr(sql_store, "forget_beside", lambda *_: other.execute("BEGIN IMMEDIATE"))
+        if hasty:
+            in_haste(partial(store.delete, "A"))
+        else:
+            with waiting(0.01):
+                store.delete("A")
+        other.execute("ROLLBACK")
+    assert not store.exists("A")
 
 
 def test_only_the_owner_may_read_it(store: SqlStore, path: Path) -> None:

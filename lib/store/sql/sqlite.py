@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from pillarbox.lib.store.interface import OverQuota, StoreError, StoreUnavailable
+from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError, StoreUnavailable
 from pillarbox.lib.store.locks import LOCK_TIMEOUT, session_lock
 from pillarbox.lib.store.patience import busy, limit
 from pillarbox.lib.store.quota import Quota
@@ -192,8 +192,8 @@ class SqliteDatabase(Database):
             return self._file, others, connection.total_changes
 
     def shrink(self) -> None:
-        """Give some of the free pages back to the file system."""
-        with self._lock, failures(self._path):
+        """Give some of the free pages back to the file system; where another one writes, the next time."""
+        with contextlib.suppress(MailboxBusy), self._lock, failures(self._path):
             self._connected().executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
 
     # --- beside the tables

@@ -25,7 +25,7 @@ from pillarbox.lib.store.interface import (
 from pillarbox.lib.store.keeping import Identity, Restoring
 from pillarbox.lib.store.listing import entries
 from pillarbox.lib.store.notes import LIMIT
-from pillarbox.lib.store.patience import begun
+from pillarbox.lib.store.patience import give_way
 from pillarbox.lib.store.quota import DOMAIN_ROOT, FROM_FILE, MAILBOX_ROOT, Quota, Usage
 from pillarbox.lib.store.sql import pieces, tables
 from pillarbox.lib.store.sql.append import SqlAppender
@@ -116,8 +116,8 @@ class SqlStore(Store):
         if new.startswith(old + DELIMITER):
             raise NotPossible("a mailbox cannot be moved below itself")
         if old == INBOX:
+            give_way()
             self.create(new)
-            begun()
             with self.open(INBOX) as inbox:
                 inbox.move(list(inbox.messages.uids), new)
             return
