@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pillarbox.lib.store import open_store
 from pillarbox.lib.store.delivering import Delivery
 from pillarbox.lib.store.interface import FLAGGED, INBOX, SEEN, NotPossible, Store
 from pillarbox.lib.store.keeping import Identity, Kept
@@ -182,7 +183,6 @@ def test_its_own_uidvalidity_is_another_until_it_is_whole(store: Store) -> None:
 
 
 def test_the_modification_sequences_of_a_maildir_stay_ahead_without_its_index(tmp_path: Path) -> None:
-    from pillarbox.lib.store import open_store
 
     store = open_store(f"maildir:{tmp_path}")
     filling = store.restoring(INBOX, FORMER)
@@ -194,3 +194,18 @@ def test_the_modification_sequences_of_a_maildir_stay_ahead_without_its_index(tm
     (tmp_path / "pillarbox-index").unlink()
     with open_store(f"maildir:{tmp_path}").open(INBOX) as inbox:
         assert inbox.highest_modseq > told
+
+
+@pytest.mark.parametrize(
+    "left", [b"4 :hal", bytes(40) + b"4 :x\n", b"4 :x\0y\n", b"\n", b"4 P\xff :x\n5 :y\n"], ids=ascii
+)
+def test_what_a_power_loss_leaves_of_a_maildirs_list_is_cut_off(tmp_path: Path, left: bytes) -> None:
+    location = f"maildir:{tmp_path}/mail"
+    first = open_store(location).restoring(INBOX, FORMER)
+    assert stored(first.put([kept(uid, uidl=f"u{uid}") for uid in (1, 2, 3)]))
+    with open(tmp_path / "mail" / "pillarbox-restoring", "ab") as file:
+        file.write(left)
+    again = open_store(location).restoring(INBOX, FORMER, first.token)
+    assert stored(again.put([kept(uid) for uid in (3, 4, 5)]))
+    again.finish(FORMER)
+    assert [(uid, text) for uid, (text, *_) in seen(open_store(location)).items()] == [(n, str(n)) for n in range(1, 6)]

@@ -8,6 +8,7 @@ list in which they stand.
 from __future__ import annotations
 
 import os
+import re
 import time
 from array import array
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ from pillarbox.lib.store.uidvalidity import new_uid_validity, note_uid_validity
 from pillarbox.lib.system.files import sync_batch, sync_directory, write_all
 
 NAME: Final = "pillarbox-restoring"
+_LINE: Final = re.compile(rb"\d{1,10}(?: P[!-~]{1,70})? :[^\n\0]+\n")
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _APPEND: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -100,18 +102,20 @@ class MaildirRestoring(Restoring):
         return names
 
     def _take_up(self) -> None:
-        """Cut off half a line, and see how far an earlier process came."""
+        """Cut off what was not written to its end, and see how far an earlier process came.
+
+        Messages get their names after the lines are on the disk, so none has one that is cut off.
+        """
         fd = os.open(self._path, _APPEND, 0o600)
-        end = 0
         with open(fd, "rb") as file:
-            if not os.fstat(
-                fd
-            ).st_size:  # the name of a new file must outlast a power loss as what will stand in it does
-                sync_directory(self._directory)
+            if not os.fstat(fd).st_size:
+                sync_directory(self._directory)  # its name must outlast a power loss as what will stand in it does
+            end = 0
             for line in file:
-                if line.endswith(b"\n"):
-                    end += len(line)
-                    self._highest = max(self._highest, _uid_of(line))
+                if _LINE.fullmatch(line) is None:
+                    break
+                end += len(line)
+                self._highest = max(self._highest, _uid_of(line))
             os.ftruncate(fd, end)
 
     @property
