@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillarbox.lib.store import open_store, patience
+from pillarbox.lib.store.delivering import Delivery
 from pillarbox.lib.store.interface import ANSWERED, FLAGGED, INBOX, SEEN, Mailbox, MailboxBusy, Store, StoreUnavailable
-from pillarbox.lib.store.mbox import journal
+from pillarbox.lib.store.keeping import Identity, Kept
+from pillarbox.lib.store.mbox import append, journal
 from pillarbox.lib.store.mbox import mailbox as mbox
 from pillarbox.lib.store.mbox.parse import examine, find_messages
 from tests.store.holder import held
@@ -184,3 +187,34 @@ def test_any_bytes_are_messages_that_do_not_overlap(data: bytes) -> None:
 def test_messages_written_are_messages_found(bodies: list[str]) -> None:
     data = "".join(message("x", body + "\n") for body in bodies).encode()
     assert len(list(find_messages(data, 0, len(data)))) == len(bodies)
+
+
+def test_a_note_of_an_append_that_a_power_loss_brings_back_undoes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"mbox:{tmp_path}/mail")
+    store.append(INBOX, [b"Subject: 1\r\n\r\n"])
+    with monkeypatch.context() as patch:
+        patch.setattr(append, "remove", lambda path: None)
+        assert store.append(INBOX, [b"Subject: 2\r\n\r\n"]).uid == 2
+    assert list(tmp_path.rglob("*.append"))
+    with open_store(f"mbox:{tmp_path}/mail").open(INBOX) as inbox:
+        assert list(inbox.messages.uids) == [1, 2]
+    assert not list(tmp_path.rglob("*.append"))
+
+
+def test_under_given_uids_the_note_is_on_the_disk_before_the_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power loss between messages and index leaves messages that are stored again."""
+    synced: list[str] = []
+
+    def fsync(fd: int, real: Callable[[int], None] = os.fsync) -> None:
+        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        real(fd)
+
+    filling = open_store(f"mbox:{tmp_path}/mail").restoring(INBOX, Identity(77, 10))
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert filling.put([Kept(7, Delivery(lambda: [b"Subject: 7\r\n\r\n"]))]) == [None]
+    note = next(number for number, name in enumerate(synced) if ".append." in name)
+    assert note < synced.index("INBOX") and synced[note + 1] == ".pillarbox"

@@ -48,7 +48,9 @@ def append_messages(
     before = os.fstat(fd).st_size
     rows: list[Row] = []
     try:
-        note_append(file.append_note, fd, before, [from_line("", message.date) for message in messages])
+        lines = [from_line("", message.date) for message in messages]
+        # Who stores messages under given UIDs does it again after a power loss, and then they must not be there.
+        note_append(file.append_note, fd, before, lines, durable=uids is not None)
         os.lseek(fd, before, os.SEEK_SET)
         end = os.pread(fd, 2, max(0, before - 2))
         position = before

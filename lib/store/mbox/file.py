@@ -112,9 +112,10 @@ class MboxFile:
             try:
                 fcntl_lock(fd, exclusive=True)
                 recovered = journal.recover(fd, self.journal)
-                recovered = undo_append(fd, self.append_note) or recovered
                 state = Locked(fd, self._load())
                 self._index = None
+                known = state.index.size if state.index.inode == os.fstat(fd).st_ino else 0
+                recovered = undo_append(fd, self.append_note, known) or recovered
                 if recovered or not state.index.describes(os.fstat(fd)):
                     self._synchronise(state)
                 if state.dirty:
