@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from pillarbox.lib.store.interface import INBOX, SEEN, Mailbox, MessageContent, MessageGone, Store
+from pillarbox.lib.store.interface import INBOX, SEEN, Mailbox, MessageContent, MessageGone, Store, StoreUnavailable
 
 STORES_OWN = "%08Xu%08Xv"
 """The form of the unique-ids that stores make."""
@@ -33,6 +33,8 @@ class OpenMaildrop:
                 size = known if known >= 0 else mailbox.size(uid)
             except MessageGone:
                 continue  # removed since the snapshot was taken
+            except StoreUnavailable:
+                size = 0  # nobody can read it; RETR says why, and the others are there
             self._uids.append(uid)
             self._sizes.append(size)
 

@@ -71,6 +71,30 @@ def test_a_message_file_that_is_damaged_under_a_session_fails_alone(
         assert pop.quit().startswith(b"+OK")
 
 
+def made_a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("fault", [made_a_link, made_a_directory, made_a_fifo])
+def test_one_message_that_cannot_be_read_keeps_nobody_from_the_others(
+    tmp_path: Path, fault: Callable[[Path], None]
+) -> None:
+    for number in (1, 2, 3):
+        for part in ("cur", "new", "tmp"):
+            (tmp_path / "mail" / part).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mail" / "cur" / f"170000000{number}.x:2,").write_bytes(letter(number))
+    fault(tmp_path / "mail" / "cur" / "1700000002.x:2,")
+    with serving(open_store(place("maildir", tmp_path))) as client:
+        pop = Pop(client)
+        assert pop.stat()[0] == 3
+        with pytest.raises(poplib.error_proto):
+            pop.retr(2)
+        for number in (1, 3):
+            assert b"body of %d" % number in pop.retr(number)[1]
+        assert pop.quit().startswith(b"+OK")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
 def test_a_full_disk_is_told_at_quit_or_nothing_is_left_undone(tmp_path: Path) -> None:
     for kind in KINDS:
