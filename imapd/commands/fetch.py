@@ -15,7 +15,7 @@ from pillarbox.imapd.fetch.item import Column, Item, Literals, Message, Stream
 from pillarbox.imapd.fetch.uid import UID
 from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
-from pillarbox.imapd.session.context import Session
+from pillarbox.imapd.session.context import BROKEN_IN_A_ROW, Session
 from pillarbox.lib.store.apart import apart, patiently
 from pillarbox.lib.store.interface import SEEN, MessageGone, NoPermission, OverQuota, StoreError, StoreUnavailable
 from pillarbox.lib.store.patience import Later, in_haste
@@ -28,9 +28,6 @@ REMEMBERED = 500
 
 TOGETHER = 4
 """Neighbours from which on columns are quicker."""
-
-BROKEN_IN_A_ROW = 10
-"""Messages that cannot be read after which the store is taken to be away, not they."""
 
 
 class StreamBroken(Exception):

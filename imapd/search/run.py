@@ -9,10 +9,11 @@ from itertools import islice, repeat
 from typing import Final, TypeVar
 
 from pillarbox.imapd.fetch.header_fields import FIELD
+from pillarbox.imapd.protocol import response
 from pillarbox.imapd.search.key import Candidate, Key, Source, TextLook, View
 from pillarbox.imapd.search.summary import FIELD as SUMMARY
-from pillarbox.imapd.session.context import Session
-from pillarbox.lib.store.interface import MessageCache, MessageGone
+from pillarbox.imapd.session.context import BROKEN_IN_A_ROW, Session
+from pillarbox.lib.store.interface import MessageCache, MessageGone, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ async def search(
     """Call `found` for each message that matches, in the order of the mailbox.
 
     `wanted`: what `found` wants of the mailbox's cache (FIELD, SUMMARY).  What it raises as MessageGone takes the
-    message out of the result.
+    message out of the result; so does a message that cannot be read, of which the client is warned.
     `narrow` gives those of the positions to be looked at that are; it may refuse (CommandFailed).
     """
     looks = tuple(dict.fromkeys(key.texts()))
@@ -56,6 +57,7 @@ async def search(
     bound = key.bind(View(selected, session.saved_search, hints))
     indexes = narrow(range(selected.count) if bound.only is None else sorted(bound.only))
     reads = bound.cost > 0 or bool(wanted)
+    unreadable = in_a_row = 0
     for start in range(0, len(indexes), BLOCK):
         block = indexes[start : start + BLOCK]
         uids = selected.uids
@@ -68,11 +70,19 @@ async def search(
                 candidate = Candidate(source, index, uid, short, summary)
                 if bound.matches(candidate):
                     found(candidate)
+                in_a_row = 0
             except MessageGone:
                 pass
+            except StoreUnavailable:
+                unreadable += 1
+                in_a_row += 1
+                if in_a_row >= BROKEN_IN_A_ROW:
+                    raise
             if not step % STEP or bound.cost > HEADER_COST or (reads and short is None is summary):
                 await session.progress(step, len(indexes))
     selected.mailbox.cache.flush()
+    if unreadable:
+        session.send(response.status(b"*", b"NO", f"Messages that cannot be read are left out: {unreadable}."))
     if any(look.searches_text for look in looks):
         session.text_indexing.searched(session.store, selected)
 

@@ -36,6 +36,9 @@ TURN = 0.01
 PROGRESS_EVERY = 10.0
 """Seconds after which a client hears of a command that is still under way."""
 
+BROKEN_IN_A_ROW = 10
+"""Messages that cannot be read after which the store is taken to be away, not they."""
+
 TOLD = 64
 """Changes that a client is told of between two looks at the clock."""
 

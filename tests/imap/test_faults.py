@@ -119,6 +119,34 @@ def test_a_message_file_that_is_damaged_under_a_session_fails_alone(
     run(dialogue())
 
 
+@pytest.mark.parametrize("fault", [made_a_link, made_a_directory, made_a_fifo])
+def test_a_search_leaves_out_what_cannot_be_read_and_says_so(tmp_path: Path, fault: Callable[[Path], None]) -> None:
+    async def dialogue() -> None:
+        client = await filled(place("maildir", tmp_path))
+        fault(files(tmp_path)[1])
+        for command, answer in (
+            ("SEARCH BODY this", b"* SEARCH 1 3"),
+            ("SEARCH NOT BODY nowhere", b"* SEARCH 1 3"),
+            ("SORT (ARRIVAL) UTF-8 TEXT bob", b"* SORT 1 3"),
+        ):
+            lines = await client.ok(command)
+            assert answer in lines and b"* NO Messages that cannot be read are left out: 1." in lines, lines
+        await client.close()
+
+    run(dialogue())
+
+
+def test_a_search_of_a_store_that_is_away_fails(tmp_path: Path) -> None:
+    async def dialogue() -> None:
+        client = await filled(place("maildir", tmp_path), 12)
+        for path in files(tmp_path):
+            made_a_directory(path)
+        assert (await client.command("SEARCH BODY this"))[-1].startswith(b"NO [UNAVAILABLE]")
+        await client.close()
+
+    run(dialogue())
+
+
 @pytest.mark.parametrize(
     "name",
     [
