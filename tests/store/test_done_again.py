@@ -22,7 +22,8 @@ from pillarbox.lib.store import locks, metadata, open_store, patience
 from pillarbox.lib.store.interface import DELETED, FLAGGED, INBOX, SEEN, Mailbox, Store, StoreError
 from pillarbox.lib.store.patience import Later, in_haste
 from pillarbox.lib.store.quota import Quota
-from pillarbox.lib.store.sql import sqlite
+from pillarbox.lib.store.sql import pool, postgres, sqlite
+from tests.store.conftest import location
 
 MUCH: Final = Limits(1 << 30, 1000)
 
@@ -32,6 +33,7 @@ def opened(base: Path, kind: str) -> Store:
         "maildir": f"maildir:{base}/example.org/ann",
         "mbox": f"mbox:{base}/mail:INBOX={base}/inbox",
         "sqlite": f"sqlite:{base}/example.org/ann/mail.sqlite",
+        "pgsql": location(kind, base) if kind == "pgsql" else "",
     }[kind]
     return open_store(place, Quota(MUCH, MUCH, True, str(base)))
 
@@ -126,7 +128,8 @@ def held_at(monkeypatch: pytest.MonkeyPatch, place: int) -> Iterator[list[int]]:
         patch.setattr(locks, "try_dot_lock", partial(unless_held, locks.try_dot_lock, lambda: False))
         patch.setattr(fcntl, "fcntl", partial(unless_held, fcntl.fcntl, blocking))
         patch.setattr(fcntl, "flock", flocked)
-        patch.setattr(sqlite, "limit", lambda _: unless_held(lambda: 0, busy))
+        for database in (sqlite, postgres, pool):
+            patch.setattr(database, "limit", lambda _: unless_held(lambda: 0, busy))
         yield came
 
 
@@ -154,7 +157,6 @@ def outcome(case: Case, kind: str) -> object:
     return about
 
 
-@pytest.mark.parametrize("kind", ["maildir", "mbox", "sqlite"])
 @pytest.mark.parametrize("name", CALLS)
 def test_done_again_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str) -> None:
     before = outcome(ready(tmp_path / "before", kind), kind)
