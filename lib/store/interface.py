@@ -539,7 +539,8 @@ class Mailbox(ABC):
 
     @abstractmethod
     def expunge(self, uids: Collection[int]) -> tuple[int, ...]:
-        """Remove these messages for good; give the UIDs that went (gone ones included), ascending.
+        """Remove these messages for good; give the UIDs that went by this, ascending, which are not those that somebody
+        else had removed already.  All of them leave this snapshot.
 
         The caller chooses the messages, normally those with `DELETED`.  Raises NotPossible on a read-only view.
         """

@@ -437,16 +437,24 @@ class SharedStore(Store):
         if same and set("stw") <= set(rights):
             return inside.move(uids, name) if move else inside.copy(uids, name)
         copied = carry(inside, uids, store, name, lambda appender: GuardedAppender(appender, rights))
-        if move:
-            try:
-                inside.expunge(copied.source_uids)
-            except StoreError:
-                left = [new for old, new in zip(copied.source_uids, copied.uids, strict=True) if _is_there(inside, old)]
-                with suppress(StoreError):
-                    if left:
-                        store.take_back(name, left)
-                raise
-        return copied
+        return self._without_source(inside, copied, store, name) if move else copied
+
+    def _without_source(self, source: Mailbox, copied: Copied, store: Store, name: str) -> Copied:
+        """Remove what was copied from where it was; a copy of what somebody else was quicker to take is taken back."""
+        pairs = list(zip(copied.source_uids, copied.uids, strict=True))
+        went: Collection[int] = ()
+        try:
+            went = source.expunge(copied.source_uids)
+        except StoreError:
+            went = [uid for uid, _ in pairs if not _is_there(source, uid)]
+            raise
+        finally:
+            left = [new for old, new in pairs if old not in went]
+            with suppress(StoreError):
+                if left:
+                    store.take_back(name, left)
+        moved = [(old, new) for old, new in pairs if old in went]
+        return Copied(copied.uid_validity, tuple(old for old, _ in moved), tuple(new for _, new in moved))
 
     def watch_paths(self, name: str = "", *, notes: bool = False) -> tuple[str, ...]:
         if not name:

@@ -10,7 +10,7 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
 
 from pillarbox.lib.log import log
@@ -73,8 +73,11 @@ class Book:
 class Member(Believer):
     """One session of the crowd."""
 
-    def __init__(self, client: Client, name: str, book: Book, chance: random.Random) -> None:
+    def __init__(
+        self, client: Client, name: str, book: Book, chance: random.Random, names: Sequence[str] = NAMES
+    ) -> None:
         super().__init__(client, name)
+        self.names = names
         self.book = book
         self.chance = chance
         self.answers: Counter[bytes] = Counter()
@@ -88,7 +91,7 @@ class Member(Believer):
 
     async def select(self) -> None:
         self.messages = []
-        while not await self.ask(f"SELECT {self.chance.choice(NAMES)}"):
+        while not await self.ask(f"SELECT {self.chance.choice(self.names)}"):
             self.messages = []
 
     async def letters(self, numbers: str) -> list[int]:
@@ -112,14 +115,14 @@ class Member(Believer):
         match operation:
             case "append":
                 number = book.number()
-                if await self.ask(f"APPEND {chance.choice(NAMES)}", letter(number)):
+                if await self.ask(f"APPEND {chance.choice(self.names)}", letter(number)):
                     book.note("brought", [number])
             case "move":
-                await self.ask(f"MOVE {some} {chance.choice(NAMES)}")
+                await self.ask(f"MOVE {some} {chance.choice(self.names)}")
             case "copy":
                 if letters := await self.letters(some):
                     book.note("copy", letters)
-                    await self.ask(f"COPY {some} {chance.choice(NAMES)}")
+                    await self.ask(f"COPY {some} {chance.choice(self.names)}")
             case "expunge":
                 if letters := await self.letters(some):
                     book.note("remove", letters)
@@ -132,7 +135,7 @@ class Member(Believer):
             case "read":
                 await self.ask(f"FETCH {some} (BODY.PEEK[])", expunges=False)
             case "status":
-                await self.ask(f"STATUS {chance.choice(NAMES)} (MESSAGES UNSEEN)")
+                await self.ask(f"STATUS {chance.choice(self.names)} (MESSAGES UNSEEN)")
             case "noop":
                 await self.ask("NOOP")
             case "select":
@@ -162,11 +165,10 @@ async def gathered(location: str, count: int, book: Book, seed: int) -> list[Mem
     return members
 
 
-async def letters_at(location: str) -> Counter[int]:
-    """How often each letter is there now."""
-    client = Client(location)
+async def letters_at(client: Client, names: Sequence[str] = NAMES) -> Counter[int]:
+    """How often each letter is there now.  The client goes."""
     found: Counter[int] = Counter()
-    for name in NAMES:
+    for name in names:
         await client.ok(f"SELECT {name}")
         for line in await client.ok("UID FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]"):
             found.update(map(int, MARK.findall(line)))

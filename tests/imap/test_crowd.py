@@ -22,8 +22,10 @@ import pytest
 from pillarbox.lib.store import apart, patience
 from pillarbox.lib.store.locks import fcntl_lock
 from pillarbox.lib.store.maildir import intake, mailbox, scan, sync
-from tests.imap.crowd import NAMES, Book, gathered, letter, letters_at
-from tests.imap.dialogue import run
+from pillarbox.lib.store.shared import OTHERS
+from tests.imap.crowd import NAMES, Book, Member, gathered, letter, letters_at
+from tests.imap.dialogue import Client, run
+from tests.imap.test_acl import client as account
 
 SESSIONS: Final = 4
 COMMANDS: Final = 40
@@ -48,8 +50,9 @@ async def disturb(root: Path, store: str, book: Book, chance: random.Random, ove
 def held(root: Path, store: str, chance: random.Random) -> Iterator[None]:
     """A lock, if it is to be had."""
     name = chance.choice(NAMES)
-    if store == "maildir":
-        directory = root / "Maildir" / ("" if name == "INBOX" else f".{name}")
+    if store in ("maildir", "shared"):
+        home = root / "Maildir" if store == "maildir" else root / "example.org" / chance.choice(("ann", "bob"))
+        directory = home / ("" if name == "INBOX" else f".{name}")
         kind, path = chance.choice(
             [("flock", directory / "pillarbox-index"), ("dot", directory / "dovecot-uidlist.lock"), ("none", directory)]
         )
@@ -139,7 +142,42 @@ def test_a_crowd_loses_nothing(tmp_path: Path, store: str, seed: int) -> None:
         over.set()
         await asyncio.gather(*others)
         await asyncio.sleep(2 * SOON / 1e9)
-        book.check(await letters_at(where))
+        book.check(await letters_at(Client(where)))
+        for each in members:
+            await each.client.close()
+
+    run(dialogue())
+
+
+@pytest.mark.usefixtures("in_threads")
+@pytest.mark.parametrize("seed", [7, 10])
+def test_a_crowd_of_two_accounts_loses_nothing(tmp_path: Path, seed: int) -> None:
+    """Bob moves messages from and to the mailboxes that Ann shares with him, while she does."""
+    chance = random.Random(seed)
+    book = Book()
+    ann, bob = "ann@example.org", "bob@example.org"
+    hers = [f'"{OTHERS}/{ann}/{name}"' for name in ("A", "B")]
+
+    async def member(number: int) -> Member:
+        who, names = ((ann, NAMES), (bob, ("INBOX", *hers)))[number % 2]
+        each = Member(account(tmp_path, who), f"{who} {number}", book, random.Random(seed * 100 + number), names)
+        await each.select()
+        return each
+
+    async def dialogue() -> None:
+        first = account(tmp_path, ann)
+        for name in ("A", "B"):
+            await first.ok(f"CREATE {name}")
+            await first.ok(f"SETACL {name} {bob} lrswite")
+        members = [await member(number) for number in range(SESSIONS)]
+        over = asyncio.Event()
+        others = [asyncio.create_task(disturb(tmp_path, "shared", book, chance, over)) for _ in range(2)]
+        async with asyncio.TaskGroup() as group:
+            for each in members:
+                group.create_task(each.live(COMMANDS))
+        over.set()
+        await asyncio.gather(*others)
+        book.check(await letters_at(first) + await letters_at(account(tmp_path, bob), ("INBOX",)))
         for each in members:
             await each.client.close()
 
@@ -160,7 +198,11 @@ def test_a_crowd_that_is_killed_loses_nothing(tmp_path: Path, store: str, monkey
             program.kill()
             for line in program.stdout:
                 take(book, line)
-        book.check(run(letters_at(where)))
+        run(checked(book, where))
+
+
+async def checked(book: Book, where: str) -> None:
+    book.check(await letters_at(Client(where)))
 
 
 def take(book: Book, line: str) -> None:

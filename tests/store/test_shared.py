@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pillarbox.lib.store import guarded, metadata, open_store
+from pillarbox.lib.store import guarded, metadata, open_store, shared
 from pillarbox.lib.store.acl import Viewer
 from pillarbox.lib.store.interface import (
     ALL_RIGHTS,
     DELETED,
     FLAGGED,
     SEEN,
+    Copied,
     Mailbox,
     MailboxNotFound,
     NoPermission,
@@ -306,6 +308,30 @@ def test_messages_are_copied_and_moved_from_account_to_account(world: World) -> 
         bob.transfer(inbox, [1, 2], BOX, move=True)
         assert not inbox.messages.uids
     assert world.store(ANN).status("Box").messages == 2
+
+
+@pytest.mark.parametrize("kind", ["maildir", "sqlite"])
+def test_a_message_that_two_move_at_once_is_moved_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    world.kinds[ANN] = kind
+    bob, other = world.share(ALL_RIGHTS), world.store(BOB)
+    world.store(ANN).append("Box", MESSAGE)
+    carry = shared.carry
+
+    def others_are_quicker(*arguments: Any) -> Copied:
+        copied = carry(*arguments)
+        monkeypatch.undo()
+        with other.open(BOX) as quick:
+            assert other.transfer(quick, [2], "INBOX", move=True).source_uids == (2,)
+        return copied
+
+    monkeypatch.setattr(shared, "carry", others_are_quicker)
+    with bob.open(BOX) as mailbox:
+        moved = bob.transfer(mailbox, [1, 2], "INBOX", move=True)
+        assert moved.source_uids == (1,) and len(moved.uids) == 1
+        assert not mailbox.messages.uids
+    assert bob.status("INBOX").messages == 2
 
 
 def test_a_copy_that_fails_leaves_nothing(world: World) -> None:

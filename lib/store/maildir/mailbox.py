@@ -226,8 +226,8 @@ class MaildirMailbox(MaildirView):
                         continue
                     stored = self._remove(changes, uid, counted)
                     changes.add(Record(GONE, uid))
-                    removed.append(uid)
                     if stored is not None:
+                        removed.append(uid)
                         size += stored
                         messages += 1
         except OSError as error:

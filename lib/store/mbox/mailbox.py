@@ -228,8 +228,9 @@ class MboxMailbox(Mailbox):
             return ()
         patience.give_way()  # the file is written anew
         with self._file.locked() as state:
+            there = wanted.intersection(row.uid for row in state.index.rows)
             self._remove(state, wanted)
-        return tuple(sorted(wanted))
+        return tuple(sorted(there))
 
     def _remove(self, state: Locked, wanted: set[int]) -> None:
         unseen = self._seen is None or self._file.stamp() != self._seen

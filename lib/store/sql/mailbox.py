@@ -436,7 +436,7 @@ class SqlMailbox(Mailbox):
         self.messages.remove(wanted)
         if cleared:
             self._database.shrink()
-        return tuple(wanted)
+        return tuple(uid for uid, *_ in rows)
 
     def _rows(self, transaction: Transaction, uids: Sequence[int]) -> list[tuple[int, int, str, int, int]]:
         """(uid, flags, keywords, size, body) of the messages among these that are there, ascending."""
