@@ -1,18 +1,21 @@
 """The parent: takes requests, and has each recipient's steps done by whom they belong to (`delivery`, `identities`).
 
 It runs as root where the suite does, so it does little: it reads no alias, no file of a user and no message.
+What its children get of a message is a copy (`lib.delivery.excerpt`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 from pillarbox.lib.address import AddressSyntaxError, parse_mailbox, split_extension
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.auth import AUTH_SYSTEM_MAIL
-from pillarbox.lib.config.parameters.general import RECIPIENT_DELIMITER
+from pillarbox.lib.config.parameters.general import QUEUE_DIRECTORY, RECIPIENT_DELIMITER
 from pillarbox.lib.config.parameters.local import MAILBOX_COMMAND_MAPS
 from pillarbox.lib.delivery import BOUNCED, DEFERRED, DeliveryRecipient, DeliveryRequest, Result, log_result
+from pillarbox.lib.delivery.excerpt import excerpt
 from pillarbox.lib.log import log
 from pillarbox.lib.process.children import ChildFailed
 from pillarbox.lib.store.kinds import load
@@ -49,13 +52,17 @@ class LocalDelivery:
 
     async def deliver(self, request: DeliveryRequest) -> tuple[Sequence[Result], str]:
         """Deliver to each recipient of a request."""
-        results = []
-        for recipient in request.recipients:
-            outcomes = await self._recipient(request, recipient)
-            for outcome in outcomes:
-                log_result(request, recipient, outcome.result(recipient))
-            results.append(combined(outcomes).result(recipient))
-        return results, ""
+        try:
+            copied = await excerpt(request, self._config[QUEUE_DIRECTORY])
+        except (OSError, EOFError) as error:
+            why = f"cannot read the queue file: {getattr(error, 'strerror', None) or error}"
+            outcome = Outcome(DEFERRED, "4.3.0", why)
+            return [_reported(request, recipient, [outcome]) for recipient in request.recipients], ""
+        with closing(copied):
+            return [
+                _reported(request, recipient, await self._recipient(copied, recipient))
+                for recipient in request.recipients
+            ], ""
 
     async def _recipient(self, request: DeliveryRequest, recipient: DeliveryRecipient) -> list[Outcome]:
         try:
@@ -84,3 +91,9 @@ class LocalDelivery:
             user, extension = address.local, None  # a user's name may contain the delimiter
         delimiter = address.local[len(user)] if extension is not None else ""
         return message_of(request, recipient, user.lower(), extension or "", f"{delimiter}@{address.domain}")
+
+
+def _reported(request: DeliveryRequest, recipient: DeliveryRecipient, outcomes: list[Outcome]) -> Result:
+    for outcome in outcomes:
+        log_result(request, recipient, outcome.result(recipient))
+    return combined(outcomes).result(recipient)

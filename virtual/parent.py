@@ -16,6 +16,7 @@ from pillarbox.lib.clients.lookup import AsyncLookupClient
 from pillarbox.lib.config import Config
 from pillarbox.lib.config.parameters.virtual import VIRTUAL_MAILBOX_BASE
 from pillarbox.lib.delivery import DEFERRED, DeliveryRecipient, DeliveryRequest, Result, log_result
+from pillarbox.lib.delivery.excerpt import excerpt
 from pillarbox.lib.hosted.mailboxes import Finding, Found
 from pillarbox.lib.hosted.making import make_place
 from pillarbox.lib.hosted.owners import MailboxOwner, Owners, usual_owner
@@ -24,7 +25,6 @@ from pillarbox.lib.log import log
 from pillarbox.lib.process.children import ChildFailed
 from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.virtual.crew import Crew
-from pillarbox.virtual.excerpt import excerpt
 from pillarbox.virtual.filing import RELAY, failed
 
 Addressed = tuple[DeliveryRecipient, Found]

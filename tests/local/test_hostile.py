@@ -11,14 +11,15 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from pillarbox.lib.delivery.excerpt import SMALL
 from pillarbox.lib.log import log
 from pillarbox.local import deliverer
-from pillarbox.local.steps import Outcome, Report
+from pillarbox.local.steps import Message, Outcome, Report
 from tests.local.conftest import FIRST_UID, House, needs_root
 
 pytestmark = needs_root
@@ -305,3 +306,38 @@ class TestAChildThatWasBrokenInto:
     def test_fills_no_memory(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         self.report(monkeypatch, forward=["x@far.example"] * 20_000)
         assert one(house, "ann@example.com") == ("deferred", "4.3.0", "local delivery process failed")
+
+
+@pytest.mark.parametrize("size", [20, SMALL + 1])
+def test_a_child_has_nothing_of_the_queue_file(house: House, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Neither can it claim that others have the message, nor unlock it, nor see who they are, nor change it."""
+    seen = house.path / "ann" / "seen"
+
+    def user(self: deliverer.Deliverer, message: Message, command: str, **_: object) -> Report:
+        said = os.pread(message.fd, 1 << 22, 0)
+        for way in (
+            lambda: os.write(message.fd, b"changed"),
+            lambda: os.write(os.open(f"/proc/self/fd/{message.fd}", os.O_RDWR), b"changed"),
+        ):
+            with suppress(OSError):
+                way()
+        unchanged = os.pread(message.fd, 1 << 22, 0) == said
+        seen.write_bytes(b"%d %d %d " % (os.getuid(), os.fstat(message.fd).st_nlink, unchanged) + said)
+        return Report([Outcome.sent("delivered")])
+
+    monkeypatch.setattr(deliverer.Deliverer, "user", user)
+    content = b"x" * (size - 1) + b"\n"
+    assert one(house, "ann@example.com", content=content)[0] == "sent"
+    before = len(os.listdir("/proc/self/fd"))
+    assert one(house, "ann@example.com", content=content)[0] == "sent"
+    assert seen.read_bytes() == b"%d 0 1 " % FIRST_UID + content
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_queue_file_that_is_too_short_makes_mail_wait(house: House) -> None:
+    class Short(bytes):
+        def __len__(self) -> int:
+            return 1000
+
+    status, dsn, text = one(house, "ann@example.com", content=Short(b"x\n"))
+    assert (status, dsn) == ("deferred", "4.3.0") and "queue file is shorter" in text

@@ -17,6 +17,7 @@ import pytest
 
 from pillarbox.lib.config import Config
 from pillarbox.lib.delivery import Content, DeliveryRecipient, DeliveryRequest, Result
+from pillarbox.lib.delivery.excerpt import SMALL
 from pillarbox.lib.delivery.request import parse_request, passed_on
 from pillarbox.lib.hosted.mailboxes import Found
 from pillarbox.lib.hosted.owners import MailboxOwner
@@ -28,7 +29,6 @@ from pillarbox.lib.queue.claims import _claimed, claim
 from pillarbox.virtual import crew as module
 from pillarbox.virtual import parent as parent_module
 from pillarbox.virtual.crew import MOST_CONNECTIONS, Crew
-from pillarbox.virtual.excerpt import SMALL
 from pillarbox.virtual.filtering import SERVICE
 from pillarbox.virtual.parent import ParentDelivery
 

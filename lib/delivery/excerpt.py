@@ -1,8 +1,8 @@
-"""What a child gets of a message: a copy of its content, and nothing of the queue file.
+"""What a process with a user's rights gets of a message: a copy of its content, and nothing of the queue file.
 
 Who has a queue file open may claim that any of its recipients is done (`lib.queue.claims`), lets go of the message's
 lock for all who share the descriptor, and reads who else gets the message.  So a child gets a file of its own, which
-belongs to nobody and has no name; claims are made by the parent, for results that it has checked.
+belongs to nobody and has no name; claims are made by its parent, for results that it has checked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import tempfile
 from dataclasses import replace
 from typing import Final
 
-from pillarbox.lib.delivery import Content, DeliveryRequest
+from pillarbox.lib.delivery.content import Content
+from pillarbox.lib.delivery.request import DeliveryRequest
 
 SMALL: Final = 1 << 20
 """Octets of a message whose copy is in memory; that of a larger one is a file without a name."""
