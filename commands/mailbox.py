@@ -52,7 +52,6 @@ from pillarbox.commands.mailbox_targets import EmlTarget, MboxTarget, StoreTarge
 from pillarbox.commands.mailbox_transfer import Moved, Stopped, Transfer
 from pillarbox.commands.options import printable
 from pillarbox.lib.config import Config
-from pillarbox.lib.store.index import base
 from pillarbox.lib.store.interface import MailboxBusy, OverQuota, StoreError
 
 USAGE: Final = (
@@ -65,8 +64,6 @@ USAGE: Final = (
 )
 PROGRAM: Final = "pillarbox mailbox"
 JOURNAL: Final = ".pillarbox-journal"
-_COLUMNS: Final = 32 << 20
-"""Octets of an index's columns that are held: those of a million messages."""
 _INTERRUPTED: Final = 130
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -162,8 +159,6 @@ def _transfer(config: Config | None, verb: str, words: list[str], options: dict[
     with owner_of(writes):
         os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
         journal = Journal(place, source.name, target.name)
-    # This process works through one mailbox after the other, and is not one of many: the columns of a large one stay.
-    base.MEMORY = _COLUMNS  # type: ignore[misc]
     transfer = Transfer(
         source,
         target,

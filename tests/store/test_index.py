@@ -18,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pillarbox.lib.store import open_store
+from pillarbox.lib.store.index import base as base_module
 from pillarbox.lib.store.index import layout, live
 from pillarbox.lib.store.index.base import Columns, build
 from pillarbox.lib.store.index.file import NAME, Writer, peek
 from pillarbox.lib.store.index.layout import FLAGS, GONE, NEW, Record, Row, State
+from pillarbox.lib.store.index.table import Table
 from pillarbox.lib.store.interface import DELETED, FLAGGED, INBOX, SEEN, Mailbox, Store
 from pillarbox.lib.store.maildir import scan
 from tests.store.dying import dies_at
@@ -594,6 +596,36 @@ def test_every_octet_of_a_file_is_under_a_sum(tmp_path: Path, example: bytes) ->
             for name in layout.COLUMNS:
                 base.column(name)
         assert (peek(str(tmp_path)) is None) == (place < layout.HEADER_SIZE)
+
+
+def test_rows_of_columns_that_do_not_fit_are_read_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mailbox whose columns push each other out of memory is not read whole for each of its messages."""
+    count = 70_000
+    rows = [(uid, Row(uid % 32, uid * 3, uid * 5, uid / 2, b"%d.h:2," % uid)) for uid in range(2, 2 * count + 2, 2)]
+    columns = Columns.of(rows)
+    state = columns.state(State(uid_next=2 * count + 1, modseq=9 * count))
+    path = tmp_path / NAME
+    path.write_bytes(build(columns, state, uid_validity=3, guid=b"abc", floor=7))
+    monkeypatch.setattr(base_module, "MEMORY", 1 << 20)
+    opened = live.Base.open(str(path))
+    table = Table(opened)
+    for uid, row in rows[:3]:
+        assert table.row(uid) == row
+    read: list[int] = []
+    whole = opened.read
+
+    def counted(offset: int, length: int) -> bytes:
+        read.append(length)
+        return whole(offset, length)
+
+    monkeypatch.setattr(opened, "read", counted)
+    wanted = rows[:: count // 500]
+    assert [table.row(uid) for uid, _ in wanted] == [row for _, row in wanted]
+    assert [table.facts(uid) for uid, _ in wanted] == [(row.mark, row.modseq) for _, row in wanted]
+    assert sum(read) < 1 << 20
+    os.truncate(path, layout.HEADER_SIZE)
+    with pytest.raises(layout.Damaged):
+        table.row(rows[-1][0])
 
 
 # --- looks that are due

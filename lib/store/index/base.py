@@ -62,6 +62,7 @@ class Base:
         self._data = data
         self._serial = next(_serials)
         self._own: dict[str, memoryview] = {}
+        self._checked: set[str] = set()  # large columns whose sum was right
         self.damaged = False
         """A column was not what was written."""
         self.identity = identity
@@ -132,7 +133,10 @@ class Base:
         column = cast("memoryview", memoryview(data).cast(CODES[name]))  # type: ignore[call-overload]
         if self._fd < 0:
             self._own[name] = column
-        elif size <= MEMORY:
+            return column
+        if size > SMALL:
+            self._checked.add(name)
+        if size <= MEMORY:
             _kept.columns[key] = column
             _kept.size += size
             while _kept.size > MEMORY:
@@ -140,9 +144,28 @@ class Base:
                 _kept.size -= _kept.columns.pop(oldest).nbytes
         return column
 
+    def value(self, name: str, place: int) -> Any:
+        """What stands in one of the columns at row `place`.  Raises Damaged.
+
+        One of a large mailbox that had to make way is not read whole for it again: the file has been looked at, and
+        is never changed.
+        """
+        column = _kept.columns.get((self._serial, name))
+        if column is not None:
+            return column[place]
+        if name not in self._checked:
+            return self.column(name)[place]
+        offset, size = self._spans[name]
+        width = size // self.count
+        data = self.read(offset + width * place, width)
+        if len(data) != width:
+            self.damaged = True
+            raise Damaged("the mailbox's index was cut short; it is made anew")
+        return memoryview(data).cast(CODES[name])[0]  # type: ignore[call-overload]
+
     def uid(self, place: int) -> int:
         """The UID of row `place`."""
-        uid: int = self.column("uids")[place]
+        uid: int = self.value("uids", place)
         return uid
 
     @property
@@ -173,8 +196,8 @@ class Base:
     def row(self, place: int, *, named: bool = True) -> Row:
         """All of row `place`; without its name where that is not wanted."""
         return Row(
-            self.column("marks")[place],
-            self.column("modseqs")[place],
+            self.value("marks", place),
+            self.value("modseqs", place),
             self._fact("sizes", place),
             self._fact("dates", place),
             self.name(place) if named else b"",
@@ -183,7 +206,7 @@ class Base:
     def _fact(self, name: str, place: int) -> Any:
         """What can be found out again where it is lost."""
         try:
-            return self.column(name)[place]
+            return self.value(name, place)
         except Damaged:
             return -1
 

@@ -116,7 +116,7 @@ class Table:
         if row is not None:
             return row.mark, row.modseq
         place = self._place(uid)
-        return (self.base.column("marks")[place], self.base.column("modseqs")[place]) if place >= 0 else None
+        return (self.base.value("marks", place), self.base.value("modseqs", place)) if place >= 0 else None
 
     @property
     def last_uid(self) -> int:
