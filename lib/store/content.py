@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pillarbox.lib.store.interface import MessageContent, StoreUnavailable
-from pillarbox.lib.store.lines import CHUNK, ToCRLF, WireCounter, plain_header, to_crlf
+from pillarbox.lib.store.lines import CHUNK, ToCRLF, WireCounter, plain_header, to_crlf, whole_lines
 
 PIECE: Final = 48 * 1024
 """Bytes read at once for the wire.
@@ -86,7 +86,7 @@ class FileContent(MessageContent):
             if end >= 0:
                 return text[: end + 4]
             step = min(step * 2, CHUNK)
-        return text[: text.rfind(b"\r\n", 0, limit) + 2]
+        return whole_lines(text, limit)
 
     def chunks(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         end = self.size if length is None else min(self.size, start + length)

@@ -38,6 +38,12 @@ def plain_header(beginning: bytes) -> bytes | None:
     return b"\r\n" if head[0] == 10 else head.replace(b"\n", b"\r\n")
 
 
+def whole_lines(text: bytes, limit: int) -> bytes:
+    """The lines of a text, with CRLF, that end within its first `limit` octets."""
+    end = text.rfind(b"\r\n", 0, limit)
+    return text[: end + 2] if end >= 0 else b""
+
+
 class ToLF:
     """Turns CRLF into LF in a stream of pieces."""
 

@@ -193,6 +193,13 @@ def test_content_comes_back_octet_by_octet(store: Store, kind: str, text: bytes)
         assert content.read().startswith(content.header())
 
 
+@pytest.mark.parametrize("begins", [b"", b"A: b\r\n"])
+def test_a_header_without_end_is_as_many_lines_as_may_be_read(store: Store, begins: bytes) -> None:
+    uid = store.append(INBOX, [begins, b"x" * (2 << 20), b"\r\n\r\n"]).uid
+    with store.open(INBOX) as inbox, inbox.read(uid) as content:
+        assert content.header() == begins
+
+
 def test_uids_ascend_and_are_never_used_again(store: Store, reopen: Reopen) -> None:
     first, second = add(store, "one", "two")
     with store.open(INBOX) as inbox:

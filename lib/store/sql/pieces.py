@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pillarbox.lib.store.interface import MessageContent, MessageGone, StoreUnavailable
-from pillarbox.lib.store.lines import CHUNK
+from pillarbox.lib.store.lines import CHUNK, whole_lines
 from pillarbox.lib.store.sql.database import Database, Transaction
 from pillarbox.lib.store.sql.objects import SEGMENT
 
@@ -291,11 +291,10 @@ class SqlContent(MessageContent):
                 return b"\r\n"
             end = text.find(b"\r\n\r\n", search_from)
             if end >= 0:
-                text = text[: end + 4]
-                break
+                return text[: end + 4]
             if len(text) >= limit:
-                break
-        return text if len(text) <= limit else text[: text.rfind(b"\r\n", 0, limit) + 2]
+                return whole_lines(text, limit)
+        return text
 
     def chunks(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         end = self.size if length is None else min(self.size, start + length)
