@@ -14,7 +14,7 @@ from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.session.context import Session
 from pillarbox.imapd.session.selected import Selected, split_flags
 from pillarbox.lib.store.apart import patiently
-from pillarbox.lib.store.interface import FlagChange, MessageState
+from pillarbox.lib.store.interface import FlagChange, MessageState, StoreError
 
 AT_ONCE = 500
 """Messages whose flags are changed in one call of the store; between calls other sessions have their turn."""
@@ -64,9 +64,16 @@ def parse(syntax: Syntax) -> Action:
         for start in range(0, len(uids), AT_ONCE):
             some = uids[start : start + AT_ONCE]
             before = states_of(selected, some) if silent else {}
-            done = await patiently(
-                partial(selected.mailbox.set_flags, some, change, flags, keywords, unchanged_since=unchanged_since)
-            )
+            highest = selected.mailbox.highest_modseq
+            try:
+                done = await patiently(
+                    partial(selected.mailbox.set_flags, some, change, flags, keywords, unchanged_since=unchanged_since)
+                )
+            except StoreError:
+                for state in states_of(selected, some).values():
+                    if state.modseq > highest:  # it was changed before another one failed
+                        session.send(selected.flags_line(selected.index(state.uid) or 0, state, syntax.by_uid))
+                raise
             missing += len(some) - len(done.states) - len(done.modified)
             modified += done.modified
             session.send_all(selected.keyword_lines())

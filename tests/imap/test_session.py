@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pillarbox.lib.store.interface import Changes, StoreUnavailable
+from pillarbox.lib.store.maildir.mailbox import MaildirMailbox
 from tests.imap.dialogue import MESSAGE, Client, location, run
 
 
@@ -649,6 +652,25 @@ def test_client_that_vanishes_leaves_no_descriptor_open(tmp_path: Path) -> None:
         await client.ok("FETCH 1 BODY[]")
         await client.close()
         assert len(os.listdir("/proc/self/fd")) <= before
+
+    run(dialogue())
+
+
+def test_flags_that_were_changed_before_a_failure_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change = MaildirMailbox._change_flags
+
+    def broken(self: MaildirMailbox, changes: Any, uid: int, *rest: Any) -> bool:
+        if uid == 2:
+            raise OSError(errno.EIO, "broken")
+        return change(self, changes, uid, *rest)
+
+    async def dialogue() -> None:
+        client = await filled(tmp_path)
+        monkeypatch.setattr(MaildirMailbox, "_change_flags", broken)
+        lines = await client.command("STORE 1:3 +FLAGS.SILENT (\\Flagged)")
+        assert [line[:13] for line in lines[:-1]] == [b"* 1 FETCH (FL"] and b"\\Flagged" in lines[0]
+        assert tagged(lines).startswith(b"NO")
+        await client.close()
 
     run(dialogue())
 
