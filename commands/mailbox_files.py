@@ -13,6 +13,7 @@ from typing import Final
 from pillarbox.commands.mailbox_export_notes import ExportNotes
 from pillarbox.lib.store.content import FileContent
 from pillarbox.lib.store.interface import DELIMITER, INBOX, MessageContent, NoteKind, StoreError, StoreUnavailable
+from pillarbox.lib.system.files import READING
 
 _DEEPEST: Final = 100
 """Levels of directories."""
@@ -79,8 +80,7 @@ def open_inside(path: str, *, named: bool = False) -> int:
 
     Raises StoreUnavailable, OSError.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    fd = os.open(path, flags if named else flags | os.O_NOFOLLOW)
+    fd = os.open(path, READING & ~os.O_NOFOLLOW if named else READING)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise StoreUnavailable(f"{path} is no file")

@@ -76,7 +76,6 @@ class Journal:
             for number, line in enumerate(file):
                 if not line.endswith(b"\n"):
                     break
-                end += len(line)
                 try:
                     entry = json.loads(line)
                     if number == 0 and entry != head:
@@ -86,7 +85,10 @@ class Journal:
                     if number:
                         self._take(entry)
                 except (ValueError, KeyError, TypeError, AttributeError):
+                    if number and not file.read(1):
+                        break  # the line that was being written when the power was lost
                     raise ForeignJournal(f"{self.path} is no journal of a transfer") from None
+                end += len(line)
         os.ftruncate(self._fd, end)
         if not end:
             self._write(head)

@@ -516,3 +516,17 @@ def test_a_link_of_somebody_leads_root_to_nothing_that_is_not_theirs(tmp_path: P
     assert not (tmp_path / "sqlite").exists() or not rows(open_store(location("sqlite", tmp_path)))
     os.chown(link, 0, 0, follow_symlinks=False)
     assert mailbox("convert", source, location("sqlite", tmp_path), "--journal", tmp_path / "journal").status == 0
+
+
+@pytest.mark.parametrize("left", [b'{"done": 3, "sto', bytes(60) + b', "stored": 2}\n', b"\n"])
+def test_what_a_power_loss_leaves_of_a_journal_is_cut_off(tmp_path: Path, left: bytes) -> None:
+    before, after = location("maildir", tmp_path), location("sqlite", tmp_path)
+    fill(open_store(before))
+    assert mailbox("convert", before, after).status == 0
+    journal = tmp_path / "sqlite.pillarbox-journal"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + left)
+    assert mailbox("convert", before, after).status == 0
+    assert rows(open_store(after)) == rows(open_store(before))
+    journal.write_bytes(whole + left + b"\n" + whole.splitlines(keepends=True)[-1])
+    assert mailbox("convert", before, after).status == 66, "a line in the middle is no work of a power loss"
