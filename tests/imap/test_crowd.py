@@ -193,7 +193,7 @@ def test_a_crowd_that_is_killed_loses_nothing(tmp_path: Path, store: str, monkey
         command = [sys.executable, "-m", "tests.imap.crowd", where, str(seed), str(book.next)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
             assert program.stdout is not None
-            for line, _ in zip(program.stdout, range(20 + 7 * seed), strict=False):
+            for _, line in zip(range(20 + 7 * seed), program.stdout, strict=False):
                 take(book, line)
             program.kill()
             for line in program.stdout:
