@@ -116,6 +116,19 @@ def broken(*_: object) -> None:
     raise OSError(errno.EIO, "broken")
 
 
+def test_mail_that_comes_after_a_move_that_never_began_is_not_taken_for_its_copy(
+    tmp_path: Path, box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = account(box)
+    store.create("A")
+    with store.open(INBOX) as mailbox, monkeypatch.context() as patch, pytest.raises(StoreUnavailable):
+        patch.setattr(mbox, "append_messages", broken)
+        mailbox.move((1,), "A")
+    (tmp_path / "mail" / "A").write_text(message("new").replace("12:00:00", "12:00:01"))  # as long as "one"
+    with store.open(INBOX) as mailbox:
+        assert sorted(subjects(mailbox).values()) == ["one", "three", "two"]
+
+
 @pytest.mark.parametrize("path", ["mail/INBOX", "mail/A", "mail/.pillarbox/move"])
 def test_a_move_that_does_not_get_all_locks_does_nothing(tmp_path: Path, box: Path, path: str) -> None:
     store = account(box)

@@ -33,6 +33,8 @@ class Move:
     uid_validity: int
     uids: tuple[int, ...]
     sizes: tuple[int, ...]
+    dates: tuple[int, ...]
+    """Seconds since the epoch: mail that is delivered meanwhile may be as long, but not as old."""
     destination: str
     start: int
 
@@ -61,6 +63,7 @@ def noted_move(control: str) -> Move | None:
             int(note["uid_validity"]),
             tuple(note["uids"]),
             tuple(note["sizes"]),
+            tuple(note["dates"]),
             str(note["destination"]),
             int(note["start"]),
         )
@@ -89,13 +92,14 @@ def is_noted(control: str) -> bool:
 def _finish(move: Move, resolve: Callable[[str], MboxFile]) -> None:
     with resolve(move.destination).locked() as state:
         rows = sorted(state.index.rows, key=lambda row: row.offset)
-        copied = is_copied(move, [row.size for row in rows if row.offset >= move.start])
+        copied = is_copied(move, [(row.size, int(row.date)) for row in rows if row.offset >= move.start])
     source = resolve(move.source)
     with source.locked() as state:
         if copied and state.index.uid_validity == move.uid_validity:
             remove_messages(source, state, set(move.uids))
 
 
-def is_copied(move: Move, sizes: Sequence[int]) -> bool:
-    """Whether the messages that stand from `start` on in the destination, of these `sizes`, begin with the copies."""
-    return tuple(sizes[: len(move.sizes)]) == move.sizes
+def is_copied(move: Move, found: Sequence[tuple[int, int]]) -> bool:
+    """Whether the messages that stand from `start` on in the destination, of these sizes and dates, begin with the
+    copies."""
+    return list(found[: len(move.sizes)]) == list(zip(move.sizes, move.dates, strict=True))

@@ -288,7 +288,8 @@ class MboxMailbox(Mailbox):
 
     def _note_move(self, sources: tuple[int, ...], destination: str, start: int) -> None:
         sizes = tuple(self._sizes[uid] for uid in sources)
-        note_move(self._file.control, Move(self.name, self.uid_validity, sources, sizes, destination, start))
+        dates = tuple(int(self._dates[uid]) for uid in sources)
+        note_move(self._file.control, Move(self.name, self.uid_validity, sources, sizes, dates, destination, start))
 
     def _must_be_writable(self) -> None:
         if self.read_only:
