@@ -24,9 +24,8 @@ from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.protocol.sequence import format_set
 from pillarbox.imapd.session.context import Session
 from pillarbox.lib.config.parameters.imapd import IMAP_APPEND_LIMIT
-from pillarbox.lib.store.apart import apart, patiently, to_its_end
+from pillarbox.lib.store.apart import aside, in_turn, patiently
 from pillarbox.lib.store.interface import Appended, Appender, MailboxNotFound, StoreError
-from pillarbox.lib.store.patience import Later, in_haste
 
 MESSAGE_LIMIT = 1000
 """Messages of one command: each holds a file open until the end."""
@@ -225,13 +224,10 @@ class Appending:
 
     async def _commit(self) -> list[Appended]:
         done: list[Appended] = []
-        store = partial(_store, self._messages, done)
         try:
             # The disk takes its time; the other sessions of this process have the loop meanwhile.
-            try:
-                await to_its_end(asyncio.get_running_loop().run_in_executor(None, in_haste, store))
-            except Later:
-                await apart(store)
+            await aside(partial(_sync, self._messages))
+            await in_turn(self.opening.mailbox, partial(_store, self._messages, done))
         except StoreError:
             if done:
                 await self._take_back(done)
@@ -275,12 +271,14 @@ class Appending:
             appender.abort()
 
 
+def _sync(messages: Sequence[tuple[Appender, Begin]]) -> None:
+    for appender, begin in messages:
+        appender.sync(begin.date)
+
+
 def _store(messages: Sequence[tuple[Appender, Begin]], done: list[Appended]) -> None:
     """Store those that are not `done` yet."""
-    left = messages[len(done) :]
-    for appender, begin in left:
-        appender.sync(begin.date)
-    for appender, begin in left:
+    for appender, begin in messages[len(done) :]:
         done.append(appender.commit(begin.flags, begin.keywords, begin.date))
 
 

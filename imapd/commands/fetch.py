@@ -17,7 +17,15 @@ from pillarbox.imapd.protocol.cursor import Cursor
 from pillarbox.imapd.protocol.errors import BadSyntax, CommandFailed
 from pillarbox.imapd.session.context import BROKEN_IN_A_ROW, Session
 from pillarbox.lib.store.apart import apart, patiently
-from pillarbox.lib.store.interface import SEEN, MessageGone, NoPermission, OverQuota, StoreError, StoreUnavailable
+from pillarbox.lib.store.interface import (
+    SEEN,
+    MailboxBusy,
+    MessageGone,
+    NoPermission,
+    OverQuota,
+    StoreError,
+    StoreUnavailable,
+)
 from pillarbox.lib.store.patience import Later, in_haste
 
 RUN = 500
@@ -94,7 +102,10 @@ def parse(syntax: Syntax) -> Action:
                 newly_seen = sets_seen and not message.state.flags & SEEN
                 try:
                     if newly_seen:
-                        newly_seen = await patiently(partial(_set_seen, session, message))
+                        try:
+                            newly_seen = await patiently(partial(_set_seen, session, message))
+                        except MailboxBusy:  # it can be read all the same; the others need not wait as long again
+                            sets_seen = newly_seen = False
                     await send_message(session, message, items, newly_seen=newly_seen)
                     in_a_row = 0
                 except MessageGone:

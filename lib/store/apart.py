@@ -44,6 +44,7 @@ class _Places:
     def __init__(self) -> None:
         self.all = asyncio.Semaphore(THREADS)
         self._of_one: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     def of(self, name: str) -> asyncio.Semaphore:
         """An account's; there is one while somebody has or wants a place."""
@@ -52,8 +53,24 @@ class _Places:
             places = self._of_one[name] = asyncio.Semaphore(OF_ONE)
         return places
 
+    def turn(self, name: str) -> asyncio.Lock:
+        """Held by who is at it; `name` is one of this task's account."""
+        key = _account.get(), name
+        turn = self._turns.get(key)
+        if turn is None:
+            turn = self._turns[key] = asyncio.Lock()
+        return turn
+
 
 _places: WeakKeyDictionary[asyncio.AbstractEventLoop, _Places] = WeakKeyDictionary()
+
+
+def _places_here() -> _Places:
+    loop = asyncio.get_running_loop()
+    places = _places.get(loop)
+    if places is None:
+        places = _places[loop] = _Places()
+    return places
 
 
 async def patiently(call: Callable[[], T]) -> T:
@@ -63,15 +80,30 @@ async def patiently(call: Callable[[], T]) -> T:
     return await apart(call)
 
 
+async def aside(call: Callable[[], T]) -> T:
+    """As `patiently`, in a thread from the first: for what waits for the disk."""
+    with suppress(Later):
+        return await to_its_end(asyncio.get_running_loop().run_in_executor(None, in_haste, call))
+    return await apart(call)
+
+
+async def in_turn(name: str, call: Callable[[], T]) -> T:
+    """As `aside`, one call after the other for the same `name` of an account.
+
+    Two sessions of one process would find each other's locks, for which a file system can only be asked again and
+    again, and each would sync by itself what the disk can write together.
+    """
+    async with _places_here().turn(name):
+        return await aside(call)
+
+
 async def apart(call: Callable[[], T]) -> T:
     """What `call` gives or raises in a thread.  Raises MailboxBusy when there was none for it.
 
     The call comes to its end also where the task is cancelled; that is waited for.
     """
     loop = asyncio.get_running_loop()
-    places = _places.get(loop)
-    if places is None:
-        places = _places[loop] = _Places()
+    places = _places_here()
     async with AsyncExitStack() as held:
         try:
             async with asyncio.timeout(longest):

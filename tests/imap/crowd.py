@@ -14,12 +14,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
 
 from pillarbox.lib.log import log
-from pillarbox.lib.store.maildir import mailbox, sync
+from pillarbox.lib.store.maildir import mailbox, scan, sync
 from tests.imap.dialogue import MESSAGE, Client
 from tests.imap.test_known_flags import Believer
 
 NAMES: Final = ("INBOX", "A", "B")
 MARK: Final = re.compile(rb"letter-(\d+)\.")
+SOON: Final = 50_000_000
+"""Nanoseconds after which what others changed in the same tick is found."""
 _OPERATIONS: Final = (
     *("append", "append", "move", "move", "move", "expunge", "flag", "flag", "noop", "fetch", "read", "select"),
     *("status", "idle", "copy", "close"),
@@ -186,5 +188,6 @@ async def _main(location: str, seed: int, first: int) -> None:
 
 if __name__ == "__main__":
     sync.LARGE = mailbox.MANY = 2  # type: ignore[misc]
+    scan._OWN_CHANGE_NS = SOON  # type: ignore[misc]
     with log.capture():
         asyncio.run(_main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

@@ -148,6 +148,27 @@ def test_who_waits_in_vain_is_told_that_the_mailbox_is_in_use(tmp_path: Path, mo
     run(dialogue())
 
 
+def test_messages_can_be_read_although_nobody_can_mark_them_as_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dialogue() -> None:
+        client, other = await ready(place(tmp_path, "maildir"))
+        expected = await client.ok("FETCH 1:* (BODY.PEEK[])")
+        waits: list[float] = []
+        busy = patience.busy
+        monkeypatch.setattr(patience, "busy", lambda text: waits.append(1) or busy(text))
+        monkeypatch.setattr(apart, "longest", 0.1)
+        with held("flock", tmp_path / "Maildir" / "pillarbox-index"):
+            assert await client.ok("FETCH 1:* (BODY[])") == expected
+        assert len(waits) == 2, "once in haste and once in a thread, not for each message"
+        monkeypatch.undo()
+        assert b"FLAGS (\\Seen" in b"".join(await client.ok("FETCH 1:* (BODY[])"))
+        await client.close()
+        await other.close()
+
+    run(dialogue())
+
+
 def test_a_move_between_accounts_that_waits_in_vain_leaves_no_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
