@@ -13,6 +13,7 @@ import abc
 import contextlib
 import os
 import pwd
+import select
 import signal
 import subprocess
 import tempfile
@@ -125,10 +126,18 @@ class Database(PrivateServer):
             self.process = None
 
     def kill(self) -> None:
-        """End it at once, connections and all."""
+        """End it at once, connections and all: who serves them may be in a session of its own (PostgreSQL's are)."""
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.kill(self.process.pid, signal.SIGSTOP)  # it makes no other meanwhile
+            doomed = []
+            for each in tree(self.process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    doomed.append(os.pidfd_open(each.pid))
+                    signal.pidfd_send_signal(doomed[-1], signal.SIGKILL)
             self.process.wait()
+            for pidfd in doomed:
+                select.select([pidfd], [], [], _STOP_TIMEOUT)
+                os.close(pidfd)
             self.process = None
 
     @contextlib.contextmanager
