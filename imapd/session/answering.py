@@ -45,6 +45,8 @@ _CHANGING = frozenset(
 class AnsweringSession(Session):
     """A session that does commands; `watcher` tells of changes, where there is one."""
 
+    __slots__ = ("_bad", "end_reason", "watcher")
+
     def __init__(
         self, config: Config, store: Store, output: Output, username: str, watcher: Watcher | None = None
     ) -> None:

@@ -52,7 +52,13 @@ class Output(Protocol):
 
 
 class Session:
-    """See the module."""
+    """See the module.  There are thousands, so that each has slots."""
+
+    __slots__ = (
+        *("bytes_out", "compressed", "config", "enabled", "ended", "failed_urls", "language", "notify", "open_account"),
+        *("output", "saved_search", "selected", "store", "tag", "text_indexing", "username"),
+        *("_clock", "_content", "_pending", "_pending_size", "_speak_at", "_trees", "_turn_began"),
+    )
 
     def __init__(self, config: Config, store: Store, output: Output, username: str) -> None:
         self.config = config

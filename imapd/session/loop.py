@@ -52,6 +52,8 @@ from pillarbox.lib.store.patience import in_place
 class SessionLoop(AnsweringSession):
     """One client."""
 
+    __slots__ = ("_appending", "_bytes_in", "_connection", "_heard", "_input", "_loop", "_reader", "_timer")
+
     def __init__(
         self, config: Config, store: Store, connection: ClientConnection, username: str, watcher: Watcher | None = None
     ) -> None:

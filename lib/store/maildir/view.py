@@ -26,12 +26,12 @@ from pillarbox.lib.store.interface import (
     Since,
     StoreUnavailable,
 )
-from pillarbox.lib.store.maildir.filename import arrival_key
+from pillarbox.lib.store.maildir.filename import arrival_key, base_of
 from pillarbox.lib.store.maildir.keywords import Keywords
 from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.scan import due_after_change
 from pillarbox.lib.store.maildir.state import UidStates
-from pillarbox.lib.store.maildir.sync import Synchronizer, base_of
+from pillarbox.lib.store.maildir.sync import Synchronizer
 
 _T = TypeVar("_T")
 RETRIES: Final = 5
