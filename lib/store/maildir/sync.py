@@ -21,8 +21,7 @@ from pillarbox.lib.store.index.live import Live, next_modseq
 from pillarbox.lib.store.index.table import Table
 from pillarbox.lib.store.interface import MailboxNotFound, StoreError, StoreUnavailable
 from pillarbox.lib.store.maildir.differences import Differences, in_both, in_new
-from pillarbox.lib.store.maildir.filename import arrival_key, mark_of_name
-from pillarbox.lib.store.maildir.filename import base_of as base_of
+from pillarbox.lib.store.maildir.filename import arrival_key, base_of, mark_of_name
 from pillarbox.lib.store.maildir.intake import Intake
 from pillarbox.lib.store.maildir.modseq import ahead
 from pillarbox.lib.store.maildir.newcomers import MOST_DATES, facts, number
