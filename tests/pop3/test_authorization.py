@@ -13,6 +13,7 @@ from pillarbox.lib.sasl import RESPONSE_LIMIT
 from pillarbox.pop3d.protocol import authorization as core
 from pillarbox.pop3d.protocol import replies
 from tests.feeding import splits
+from tests.pop3.languages import LANGUAGES
 
 ERROR_LIMIT = 10
 
@@ -231,19 +232,7 @@ def test_any_input_gets_answers_that_are_lines(pieces: list[bytes]) -> None:
             assert action.data.endswith(b"\r\n")
 
 
-@pytest.mark.parametrize(
-    ("line", "answer"),
-    [
-        (b"LANG MUL", b"-ERR "),
-        (b"LANG", b"+OK Language listing follows\r\nen English\r\n.\r\n"),
-        (b"lang EN ", b"+OK en "),
-        (b"LANG *", b"+OK en "),
-        (b"LANG uga", b"-ERR "),
-        (b"LANG en-boont", b"-ERR "),
-        (b"LANG \xc3\xbc", b"-ERR "),
-        (b"LANG en de", b"-ERR "),
-    ],
-)
+@pytest.mark.parametrize(("line", "answer"), LANGUAGES)
 def test_the_language_is_english(line: bytes, answer: bytes) -> None:
     """RFC 6856 section 3.3."""
     for pieces in splits(line + b"\r\n"):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pillarbox.pop3d.protocol import replies
 from pillarbox.pop3d.protocol import transaction as core
+from tests.pop3.languages import LANGUAGES
 
 
 class Messages:
@@ -165,19 +166,7 @@ def test_every_reply_is_short_and_a_line() -> None:
             assert len(reply) <= 512, name
 
 
-@pytest.mark.parametrize(
-    ("line", "answer"),
-    [
-        (b"LANG MUL", b"-ERR "),
-        (b"LANG", b"+OK Language listing follows\r\nen English\r\n.\r\n"),
-        (b"lang EN ", b"+OK en "),
-        (b"LANG *", b"+OK en "),
-        (b"LANG uga", b"-ERR "),
-        (b"LANG en-boont", b"-ERR "),
-        (b"LANG \xc3\xbc", b"-ERR "),
-        (b"LANG en de", b"-ERR "),
-    ],
-)
+@pytest.mark.parametrize(("line", "answer"), LANGUAGES)
 def test_the_language_is_english(session: core.Transaction, line: bytes, answer: bytes) -> None:
     """RFC 6856 section 3.3."""
     assert say(session, line).startswith(answer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Final
 
@@ -34,9 +34,7 @@ from pillarbox.lib.store.maildir import transfer
 from pillarbox.lib.store.maildir.append import store_error
 from pillarbox.lib.store.maildir.filename import INFO, format_info, parse_info, sizes
 from pillarbox.lib.store.maildir.folders import canonical
-from pillarbox.lib.store.maildir.ledger import Ledger
 from pillarbox.lib.store.maildir.reading import read_whole
-from pillarbox.lib.store.maildir.state import UidStates
 from pillarbox.lib.store.maildir.view import CACHE_NAME, RETRIES, MaildirView, OwnChanges
 from pillarbox.lib.system.files import READING
 
@@ -50,21 +48,6 @@ TEXT_NAME: Final = "pillarbox-text"
 
 class MaildirMailbox(MaildirView):
     """A selected Maildir mailbox."""
-
-    def __init__(
-        self,
-        name: str,
-        directory: str,
-        states: UidStates,
-        read_only: bool,
-        resolve: Callable[[str], str],
-        ledger: Ledger,
-    ) -> None:
-        try:
-            super().__init__(name, directory, states, read_only, resolve, ledger)
-        except BaseException:
-            self.cache.close()  # which holds the view, and with it the index's descriptor
-            raise
 
     def look(self) -> None:
         """Bring the index in line with the UID list and the directories, whatever their times say."""

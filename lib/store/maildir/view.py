@@ -71,6 +71,14 @@ class MaildirView(Mailbox):
         self._facts: dict[int, tuple[int, float]] = {}  # size and date by UID, not yet in the index
         self._hidden: set[int] = set()  # UIDs that came in below the highest one and cannot be shown
         self._to_tell: set[int] = set()  # UIDs of messages whose flags mean something else
+        try:
+            self._enter()
+        except BaseException:
+            self.cache.close()  # which holds this view, and with it the index's descriptor
+            raise
+
+    def _enter(self) -> None:
+        """Find out what is there, and make that the snapshot."""
         self._live.read()
         if self._sync.needed():
             self._sync.run()
