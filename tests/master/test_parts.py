@@ -128,7 +128,7 @@ class TestSockets:
             listener.close()
 
     def test_ports_are_counted_from_the_base(self, config: Config) -> None:
-        base = free_port() - 25
+        base = next(port for port in iter(free_port, 0) if port <= 60_000) - 25
         shifted = Config({**config.values, "base_port": str(base)})
         (listener,) = bind_service(shifted, Service("s", "c", ("inet:smtp",)))
         assert listener.getsockname() == ("127.0.0.1", base + 25)

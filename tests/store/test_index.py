@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from array import array
@@ -626,6 +627,25 @@ def test_rows_of_columns_that_do_not_fit_are_read_one_by_one(tmp_path: Path, mon
     os.truncate(path, layout.HEADER_SIZE)
     with pytest.raises(layout.Damaged):
         table.row(rows[-1][0])
+
+
+def test_a_file_is_closed_although_its_thread_is_ending(tmp_path: Path, example: bytes) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(example)
+    left: list[object] = []
+
+    def work() -> None:
+        base = live.Base.open(str(path))
+        base.column("uids")
+        fd = base._fd
+        vars(base_module._kept).clear()  # as the end of a thread does
+        del base
+        left.extend(link for link in [f"/proc/self/fd/{fd}"] if os.path.exists(link) and os.readlink(link) == str(path))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert not left
 
 
 # --- looks that are due

@@ -92,12 +92,15 @@ class Base:
         return base
 
     def __del__(self) -> None:
-        for name in COLUMNS:
-            column = _kept.columns.pop((self._serial, name), None)
-            if column is not None:
-                _kept.size -= column.nbytes
         if self._fd >= 0:
             os.close(self._fd)
+        columns = vars(_kept).get("columns")
+        if columns is None:
+            return  # the thread ends, and with it what it holds
+        for name in COLUMNS:
+            column = columns.pop((self._serial, name), None)
+            if column is not None:
+                _kept.size -= column.nbytes
 
     def read(self, offset: int, length: int) -> bytes:
         """So many octets; fewer at the end of the file.  Raises Damaged."""
