@@ -172,7 +172,7 @@ class TestSockets:
 
     @pytest.mark.parametrize("interfaces", ["all", "loopback-only", "127.0.0.1, 127.0.0.2"])
     def test_interfaces(self, config: Config, interfaces: str) -> None:
-        port = free_port()
+        port = free_port("0.0.0.0")
         listeners = bind_service(
             Config({**config.values, "inet_interfaces": interfaces}), Service("s", "c", (f"inet:{port}",))
         )
