@@ -14,8 +14,9 @@ import pytest
 from pillarbox.lib.ipc import Channel, ChannelClosed
 from pillarbox.lib.process import Program, Worker
 from pillarbox.master import throttle
+from tests.lab.ports import free_port
 from tests.master import trial
-from tests.master.trial import Suite, free_port, service
+from tests.master.trial import Suite, service
 
 
 class TestStart:

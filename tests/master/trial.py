@@ -8,7 +8,6 @@ import hashlib
 import importlib
 import os
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -284,13 +283,6 @@ class Suite:
 def service(name: str, command: str = "serve", **more: object) -> Service:
     """A service with a name that ps shows in brackets."""
     return replace(Service(name, command), **more)  # type: ignore[arg-type]
-
-
-def free_port() -> int:
-    """A port where nothing listens now."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 @pytest.fixture
