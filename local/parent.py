@@ -18,6 +18,7 @@ from pillarbox.lib.delivery import BOUNCED, DEFERRED, DeliveryRecipient, Deliver
 from pillarbox.lib.delivery.excerpt import excerpt
 from pillarbox.lib.log import log
 from pillarbox.lib.process.children import ChildFailed
+from pillarbox.lib.store.failure import DeliveryFailure
 from pillarbox.lib.store.kinds import load
 from pillarbox.lib.system.privileges import PrivilegeError
 from pillarbox.lib.tables import LookupFailed
@@ -54,9 +55,8 @@ class LocalDelivery:
         """Deliver to each recipient of a request."""
         try:
             copied = await excerpt(request, self._config[QUEUE_DIRECTORY])
-        except (OSError, EOFError) as error:
-            why = f"cannot read the queue file: {getattr(error, 'strerror', None) or error}"
-            outcome = Outcome(DEFERRED, "4.3.0", why)
+        except DeliveryFailure as failure:
+            outcome = Outcome.failure(failure)
             return [_reported(request, recipient, [outcome]) for recipient in request.recipients], ""
         with closing(copied):
             return [

@@ -68,10 +68,9 @@ class ParentDelivery:
         if parts:
             try:
                 copied = await excerpt(request, self._base)
-            except (OSError, EOFError) as error:
-                why = f"cannot copy the message: {getattr(error, 'strerror', None) or error}"
+            except DeliveryFailure as failure:
                 for part in parts.values():
-                    results |= {each.n: each for each in _put_off(request, part, why)}
+                    results |= {each.n: each for each in _put_off(request, part, failure.text)}
             else:
                 with contextlib.closing(copied):
                     results |= await self._parts(copied, parts)

@@ -16,6 +16,7 @@ from typing import Final
 
 from pillarbox.lib.delivery.content import Content
 from pillarbox.lib.delivery.request import DeliveryRequest
+from pillarbox.lib.store.failure import DeliveryFailure
 
 SMALL: Final = 1 << 20
 """Octets of a message whose copy is in memory; that of a larger one is a file without a name."""
@@ -25,9 +26,19 @@ _SEALS: Final = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | f
 
 
 async def excerpt(request: DeliveryRequest, directory: str) -> DeliveryRequest:
-    """The request with a copy of its content, which is to be closed; large ones lie in `directory`.  Raises OSError,
-    EOFError."""
-    content = request.content
+    """The request with a copy of its content, which is to be closed; large ones lie in `directory`.
+
+    Raises DeliveryFailure.
+    """
+    try:
+        return replace(request, content=await _copy(request.content, directory))
+    except (OSError, EOFError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DeliveryFailure("4.3.0", f"cannot copy the message: {why}") from error
+
+
+async def _copy(content: Content, directory: str) -> Content:
+    """Raises OSError, EOFError."""
     small = content.size <= SMALL
     if small:
         fd = os.memfd_create("message", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -51,4 +62,4 @@ async def excerpt(request: DeliveryRequest, directory: str) -> DeliveryRequest:
     except BaseException:
         os.close(fd)
         raise
-    return replace(request, content=Content(fd, 0, content.size))
+    return Content(fd, 0, content.size)
