@@ -9,8 +9,8 @@ transfer ends, to be taken up again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -139,13 +139,8 @@ class Transfer:
             if filling is not None:
                 octets += self._fill(filling, mailbox, identity, progress, moved, total)
         since = progress.done
-        messages = mailbox.messages(progress.done)
-        while True:
-            with self._reader():
-                passed, batch = _next_batch(messages, moved)
-            if not passed:
-                break
-            try:
+        with closing(self._batches(mailbox.messages(progress.done), moved)) as batches:
+            for passed, batch in batches:
                 with self._writer():
                     mark = self._target.mark(moved.target) if batch else []
                 self._journal.begin([message.key for message in passed], mark, since)
@@ -154,9 +149,21 @@ class Transfer:
                 if not kept and mailbox.kept is not None:
                     moved.renumbered += moved.messages - before
                 octets += sum(opened.message.size for opened in batch)
+                self._show(moved.mailbox, progress.stored, total, octets)
+
+    def _batches(
+        self, messages: Iterator[Message], moved: Moved
+    ) -> Generator[tuple[list[Message], list[Opened]], None, None]:
+        """Messages that are passed by, and those of them to be stored, which are open for one step."""
+        while True:
+            with self._reader():
+                passed, batch = _next_batch(messages, moved)
+            if not passed:
+                return
+            try:
+                yield passed, batch
             finally:
                 _close(batch)
-            self._show(moved.mailbox, progress.stored, total, octets)
 
     def _fill(
         self,
@@ -169,20 +176,13 @@ class Transfer:
     ) -> int:
         """Store messages under the UIDs that they have, and make the mailbox that of the source; gives the octets."""
         octets = 0
-        messages = to_be_kept(mailbox, progress)
-        while True:
-            with self._reader():
-                passed, batch = _next_batch(messages, moved)
-            if not passed:
-                break
-            try:
+        with closing(self._batches(to_be_kept(mailbox, progress), moved)) as batches:
+            for passed, batch in batches:
                 with self._writer():
                     outcomes = put_kept(filling, moved.target, batch)
                 self._note_outcomes(batch, outcomes, passed[-1].key, moved)
                 octets += sum(opened.message.size for opened in batch)
-            finally:
-                _close(batch)
-            self._show(moved.mailbox, progress.stored, total, octets)
+                self._show(moved.mailbox, progress.stored, total, octets)
         with self._writer():
             filling.finish(identity)
         self._journal.filled()
